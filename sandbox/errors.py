@@ -1,0 +1,67 @@
+"""Every error a person can meet: a code, what happened, the rule that says so, a hint to paste."""
+
+from __future__ import annotations
+
+USAGE = 2
+BREACH = 124
+NOT_BUILT = 125
+NOT_EXECUTABLE = 126
+NOT_FOUND = 127
+
+
+class SandboxError(Exception):
+    """A failure with its exit status (DESIGN.md section 7) and, where one exists, a command that helps."""
+
+    exit_status = NOT_BUILT
+
+    def __init__(self, code: str, what: str, *, rule: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.code = code
+        self.what = what
+        self.rule = rule
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """The message as it is printed, without a final newline."""
+        lines = [f"error: {self.code}", *(f"  {line}" for line in self.what.splitlines())]
+        if self.rule:
+            lines.append(f"  rule: {self.rule}")
+        if self.hint:
+            lines += ["", f"hint: {self.hint}"]
+        return "\n".join(lines)
+
+
+class UsageError(SandboxError):
+    """The command line asks for something that does not exist or contradicts itself."""
+
+    exit_status = USAGE
+
+
+class ProfileError(SandboxError):
+    """A profile that cannot be read, parsed, validated or resolved."""
+
+    exit_status = USAGE
+
+
+class CannotEnforce(SandboxError):
+    """The policy asks for a protection that this host or this version cannot give; nothing ran."""
+
+
+class SandboxNotBuilt(SandboxError):
+    """The sandbox could not be built; nothing ran."""
+
+
+class AuditError(SandboxError):
+    """The audit log cannot be written or does not verify."""
+
+
+class CommandNotFound(SandboxError):
+    """The server's command does not exist."""
+
+    exit_status = NOT_FOUND
+
+
+class CommandNotExecutable(SandboxError):
+    """The server's command exists and cannot be executed."""
+
+    exit_status = NOT_EXECUTABLE

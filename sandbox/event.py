@@ -1,0 +1,31 @@
+"""One fact of a session; the audit sink adds sequence, time, session and hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+SCHEMA = 1
+
+_KINDS = """
+session.start session.ready session.end spec waiver supply.build supply.reuse
+relay.request relay.response relay.notification relay.dropped relay.noise
+tool.call tool.deny tool.ask pin.new pin.changed poison.found secret.redacted
+egress.allow egress.deny egress.close dns.deny quota.sample quota.breach kill syscall.deny canary.seen
+"""
+KINDS = frozenset(_KINDS.split())
+
+Value = str | int | float | bool | None | list["Value"] | dict[str, "Value"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A kind of `KINDS`, the rule behind it and its detail; JSON values only, no payloads."""
+
+    kind: str
+    detail: Mapping[str, Value] = field(default_factory=dict)
+    rule: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"unknown event kind `{self.kind}`")

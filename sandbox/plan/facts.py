@@ -1,0 +1,82 @@
+"""What this host offers and what the command needs of it: values only, gathered by `sandbox.host`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The outcome of one functional probe; `hint` is a command or a sentence that helps when it failed."""
+
+    works: bool
+    detail: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cgroups:
+    """Where we may create a cgroup: `directories` maps a controller (or `unified`) to our parent directory."""
+
+    version: Literal[0, 1, 2] = 0
+    directories: Mapping[str, str] = field(default_factory=dict)
+    detail: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What the kernel and this user can do; cached per boot."""
+
+    kernel: str
+    machine: str
+    uid: int
+    gid: int
+    namespaces: Probe
+    mounts: Probe
+    proc: Probe
+    seccomp: Probe
+    idmap: Probe
+    landlock_abi: int = 0
+    cgroups: Cgroups = Cgroups()
+    bubblewrap: Probe = Probe(False)
+    docker: Probe = Probe(False)
+    gvisor: Probe = Probe(False)
+
+
+@dataclass(frozen=True, slots=True)
+class PathFact:
+    """One path of the host as it is now: its real path, kind and owner (`kind` "" where nothing is there)."""
+
+    real: str
+    kind: Literal["file", "dir", "other", ""]
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """What a command needs to start: its program, the trees it reads, the interpreter chain that said so."""
+
+    argv: tuple[str, ...]
+    binds: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    path: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The per-run facts: who calls, from where, with which environment, and every path the policy names."""
+
+    home: str
+    cwd: str
+    environ: Mapping[str, str]
+    closure: Closure
+    paths: Mapping[str, PathFact] = field(default_factory=dict)
+    etc: Mapping[str, bytes] = field(default_factory=dict)
+    system: Mapping[str, str] = field(default_factory=dict)
+    protected: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,149 @@
+"""The Spec: one concrete sandbox, neutral of the backend that realises it.
+
+The view is an ordered list of steps that describe themselves; `plan` prints them and a backend
+performs them in that order. Sizes are bytes, durations seconds, modes octal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Tier = Literal["strict", "net", "browser", "compat"]
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """An empty directory of the read-only root."""
+
+    target: str
+    mode: int = 0o755
+
+    def describe(self) -> str:
+        return f"directory {self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A host path mounted inside, recursively nosuid and nodev, read-only unless `writable`."""
+
+    source: str
+    target: str
+    writable: bool = False
+    why: str = ""
+    owner: tuple[int, int] = (0, 0)
+    """uid and gid of the host path: under a root caller the mount maps them to the sandbox's own."""
+    idmap: bool = False
+    is_dir: bool = True
+
+    def describe(self) -> str:
+        place = self.target if self.target == self.source else f"{self.source} at {self.target}"
+        return f"{'read-write' if self.writable else 'read-only'} {place}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tmpfs:
+    """An empty writable tree in memory with a size and an inode cap."""
+
+    target: str
+    size: int
+    inodes: int = 65536
+    mode: int = 0o755
+
+    def describe(self) -> str:
+        return f"empty {self.target}, at most {self.size >> 20} MiB"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file we wrote: no byte of the host's."""
+
+    target: str
+    content: bytes
+    mode: int = 0o444
+
+    def describe(self) -> str:
+        return f"synthetic {self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class Symlink:
+    """A symbolic link of the read-only root."""
+
+    target: str
+    to: str
+
+    def describe(self) -> str:
+        return f"link {self.target} -> {self.to}"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A harmless device node of the host's, by name below /dev."""
+
+    name: str
+
+    def describe(self) -> str:
+        return f"device /dev/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Proc:
+    """A /proc of the sandbox's own processes; `masked` paths are empty, `readonly` ones cannot be written."""
+
+    masked: tuple[str, ...]
+    readonly: tuple[str, ...]
+
+    def describe(self) -> str:
+        return f"/proc of its own, {len(self.masked)} paths masked, {len(self.readonly)} read-only"
+
+
+ViewStep = Directory | Bind | Tmpfs | File | Symlink | Device | Proc
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the server is. `host_uid` never is 0; inside it appears under the same number."""
+
+    uid: int
+    gid: int
+    drop: bool = False
+    """A root caller: the launcher takes a dedicated uid of its own per session instead of `uid`."""
+    name: str = "mcp"
+    home: str = "/home/mcp"
+    hostname: str = "sandbox"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Quotas with the mechanism that enforces each: `cgroup-v1`, `cgroup-v2` or `rlimit`."""
+
+    memory: int | None = None
+    cpus: float | None = None
+    pids: int | None = None
+    open_files: int | None = None
+    wall: float | None = None
+    idle: float | None = None
+    mechanism: Literal["cgroup-v1", "cgroup-v2", "rlimit"] = "rlimit"
+    cgroups: tuple[tuple[str, str], ...] = ()
+    """Controller (or `unified`) and the parent directory in which the launcher creates ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """Everything a backend needs, and nothing it has to decide."""
+
+    server: str
+    argv: tuple[str, ...]
+    cwd: str
+    env: tuple[tuple[str, str], ...]
+    identity: Identity
+    view: tuple[ViewStep, ...]
+    limits: Limits
+    syscalls: Tier = "net"
+    network: Literal["none", "host"] = "none"
+    """`host` exists for the build sandbox alone, until egress lands."""
+    message: int = 10 << 20
+    secrets: tuple[tuple[str, str], ...] = ()
+    """Variable and source; the value is read at launch and is in no event, plan or cache."""
+    waivers: tuple[str, ...] = ()

@@ -1,0 +1,201 @@
+"""A policy: a profile resolved (extends, flags), without any knowledge of the host.
+
+Sizes are bytes, durations seconds, rates per second; `None` means "no limit asked for". Paths are
+still as written (`~`, `.`, `$VAR`): the plan resolves them against the host's facts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Tier = Literal["strict", "net", "browser", "compat"]
+Pin = Literal["locked", "first-use", "off"]
+Poison = Literal["block", "warn", "off"]
+SecretMode = Literal["redact", "block", "log", "off"]
+Protocol = Literal["strict", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a key was written: a file and line, or a flag (`line` 0)."""
+
+    file: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What is started and how it speaks."""
+
+    command: tuple[str, ...] = ()
+    transport: Literal["stdio", "http"] = "stdio"
+    port: int | None = None
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PathRule:
+    """One entry of `[files] read` or `write`: `host` or `host:inside`."""
+
+    source: str
+    target: str | None = None
+    origin: Origin = Origin("default")
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The view. `expose` names secret places that the profile mounts all the same (a waiver)."""
+
+    read: tuple[PathRule, ...] = ()
+    write: tuple[PathRule, ...] = ()
+    home: int = 64 << 20
+    tmp: int = 64 << 20
+    persist: str | None = None
+    expose: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HostRule:
+    """One entry of `[network] allow`: a canonical host (`*.` prefix for any depth) and a port."""
+
+    host: str
+    port: int
+    origin: Origin = Origin("default")
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Where the server may connect, and how much may pass; nothing by default."""
+
+    allow: tuple[HostRule, ...] = ()
+    upload: int | None = None
+    download: int | None = None
+    connections: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Env:
+    """Variables taken from the caller by name, and variables set outright."""
+
+    passed: tuple[str, ...] = ()
+    fixed: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A value that reaches the server as the variable `name`; `source` is env, keyring, file:PATH or command:…"""
+
+    name: str
+    source: str
+    inject: tuple[str, ...] = ()
+    origin: Origin = Origin("default")
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Limits whose excess is a breach."""
+
+    memory: int | None = 512 << 20
+    cpus: float | None = 1.0
+    pids: int | None = 128
+    open_files: int | None = 1024
+    disk: int | None = 256 << 20
+    wall: float | None = None
+    idle: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Limits on MCP messages; `message` is the size cap of one frame."""
+
+    message: int = 10 << 20
+    rate: float | None = None
+    concurrency: int | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentRule:
+    """What one argument of one tool must match."""
+
+    tool: str
+    argument: str
+    pattern: str | None = None
+    enum: tuple[str, ...] = ()
+    within: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Which tools may be called, by name pattern."""
+
+    allow: tuple[str, ...] = ("*",)
+    deny: tuple[str, ...] = ()
+    ask: tuple[str, ...] = ()
+    pin: Pin = "off"
+    arguments: tuple[ArgumentRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Inspect:
+    """How strict each inspector is."""
+
+    poison: Poison = "off"
+    secrets: SecretMode = "off"
+    protocol: Protocol = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """The kernel boundary and the traps in it."""
+
+    runtime: Literal["default", "gvisor"] = "default"
+    decoys: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """How an `npx` or `uvx` package is built: `scripts` names packages whose install scripts may run."""
+
+    scripts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPolicy:
+    """What the log keeps beyond names, sizes and hashes, and where (`None`: the state directory)."""
+
+    payloads: bool = False
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything one server may do, and where each key was written (`origins`, by dotted key)."""
+
+    name: str
+    description: str = ""
+    sources: tuple[tuple[str, str], ...] = ()
+    server: Server = field(default_factory=Server)
+    files: Files = field(default_factory=Files)
+    network: Network = field(default_factory=Network)
+    env: Env = field(default_factory=Env)
+    secrets: tuple[Secret, ...] = ()
+    quota: Quota = field(default_factory=Quota)
+    traffic: Traffic = field(default_factory=Traffic)
+    tools: Tools = field(default_factory=Tools)
+    inspect: Inspect = field(default_factory=Inspect)
+    syscalls: Tier = "net"
+    isolation: Isolation = field(default_factory=Isolation)
+    supply: Supply = field(default_factory=Supply)
+    audit: AuditPolicy = field(default_factory=AuditPolicy)
+    origins: tuple[tuple[str, Origin], ...] = ()
+
+    def origin(self, key: str) -> Origin:
+        """The file and line (or flag) that set the dotted `key`; `default` where nothing did."""
+        return dict(self.origins).get(key, Origin("default"))
