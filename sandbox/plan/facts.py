@@ -18,7 +18,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Cgroups:
-    """Where we may create a cgroup: `directories` maps a controller (or `unified`) to our parent directory."""
+    """Where we may create a cgroup: `directories` maps a controller (or `unified`) to our parent."""
 
     version: Literal[0, 1, 2] = 0
     directories: Mapping[str, str] = field(default_factory=dict)

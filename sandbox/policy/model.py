@@ -87,7 +87,7 @@ class Env:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A value that reaches the server as the variable `name`; `source` is env, keyring, file:PATH or command:…"""
+    """A value that reaches the server as the variable `name`; `source`: env, keyring, file:PATH, command:…"""
 
     name: str
     source: str
