@@ -61,7 +61,8 @@ class Closure:
     """What a command needs to start: its program, the trees it reads, the interpreter chain that said so."""
 
     argv: tuple[str, ...]
-    binds: tuple[str, ...] = ()
+    binds: tuple[tuple[str, str], ...] = ()
+    """Host path and place inside, all read-only."""
     links: tuple[tuple[str, str], ...] = ()
     path: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()

@@ -1,0 +1,97 @@
+"""The entry point: picks the one command asked for, imports that and nothing else."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from sandbox.errors import USAGE, SandboxError
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+COMMANDS = {
+    "run": "start a server in its sandbox (what an MCP client's config calls)",
+    "plan": "show what would be enforced, step by step, and by which mechanism",
+    "check": "validate profiles",
+    "doctor": "show what this host can enforce",
+    "demo": "run a real server in the sandbox and show what it could not do",
+    "profile": "list, show or describe profiles",
+    "audit": "show, follow or verify the audit log",
+    "trust": "accept a project's own profiles",
+    "completion": "print shell completion",
+}
+
+HELP = """usage: mcp-sandbox [--version] COMMAND [options]
+
+Runs an MCP server where it can reach only what its profile grants.
+
+{commands}
+
+example, in an MCP client's config:
+  "command": "mcp-sandbox", "args": ["run", "--", "npx", "-y", "@modelcontextprotocol/server-everything"]
+
+`mcp-sandbox COMMAND --help` shows a command's options."""
+
+
+def usage() -> str:
+    """The help of the program as a whole."""
+    return HELP.format(commands="\n".join(f"  {name:<11} {what}" for name, what in COMMANDS.items()))
+
+
+def parser(command: str) -> ArgumentParser:
+    """The argument parser of one command, for `main` and for shell completion."""
+    built: ArgumentParser = import_module(f"sandbox.cli.{command}").parser()
+    return built
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command and returns its exit status; every `SandboxError` becomes its message."""
+    args = sys.argv[1:] if argv is None else argv
+    try:
+        return dispatch(args)
+    except SandboxError as error:
+        from sandbox.cli.output import note
+
+        note(str(error))
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return _closed_stdout()
+
+
+def dispatch(args: list[str]) -> int:
+    """Finds the command, parses its arguments and runs it."""
+    if not args or args[0] in ("-h", "--help", "help"):
+        sys.stdout.write(usage() + "\n")
+        return 0 if args else USAGE
+    if args[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        sys.stdout.write(f"mcp-sandbox {version('mcp-sandbox')}\n")
+        return 0
+    if args[0] not in COMMANDS:
+        return _unknown(args[0])
+    module = import_module(f"sandbox.cli.{args[0]}")
+    status: int = module.main(module.parser().parse_args(args[1:]))
+    return status
+
+
+def _unknown(name: str) -> int:
+    import difflib
+
+    from sandbox.errors import UsageError
+
+    near = difflib.get_close_matches(name, COMMANDS, 1)
+    hint = f"mcp-sandbox {near[0]} --help" if near else "mcp-sandbox --help"
+    raise UsageError("unknown-command", f"`{name}` is not a command of mcp-sandbox", hint=hint)
+
+
+def _closed_stdout() -> int:
+    # The reader went away (`| head`): point stdout elsewhere so that the interpreter's last flush is silent.
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 0

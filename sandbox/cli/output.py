@@ -1,0 +1,41 @@
+"""The only place that writes to the terminal: ours goes to stderr, documents to stdout."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+_GREEN, _RED, _YELLOW, _BOLD, _RESET = "\033[32m", "\033[31m", "\033[33m", "\033[1m", "\033[0m"
+COLOURS = {"green": _GREEN, "red": _RED, "yellow": _YELLOW, "bold": _BOLD}
+
+
+def coloured(stream: Any) -> bool:
+    """True on a terminal whose user has not set NO_COLOR (no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def paint(text: str, colour: str, stream: Any) -> str:
+    """`text` in `colour` where the stream shows colours, else unchanged."""
+    return f"{COLOURS[colour]}{text}{_RESET}" if coloured(stream) else text
+
+
+def note(text: str) -> None:
+    """One message of ours, on stderr; a stderr that is gone loses it and nothing else."""
+    try:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return
+
+
+def emit(text: str) -> None:
+    """One line of a command's result, on stdout; never used by `run`, whose stdout is MCP's."""
+    sys.stdout.write(text + "\n")
+
+
+def document(value: dict[str, Any]) -> None:
+    """One JSON document with `schema` first, on stdout."""
+    import json
+
+    emit(json.dumps({"schema": 1, **value}, indent=2, ensure_ascii=False))
