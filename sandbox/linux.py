@@ -1,0 +1,198 @@
+"""The system calls that Python's standard library lacks: the one file that touches ctypes.
+
+Every wrapper raises `OSError` with the call's name and target. Numbers are those of x86_64 and
+aarch64 (calls from 424 on are the same everywhere; `syscalls(2)`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+# PyDLL keeps the GIL: after a raw clone(2) the child goes on in Python as if nothing had happened.
+_libc = ctypes.PyDLL(None, use_errno=True)
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+CLONE_PARENT = 0x00008000
+SIGCHLD = 17
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE, MS_SLAVE = 32, 4096, 16384, 1 << 18, 1 << 19
+MNT_DETACH = 2
+
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 1, 2, 4, 8
+MOUNT_ATTR_IDMAP = 0x00100000
+
+AT_FDCWD = -100
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+OPEN_TREE_CLONE = 1
+OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+MOVE_MOUNT_F_EMPTY_PATH = 4
+MOVE_MOUNT_T_EMPTY_PATH = 0x40
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_NAME = 15
+PR_CAPBSET_DROP = 24
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+CLOSE_RANGE_CLOEXEC = 4
+SECCOMP_SET_MODE_FILTER = 1
+LANDLOCK_CREATE_RULESET_VERSION = 1
+
+_OPEN_TREE, _MOVE_MOUNT, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR, _LANDLOCK = 428, 429, 436, 437, 442, 444
+_BY_MACHINE = {
+    "x86_64": {"clone": 56, "capset": 126, "pivot_root": 155, "seccomp": 317},
+    "aarch64": {"clone": 220, "capset": 91, "pivot_root": 41, "seccomp": 277},
+}
+MACHINE = os.uname().machine
+_NUMBERS = _BY_MACHINE.get(MACHINE, {})
+
+
+def _number(name: str) -> int:
+    if name not in _NUMBERS:
+        raise OSError(38, f"{name}: no system call number known for {MACHINE}")
+    return _NUMBERS[name]
+
+
+def _checked(result: int, what: str) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")
+    return result
+
+
+def _syscall(number: int, what: str, *args: object) -> int:
+    # Every integer goes as a full register: ctypes would pass an int as 32 bits and leave the rest undefined.
+    wide = [ctypes.c_long(a) if isinstance(a, int) else a for a in args]
+    return _checked(_libc.syscall(ctypes.c_long(number), *wide), what)
+
+
+def _path(path: str | None) -> bytes | None:
+    return None if path is None else os.fsencode(path)
+
+
+def mount(source: str | None, target: str, kind: str | None, flags: int = 0, data: str | None = None) -> None:
+    """mount(2)."""
+    text = None if data is None else data.encode()
+    done = _libc.mount(_path(source), _path(target), _path(kind), ctypes.c_ulong(flags), text)
+    _checked(done, f"mount {kind or source or ''} at {target}")
+
+
+def umount(target: str, flags: int = 0) -> None:
+    """umount2(2)."""
+    _checked(_libc.umount2(_path(target), flags), f"umount {target}")
+
+
+def pivot_root(new: str, old: str) -> None:
+    """pivot_root(2); `.` and `.` stack the old root over the new one, to be unmounted at once."""
+    _syscall(_number("pivot_root"), f"pivot_root {new}", _path(new), _path(old))
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)."""
+    _checked(_libc.unshare(ctypes.c_int(flags)), f"unshare {flags:#x}")
+
+
+def clone(flags: int) -> int:
+    """clone(2) without a new stack, as fork: 0 in the child. Only for a process with one thread."""
+    return _syscall(_number("clone"), f"clone {flags:#x}", flags | SIGCHLD, 0, 0, 0, 0)
+
+
+def open_path(path: str) -> int:
+    """An O_PATH descriptor of `path` that crossed no symbolic link (openat2(2))."""
+    how = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
+    return _syscall(_OPENAT2, f"open {path}", AT_FDCWD, _path(path), how, len(how))
+
+
+def clone_tree(fd: int, what: str) -> int:
+    """A detached recursive copy of the mount tree below the O_PATH descriptor `fd` (open_tree(2))."""
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE
+    return _syscall(_OPEN_TREE, f"open_tree {what}", fd, b"", flags)
+
+
+def set_mount_attributes(fd: int, attributes: int, what: str, userns: int = 0, recursive: bool = True) -> None:
+    """mount_setattr(2) on a detached tree; `userns` is the descriptor of an idmapping namespace."""
+    attr = struct.pack("=QQQQ", attributes, 0, 0, userns)
+    flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
+    _syscall(_MOUNT_SETATTR, f"mount_setattr {what}", fd, b"", flags, attr, len(attr))
+
+
+def attach_tree(fd: int, target: str) -> None:
+    """Attaches a detached tree at `target` (move_mount(2)); a symbolic link there is not followed."""
+    place = open_path(target)
+    try:
+        flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
+        _syscall(_MOVE_MOUNT, f"move_mount {target}", fd, b"", place, b"", flags)
+    finally:
+        os.close(place)
+
+
+def prctl(option: int, *args: int) -> int:
+    """prctl(2)."""
+    words = [ctypes.c_ulong(a) for a in (*args, 0, 0, 0, 0)[:4]]
+    return _checked(_libc.prctl(ctypes.c_int(option), *words), f"prctl {option}")
+
+
+def set_name(name: str) -> None:
+    """The thread's name as `ps` shows it, at most 15 bytes."""
+    buffer = ctypes.create_string_buffer(name.encode()[:15])
+    _checked(_libc.prctl(PR_SET_NAME, buffer, 0, 0, 0), "prctl name")
+
+
+def drop_capabilities() -> None:
+    """Empties the bounding, ambient, permitted, effective and inheritable sets (capabilities(7))."""
+    with open("/proc/sys/kernel/cap_last_cap") as last:
+        highest = int(last.read())
+    for capability in range(highest + 1):
+        prctl(PR_CAPBSET_DROP, capability)
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    clear_capabilities()
+
+
+def clear_capabilities() -> None:
+    """capset(2) of nothing: version 3 header, three empty sets of 64 bits."""
+    header = struct.pack("=II", 0x20080522, 0)
+    _syscall(_number("capset"), "capset", header, bytes(24))
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+
+
+def install_filter(bpf: bytes) -> None:
+    """Installs a seccomp filter of 8-byte cBPF instructions; needs no_new_privs (seccomp(2))."""
+    code = ctypes.create_string_buffer(bpf, len(bpf))
+    program = _Program(len(bpf) // 8, ctypes.cast(code, ctypes.c_void_p))
+    _syscall(_number("seccomp"), "seccomp", SECCOMP_SET_MODE_FILTER, 0, ctypes.byref(program))
+
+
+def close_on_exec_from(first: int) -> None:
+    """Marks every descriptor from `first` on close-on-exec (close_range(2), Linux 5.11)."""
+    _syscall(_CLOSE_RANGE, "close_range", first, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC)
+
+
+def landlock_abi() -> int:
+    """The Landlock ABI of this kernel, 0 where there is none (landlock(7))."""
+    try:
+        return _syscall(_LANDLOCK, "landlock", None, 0, LANDLOCK_CREATE_RULESET_VERSION)
+    except OSError:
+        return 0
+
+
+def set_hostname(name: str) -> None:
+    """sethostname(2) in the current UTS namespace."""
+    raw = name.encode()
+    _checked(_libc.sethostname(raw, ctypes.c_size_t(len(raw))), "sethostname")
