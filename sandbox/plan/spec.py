@@ -35,6 +35,8 @@ class Bind:
     """uid and gid of the host path: under a root caller the mount maps them to the sandbox's own."""
     idmap: bool = False
     is_dir: bool = True
+    origin: str = ""
+    """The profile's file and line, or the flag, that asked for it."""
 
     def describe(self) -> str:
         place = self.target if self.target == self.source else f"{self.source} at {self.target}"
@@ -56,14 +58,15 @@ class Tmpfs:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file we wrote: no byte of the host's."""
+    """A file we wrote; `copied` ones hold the bytes of a public file of the host's, all others none."""
 
     target: str
     content: bytes
     mode: int = 0o444
+    copied: bool = False
 
     def describe(self) -> str:
-        return f"synthetic {self.target}"
+        return f"{'copy of' if self.copied else 'synthetic'} {self.target}"
 
 
 @dataclass(frozen=True, slots=True)
