@@ -67,6 +67,10 @@ class Closure:
     path: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     why: str = ""
+    cwd: str = ""
+    """The directory the command itself asks for (`uv --directory D run`); empty: the caller's."""
+    skipped: tuple[str, ...] = ()
+    """Host paths that the command points at and that are not mounted: they lie outside its own trees."""
 
 
 @dataclass(frozen=True, slots=True)
