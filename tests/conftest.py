@@ -1,0 +1,218 @@
+"""What every test stands on: a home of its own, a caller that is not root, loud skips, recorded proofs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TEST_USERS = ("mcp-sandbox-test", "tester", "nobody")
+CI = bool(os.environ.get("CI"))
+
+# Taken before any test changes HOME: where this user's own package registry settings are.
+REAL_HOME = Path(os.environ.get("HOME", "/nonexistent"))
+
+Require = Callable[[str], None]
+Prefix = Callable[[list[str]], list[str]]
+
+
+# --- a home of its own ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One package store for the whole run: a server is fetched once, however many tests start it."""
+    chosen = os.environ.get("MCP_SANDBOX_TEST_CACHE")
+    return Path(chosen) if chosen else tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def own_home(
+    tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """No test reads or writes the caller's real home: home, state and config are fresh for each test."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shared_cache))
+    for variable in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    _keep_registry_settings(monkeypatch)
+    return home
+
+
+def _keep_registry_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which registry, proxy and CA packages come through is the machine's business, not the test's."""
+    for variable, place in (("NPM_CONFIG_USERCONFIG", ".npmrc"), ("PIP_CONFIG_FILE", ".config/pip/pip.conf")):
+        if variable not in os.environ and (REAL_HOME / place).is_file():
+            monkeypatch.setenv(variable, str(REAL_HOME / place))
+
+
+# --- who calls -----------------------------------------------------------------------------------
+
+
+def caller() -> str:
+    """`root` or `user`: the two kinds of caller every promise is proved for."""
+    return "root" if os.geteuid() == 0 else "user"
+
+
+def unprivileged_user() -> pwd.struct_passwd:
+    """The account that stands for an ordinary user when the tests run as root."""
+    for name in TEST_USERS:
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    pytest.fail(f"none of the users {', '.join(TEST_USERS)} exists")
+
+
+@pytest.fixture
+def as_user() -> Prefix:
+    """Turns an argv into one that runs unprivileged: itself for an ordinary user, setpriv for root."""
+
+    def prefix(argv: list[str]) -> list[str]:
+        if os.geteuid() != 0:
+            return argv
+        user = unprivileged_user()
+        drop = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "--"]
+        return [*drop, *argv]
+
+    return prefix
+
+
+# --- what must be there --------------------------------------------------------------------------
+
+
+def _native() -> str:
+    """Why the native backend cannot run here, or nothing."""
+    probe = [
+        shutil.which("unshare") or "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "--pid",
+        "--fork",
+        "true",
+    ]
+    done = subprocess.run(probe, capture_output=True, text=True, timeout=20)
+    return "" if done.returncode == 0 else f"no user namespaces: {done.stderr.strip()}"
+
+
+def _docker() -> str:
+    if not shutil.which("docker"):
+        return "no docker client"
+    done = subprocess.run(["docker", "info"], capture_output=True, text=True, timeout=20)
+    return "" if done.returncode == 0 else "no docker engine answers"
+
+
+def _program(name: str) -> str:
+    return "" if shutil.which(name) else f"`{name}` is not installed"
+
+
+_PROBES: dict[str, Callable[[], str]] = {"native": _native, "docker": _docker}
+_missing: dict[str, str] = {}
+
+
+@pytest.fixture
+def require() -> Require:
+    """`require("native")`, `require("node")`: a missing part skips the test, and in CI fails it."""
+
+    def check(part: str) -> None:
+        if part not in _missing:
+            _missing[part] = _PROBES[part]() if part in _PROBES else _program(part)
+        if not _missing[part]:
+            return
+        if CI:
+            pytest.fail(f"CI must provide `{part}`: {_missing[part]}", pytrace=False)
+        pytest.skip(f"needs `{part}`: {_missing[part]}")
+
+    return check
+
+
+# --- proofs of docs/threats.md -------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`scripts/test` says where the outcomes of marked tests go; other runs record nothing."""
+    parser.addoption("--threat-outcomes", metavar="FILE", help="record outcomes of threat proofs in FILE")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A proof of a row that does not exist stops the run; a test for root is skipped for others."""
+    known = _threat_ids()
+    for item in items:
+        for mark in item.iter_markers("threat"):
+            _check_mark(f"{item.path.name}::{item.name}", mark, known)
+        if item.get_closest_marker("root") and os.geteuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="proved by the run as root"))
+
+
+def _threat_ids() -> set[str]:
+    rows = tomllib.loads((ROOT / "docs" / "threats.toml").read_text())["row"]
+    return {one for row in rows for one in row["ids"]}
+
+
+def _check_mark(test: str, mark: pytest.Mark, known: set[str]) -> None:
+    usage = '@pytest.mark.threat("D2", proves="what the world shows")'
+    if len(mark.args) != 1 or not mark.kwargs.get("proves") or set(mark.kwargs) - {"proves", "backend"}:
+        raise pytest.UsageError(f"{test}: write {usage}")
+    if mark.args[0] not in known:
+        raise pytest.UsageError(f"{test}: `{mark.args[0]}` is no row of docs/threats.toml")
+
+
+class Proofs:
+    """Collects, for every marked test, the worst outcome of its phases."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.outcomes: dict[str, str] = {}
+        self.items: dict[str, pytest.Item] = {}
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Every collected proof starts as not run: a run that is cut short proves nothing."""
+        self.items = {item.nodeid: item for item in session.items if item.get_closest_marker("threat")}
+        self.outcomes = dict.fromkeys(self.items, "not-run")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """A failure in any phase is a failure, and only the call itself can pass."""
+        if report.nodeid not in self.outcomes or self.outcomes[report.nodeid] == "failed":
+            return
+        # xfail counts as skipped: what is expected to fail proves nothing.
+        if report.failed or report.skipped:
+            self.outcomes[report.nodeid] = report.outcome
+        elif report.when == "call":
+            self.outcomes[report.nodeid] = "xpassed" if hasattr(report, "wasxfail") else "passed"
+
+    def pytest_sessionfinish(self) -> None:
+        """One JSON document: who called, and each proof with its row, its backend and its outcome."""
+        proofs = [entry for nodeid, item in self.items.items() for entry in self._entries(nodeid, item)]
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        self.target.write_text(json.dumps({"caller": caller(), "proofs": proofs}, indent=1))
+
+    def _entries(self, nodeid: str, item: pytest.Item) -> Iterator[dict[str, str]]:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        file = os.path.relpath(item.path, ROOT)
+        for mark in item.iter_markers("threat"):
+            yield {
+                "row": mark.args[0],
+                "proves": mark.kwargs["proves"],
+                "test": f"{file}::{nodeid.partition('::')[2].partition('[')[0]}",
+                "backend": str(mark.kwargs.get("backend") or parameters.get("backend", "native")),
+                "outcome": self.outcomes[nodeid],
+                "sha256": hashlib.sha256(item.path.read_bytes()).hexdigest(),
+            }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Outcomes are recorded only where the caller of pytest asked for them."""
+    target = config.getoption("--threat-outcomes")
+    if target:
+        config.pluginmanager.register(Proofs(Path(target).absolute()), "threat-proofs")
