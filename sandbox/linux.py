@@ -123,7 +123,9 @@ def clone_tree(fd: int, what: str) -> int:
     return _syscall(_OPEN_TREE, f"open_tree {what}", fd, b"", flags)
 
 
-def set_mount_attributes(fd: int, attributes: int, what: str, userns: int = 0, recursive: bool = True) -> None:
+def set_mount_attributes(
+    fd: int, attributes: int, what: str, userns: int = 0, recursive: bool = True
+) -> None:
     """mount_setattr(2) on a detached tree; `userns` is the descriptor of an idmapping namespace."""
     attr = struct.pack("=QQQQ", attributes, 0, 0, userns)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
@@ -196,3 +198,16 @@ def set_hostname(name: str) -> None:
     """sethostname(2) in the current UTS namespace."""
     raw = name.encode()
     _checked(_libc.sethostname(raw, ctypes.c_size_t(len(raw))), "sethostname")
+
+
+def scrub_arguments(title: str) -> None:
+    """Overwrites this process's argument and environment strings (proc(5), stat fields 48 to 51).
+
+    /proc/PID/cmdline is readable by every process of the sandbox whatever `dumpable` says.
+    """
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    arg_start, arg_end, env_start, env_end = (int(field) for field in fields[45:49])
+    ctypes.memset(env_start, 0, env_end - env_start)
+    ctypes.memset(arg_start, 0, arg_end - arg_start)
+    ctypes.memmove(arg_start, title.encode(), min(len(title), arg_end - arg_start - 1))

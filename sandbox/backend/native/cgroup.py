@@ -1,0 +1,134 @@
+"""One cgroup a sandbox, in version 1 or 2: create with limits, attach, count OOM kills, kill, remove.
+
+Files and units: cgroup-v1/memory.rst, cgroup-v1/pids.rst, cgroup-v2.rst of the kernel's documentation.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from sandbox.plan.spec import Limits
+
+PERIOD_US = 100_000
+REMOVE_ATTEMPTS = 200
+REMOVE_PAUSE_S = 0.01
+# The sandbox's own init counts as a process, and it is ours, not the server's.
+OWN_PROCESSES = 1
+
+
+def settings(limits: Limits) -> list[tuple[str, str, str, bool]]:
+    """What to write: controller, file, value, and whether the kernel may lack that file."""
+    if limits.mechanism == "cgroup-v2":
+        return [("unified", name, value, optional) for name, value, optional in _version_2(limits)]
+    return _version_1(limits) if limits.mechanism == "cgroup-v1" else []
+
+
+def _version_1(limits: Limits) -> list[tuple[str, str, str, bool]]:
+    rows: list[tuple[str, str, str, bool]] = []
+    if limits.memory is not None:
+        rows += [
+            ("memory", "memory.limit_in_bytes", str(limits.memory), False),
+            # Swap accounting is a kernel option; without it swappiness 0 keeps this group's pages in memory.
+            ("memory", "memory.memsw.limit_in_bytes", str(limits.memory), True),
+            ("memory", "memory.swappiness", "0", True),
+        ]
+    if limits.pids is not None:
+        rows.append(("pids", "pids.max", str(limits.pids + OWN_PROCESSES), False))
+    if limits.cpus is not None:
+        rows += [
+            ("cpu", "cpu.cfs_period_us", str(PERIOD_US), False),
+            ("cpu", "cpu.cfs_quota_us", str(int(limits.cpus * PERIOD_US)), False),
+        ]
+    return rows
+
+
+def _version_2(limits: Limits) -> list[tuple[str, str, bool]]:
+    rows: list[tuple[str, str, bool]] = []
+    if limits.memory is not None:
+        rows += [
+            ("memory.max", str(limits.memory), False),
+            ("memory.swap.max", "0", True),
+            ("memory.oom.group", "1", True),
+        ]
+    if limits.pids is not None:
+        rows.append(("pids.max", str(limits.pids + OWN_PROCESSES), False))
+    if limits.cpus is not None:
+        rows.append(("cpu.max", f"{int(limits.cpus * PERIOD_US)} {PERIOD_US}", False))
+    return rows
+
+
+class Cgroup:
+    """The directories of one sandbox, one for each controller; empty where rlimits do the work."""
+
+    def __init__(self, limits: Limits, name: str) -> None:
+        self.directories = {controller: f"{parent}/{name}" for controller, parent in limits.cgroups}
+        self._limits = limits
+
+    def create(self) -> None:
+        """Makes the directories and writes every limit; raises OSError when one cannot be set."""
+        for path in self.directories.values():
+            os.mkdir(path)
+        for controller, name, value, optional in settings(self._limits):
+            try:
+                _write(f"{self.directories[controller]}/{name}", value)
+            except OSError:
+                if not optional:
+                    raise
+
+    def attach(self, pid: int) -> None:
+        """Moves the process `pid` in; its children follow."""
+        for path in self.directories.values():
+            _write(f"{path}/cgroup.procs", str(pid))
+
+    def oom_kills(self) -> int:
+        """How often the kernel killed a process here for want of memory (0 where it does not say)."""
+        names = {"memory": "memory.oom_control", "unified": "memory.events"}
+        return sum(
+            _count(f"{self.directories[c]}/{f}", "oom_kill")
+            for c, f in names.items()
+            if c in self.directories
+        )
+
+    def kill(self) -> None:
+        """cgroup.kill where it exists (Linux 5.14); the pid namespace's end does the same elsewhere."""
+        for path in self.directories.values():
+            if os.path.exists(f"{path}/cgroup.kill"):
+                _write(f"{path}/cgroup.kill", "1")
+
+    def remove(self) -> bool:
+        """Removes every directory; False when one stayed busy for two seconds."""
+        left = [path for path in self.directories.values() if not _remove(path)]
+        return not left
+
+
+def _write(path: str, value: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode())
+    except OSError as error:
+        raise OSError(error.errno, f"{path} = {value}: {error.strerror}") from error
+    finally:
+        os.close(fd)
+
+
+def _count(path: str, key: str) -> int:
+    try:
+        with open(path) as lines:
+            return next((int(line.split()[1]) for line in lines if line.split()[0] == key), 0)
+    except OSError:
+        return 0
+
+
+def _remove(path: str) -> bool:
+    # A dead task leaves its cgroup a moment after its parent has reaped it.
+    for _ in range(REMOVE_ATTEMPTS):
+        try:
+            os.rmdir(path)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            time.sleep(REMOVE_PAUSE_S)
+        else:
+            return True
+    return False

@@ -1,0 +1,77 @@
+"""Who the sandbox is on the host: never uid 0, and how host files look to it (user_namespaces(7)).
+
+A root caller drops to a uid of this session's own, far above any account or container range; files
+of the mounts it was granted are mapped to that uid and back (idmapped mounts, Linux 5.12).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+
+from sandbox import linux
+from sandbox.plan.spec import Bind, Identity, ViewStep
+
+# Above systemd's container range (524288 to 1878982656) and below 2^31; a pid is at most 2^22.
+FIRST_UID = 1_880_000_000
+
+
+def host_ids(identity: Identity, keeper: int) -> tuple[int, int]:
+    """uid and gid on the host; a dropped root gets one that no other session has."""
+    if identity.drop:
+        return FIRST_UID + keeper, FIRST_UID + keeper
+    return identity.uid, identity.gid
+
+
+def drop_root(uid: int, gid: int) -> None:
+    """Gives up root for good; the process may still map its own ids afterwards."""
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    if 0 in (*os.getresuid(), *os.getresgid()):
+        raise PermissionError(1, "still root after setresuid")
+    # A change of uid makes /proc/self root's own, and uid_map with it.
+    linux.prctl(linux.PR_SET_DUMPABLE, 1)
+
+
+def map_ids(uid: int, gid: int) -> None:
+    """Maps the one uid and gid to themselves in the user namespace just entered."""
+    for name, value in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(value)
+
+
+def idmaps(steps: Iterable[ViewStep], uid: int, gid: int) -> dict[tuple[int, int], int]:
+    """For every owner of an idmapped mount, a user namespace that shows that owner as `uid`."""
+    owners = {step.owner for step in steps if isinstance(step, Bind) and step.idmap}
+    return {owner: _mapping(owner, (uid, gid)) for owner in owners}
+
+
+def _mapping(owner: tuple[int, int], sandbox: tuple[int, int]) -> int:
+    ready, told = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _hold_namespace(told)
+    os.close(told)
+    try:
+        if os.read(ready, 1) != b"1":
+            raise PermissionError(1, "no user namespace for an idmapped mount")
+        for name, outside, inside in zip(("uid_map", "gid_map"), owner, sandbox, strict=True):
+            with open(f"/proc/{child}/{name}", "w") as file:
+                file.write(f"{outside} {inside} 1")
+        return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(ready)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def _hold_namespace(told: int) -> None:
+    try:
+        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+        linux.unshare(linux.CLONE_NEWUSER)
+        os.write(told, b"1")
+        signal.pause()
+    finally:
+        os._exit(1)

@@ -1,0 +1,187 @@
+"""Process 1 of the sandbox: builds it from inside, executes the server, reaps, and ends with it.
+
+It stays the only process with a descriptor of ours and is not dumpable, so the server, although of
+the same uid, can read neither its memory nor its /proc entry (ptrace(2), "ptrace access mode").
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from dataclasses import dataclass
+
+from sandbox import linux
+from sandbox.backend.native import identity, network, report, rlimits, view
+from sandbox.plan.spec import Spec
+
+NAMESPACES = (
+    linux.CLONE_NEWUSER
+    | linux.CLONE_NEWNS
+    | linux.CLONE_NEWPID
+    | linux.CLONE_NEWIPC
+    | linux.CLONE_NEWUTS
+    | linux.CLONE_NEWCGROUP
+)
+TERMINATE = b"T"
+_CAUGHT = {signal.SIGKILL, signal.SIGSTOP}
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """The descriptors that the processes of one sandbox hold."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+    report: int
+    lifeline: int
+    """Readable end: bytes are commands, end of file means that the wrapper is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What process 1 needs besides the spec: who it is, the trees taken as root, the filter, the go-ahead."""
+
+    uid: int
+    gid: int
+    trees: view.Trees | None
+    filter: bytes
+    env: tuple[tuple[str, str], ...]
+    go: int
+
+
+def flags(spec: Spec) -> int:
+    """The namespaces of the sandbox; the build sandbox alone keeps the host's network."""
+    return NAMESPACES | (linux.CLONE_NEWNET if spec.network == "none" else 0)
+
+
+def run(spec: Spec, ends: Ends, inside: Inside) -> None:
+    """Never returns: ends with the server, or when the wrapper is gone."""
+    step = "start"
+    try:
+        linux.set_name("mcp-init")
+        linux.scrub_arguments("mcp-init")
+        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+        step = "map ids"
+        identity.map_ids(inside.uid, inside.gid)
+        step = "go-ahead"
+        if os.read(inside.go, 1) != b"1":
+            os._exit(0)
+        step = "view"
+        _build_view(spec, inside)
+        step = "network"
+        if spec.network == "none":
+            network.loopback_up()
+        linux.set_hostname(spec.identity.hostname)
+        step = "privileges"
+        _give_up_privileges()
+        step = "server"
+        server = _start_server(spec, ends, inside)
+        report.tell(ends.report, "ready")
+        _reap(server, ends)
+    except BaseException as error:  # the sandbox must not outlive a failure of any kind
+        report.tell_error(ends.report, step, error)
+    finally:
+        os._exit(1)
+
+
+def _build_view(spec: Spec, inside: Inside) -> None:
+    linux.mount(None, "/", None, linux.MS_REC | linux.MS_SLAVE)
+    trees = view.gather(spec.view, {}) if inside.trees is None else inside.trees
+    view.build(spec.view, trees)
+
+
+def _give_up_privileges() -> None:
+    linux.drop_capabilities()
+    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)
+    # Giving up capabilities clears the parent-death signal (prctl(2)): ask for it again.
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _start_server(spec: Spec, ends: Ends, inside: Inside) -> int:
+    failed, fail = os.pipe()
+    server = os.fork()
+    if server == 0:
+        _execute(spec, ends, inside, fail)
+    os.close(fail)
+    for fd in (ends.stdin, ends.stdout, ends.stderr):
+        os.close(fd)
+    message = os.read(failed, report.PIPE_BUF)
+    os.close(failed)
+    if message:
+        os.write(ends.report, message)
+        os._exit(1)
+    linux.install_filter(inside.filter)
+    return server
+
+
+def _execute(spec: Spec, ends: Ends, inside: Inside, fail: int) -> None:
+    step = "server"
+    try:
+        os.setsid()
+        for target, fd in enumerate((ends.stdin, ends.stdout, ends.stderr)):
+            os.dup2(fd, target)
+        linux.close_on_exec_from(3)
+        os.umask(0o022)
+        step = "working directory"
+        os.chdir(spec.cwd)
+        step = "limits"
+        rlimits.apply(spec.limits)
+        _default_signals()
+        step = "seccomp"
+        linux.install_filter(inside.filter)
+        step = "execute"
+        os.execve(spec.argv[0], spec.argv, dict(inside.env))  # noqa: S606 - no shell is the point
+    except BaseException as error:
+        report.tell_error(fail, step, error)
+    finally:
+        os._exit(127)
+
+
+def _default_signals() -> None:
+    # Python ignores SIGPIPE, the keeper ignores more; an ignored signal would stay ignored after execve.
+    for number in signal.valid_signals() - _CAUGHT:
+        if signal.getsignal(number) is not None:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def _reap(server: int, ends: Ends) -> None:
+    woken, wake = os.pipe()
+    os.set_blocking(woken, False)
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    poll = select.poll()
+    poll.register(woken, select.POLLIN)
+    poll.register(ends.lifeline, select.POLLIN)
+    while True:
+        _collect(server, ends)
+        for fd, _ in poll.poll():
+            if fd == woken:
+                os.read(woken, 4096)
+            else:
+                _obey(os.read(ends.lifeline, 64), server)
+
+
+def _obey(command: bytes, server: int) -> None:
+    if not command:
+        os._exit(0)
+    if TERMINATE in command:
+        os.kill(server, signal.SIGTERM)
+
+
+def _collect(server: int, ends: Ends) -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        if pid == server:
+            code = os.waitstatus_to_exitcode(status)
+            report.tell(ends.report, "ended", *(("status", code) if code >= 0 else ("signal", -code)))
+            os._exit(0)

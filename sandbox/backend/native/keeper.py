@@ -1,0 +1,141 @@
+"""The keeper: a child of the wrapper, outside the sandbox, that ends it and cleans up after it.
+
+It leaves the wrapper's process group (clients signal the whole group) and waits for two things: the
+end of process 1, or the end of the wrapper. Either way nothing of ours is left when it exits.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from dataclasses import dataclass
+
+from sandbox import linux
+from sandbox.backend.native import identity, init, report, view
+from sandbox.backend.native.cgroup import Cgroup
+from sandbox.plan.spec import Spec
+
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGQUIT)
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the wrapper hands over: the filter, the environment with secrets, files to remove at the end."""
+
+    filter: bytes
+    env: tuple[tuple[str, str], ...]
+    session: str
+    remove: tuple[str, ...] = ()
+
+
+def run(spec: Spec, ends: init.Ends, orders: Orders) -> None:
+    """Never returns: exits 0 when everything is gone, 1 when something could not be removed."""
+    status = 1
+    try:
+        _leave_group()
+        cgroup = Cgroup(spec.limits, f"mcp-sandbox-{orders.session}")
+        try:
+            _run(spec, ends, orders, cgroup)
+        finally:
+            status = 0 if _clean(cgroup, orders) else 1
+    except BaseException as error:
+        report.tell_error(ends.report, "keeper", error)
+    finally:
+        os._exit(status)
+
+
+def _leave_group() -> None:
+    os.setsid()
+    os.chdir("/")
+    linux.set_name("mcp-keeper")
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _clean(cgroup: Cgroup, orders: Orders) -> bool:
+    removed = cgroup.remove()
+    for path in orders.remove:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            continue
+    return removed
+
+
+def _run(spec: Spec, ends: init.Ends, orders: Orders, cgroup: Cgroup) -> None:
+    cgroup.create()
+    pid, go = _stage(spec, ends, orders)
+    if pid:
+        try:
+            _guard(pid, go, ends, cgroup)
+        finally:
+            _end(pid, cgroup)
+
+
+def _guard(pid: int, go: int, ends: init.Ends, cgroup: Cgroup) -> None:
+    process = os.pidfd_open(pid)
+    cgroup.attach(pid)
+    report.tell(ends.report, "pid", pid)
+    os.write(go, b"1")
+    os.close(go)
+    for fd in (ends.stdin, ends.stdout, ends.stderr):
+        os.close(fd)
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    poll.register(ends.lifeline, 0)  # only the hang-up: its bytes are for process 1
+    poll.poll()
+    os.close(process)
+    if kills := cgroup.oom_kills():
+        report.tell(ends.report, "oom", kills)
+
+
+def _end(pid: int, cgroup: Cgroup) -> None:
+    # Our own child, not yet reaped: the pid cannot be another's.
+    os.kill(pid, signal.SIGKILL)
+    cgroup.kill()
+    os.waitpid(pid, 0)
+
+
+def _stage(spec: Spec, ends: init.Ends, orders: Orders) -> tuple[int, int]:
+    """Starts process 1 through a stager: its pid (0 where that failed) and the pipe that lets it go on."""
+    told, tell = os.pipe()
+    wait, go = os.pipe()
+    stager = os.fork()
+    if stager == 0:
+        os.close(go)
+        _prepare(spec, ends, orders, tell, wait)
+    os.close(tell)
+    os.close(wait)
+    pid = int(os.read(told, 32) or b"0")
+    os.close(told)
+    os.waitpid(stager, 0)
+    return pid, go
+
+
+def _prepare(spec: Spec, ends: init.Ends, orders: Orders, tell: int, wait: int) -> None:
+    """The stager: takes what needs root, gives root up, makes process 1 a child of the keeper."""
+    step = "identity"
+    try:
+        keeper = os.getppid()
+        uid, gid = identity.host_ids(spec.identity, keeper)
+        trees: view.Trees | None = None
+        if spec.identity.drop:
+            step = "mounts"
+            linux.unshare(linux.CLONE_NEWNS)
+            linux.mount(None, "/", None, linux.MS_REC | linux.MS_SLAVE)
+            trees = view.gather(spec.view, identity.idmaps(spec.view, uid, gid))
+            step = "drop root"
+            identity.drop_root(uid, gid)
+        step = "namespaces"
+        inside = init.Inside(uid, gid, trees, orders.filter, orders.env, wait)
+        pid = linux.clone(init.flags(spec) | linux.CLONE_PARENT)
+        if pid == 0:
+            os.close(tell)
+            init.run(spec, ends, inside)
+        os.write(tell, str(pid).encode())
+        os._exit(0)
+    except BaseException as error:
+        report.tell_error(ends.report, step, error)
+    finally:
+        os._exit(1)

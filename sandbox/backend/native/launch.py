@@ -1,0 +1,140 @@
+"""The wrapper's side of a native sandbox: fork the keeper, hold its pipes, learn how it ended."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+
+from sandbox import linux
+from sandbox.backend.base import Ended
+from sandbox.backend.native import keeper, report, seccomp
+from sandbox.backend.native.init import TERMINATE, Ends
+from sandbox.errors import CommandNotExecutable, CommandNotFound, SandboxNotBuilt
+from sandbox.plan.spec import Spec
+
+# One large frame fits without a second wake-up; the kernel's default is 64 KiB (pipe(7)).
+PIPE_BYTES = 1 << 20
+ENOENT, EACCES, ENOEXEC = 2, 13, 8
+
+
+class Native:
+    """A sandbox that is being built or runs; closing the lifeline ends it, whole."""
+
+    def __init__(
+        self, stdio: tuple[int, int, int], process: int, lifeline: int, reader: report.Reader
+    ) -> None:
+        self.stdin, self.stdout, self.stderr = stdio
+        self.init_pid: int | None = None
+        self.oom_kills = 0
+        self._process = process
+        self._pidfd = os.pidfd_open(process)
+        self._lifeline = lifeline
+        self._report = reader
+        self._ended: Ended | None = None
+        self._gone = False
+
+    def ready(self, executable: str) -> None:
+        """Returns once the server has been executed; raises what stopped it, with nothing left behind."""
+        while (words := self._report.line()) is not None:
+            if words[0] == "pid":
+                self.init_pid = int(words[1])
+            elif words[0] == "ready":
+                return
+            elif words[0] == "error":
+                self._fail(words, executable)
+        self._fail(["error", "start", "0", "the sandbox ended before the server was executed"], executable)
+
+    def _fail(self, words: list[str], executable: str) -> None:
+        self.kill()
+        self.wait()
+        raise failure(words[1], int(words[2]), " ".join(words[3:]), executable)
+
+    def terminate(self) -> None:
+        """SIGTERM for the server."""
+        try:
+            os.write(self._lifeline, TERMINATE)
+        except (BrokenPipeError, ValueError, OSError):
+            return
+
+    def kill(self) -> None:
+        """Lets go of the lifeline: process 1 and the keeper end everything at once."""
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
+
+    def fileno(self) -> int:
+        """The keeper's pidfd."""
+        return self._pidfd
+
+    def wait(self, timeout: float | None = None) -> Ended | None:
+        """How the server ended, once the keeper has cleaned up; None after `timeout` seconds."""
+        if not self._gone:
+            readable, _, _ = select.select([self._pidfd], [], [], timeout)
+            if not readable:
+                return None
+            os.waitpid(self._process, 0)
+            self._gone = True
+            self._read_end()
+            self.kill()
+            os.close(self._pidfd)
+            os.close(self._report.fd)
+        return self._ended
+
+    def _read_end(self) -> None:
+        self._ended = Ended(signal=9)  # process 1 that says nothing was killed
+        while (words := self._report.line()) is not None:
+            if words[0] == "ended":
+                number = int(words[2])
+                self._ended = Ended(status=number) if words[1] == "status" else Ended(signal=number)
+            elif words[0] == "oom":
+                self.oom_kills = int(words[1])
+
+
+def failure(step: str, code: int, text: str, executable: str) -> Exception:
+    """The error a person sees for a step that failed."""
+    if step == "execute" and code == ENOENT:
+        what = f"`{executable}` or its interpreter does not exist inside the sandbox"
+        return CommandNotFound(
+            "command-not-found", what, hint="mcp-sandbox plan -- COMMAND shows what is mounted"
+        )
+    if step == "execute" and code in (EACCES, ENOEXEC):
+        return CommandNotExecutable(
+            "command-not-executable", f"`{executable}` cannot be executed", hint=f"chmod +x {executable}"
+        )
+    return SandboxNotBuilt(
+        "sandbox-not-built", f"step `{step}` failed, nothing ran\n{text}", hint="mcp-sandbox doctor --refresh"
+    )
+
+
+def start(spec: Spec, orders: keeper.Orders) -> Native:
+    """Forks the keeper and returns at once, `ready` waits; call it before any thread exists."""
+    stdin, to_server = _pipe()
+    from_server, stdout = _pipe()
+    errors, stderr = os.pipe()
+    told, tell = os.pipe()
+    held, hold = os.pipe()
+    process = os.fork()
+    if process == 0:
+        for fd in (to_server, from_server, errors, told, hold):
+            os.close(fd)
+        keeper.run(spec, Ends(stdin, stdout, stderr, tell, held), orders)
+    for fd in (stdin, stdout, stderr, tell, held):
+        os.close(fd)
+    return Native((to_server, from_server, errors), process, hold, report.Reader(told))
+
+
+def orders(
+    spec: Spec, session: str, env: tuple[tuple[str, str], ...], remove: tuple[str, ...] = ()
+) -> keeper.Orders:
+    """What the keeper needs, read while the host's file system is still in sight."""
+    return keeper.Orders(seccomp.load(spec.syscalls, linux.MACHINE), env, session, remove)
+
+
+def _pipe() -> tuple[int, int]:
+    ends = os.pipe()
+    try:
+        fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    except OSError:
+        return ends  # the user's pipe quota is spent: smaller pipes are slower, not weaker
+    return ends

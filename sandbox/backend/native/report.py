@@ -1,0 +1,46 @@
+"""What the processes of a sandbox tell the wrapper: one line of text a fact, over one pipe.
+
+`pid N` (the sandbox's init as the host sees it), `ready` (the server was executed),
+`ended status N` or `ended signal N`, `oom N` (kills by the memory limit), `error STEP ERRNO TEXT`.
+"""
+
+from __future__ import annotations
+
+import os
+
+PIPE_BUF = 4096
+
+
+def tell(fd: int, *words: object) -> None:
+    """Writes one line; a wrapper that is gone is no error of the writer's."""
+    line = " ".join(str(word) for word in words).replace("\n", " ")
+    try:
+        os.write(fd, line.encode(errors="backslashreplace")[: PIPE_BUF - 1] + b"\n")
+    except OSError:
+        return
+
+
+def tell_error(fd: int, step: str, error: BaseException) -> None:
+    """Writes the one line that says which step failed, and how."""
+    code = error.errno if isinstance(error, OSError) and error.errno else 0
+    text = str(error.args[-1]) if isinstance(error, OSError) and error.args else repr(error)
+    tell(fd, "error", step.replace(" ", "-"), code, text)
+
+
+class Reader:
+    """The wrapper's end of the pipe."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._buffer = b""
+        self._closed = False
+
+    def line(self) -> list[str] | None:
+        """The next line's words; None when every writer is gone."""
+        while b"\n" not in self._buffer:
+            data = os.read(self.fd, PIPE_BUF)
+            if not data:
+                return None
+            self._buffer += data
+        first, _, self._buffer = self._buffer.partition(b"\n")
+        return first.decode().split(" ")

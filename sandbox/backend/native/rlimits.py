@@ -1,0 +1,31 @@
+"""Resource limits of the server's processes (setrlimit(2)), set inside its user namespace."""
+
+from __future__ import annotations
+
+import resource
+
+from sandbox.plan.spec import Limits
+
+# Node reserves address space it never touches; below this RLIMIT_DATA stops it from starting.
+SMALLEST_DATA = 256 << 20
+OWN_PROCESSES = 1
+
+
+def table(limits: Limits) -> list[tuple[int, int]]:
+    """Each resource with its limit. Memory and processes are rlimits only where no cgroup holds them."""
+    rows = [(resource.RLIMIT_CORE, 0)]
+    if limits.open_files is not None:
+        rows.append((resource.RLIMIT_NOFILE, limits.open_files))
+    if limits.mechanism == "rlimit" and limits.pids is not None:
+        rows.append((resource.RLIMIT_NPROC, limits.pids + OWN_PROCESSES))
+    if limits.mechanism == "rlimit" and limits.memory is not None:
+        rows.append((resource.RLIMIT_DATA, max(limits.memory, SMALLEST_DATA)))
+    return rows
+
+
+def apply(limits: Limits) -> None:
+    """Sets soft and hard limit alike, never above the hard limit that the caller already has."""
+    for kind, wanted in table(limits):
+        _, hard = resource.getrlimit(kind)
+        value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(kind, (value, value))
