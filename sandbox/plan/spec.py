@@ -150,3 +150,5 @@ class Spec:
     secrets: tuple[tuple[str, str], ...] = ()
     """Variable and source; the value is read at launch and is in no event, plan or cache."""
     waivers: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a person should know about this plan: what was left out, what could not be guarded."""
