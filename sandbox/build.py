@@ -1,0 +1,105 @@
+"""The build sandbox: where npm and uv resolve and install a package, with no project, home or secrets."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from sandbox.backend.native import launch
+from sandbox.host.closure import closure_of_program
+from sandbox.host.survey import survey
+from sandbox.plan.facts import Closure, HostFacts
+from sandbox.plan.plan import plan
+from sandbox.plan.spec import Bind, File, Spec, ViewStep
+from sandbox.policy.model import Files, Policy, Quota
+from sandbox.supply.job import BuildJob
+
+WALL_S = 900.0
+LOG_BYTES = 4 << 20
+POLICY = Policy(
+    name="build",
+    files=Files(home=256 << 20, tmp=1 << 30),
+    quota=Quota(memory=2 << 30, cpus=None, pids=512, open_files=8192, disk=2 << 30, wall=WALL_S),
+)
+
+
+def builder(facts: HostFacts, environ: Mapping[str, str]) -> Callable[[BuildJob], int]:
+    """What `freeze` calls to run a job: each step in a sandbox of its own, until one fails."""
+
+    def run(job: BuildJob) -> int:
+        base = build_spec(job, facts, environ)
+        for number, step in enumerate(job.steps):
+            status = _step(replace(base, argv=step), f"build-{os.getpid()}-{number}", job.log)
+            if status != 0:
+                return status
+        return 0
+
+    return run
+
+
+def build_spec(job: BuildJob, facts: HostFacts, environ: Mapping[str, str]) -> Spec:
+    """The spec of a job's steps: the plan of `POLICY` with the tree, writable, and the registry's settings."""
+    needs = _programs(job, environ)
+    seen = survey(POLICY, needs, environ=environ, cwd="/")
+    spec = plan(POLICY, facts, seen, network="host")
+    idmap = spec.identity.drop
+    owner = _owner(job.staging)
+    steps: list[ViewStep] = [Bind(job.staging, job.mount, writable=True, owner=owner, idmap=idmap)]
+    for source, inside in job.mounts:
+        steps.append(Bind(source, inside, owner=_owner(source), idmap=idmap, is_dir=os.path.isdir(source)))
+    steps += [File(inside, content) for inside, content in job.files]
+    env = dict(spec.env) | dict(job.env)
+    return replace(spec, cwd=job.mount, env=tuple(env.items()), view=(*spec.view, *steps), server="build")
+
+
+def _programs(job: BuildJob, environ: Mapping[str, str]) -> Closure:
+    found = [closure_of_program(program, environ=environ) for program in job.programs]
+    return Closure(
+        argv=job.steps[0],
+        binds=tuple(dict.fromkeys(bind for one in found for bind in one.binds)),
+        links=tuple(dict.fromkeys(link for one in found for link in one.links)),
+        path=tuple(dict.fromkeys(place for one in found for place in one.path)),
+        why="the package manager",
+    )
+
+
+def _owner(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_uid, status.st_gid
+
+
+def _step(spec: Spec, session: str, log: str) -> int:
+    running = launch.start(spec, launch.orders(spec, session, spec.env))
+    try:
+        running.ready(spec.argv[0])
+        os.close(running.stdin)
+        _collect(running, log)
+        ended = running.wait(5.0)
+        return ended.exit_status if ended is not None else 124
+    finally:
+        running.kill()
+        running.wait(5.0)
+        os.close(running.stdout)
+        os.close(running.stderr)
+
+
+def _collect(running: launch.Native, log: str) -> None:
+    """Copies both outputs to the log, bounded, until both end or the wall is reached."""
+    import time
+
+    deadline = time.monotonic() + WALL_S
+    room = LOG_BYTES
+    ends = {running.stdout, running.stderr}
+    with open(log, "ab") as file:
+        while ends:
+            ready, _, _ = select.select(list(ends), [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                return
+            for fd in ready:
+                data = os.read(fd, 65536)
+                if not data:
+                    ends.discard(fd)
+                file.write(data[:room])
+                room -= len(data[:room])
