@@ -1,0 +1,143 @@
+"""The house of DESIGN.md section 2: imports point inward, pure files stay pure, files stay small."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SANDBOX = ROOT / "sandbox"
+
+# From the innermost outward; a part imports parts of an earlier line, and itself, and nothing else.
+LAYERS = [
+    {"errors", "verdict", "event", "places"},
+    {"policy"},
+    {"plan", "wire", "inspect"},
+    {"audit"},
+    {"linux"},
+    {"host", "backend", "relay", "egress", "watchdog", "supply"},
+    {"leases", "lifecycle", "prepare", "secret_sources", "session"},
+    {"attack", "clients"},
+    {"cli"},
+]
+DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
+# The words use each other, and so do the modules that wire a session together.
+FREE_AMONG_THEMSELVES = [LAYERS[0], LAYERS[6]]
+# System calls are made by what asks the kernel (host) and what builds with it (backend).
+ONLY_FROM = {"linux": {"host", "backend"}}
+
+EFFECTS = frozenset("socket asyncio subprocess ctypes docker psutil pyroute2 time random".split())
+PURE_FOLDERS = ("plan", "wire", "inspect")
+PURE_FILES = {
+    "errors.py",
+    "verdict.py",
+    "event.py",
+    "places.py",
+    "lifecycle.py",
+    "policy/hosts.py",
+    "policy/model.py",
+    "policy/paths.py",
+    "policy/quota.py",
+    "policy/resolve.py",
+    "policy/score.py",
+    "policy/tools.py",
+    "audit/chain.py",
+    "egress/decide.py",
+}
+
+FILES = sorted(path.relative_to(SANDBOX).as_posix() for path in SANDBOX.rglob("*.py"))
+
+
+def part(file: str) -> str:
+    return file.partition("/")[0].removesuffix(".py")
+
+
+def imports(file: str) -> Iterator[str]:
+    """The dotted names that a file imports anywhere, also inside functions and under TYPE_CHECKING."""
+    for node in ast.walk(ast.parse((SANDBOX / file).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            yield from _from(node)
+
+
+def _from(node: ast.ImportFrom) -> Iterator[str]:
+    module = node.module or ""
+    # `from sandbox import linux` names a part; `from sandbox.plan import spec` is inside one already.
+    yield from (f"sandbox.{alias.name}" for alias in node.names) if module == "sandbox" else (module,)
+
+
+def may_import(importer: str, imported: str) -> bool:
+    if importer == imported:
+        return True
+    if imported in ONLY_FROM:
+        return importer in ONLY_FROM[imported]
+    if any({importer, imported} <= group for group in FREE_AMONG_THEMSELVES):
+        return True
+    return DEPTH[imported] < DEPTH[importer]
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported", "allowed"),
+    [
+        pytest.param("cli", "session", True, id="cli uses the wiring"),
+        pytest.param("plan", "policy", True, id="plan reads the policy"),
+        pytest.param("policy", "plan", False, id="policy knows nothing of plans"),
+        pytest.param("relay", "backend", False, id="siblings do not know each other"),
+        pytest.param("relay", "audit", True, id="relay may speak to audit, which is further in"),
+        pytest.param("session", "cli", False, id="the wiring does not know the command line"),
+        pytest.param("backend", "linux", True, id="backends make system calls"),
+        pytest.param("relay", "linux", False, id="the relay makes no system call of its own"),
+    ],
+)
+def test_the_rule_itself(importer: str, imported: str, *, allowed: bool) -> None:
+    assert may_import(importer, imported) is allowed
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file != "__init__.py"])
+def test_imports_point_inward(file: str) -> None:
+    assert part(file) in DEPTH, f"`{part(file)}` has no layer: add it to DESIGN.md and to LAYERS"
+    ours = {name.split(".")[1] for name in imports(file) if name.startswith("sandbox.")}
+    assert not {name for name in ours if not may_import(part(file), name)}
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f in PURE_FILES or f.startswith(PURE_FOLDERS)])
+def test_pure_files_have_no_effects(file: str) -> None:
+    assert not EFFECTS & {name.partition(".")[0] for name in imports(file)}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_files_stay_small(file: str) -> None:
+    lines = len((SANDBOX / file).read_text().splitlines())
+    assert lines < 400
+    assert not (file.endswith("__init__.py") and lines), "`__init__.py` files are empty"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_no_module_is_named_for_what_it_is_not(file: str) -> None:
+    assert Path(file).stem not in {"utils", "helpers", "manager", "common", "misc"}
+
+
+def test_only_one_file_touches_ctypes() -> None:
+    assert {file for file in FILES if "ctypes" in {name.split(".")[0] for name in imports(file)}} <= {
+        "linux.py"
+    }
+
+
+HEAVY = "pydantic pydantic_core msgspec rich asyncio docker pyroute2 pyseccomp cffi email http".split()
+
+
+@pytest.mark.skipif("cli/run.py" not in FILES, reason="`run` has not landed")
+def test_run_imports_nothing_heavy_before_the_child_is_forked() -> None:
+    code = "import sys, sandbox.cli.main, sandbox.cli.run; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+    )
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert not loaded.intersection(HEAVY)
