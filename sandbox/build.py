@@ -40,7 +40,7 @@ def builder(facts: HostFacts, environ: Mapping[str, str]) -> Callable[[BuildJob]
 
 
 def build_spec(job: BuildJob, facts: HostFacts, environ: Mapping[str, str]) -> Spec:
-    """The spec of a job's steps: the plan of `POLICY` with the tree, writable, and the registry's settings."""
+    """The plan of `POLICY` with the tree, writable, and the settings of the user's registries."""
     needs = _programs(job, environ)
     seen = survey(POLICY, needs, environ=environ, cwd="/")
     spec = plan(POLICY, facts, seen, network="host")

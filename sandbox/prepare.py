@@ -21,6 +21,8 @@ from sandbox.supply.freeze import freeze, peek
 from sandbox.supply.job import Frozen
 from sandbox.supply.request import Request, parse
 
+NO_FLAGS = Flags()
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -30,7 +32,7 @@ class Wish:
     environ: Mapping[str, str]
     cwd: str
     profile: str | None = None
-    flags: Flags = Flags()
+    flags: Flags = NO_FLAGS
     name: str | None = None
     refresh: bool = False
 

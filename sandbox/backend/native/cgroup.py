@@ -58,11 +58,18 @@ def _version_2(limits: Limits) -> list[tuple[str, str, bool]]:
     return rows
 
 
+def directory_name(session: str) -> str:
+    """The name of a session's cgroup below each parent."""
+    return f"mcp-sandbox-{session}"
+
+
 class Cgroup:
     """The directories of one sandbox, one for each controller; empty where rlimits do the work."""
 
-    def __init__(self, limits: Limits, name: str) -> None:
-        self.directories = {controller: f"{parent}/{name}" for controller, parent in limits.cgroups}
+    def __init__(self, limits: Limits, session: str) -> None:
+        self.directories = {
+            controller: f"{parent}/{directory_name(session)}" for controller, parent in limits.cgroups
+        }
         self._limits = limits
 
     def create(self) -> None:

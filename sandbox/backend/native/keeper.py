@@ -34,7 +34,7 @@ def run(spec: Spec, ends: init.Ends, orders: Orders) -> None:
     status = 1
     try:
         _leave_group()
-        cgroup = Cgroup(spec.limits, f"mcp-sandbox-{orders.session}")
+        cgroup = Cgroup(spec.limits, orders.session)
         try:
             _run(spec, ends, orders, cgroup)
         finally:

@@ -1,0 +1,166 @@
+"""One server from start to end: the log, the sandbox, the relay, the quotas, the exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from sandbox import leases, secret_sources
+from sandbox.audit.sink import Sink
+from sandbox.backend.native import launch
+from sandbox.backend.native.cgroup import directory_name
+from sandbox.errors import BREACH, NOT_BUILT, AuditError, SandboxError
+from sandbox.event import Event
+from sandbox.prepare import Prepared, persistent_home
+
+if TYPE_CHECKING:
+    from sandbox.watch import Watch
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def run(prepared: Prepared, note: Callable[[str], None]) -> int:
+    """Runs the server until either side ends; returns the exit status of DESIGN.md section 7."""
+    with ExitStack() as stack:
+        stack.callback(_restore_signals, {number: signal.getsignal(number) for number in SIGNALS})
+        return Session(prepared, note, stack).run()
+
+
+def _restore_signals(handlers: dict[signal.Signals, object]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+class Session:
+    """Owns every resource of one run through `stack`; what was opened is closed in reverse."""
+
+    def __init__(self, prepared: Prepared, note: Callable[[str], None], stack: ExitStack) -> None:
+        self.prepared = prepared
+        self.spec = prepared.spec
+        self.note = note
+        self.stack = stack
+        self.environ = prepared.wish.environ
+        self.id = new_id(self.spec.server)
+        self.status = NOT_BUILT
+
+    def run(self) -> int:
+        """The whole life; every way out passes through the stack."""
+        leases.reap(self.environ)
+        secrets = secret_sources.read(self.spec.secrets, self.environ)
+        self.sink = self.stack.enter_context(self._sink(secrets))
+        try:
+            self._announce()
+            running = self._start(secrets)
+            self.status = self._serve(running)
+        except AuditError as error:
+            self.note(str(error))
+            self.status = NOT_BUILT
+        except SandboxError as error:
+            self._close(error.exit_status, error.code)
+            raise
+        return self.status
+
+    def _sink(self, secrets: tuple[tuple[str, str], ...]) -> Sink:
+        values = [value for _, value in secrets]
+        return Sink(
+            self.id,
+            self.spec.server,
+            environ=self.environ,
+            path=self.prepared.policy.audit.path,
+            secrets=values,
+        )
+
+    def _announce(self) -> None:
+        """What is about to run and what was waived, on disk before anything runs."""
+        for event in opening(self.prepared):
+            self.sink.emit(event)
+
+    def _start(self, secrets: tuple[tuple[str, str], ...]) -> launch.Native:
+        for step in self.spec.view:
+            if getattr(step, "source", "").startswith(persistent_home("", self.environ)):
+                os.makedirs(step.source, mode=0o700, exist_ok=True)  # type: ignore[union-attr]
+        cgroups = tuple(f"{parent}/{directory_name(self.id)}" for _, parent in self.spec.limits.cgroups)
+        lease = leases.Lease(self.id, self.spec.server, os.getpid(), leases.start_time(os.getpid()), cgroups)
+        path = leases.take(lease, self.environ)
+        env = (*self.spec.env, *secrets)
+        running = launch.start(self.spec, launch.orders(self.spec, self.id, env, (path,)))
+        self.stack.callback(_end, running)
+        return running
+
+    def _serve(self, running: launch.Native) -> int:
+        # Imported here, while the sandbox is being built: msgspec and the relay cost more than the fork.
+        from sandbox.watch import Watch
+
+        watch = Watch(self.spec, running, self.sink, self.note)
+        self.stack.callback(watch.close)
+        running.ready(self.spec.argv[0])
+        self.sink.emit(Event("session.ready", {"init": running.init_pid or 0}))
+        watch.run()
+        return self._finish(running, watch)
+
+    def _finish(self, running: launch.Native, watch: Watch) -> int:
+        ended = running.wait(5.0)
+        watch.drain()
+        if running.oom_kills and not watch.breach:
+            watch.breached("memory", f"the kernel ended {running.oom_kills} process(es) at the memory limit")
+        watch.fail_open_calls()
+        status = exit_status(
+            watch.breach, watch.signalled, ended.exit_status if ended else 128 + signal.SIGKILL
+        )
+        self._close(status, watch.breach or "end")
+        return status
+
+    def _close(self, status: int, reason: str) -> None:
+        self.sink.emit(Event("session.end", {"status": status, "reason": reason}), sync=True)
+
+
+def exit_status(breach: str, signalled: int, server: int) -> int:
+    """124 for a breach, 128 + n for a signal that ended us, else the server's own."""
+    if breach:
+        return BREACH
+    return 128 + signalled if signalled else server
+
+
+def opening(prepared: Prepared) -> list[Event]:
+    """The first events of a session: start, package, waivers, spec."""
+    spec, policy = prepared.spec, prepared.policy
+    events = [
+        Event(
+            "session.start",
+            {"command": list(prepared.wish.command or policy.server.command), "profile": policy.name,
+             "sources": [list(source) for source in policy.sources], "backend": "native", "pid": os.getpid()},
+        )
+    ]  # fmt: skip
+    if prepared.frozen is not None:
+        kind = "supply.reuse" if prepared.frozen.reused else "supply.build"
+        detail = {"resolved": list(prepared.frozen.resolved), "digest": prepared.frozen.digest}
+        events.append(Event(kind, detail))
+    events += [Event("waiver", {"what": waiver}, rule="files.expose") for waiver in spec.waivers]
+    events.append(
+        Event(
+            "spec",
+            {"view": [step.describe() for step in spec.view], "network": spec.network, "syscalls": spec.syscalls,
+             "limits": spec.limits.mechanism, "secrets": [name for name, _ in spec.secrets]},
+        )
+    )  # fmt: skip
+    return events
+
+
+def new_id(server: str) -> str:
+    """A session id that sorts by time and is a safe file name."""
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in server)[:24].strip("-_")
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{safe or 'server'}-{os.urandom(4).hex()}"
+
+
+def _end(running: launch.Native) -> None:
+    running.kill()
+    running.wait(5.0)
+    for fd in (running.stdin, running.stdout, running.stderr):
+        try:
+            os.close(fd)
+        except OSError:
+            continue

@@ -1,0 +1,168 @@
+"""The session's main loop: waits for either side, signals and quotas, and acts on `lifecycle.decide`."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+
+from sandbox.audit.sink import Sink
+from sandbox.backend.native import launch
+from sandbox.errors import AuditError
+from sandbox.event import Event
+from sandbox.lifecycle import Step, Times, decide
+from sandbox.plan.spec import Spec
+from sandbox.relay.stderr import Stderr
+from sandbox.relay.stdio import Relay
+from sandbox.watchdog.meter import tree_memory
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+POLL_S = 0.05
+DRAIN_S = 0.3
+INTERNAL_ERROR = -32603
+
+
+class Watch:
+    """Relay, signals and quotas of one running sandbox."""
+
+    def __init__(self, spec: Spec, running: launch.Native, sink: Sink, note: Callable[[str], None]) -> None:
+        self.spec = spec
+        self.running = running
+        self.sink = sink
+        self.note = note
+        self.breach = ""
+        self.signalled = 0
+        self._signalled_at: float | None = None
+        self._client_closed_at: float | None = None
+        self._reason = "the server ended"
+        self._terminated = False
+        self._woken, self._wake = os.pipe()
+        os.set_blocking(self._woken, False)
+        os.set_blocking(self._wake, False)
+        self._started = time.monotonic()
+        self._relay = Relay(
+            client_in=0, client_out=1, server_in=running.stdin, server_out=running.stdout,
+            cap=spec.message, emit=sink.emit, changed=self._changed,
+        )  # fmt: skip
+        self._stderr = Stderr(running.stderr, 2)
+        self._catch_signals()
+
+    def _changed(self) -> None:
+        try:
+            os.write(self._wake, b"\0")
+        except (BlockingIOError, OSError):
+            return  # a full pipe wakes the loop as well
+
+    def _catch_signals(self) -> None:
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        for number in SIGNALS:
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if not self.signalled:
+            self.signalled = number
+            self._signalled_at = time.monotonic()
+
+    def run(self) -> None:
+        """Relays until the sandbox has ended, by itself or by our doing."""
+        self._relay.start()
+        self._stderr.start()
+        poll = select.poll()
+        poll.register(self.running.fileno(), select.POLLIN)
+        poll.register(self._woken, select.POLLIN)
+        while True:
+            timeout = self._act()
+            ready = {fd for fd, _ in poll.poll(timeout)}
+            if self._woken in ready:
+                _empty(self._woken)
+            if self.running.fileno() in ready:
+                return
+
+    def _act(self) -> float | None:
+        """Does what is due now; milliseconds until the next look."""
+        now = time.monotonic()
+        self._look(now)
+        decision = decide(self._times(), now)
+        if decision.step is Step.BREACH:
+            self.breached(decision.quota, f"{decision.quota} time of the profile is over")
+        elif decision.step is Step.KILL:
+            self.running.kill()
+        elif decision.step is Step.TERMINATE and not self._terminated:
+            self._terminated = True
+            self.running.terminate()
+        self._check_memory()
+        return self._timeout(decision.until, now)
+
+    def _timeout(self, until: float | None, now: float) -> float | None:
+        polls = self.spec.limits.mechanism == "rlimit" and self.spec.limits.memory is not None
+        moments = [until - now] if until is not None else []
+        if polls:
+            moments.append(POLL_S)
+        return max(1.0, min(moments) * 1000) if moments else None
+
+    def _look(self, now: float) -> None:
+        if self._relay.failed is not None and not self.breach:
+            self.breached("audit", f"the audit log failed: {self._relay.failed}")
+        if self._client_closed_at is None and self._relay.client_gone():
+            self._client_closed_at = now
+
+    def _times(self) -> Times:
+        return Times(
+            started=self._started, client_closed=self._client_closed_at, signalled=self._signalled_at,
+            spoke=self._relay.server_spoke_at, active=self._relay.last_activity,
+            pending=self._relay.pending_calls(), wall=self.spec.limits.wall, idle=self.spec.limits.idle,
+        )  # fmt: skip
+
+    def _check_memory(self) -> None:
+        limit = self.spec.limits.memory
+        if (
+            self.spec.limits.mechanism != "rlimit"
+            or limit is None
+            or self.running.init_pid is None
+            or self.breach
+        ):
+            return
+        used = tree_memory(self.running.init_pid)
+        if used > limit:
+            self.breached("memory", f"{used >> 20} MiB in use, the limit is {limit >> 20} MiB")
+
+    def breached(self, quota: str, why: str) -> None:
+        """Ends the sandbox for a breach: evidence first, then the kill, then an answer for every open call."""
+        if self.breach:
+            return
+        self.breach = quota
+        self._reason = f"ended by mcp-sandbox: quota `{quota}`, {why}"
+        self.running.kill()
+        self.note(f"error: quota-breach\n  {self._reason}")
+        try:
+            self.sink.emit(
+                Event("quota.breach", {"quota": quota, "why": why}, rule=f"quota.{quota}"), sync=True
+            )
+            self.sink.emit(Event("kill", {"reason": quota}), sync=True)
+        except AuditError as error:
+            self.note(str(error))
+
+    def drain(self) -> None:
+        """Lets what the server said last reach the client, for a bounded time."""
+        self._relay.join_server(DRAIN_S)
+        self._stderr.join(DRAIN_S)
+
+    def fail_open_calls(self) -> None:
+        """Answers every call that the server can no longer answer."""
+        self._relay.fail_pending(INTERNAL_ERROR, self._reason)
+
+    def close(self) -> None:
+        """Gives the signals back and closes what this loop opened."""
+        signal.set_wakeup_fd(-1)
+        os.close(self._woken)
+        os.close(self._wake)
+
+
+def _empty(fd: int) -> None:
+    try:
+        while os.read(fd, 4096):
+            pass
+    except BlockingIOError:
+        return
