@@ -1,0 +1,21 @@
+"""What the command line adds to a profile for one run, as it was typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """Raw words of the `--allow-…` and quota options; `resolve` parses them and names the option."""
+
+    allow_net: tuple[str, ...] = ()
+    allow_read: tuple[str, ...] = ()
+    allow_write: tuple[str, ...] = ()
+    allow_env: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    memory: str | None = None
+    cpus: str | None = None
+    pids: str | None = None
+    wall: str | None = None
+    audit: str | None = None

@@ -1,0 +1,269 @@
+"""The profile file, whole, as pydantic models: every key, what it may hold, and its words in the JSON Schema.
+
+Merging along `extends`: tables merge key by key. The lists `files.read`, `files.write`,
+`files.expose`, `network.allow`, `env.pass`, `tools.deny`, `tools.ask` and `supply.scripts` are added
+to the parent's; every other value replaces the parent's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import model_validator as after_all
+
+from sandbox.policy import hosts, paths, quota
+from sandbox.policy.model import Pin, Poison, Protocol, SecretMode, Tier
+
+SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+VARIABLE = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
+MODES = {"secrets": ("env", "keyring", "file:", "command:")}
+
+
+def _read(function: Callable[[object], Any], pattern: str, *examples: object, number: str = "integer") -> Any:
+    """A field whose value `function` reads; the schema tells an editor both spellings."""
+    schema = {"anyOf": [{"type": number}, {"type": "string", "pattern": pattern}], "examples": list(examples)}
+    return [BeforeValidator(function), WithJsonSchema(schema)]
+
+
+_SIZE = r"^[0-9]+(\.[0-9]+)? ?[KMGTkmgt]?(iB)?$"
+_TIME = r"^[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)$"
+
+Memory = Annotated[int, *_read(quota.memory, _SIZE, "512M", "2G")]
+Space = Annotated[int, *_read(quota.space, _SIZE, "64M")]
+Frame = Annotated[int, *_read(quota.frame, _SIZE, "8M")]
+Amount = Annotated[int, *_read(quota.size, _SIZE, "10M")]
+Seconds = Annotated[float, *_read(quota.duration, _TIME, "5m", "12h", number="number")]
+_RATE_SCHEMA = WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?/ ?(s|m|h)$"})
+Rate = Annotated[float, BeforeValidator(quota.rate), _RATE_SCHEMA]
+_CPU_SCHEMA = WithJsonSchema({"type": "number", "minimum": 0.01, "maximum": 1024})
+Cpus = Annotated[float, BeforeValidator(quota.cpus), _CPU_SCHEMA]
+Pids = Annotated[int, Field(ge=2, le=1 << 22, strict=True)]
+OpenFiles = Annotated[int, Field(ge=16, le=1 << 20, strict=True)]
+Count = Annotated[int, Field(ge=1, le=1 << 31, strict=True)]
+Text = Annotated[str, Field(max_length=4096), AfterValidator(lambda text: _without_nul(text))]
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
+Variable = Annotated[str, Field(pattern=f"^{VARIABLE}$")]
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("holds a NUL character")
+    return text
+
+
+def _host(text: str) -> str:
+    hosts.parse(text)
+    return text
+
+
+def _path(text: str) -> str:
+    paths.split(text)
+    return text
+
+
+def _place(text: str) -> str:
+    if paths.split(text)[1]:
+        raise ValueError("names a place, without `:place-inside`")
+    return text
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"is not a regular expression: {error}") from None
+    return text
+
+
+def _source(text: str) -> str:
+    if text in ("env", "keyring") or re.fullmatch(r"(file|command):.+", text):
+        return text
+    raise ValueError("a secret comes from `env`, `keyring`, `file:PATH` or `command:…`")
+
+
+Host = Annotated[str, AfterValidator(_host)]
+Path = Annotated[Text, AfterValidator(_path)]
+Place = Annotated[Text, AfterValidator(_place)]
+Source = Annotated[Text, AfterValidator(_source)]
+Regex = Annotated[Text, AfterValidator(_pattern)]
+Glob = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class _Table(BaseModel):
+    """A table of the profile: a key it does not know is an error, and so is a value of another type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+
+
+class ServerTable(_Table):
+    """What is started and how it speaks."""
+
+    command: list[Text] = Field(default=[], description="Program and arguments, literally: no shell, no `$VAR`")
+    transport: Literal["stdio", "http"] = "stdio"
+    port: int | None = Field(default=None, ge=1, le=65535, strict=True)
+    path: Annotated[str, Field(pattern=r"^/[!-~]*$")] | None = None
+
+    @after_all(mode="after")
+    def _http_only(self) -> ServerTable:
+        if self.transport == "stdio" and (self.port or self.path):
+            raise ValueError('`port` and `path` need `transport = "http"`')
+        if self.command and not self.command[0]:
+            raise ValueError("`command` begins with an empty word")
+        return self
+
+
+class FilesTable(_Table):
+    """What of the host's files exists inside; lists are added to the parent's."""
+
+    read: list[Path] = Field(default=[], description="Host paths mounted read-only; `host:inside` moves one")
+    write: list[Path] = Field(default=[], description="Host paths mounted read-write")
+    home: Space | None = Field(default=None, description="Size of the empty home directory in memory (64M)")
+    tmp: Space | None = Field(default=None, description="Size of the empty /tmp in memory (64M)")
+    persist: Name | None = Field(default=None, description="Keeps the home directory between runs by this name")
+    expose: list[Place] = Field(default=[], description="Secret places mounted all the same, by name (a waiver)")
+
+
+class NetworkTable(_Table):
+    """Where the server may connect; nothing by default. `allow` is added to the parent's."""
+
+    allow: list[Host] = Field(default=[], description="`host`, `host:port` (443 unless said), `*.example.com`")
+    upload: Amount | None = Field(default=None, description="Bytes out, per session")
+    download: Amount | None = Field(default=None, description="Bytes in, per session")
+    connections: Count | None = None
+
+
+class EnvTable(_Table):
+    """The server's environment, which is empty but for this; `pass` is added to the parent's."""
+
+    passed: list[Variable] = Field(default=[], alias="pass", description="Variables taken from the caller")
+    fixed: dict[Variable, Text] = Field(default={}, alias="set", description="Variables with their values")
+
+
+class SecretTable(_Table):
+    """A value that reaches the server as an environment variable and is logged nowhere."""
+
+    source: Source = Field(alias="from", description="`env`, `keyring`, `file:PATH` or `command:…`")
+    inject: list[Host] = Field(default=[], description="Hosts for which a placeholder is replaced on the way out")
+
+
+class QuotaTable(_Table):
+    """Limits whose excess ends the sandbox."""
+
+    memory: Memory | None = None
+    cpus: Cpus | None = None
+    pids: Pids | None = None
+    open_files: OpenFiles | None = None
+    disk: Space | None = None
+    wall: Seconds | None = Field(default=None, description="Life of a session; absent: no limit")
+    idle: Seconds | None = Field(default=None, description="Silence after which a session ends; absent: no limit")
+
+
+class TrafficTable(_Table):
+    """Limits on MCP messages."""
+
+    message: Frame | None = Field(default=None, description="Size of one message (10M)")
+    rate: Rate | None = None
+    concurrency: Count | None = None
+    timeout: Seconds | None = None
+
+
+class ArgumentTable(_Table):
+    """What one argument must match: every key given has to hold."""
+
+    pattern: Regex | None = Field(default=None, description="Regular expression that matches the whole value")
+    enum: list[Text] = []
+    within: list[Place] = Field(default=[], description="Directories that a path must lie in")
+    minimum: float | None = Field(default=None, alias="min", allow_inf_nan=False)
+    maximum: float | None = Field(default=None, alias="max", allow_inf_nan=False)
+
+    @after_all(mode="after")
+    def _says_something(self) -> ArgumentTable:
+        if not self.model_fields_set:
+            raise ValueError("the rule is empty: give `pattern`, `enum`, `within`, `min` or `max`")
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError("`min` is more than `max`")
+        return self
+
+
+class ToolsTable(_Table):
+    """Which tools may be called; deny outranks ask, ask outranks allow. `deny` and `ask` are added."""
+
+    allow: list[Glob] = ["*"]
+    deny: list[Glob] = []
+    ask: list[Glob] = []
+    pin: Pin = "off"
+    arguments: dict[Glob, dict[str, ArgumentTable]] = {}
+
+
+class InspectTable(_Table):
+    """How strict each inspector is."""
+
+    poison: Poison = "off"
+    secrets: SecretMode = "off"
+    protocol: Protocol = "off"
+
+
+class SyscallsTable(_Table):
+    """Which system calls exist."""
+
+    tier: Tier = "net"
+
+
+class IsolationTable(_Table):
+    """The kernel boundary and the traps in it."""
+
+    runtime: Literal["default", "gvisor"] = "default"
+    decoys: Annotated[bool, Field(strict=True)] = False
+
+
+class SupplyTable(_Table):
+    """How a package is built before it runs."""
+
+    scripts: list[Glob] = Field(default=[], description="Packages whose install scripts may run")
+
+
+class AuditTable(_Table):
+    """What the log keeps, and where."""
+
+    payloads: Annotated[bool, Field(strict=True)] = False
+    path: Place | None = None
+
+
+_Dict = TypeVar("_Dict", bound=dict[str, Any])
+
+
+class Profile(_Table):
+    """A profile of mcp-sandbox: everything one MCP server may do."""
+
+    version: Literal[1] = Field(alias="schema", description="The version of this format")
+    extends: Name | None = Field(default=None, description="The profile this one adds to, by name")
+    description: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    server: ServerTable = ServerTable()
+    files: FilesTable = FilesTable()
+    network: NetworkTable = NetworkTable()
+    env: EnvTable = EnvTable()
+    secrets: dict[Variable, SecretTable] = {}
+    quota: QuotaTable = QuotaTable()
+    traffic: TrafficTable = TrafficTable()
+    tools: ToolsTable = ToolsTable()
+    inspect: InspectTable = InspectTable()
+    syscalls: SyscallsTable = SyscallsTable()
+    isolation: IsolationTable = IsolationTable()
+    supply: SupplyTable = SupplyTable()
+    audit: AuditTable = AuditTable()
+
+    @after_all(mode="after")
+    def _one_source_a_variable(self) -> Profile:
+        names = [*self.env.passed, *self.env.fixed, *self.secrets]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"`{twice[0]}` is given twice among `env.pass`, `env.set` and `secrets`")
+        return self
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a profile file, for editors."""
+    return {"$schema": SCHEMA_ID, **Profile.model_json_schema(by_alias=True)}
