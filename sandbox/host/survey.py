@@ -1,0 +1,123 @@
+"""What one start has to know of the host: the paths the policy names, as they are now; changes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from stat import S_ISDIR, S_ISREG
+
+from sandbox.plan.etc import COPIED, COPIED_DIRECTORIES, NETWORKED, TREES
+from sandbox.plan.facts import Closure, PathFact, Survey
+from sandbox.plan.system import PROGRAMS
+from sandbox.plan.wants import Want, command_wants, exposed, guarded, mountpoints, wants
+from sandbox.policy.model import Policy
+from sandbox.policy.paths import below, secret_places
+
+_LARGEST = 4 << 20
+
+
+def survey(policy: Policy, closure: Closure, *, environ: Mapping[str, str], cwd: str) -> Survey:
+    """The facts that `plan` needs of this host for this policy and command; a missing path has kind ""."""
+    home = home_of(environ)
+    asked = wants(policy, home=home, cwd=cwd, environ=environ)
+    wanted = (*asked, *command_wants(closure))
+    named = [want.source for want in wanted]
+    named += exposed(policy, home=home, cwd=cwd, environ=environ)
+    paths = look_at(path for path in (*named, home, cwd, closure.cwd) if path)
+    paths |= look_at(_inner(wanted, paths))
+    return Survey(
+        home=home,
+        cwd=cwd,
+        environ=environ,
+        closure=closure,
+        paths=paths,
+        etc=dict(_public_files()),
+        system=dict(_system_layout()),
+        protected=_protected(home, environ),
+    )
+
+
+def home_of(environ: Mapping[str, str]) -> str:
+    """The caller's home: `HOME`, or the user database where a client did not pass it."""
+    home = environ.get("HOME", "")
+    if not home.startswith("/"):
+        # Imported here: every usual start has HOME and saves the import.
+        import pwd
+
+        try:
+            home = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:
+            return ""
+    return os.path.normpath(home)
+
+
+def look_at(paths: Iterable[str]) -> dict[str, PathFact]:
+    """The real path, kind and owner of each."""
+    return {path: _fact(path) for path in dict.fromkeys(paths)}
+
+
+def _fact(path: str) -> PathFact:
+    real = os.path.realpath(path)
+    try:
+        found = os.stat(real)
+    except OSError:
+        return PathFact(real, "")
+    if S_ISDIR(found.st_mode):
+        return PathFact(real, "dir", found.st_uid, found.st_gid)
+    return PathFact(real, "file" if S_ISREG(found.st_mode) else "other", found.st_uid, found.st_gid)
+
+
+def _inner(wanted: Iterable[Want], paths: Mapping[str, PathFact]) -> list[str]:
+    """Paths below the wanted ones that the plan asks about: guarded files, and what is mounted on."""
+    placed = [(paths[want.source].real, want.target or paths[want.source].real) for want in wanted]
+    inner = list(mountpoints(placed))
+    for want in wanted:
+        if want.writable and paths[want.source].kind == "dir":
+            files = guarded(paths[want.source].real)
+            inner += [*files, *(path.rpartition("/")[0] for path in files)]
+    return inner
+
+
+def _public_files() -> Iterable[tuple[str, bytes]]:
+    for path in (*COPIED, *NETWORKED, *_listed()):
+        try:
+            with open(path, "rb", buffering=0) as file:
+                content = file.read(_LARGEST)
+        except OSError:
+            continue
+        yield path, content
+
+
+def _listed() -> list[str]:
+    found = []
+    for directory in COPIED_DIRECTORIES:
+        try:
+            names = sorted(os.listdir(directory))
+        except OSError:
+            continue
+        found += [f"{directory}/{name}" for name in names if name.endswith(".conf")]
+    return found
+
+
+def _system_layout() -> Iterable[tuple[str, str]]:
+    """What each system path is: "" for a directory, else the text of the link; absent paths are left out."""
+    for path in (*PROGRAMS, *TREES, "/etc/localtime"):
+        try:
+            link = os.readlink(path)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            # EINVAL: no link. A zone that is a file is among the public files.
+            link = ""
+        if path != "/etc/localtime" or os.path.realpath(path).startswith("/usr/"):
+            yield path, link
+
+
+def _protected(home: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """The secret places and, where one is or lies behind a symlink, its real path too."""
+    places = secret_places(home, environ)
+    real_home = os.path.realpath(home) if home else ""
+    # Also those that do not exist yet: on some systems every home lies behind a link (/home -> var/home).
+    moved = {real_home + path.removeprefix(home): why for path, why in places.items() if below(path, home)}
+    real = {os.path.realpath(path): why for path, why in places.items() if os.path.lexists(path)}
+    return {**(moved if home else {}), **real, **places}

@@ -1,0 +1,96 @@
+"""The server's environment: built from nothing, so that only what is named here gets in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sandbox.errors import CannotEnforce, ProfileError
+from sandbox.plan.facts import Closure
+from sandbox.plan.spec import Identity
+from sandbox.policy.model import Policy
+
+PATH = "/usr/local/bin:/usr/bin:/bin"
+PROXIES = frozenset({"http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"})
+# Each makes a program load or run something before its own first line; a value that the caller happens
+# to have may not decide that, a profile that writes it down may.
+LOADERS = frozenset(
+    "NODE_OPTIONS NODE_PATH PYTHONSTARTUP PYTHONPATH PYTHONHOME PYTHONINSPECT BASH_ENV ENV PERL5OPT PERL5LIB"
+    " RUBYOPT RUBYLIB JAVA_TOOL_OPTIONS _JAVA_OPTIONS GCONV_PATH GIT_SSH_COMMAND".split()
+)
+
+
+def environment(
+    policy: Policy, identity: Identity, closure: Closure, environ: Mapping[str, str]
+) -> tuple[tuple[str, str], ...]:
+    """Every variable but the secrets: ours, the command's, the passed ones, the fixed ones, later ones win."""
+    passed = {
+        name: environ[name] for name in policy.env.passed if _may_pass(policy, name) and name in environ
+    }
+    fixed = dict(policy.env.fixed)
+    variables = _ours(identity, closure) | dict(closure.env) | passed | fixed
+    for name, value in variables.items():
+        _refuse_malformed(policy, name, value)
+    return tuple(sorted(variables.items()))
+
+
+def secrets(policy: Policy, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Name and source of every secret; one whose source is an absent variable stops the start."""
+    for secret in policy.secrets:
+        _refuse_malformed(policy, secret.name, "")
+        if secret.source == "env" and not environ.get(secret.name):
+            raise CannotEnforce(
+                "secret-missing",
+                f"secret `{secret.name}` comes from the environment, which does not have it",
+                rule=f"{secret.origin} [secrets.{secret.name}]",
+                hint=f"set `{secret.name}` in the `env` of the client's config, or where you start the client",
+            )
+    return tuple((secret.name, secret.source) for secret in policy.secrets)
+
+
+def _ours(identity: Identity, closure: Closure) -> dict[str, str]:
+    return {
+        "PATH": ":".join((*closure.path, PATH)),
+        "HOME": identity.home,
+        "USER": identity.name,
+        "LOGNAME": identity.name,
+        "SHELL": "/bin/sh",
+        "TMPDIR": "/tmp",  # noqa: S108 - a place inside the sandbox
+        "LANG": "C.UTF-8",
+        "TERM": "dumb",
+    }
+
+
+def _may_pass(policy: Policy, name: str) -> bool:
+    if name.lower() in PROXIES:
+        raise ProfileError(
+            "variable-refused",
+            f"`{name}` may not be passed: the host's proxy and its credentials stay outside",
+            rule=_rule(policy, name),
+            hint=f"remove `{name}` from `[env] pass`",
+        )
+    if name in LOADERS or name.startswith(("LD_", "DYLD_")):
+        raise ProfileError(
+            "variable-refused",
+            f"`{name}` may not be passed: it decides which code runs before the server's own",
+            rule=_rule(policy, name),
+            hint=f'write the value down: `[env] set = {{ {name} = "…" }}`',
+        )
+    return True
+
+
+def _refuse_malformed(policy: Policy, name: str, value: str) -> None:
+    if name and "=" not in name and "\0" not in name and "\0" not in value:
+        return
+    raise ProfileError(
+        "variable-malformed",
+        f"`{name!r}` cannot be an environment variable: a name has no `=`, and neither has a NUL",
+        rule=_rule(policy, name),
+        hint="mcp-sandbox profile schema",
+    )
+
+
+def _rule(policy: Policy, name: str) -> str:
+    for key in (f"env.pass.{name}", f"env.set.{name}", "env.pass", "env.set"):
+        if policy.origin(key).file != "default":
+            return f"{policy.origin(key)} {key}"
+    return "[env]"

@@ -1,0 +1,112 @@
+"""The sandbox's /etc: some twenty files, ours or copies of public ones; never the host's directory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from sandbox.plan.spec import Bind, File, Identity, Symlink, ViewStep
+
+COPIED = (
+    "/etc/os-release",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld-musl-x86_64.path",
+    "/etc/ld-musl-aarch64.path",
+    "/etc/localtime",
+    "/etc/timezone",
+    "/etc/mime.types",
+    "/etc/protocols",
+    "/etc/services",
+    "/etc/gai.conf",
+    "/etc/locale.alias",
+    "/etc/debian_version",
+    "/etc/ssl/openssl.cnf",
+)
+"""World-readable on every distribution, about the system and not about its users."""
+
+COPIED_DIRECTORIES = ("/etc/ld.so.conf.d",)
+"""Directories whose `*.conf` files are copied too."""
+
+NETWORKED = ("/etc/resolv.conf", "/etc/hosts")
+"""Copied only where the host's network is shared: how this machine finds other hosts."""
+
+TREES = (
+    "/etc/ssl/certs",
+    "/etc/pki/tls/certs",
+    "/etc/pki/ca-trust/extracted",
+    "/etc/ca-certificates/extracted",
+    "/etc/alternatives",
+)
+"""Bound whole: public certificates (never their private siblings) and the farm of links behind /usr/bin."""
+
+NSSWITCH = b"""passwd: files
+group: files
+shadow: files
+hosts: files dns
+networks: files
+protocols: files
+services: files
+"""
+HOSTS = """127.0.0.1 localhost {hostname}
+::1 localhost ip6-localhost ip6-loopback
+"""
+
+
+def etc(
+    identity: Identity,
+    contents: Mapping[str, bytes],
+    system: Mapping[str, str],
+    network: Literal["none", "host"],
+) -> tuple[ViewStep, ...]:
+    """Every step below /etc; the same bytes for the same host, in a stable order."""
+    written = _synthetic(identity)
+    copied = {path: contents[path] for path in contents if path not in NETWORKED}
+    if network == "host":
+        written = {path: content for path, content in written.items() if path not in contents}
+        copied = dict(contents)
+    steps: list[ViewStep] = [File(path, content) for path, content in sorted(written.items())]
+    steps += [Symlink("/etc/mtab", "/proc/self/mounts")]
+    # A link, not its bytes: ICU reads the zone's name from it and else compares every zone file.
+    zone = system.get("/etc/localtime", "")
+    if zone:
+        steps += [Symlink("/etc/localtime", zone)]
+        copied.pop("/etc/localtime", None)
+    steps += [File(path, content, copied=True) for path, content in sorted(copied.items())]
+    return (*steps, *_trees(system))
+
+
+def _synthetic(identity: Identity) -> dict[str, bytes]:
+    name, uid, gid = identity.name, identity.uid, identity.gid
+    passwd = [
+        "root:x:0:0:root:/nonexistent:/usr/sbin/nologin",
+        f"{name}:x:{uid}:{gid}::{identity.home}:/bin/sh",
+        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin",
+    ]
+    group = ["root:x:0:", f"{name}:x:{gid}:", "nogroup:x:65534:"]
+    return {
+        "/etc/passwd": _lines(passwd),
+        "/etc/group": _lines(group),
+        "/etc/nsswitch.conf": NSSWITCH,
+        "/etc/hosts": HOSTS.format(hostname=identity.hostname).encode(),
+        "/etc/hostname": _lines([identity.hostname]),
+        # Nothing listens there yet: a lookup is refused at once instead of timing out.
+        "/etc/resolv.conf": _lines(["nameserver 127.0.0.53", "options timeout:1 attempts:1"]),
+        "/etc/host.conf": _lines(["multi on"]),
+        "/etc/shells": _lines(["/bin/sh"]),
+    }
+
+
+def _lines(lines: list[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _trees(system: Mapping[str, str]) -> list[ViewStep]:
+    trees: list[ViewStep] = []
+    for path in TREES:
+        link = system.get(path)
+        if link:
+            trees.append(Symlink(path, link))
+        elif link is not None:
+            trees.append(Bind(path, path, why="system"))
+    return trees

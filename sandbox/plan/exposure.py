@@ -1,0 +1,88 @@
+"""Whether a mount would show a secret place, and what the profile waives by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sandbox.errors import ProfileError
+from sandbox.places import cache_dir
+from sandbox.plan.facts import Survey
+from sandbox.plan.guards import waives
+from sandbox.plan.spec import Bind
+from sandbox.plan.wants import Want, guarded
+from sandbox.policy.model import Policy
+from sandbox.policy.paths import Exposure, below, judge
+
+
+def waivers(policy: Policy, survey: Survey, wanted: Sequence[Want], expose: Sequence[str]) -> tuple[str, ...]:
+    """What the profile exposes, a sentence each; raises `ProfileError` for what it does not waive."""
+    mounts = {path: want for want in wanted for path in _spellings(want, survey)}
+    names = {entry: _both(entry, survey) for entry in expose}
+    judged = judge(
+        mounts,
+        [spelling for entry in expose for spelling in names[entry]],
+        home=survey.home,
+        places=survey.protected,
+    )
+    if judged.refused:
+        raise _refused(judged.refused[0], mounts[judged.refused[0].mount])
+    for entry in expose:
+        if all(spelling in judged.idle for spelling in names[entry]) and not _opens_guard(
+            entry, wanted, survey
+        ):
+            raise _idle(policy, entry)
+    origin = policy.origin("files.expose")
+    return tuple(
+        dict.fromkeys(f"{one.mount} shows {one.place}: {one.reason} ({origin})" for one in judged.waived)
+    )
+
+
+def _spellings(want: Want, survey: Survey) -> set[str]:
+    """The paths to judge: as written and as they are, so that no alias of a secret place gets past."""
+    real = survey.paths[want.source].real
+    store = cache_dir({**survey.environ, "HOME": survey.home})
+    # Frozen packages live in our own cache, which no profile may mount: the command's trees alone may be there.
+    ours = want.key == "command" and real != store and below(real, store)
+    return set() if ours else {want.source, real}
+
+
+def _both(path: str, survey: Survey) -> tuple[str, ...]:
+    fact = survey.paths.get(path)
+    return (path, fact.real) if fact and fact.kind and fact.real != path else (path,)
+
+
+def _opens_guard(entry: str, wanted: Sequence[Want], survey: Survey) -> bool:
+    trees = (survey.paths[want.source].real for want in wanted if want.writable)
+    return any(waives(_both(entry, survey), path) for tree in trees for path in guarded(tree))
+
+
+def guard_waivers(policy: Policy, binds: Sequence[Bind], expose: Sequence[str]) -> tuple[str, ...]:
+    """A sentence per guarded file that the profile leaves writable by name."""
+    origin = policy.origin("files.expose")
+    paths = (path for one in binds if one.writable and one.is_dir for path in guarded(one.source))
+    return tuple(
+        f"{path} may be written: programs outside run it ({origin})" for path in paths if waives(expose, path)
+    )
+
+
+def _refused(one: Exposure, want: Want) -> ProfileError:
+    written = "" if want.source == one.mount else f", which is `{want.source}`,"
+    subject = "the command needs" if want.key == "command" else "the profile mounts"
+    # The smaller of the two: a hint never grants more than was denied.
+    name = one.mount if below(one.mount, one.place) else one.place
+    waiver = "" if name in ("/", "/home") else f', or waive it by name: `[files] expose = ["{name}"]`'
+    return ProfileError(
+        "secret-place",
+        f"{subject} `{one.mount}`{written} and so shows `{one.place}`: {one.reason}",
+        rule=want.rule if want.key != "command" else "secret places are never mounted unasked",
+        hint=f"mount a directory that holds no secrets{waiver}",
+    )
+
+
+def _idle(policy: Policy, entry: str) -> ProfileError:
+    return ProfileError(
+        "waiver-idle",
+        f"`files.expose` names `{entry}`, which no mount shows",
+        rule=f"{policy.origin('files.expose')} files.expose",
+        hint=f"remove `{entry}` from `expose`, or mount it with `read`",
+    )

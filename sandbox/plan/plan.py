@@ -1,0 +1,158 @@
+"""Policy and facts in, one concrete sandbox out: the same Spec for the same values, and no side effect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sandbox.errors import CannotEnforce
+from sandbox.plan.collisions import refuse_hiding, refuse_swapped, refuse_without_mountpoint
+from sandbox.plan.enforceable import refuse_unenforceable
+from sandbox.plan.environment import environment, secrets
+from sandbox.plan.etc import etc
+from sandbox.plan.exposure import guard_waivers, waivers
+from sandbox.plan.facts import HostFacts, Survey
+from sandbox.plan.guards import guards, unguarded
+from sandbox.plan.limits import limits, scratch
+from sandbox.plan.mounts import bind, links, merged, needed, place_of
+from sandbox.plan.spec import Bind, Identity, Spec, Symlink, Tmpfs, ViewStep
+from sandbox.plan.system import kernel, programs, scratch_space
+from sandbox.plan.wants import command_wants, exposed, kept_home, wants
+from sandbox.policy.model import Policy
+from sandbox.policy.paths import below
+
+Network = Literal["none", "host"]
+DROPPED = 1000
+"""The number that a root caller's dedicated uid has inside."""
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    steps: tuple[ViewStep, ...]
+    waivers: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def plan(policy: Policy, facts: HostFacts, survey: Survey, *, network: Network = "none") -> Spec:
+    """The sandbox that enforces the whole policy on this host; raises rather than enforce less."""
+    refuse_unenforceable(policy, facts)
+    identity = identify(facts)
+    view = _view(policy, facts, survey, identity, network)
+    cwd, note = _cwd(survey, view.steps, identity.home)
+    return Spec(
+        server=policy.name,
+        argv=survey.closure.argv,
+        cwd=cwd,
+        env=environment(policy, identity, survey.closure, survey.environ),
+        identity=identity,
+        view=view.steps,
+        limits=limits(policy, facts.cgroups),
+        syscalls=policy.syscalls,
+        network=network,
+        message=policy.traffic.message,
+        secrets=secrets(policy, survey.environ),
+        waivers=view.waivers,
+        notes=(*view.notes, *note),
+    )
+
+
+def identify(facts: HostFacts) -> Identity:
+    """The caller's own uid; for a root caller a dedicated one, because host uid 0 is never used."""
+    if facts.uid == 0:
+        return Identity(DROPPED, DROPPED, drop=True)
+    return Identity(facts.uid, facts.gid)
+
+
+def _view(policy: Policy, facts: HostFacts, survey: Survey, identity: Identity, network: Network) -> _View:
+    asked = wants(policy, home=survey.home, cwd=survey.cwd, environ=survey.environ)
+    expose = exposed(policy, home=survey.home, cwd=survey.cwd, environ=survey.environ)
+    wanted = (*asked, *command_wants(survey.closure))
+    binds = merged(bind(want, survey.paths, idmap=_idmap(facts)) for want in wanted)
+    refuse_swapped(asked, survey.paths)
+    shown = waivers(policy, survey, wanted, expose)
+    binds = merged((*binds, *guards(binds, survey.paths, expose)))
+    system = _system(policy, facts, survey, identity, network, binds)
+    _refuse_without_idmap(policy, facts, (*system, *binds))
+    kept = needed(binds, system)
+    for one in kept:
+        refuse_hiding(one, system, identity.home)
+        refuse_without_mountpoint(one, (*system, *kept), survey.paths)
+    steps = (*system, *kept)
+    return _View(
+        (*steps, *links(wanted, survey.paths, survey.closure.links, steps)),
+        (*shown, *guard_waivers(policy, binds, expose)),
+        (*unguarded(binds, survey.paths), *_skipped(survey)),
+    )
+
+
+def _system(
+    policy: Policy,
+    facts: HostFacts,
+    survey: Survey,
+    identity: Identity,
+    network: Network,
+    binds: tuple[Bind, ...],
+) -> tuple[ViewStep, ...]:
+    sizes = scratch(policy)
+    home: ViewStep = Tmpfs(identity.home, sizes.home, mode=0o700)
+    if policy.files.persist:
+        home = Bind(
+            kept_home(policy, home=survey.home, environ=survey.environ),
+            identity.home,
+            writable=True,
+            why="files.persist",
+            owner=(facts.uid, facts.gid),
+            idmap=_idmap(facts),
+            origin=str(policy.origin("files.persist")),
+        )
+    steps = (
+        *programs(survey.system),
+        *etc(identity, survey.etc, survey.system, network),
+        *kernel(sizes),
+        *scratch_space(home, sizes),
+    )
+    return tuple(step for step in steps if not _gives_way(step, binds))
+
+
+def _gives_way(step: ViewStep, binds: tuple[Bind, ...]) -> bool:
+    """/var/tmp is a convenience: a mount at, above or below it takes its place."""
+    if not isinstance(step, Symlink) or step.target != "/var/tmp":  # noqa: S108 - a place inside the sandbox
+        return False
+    return any(below(one.target, step.target) or below(step.target, one.target) for one in binds)
+
+
+def _idmap(facts: HostFacts) -> bool:
+    # Not needed by an unprivileged caller: the server has the caller's own uid.
+    return facts.uid == 0 and facts.idmap.works
+
+
+def _refuse_without_idmap(policy: Policy, facts: HostFacts, steps: tuple[ViewStep, ...]) -> None:
+    if facts.uid != 0 or facts.idmap.works:
+        # Reading without it works for what everybody may read; writing would give files to a passing uid.
+        return
+    for step in steps:
+        if isinstance(step, Bind) and step.writable:
+            raise CannotEnforce(
+                "host-cannot-enforce",
+                f"a root caller's `{step.source}` is writable inside by an idmapped mount only, which does not "
+                f"work here: {facts.idmap.detail or 'the probe failed'}",
+                rule=f"{step.origin} {step.why}",
+                hint=facts.idmap.hint or "start it as an unprivileged user",
+            )
+
+
+def _skipped(survey: Survey) -> tuple[str, ...]:
+    return tuple(
+        f"not mounted, though the command points there: {path}; add `--allow-read {path}` if it is needed"
+        for path in survey.closure.skipped
+    )
+
+
+def _cwd(survey: Survey, steps: tuple[ViewStep, ...], home: str) -> tuple[str, tuple[str, ...]]:
+    """The caller's directory where it can be seen inside, else the home and a sentence that says so."""
+    asked = survey.closure.cwd or survey.cwd
+    fact = survey.paths.get(asked)
+    place = place_of(fact.real if fact and fact.kind == "dir" else asked, steps)
+    if place is not None:
+        return place, ()
+    return home, (f"{asked} is not mounted: the server starts in {home}; `--allow-read .` mounts it",)
