@@ -1,0 +1,197 @@
+"""Where a cgroup with limits can really be made: created, limited, joined and removed again, each time.
+
+Version 1: a child of our own cgroup for each controller. Version 2: the nearest cgroup above us that
+hands all three controllers to its children and lets us move a process there; our own never does,
+since it has processes in it (cgroup-v2.rst, "No Internal Process Constraint").
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sandbox.plan.facts import Cgroups
+
+# Controller, a file of its and a value that every kernel takes.
+_V1 = {
+    "memory": ("memory.limit_in_bytes", str(64 << 20)),
+    "pids": ("pids.max", "16"),
+    "cpu": ("cpu.cfs_quota_us", "50000"),
+    "freezer": ("freezer.state", "THAWED"),
+}
+_V2 = {"memory.max": str(64 << 20), "pids.max": "16", "cpu.max": "50000 100000"}
+_REMOVE_ATTEMPTS = 100
+_REMOVE_PAUSE_S = 0.002
+
+_HINT_V1 = (
+    "run as root, or on a host with cgroup v2; until then rlimits and polling hold memory and processes"
+)
+_HINT_V2 = "start it in a scope of your own: `systemd-run --user --scope mcp-sandbox run …`"
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """One hierarchy: where it is mounted, and which part of it (`root`) the mount shows."""
+
+    point: str
+    root: str
+
+
+def find() -> Cgroups:
+    """The directories in which the launcher may make its own, or version 0 with the reason."""
+    mounted, own = _mounted(_read("/proc/self/mountinfo")), _own(_read("/proc/self/cgroup"))
+    if "memory" in mounted:
+        return _version_1(mounted, own)
+    if "unified" in mounted:
+        return _version_2(mounted["unified"], own.get("unified", "/"))
+    return Cgroups(detail="no cgroup filesystem is mounted", hint=_HINT_V2)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _mounted(mountinfo: str) -> dict[str, Mounted]:
+    """Controller (or `unified`) -> its hierarchy, from proc_pid_mountinfo(5)."""
+    found: dict[str, Mounted] = {}
+    for line in mountinfo.splitlines():
+        fields, _, tail = line.partition(" - ")
+        kind, _, options = tail.partition(" ")
+        place = Mounted(_unescaped(fields.split()[4]), _unescaped(fields.split()[3]))
+        if kind == "cgroup2":
+            found.setdefault("unified", place)
+        elif kind == "cgroup":
+            for name in _V1.keys() & set(options.split(" ")[-1].split(",")):
+                found.setdefault(name, place)
+    return found
+
+
+def _unescaped(text: str) -> str:
+    return text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+
+
+def _own(text: str) -> dict[str, str]:
+    """Controller (or `unified`) -> the path of our own cgroup, from cgroups(7)."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        _, controllers, path = line.split(":", 2)
+        for name in controllers.split(",") if controllers else ["unified"]:
+            found[name] = path
+    return found
+
+
+def _directory(mounted: Mounted, path: str) -> str:
+    # A mount may show only a part of the hierarchy (containers): its root is then no longer in our path.
+    if mounted.root != "/" and (path == mounted.root or path.startswith(f"{mounted.root}/")):
+        path = path[len(mounted.root) :]
+    return f"{mounted.point}/{path.strip('/')}".rstrip("/")
+
+
+def _version_1(mounted: dict[str, Mounted], own: dict[str, str]) -> Cgroups:
+    found: dict[str, str] = {}
+    for controller, (file, value) in _V1.items():
+        if controller not in mounted:
+            problem: str = "not mounted"
+        else:
+            parent = _directory(mounted[controller], own.get(controller, "/"))
+            problem = _try(parent, {file: value})
+            if not problem:
+                found[controller] = parent
+                continue
+        # The freezer only helps to kill; the three others are the quotas.
+        if controller != "freezer":
+            return Cgroups(detail=f"v1 {controller}: {problem}", hint=_HINT_V1)
+    if "unified" in mounted:
+        # Hybrid: an almost empty version 2 beside version 1, good for killing a whole tree at once.
+        parent = _directory(mounted["unified"], own.get("unified", "/"))
+        if not _try(parent, {}, must_have="cgroup.kill"):
+            found["unified"] = parent
+    detail = f"v1 {', '.join(name for name in found if name != 'unified')}"
+    return Cgroups(1, found, detail + (" and v2 cgroup.kill" if "unified" in found else ""))
+
+
+def _version_2(mounted: Mounted, own: str) -> Cgroups:
+    problem = "v2 at our own cgroup: nothing was handed to us"
+    for parent in _upward(mounted.point, _directory(mounted, own)):
+        missing = {"memory", "pids", "cpu"} - set(_read(f"{parent}/cgroup.subtree_control").split())
+        if missing:
+            continue
+        failed = _try(parent, _V2)
+        if not failed:
+            return Cgroups(2, {"unified": parent}, f"v2 below {parent}")
+        problem = f"v2 {parent}: {failed}"
+    return Cgroups(detail=problem, hint=_HINT_V2)
+
+
+def _upward(point: str, folder: str) -> Iterator[str]:
+    while folder.startswith(point):
+        yield folder
+        if folder == point:
+            return
+        folder = os.path.dirname(folder)
+
+
+def _try(parent: str, values: dict[str, str], must_have: str = "") -> str:
+    """Makes a child of `parent`, limits it, moves a process in, removes it; the problem, or nothing."""
+    child = f"{parent}/mcp-sandbox-probe-{os.getpid()}"
+    try:
+        os.mkdir(child)
+    except OSError as error:
+        return f"mkdir: {error.strerror}"
+    try:
+        for file, value in values.items():
+            _write(f"{child}/{file}", value)
+        if must_have and not os.path.exists(f"{child}/{must_have}"):
+            return f"it has no {must_have}"
+        return _joins(child)
+    except OSError as error:
+        return f"{os.path.basename(str(error.filename))}: {error.strerror}"
+    finally:
+        _remove(child)
+
+
+def _joins(child: str) -> str:
+    """A process of ours, moved by its parent as the launcher moves the sandbox's first."""
+    process = os.fork()
+    if process == 0:
+        try:
+            signal.pause()
+        finally:
+            os._exit(0)
+    try:
+        _write(f"{child}/cgroup.procs", str(process))
+        joined = str(process) in _read(f"{child}/cgroup.procs").split()
+        return "" if joined else "the process did not move"
+    finally:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+
+
+def _write(path: str, value: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode())
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or 0), path) from error
+    finally:
+        os.close(fd)
+
+
+def _remove(child: str) -> None:
+    # A dead task leaves its cgroup a moment after it was reaped.
+    for _ in range(_REMOVE_ATTEMPTS):
+        try:
+            os.rmdir(child)
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(_REMOVE_PAUSE_S)
+        else:
+            return
