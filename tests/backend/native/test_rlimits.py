@@ -1,0 +1,39 @@
+"""Which rlimits a spec asks for."""
+
+from __future__ import annotations
+
+import resource
+
+import pytest
+
+from sandbox.backend.native.rlimits import SMALLEST_DATA, table
+from sandbox.plan.spec import Limits
+
+CASES = [
+    pytest.param(Limits(), [(resource.RLIMIT_CORE, 0)], id="a core dump is never written"),
+    pytest.param(
+        Limits(memory=1 << 30, pids=4, open_files=99, mechanism="rlimit"),
+        [
+            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_NOFILE, 99),
+            (resource.RLIMIT_NPROC, 5),
+            (resource.RLIMIT_DATA, 1 << 30),
+        ],
+        id="without a cgroup memory and processes are rlimits",
+    ),
+    pytest.param(
+        Limits(memory=1 << 30, pids=4, open_files=99, mechanism="cgroup-v1"),
+        [(resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 99)],
+        id="with a cgroup they are the cgroup's",
+    ),
+    pytest.param(
+        Limits(memory=32 << 20, mechanism="rlimit"),
+        [(resource.RLIMIT_CORE, 0), (resource.RLIMIT_DATA, SMALLEST_DATA)],
+        id="below what node needs, polling holds the limit",
+    ),
+]
+
+
+@pytest.mark.parametrize(("limits", "expected"), CASES)
+def test_table(limits: Limits, expected: list[tuple[int, int]]) -> None:
+    assert table(limits) == expected
