@@ -1,4 +1,4 @@
-"""Mounts that would hide the sandbox's own view, have nothing to be mounted on, or were chosen by the server."""
+"""Mounts that would hide the sandbox's own view, have nothing to lie on, or were chosen by the server."""
 
 from __future__ import annotations
 
@@ -46,12 +46,14 @@ def refuse_without_mountpoint(one: Bind, view: Sequence[ViewStep], facts: Mappin
     fact = facts.get(path, ABSENT)
     if path == one.source or (fact.real == path and fact.kind == ("dir" if one.is_dir else "file")):
         return
+    # The command's own trees cannot move: then the outer one has to.
+    mover = outer if outer and one.why == "command" else one
     raise ProfileError(
         "no-mountpoint",
         f"`{one.source}` cannot be mounted at `{one.target}`: the host has no "
         f"{'directory' if one.is_dir else 'file'} `{path}` to mount it on",
-        rule=f"{one.origin} {one.why}",
-        hint=f"create it, or mount it elsewhere: `{one.source}:/mnt{one.source}`",
+        rule=f"{mover.origin} {mover.why}",
+        hint=f"create it, or mount elsewhere: `{mover.source}:/mnt{mover.source}`",
     )
 
 

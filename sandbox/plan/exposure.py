@@ -17,33 +17,27 @@ from sandbox.policy.paths import Exposure, below, judge
 def waivers(policy: Policy, survey: Survey, wanted: Sequence[Want], expose: Sequence[str]) -> tuple[str, ...]:
     """What the profile exposes, a sentence each; raises `ProfileError` for what it does not waive."""
     mounts = {path: want for want in wanted for path in _spellings(want, survey)}
-    names = {entry: _both(entry, survey) for entry in expose}
-    judged = judge(
-        mounts,
-        [spelling for entry in expose for spelling in names[entry]],
-        home=survey.home,
-        places=survey.protected,
-    )
-    if judged.refused:
-        raise _refused(judged.refused[0], mounts[judged.refused[0].mount])
+    entries = [spelling for entry in expose for spelling in _both(entry, survey)]
+    # Twice where the home lies behind a symlink: both spellings of it are the home.
+    homes = _both(survey.home, survey)
+    judged = [judge(mounts, entries, home=home, places=survey.protected) for home in homes]
+    for one in (one for judgement in judged for one in judgement.refused):
+        raise _refused(one, mounts[one.mount])
+    idle = set.intersection(*(set(judgement.idle) for judgement in judged))
     for entry in expose:
-        if all(spelling in judged.idle for spelling in names[entry]) and not _opens_guard(
-            entry, wanted, survey
-        ):
+        if idle.issuperset(_both(entry, survey)) and not _opens_guard(entry, wanted, survey):
             raise _idle(policy, entry)
     origin = policy.origin("files.expose")
-    return tuple(
-        dict.fromkeys(f"{one.mount} shows {one.place}: {one.reason} ({origin})" for one in judged.waived)
-    )
+    waived = (one for judgement in judged for one in judgement.waived)
+    return tuple(dict.fromkeys(f"{one.mount} shows {one.place}: {one.reason} ({origin})" for one in waived))
 
 
 def _spellings(want: Want, survey: Survey) -> set[str]:
     """The paths to judge: as written and as they are, so that no alias of a secret place gets past."""
-    real = survey.paths[want.source].real
     store = cache_dir({**survey.environ, "HOME": survey.home})
-    # Frozen packages live in our own cache, which no profile may mount: the command's trees alone may be there.
-    ours = want.key == "command" and real != store and below(real, store)
-    return set() if ours else {want.source, real}
+    # Frozen packages live in our own cache, which no profile may mount: only the command's trees may.
+    ours = want.key == "command" and want.source != store and below(want.source, store)
+    return set() if ours else {want.source, survey.paths[want.source].real}
 
 
 def _both(path: str, survey: Survey) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ def waives(expose: Sequence[str], path: str) -> bool:
 
 
 def _writable(binds: Sequence[Bind]) -> list[Bind]:
-    return [one for one in binds if one.writable and one.is_dir]
+    return [one for one in binds if one.writable and one.is_dir and one.why == "files.write"]
 
 
 def _there(path: str, facts: Mapping[str, PathFact]) -> bool:

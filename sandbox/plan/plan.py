@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from sandbox.errors import CannotEnforce
@@ -26,33 +25,30 @@ DROPPED = 1000
 """The number that a root caller's dedicated uid has inside."""
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    steps: tuple[ViewStep, ...]
-    waivers: tuple[str, ...]
-    notes: tuple[str, ...]
+_View = tuple[tuple[ViewStep, ...], tuple[str, ...], tuple[str, ...]]
+"""The steps, the waivers and the notes."""
 
 
 def plan(policy: Policy, facts: HostFacts, survey: Survey, *, network: Network = "none") -> Spec:
     """The sandbox that enforces the whole policy on this host; raises rather than enforce less."""
     refuse_unenforceable(policy, facts)
     identity = identify(facts)
-    view = _view(policy, facts, survey, identity, network)
-    cwd, note = _cwd(survey, view.steps, identity.home)
+    view, waived, notes = _view(policy, facts, survey, identity, network)
+    cwd, note = _cwd(survey, view, identity.home)
     return Spec(
         server=policy.name,
         argv=survey.closure.argv,
         cwd=cwd,
         env=environment(policy, identity, survey.closure, survey.environ),
         identity=identity,
-        view=view.steps,
+        view=view,
         limits=limits(policy, facts.cgroups),
         syscalls=policy.syscalls,
         network=network,
         message=policy.traffic.message,
         secrets=secrets(policy, survey.environ),
-        waivers=view.waivers,
-        notes=(*view.notes, *note),
+        waivers=waived,
+        notes=(*notes, *note),
     )
 
 
@@ -78,7 +74,7 @@ def _view(policy: Policy, facts: HostFacts, survey: Survey, identity: Identity, 
         refuse_hiding(one, system, identity.home)
         refuse_without_mountpoint(one, (*system, *kept), survey.paths)
     steps = (*system, *kept)
-    return _View(
+    return (
         (*steps, *links(wanted, survey.paths, survey.closure.links, steps)),
         (*shown, *guard_waivers(policy, binds, expose)),
         (*unguarded(binds, survey.paths), *_skipped(survey)),
@@ -115,7 +111,7 @@ def _system(
 
 
 def _gives_way(step: ViewStep, binds: tuple[Bind, ...]) -> bool:
-    """/var/tmp is a convenience: a mount at, above or below it takes its place."""
+    """The link for `/var/tmp` is a convenience: a mount at, above or below it takes its place."""
     if not isinstance(step, Symlink) or step.target != "/var/tmp":  # noqa: S108 - a place inside the sandbox
         return False
     return any(below(one.target, step.target) or below(step.target, one.target) for one in binds)
@@ -134,8 +130,8 @@ def _refuse_without_idmap(policy: Policy, facts: HostFacts, steps: tuple[ViewSte
         if isinstance(step, Bind) and step.writable:
             raise CannotEnforce(
                 "host-cannot-enforce",
-                f"a root caller's `{step.source}` is writable inside by an idmapped mount only, which does not "
-                f"work here: {facts.idmap.detail or 'the probe failed'}",
+                f"a root caller's `{step.source}` is writable inside by an idmapped mount only, which does "
+                f"not work here: {facts.idmap.detail or 'the probe failed'}",
                 rule=f"{step.origin} {step.why}",
                 hint=facts.idmap.hint or "start it as an unprivileged user",
             )

@@ -1,0 +1,119 @@
+"""The options that `run` and `plan` share, and what they mean: one wish."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from sandbox.errors import CannotEnforce, UsageError
+from sandbox.policy.flags import Flags
+
+if TYPE_CHECKING:
+    from sandbox.prepare import Wish
+
+LATER = {
+    "listen": ("--listen", "serving clients over HTTP"),
+    "http": ("--http", "a server that speaks HTTP"),
+}
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Adds the shared options; everything after `--` is the server's own command line."""
+    grants = parser.add_argument_group("grants, for this run only")
+    grants.add_argument(
+        "--allow-read", action="append", default=[], metavar="PATH[:INSIDE]", help="mount read-only"
+    )
+    grants.add_argument(
+        "--allow-write", action="append", default=[], metavar="PATH[:INSIDE]", help="mount writable"
+    )
+    grants.add_argument("--allow-env", action="append", default=[], metavar="NAME", help="pass a variable")
+    grants.add_argument(
+        "--secret", action="append", default=[], metavar="NAME", help="pass a secret variable"
+    )
+    grants.add_argument(
+        "--allow-net", action="append", default=[], metavar="HOST[:PORT]", help="let it connect"
+    )
+    quotas = parser.add_argument_group("quotas")
+    quotas.add_argument("--memory", metavar="SIZE", help="such as 512M")
+    quotas.add_argument("--cpus", metavar="N", help="processors, such as 1.5")
+    quotas.add_argument("--pids", metavar="N", help="processes and threads")
+    quotas.add_argument("--wall", metavar="TIME", help="end it after, such as 12h")
+    parser.add_argument("--profile", metavar="NAME|PATH", help="what the server may do (default: base)")
+    parser.add_argument(
+        "--backend", choices=("auto", "native", "docker"), default="auto", help="default: auto"
+    )
+    parser.add_argument("--name", metavar="NAME", help="the server's name in the audit log")
+    parser.add_argument("--audit", metavar="PATH", help="write the audit log there")
+    parser.add_argument("--refresh", action="store_true", help="look an unpinned package up again")
+    parser.add_argument("--listen", metavar="ADDR", help=argparse.SUPPRESS)
+    parser.add_argument("--http", metavar="PORT", help=argparse.SUPPRESS)
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say more")
+    parser.add_argument(
+        "command", nargs=argparse.REMAINDER, metavar="COMMAND", help="after `--`: the server's own"
+    )
+
+
+def flags(args: argparse.Namespace) -> Flags:
+    """What the options add to the profile, as typed."""
+    return Flags(
+        allow_net=tuple(args.allow_net),
+        allow_read=tuple(args.allow_read),
+        allow_write=tuple(args.allow_write),
+        allow_env=tuple(args.allow_env),
+        secrets=tuple(args.secret),
+        memory=args.memory,
+        cpus=args.cpus,
+        pids=args.pids,
+        wall=args.wall,
+        audit=args.audit,
+    )
+
+
+def wish(args: argparse.Namespace, environ: Mapping[str, str], cwd: str) -> Wish:
+    """The whole wish; an option whose part of the program does not exist yet raises `CannotEnforce`."""
+    from sandbox.prepare import Wish
+
+    refuse_later(args)
+    return Wish(
+        command=command_of(args.command),
+        environ=environ,
+        cwd=cwd,
+        profile=args.profile,
+        flags=flags(args),
+        name=args.name,
+        refresh=args.refresh,
+    )
+
+
+def command_of(words: list[str]) -> tuple[str, ...]:
+    """The server's command line without the `--` before it; a URL is not one yet."""
+    command = tuple(words[1:] if words[:1] == ["--"] else words)
+    if command and command[0].startswith("-"):
+        raise UsageError(
+            "unknown-option",
+            f"`{command[0]}` is not an option, and a command does not start with `-`",
+            hint="mcp-sandbox run [options] -- COMMAND",
+        )
+    if command and command[0].startswith(("http://", "https://")):
+        raise _later(command[0], "a remote server")
+    return command
+
+
+def refuse_later(args: argparse.Namespace) -> None:
+    """Raises `CannotEnforce` for what later versions do."""
+    if args.backend == "docker":
+        raise _later("--backend docker", "the Docker backend")
+    for name, (option, what) in LATER.items():
+        if getattr(args, name) is not None:
+            raise _later(option, what)
+
+
+def _later(option: str, what: str) -> CannotEnforce:
+    return CannotEnforce(
+        "not-yet",
+        f"`{option}` asks for {what}, which does not exist yet",
+        rule="never weaker than asked",
+        hint="mcp-sandbox run -- COMMAND, with a server that speaks over stdin and stdout",
+    )

@@ -1,0 +1,97 @@
+"""`mcp-sandbox plan`: what would be enforced, step by step, by which mechanism, and which line asked for it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from sandbox.cli import options
+from sandbox.cli.output import document, emit, note, paint
+
+if TYPE_CHECKING:
+    from sandbox.plan.describe import Row
+    from sandbox.prepare import Prepared
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of `run`, and two of its own."""
+    built = argparse.ArgumentParser(
+        prog="mcp-sandbox plan",
+        usage="mcp-sandbox plan [--json] [--all] [options of run] -- COMMAND [ARGUMENT…]",
+        description="Shows what `run` would enforce; starts and builds nothing.",
+        epilog="example: mcp-sandbox plan --allow-read . -- node server.js",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    built.add_argument("--json", action="store_true", help="one JSON document with every step")
+    built.add_argument(
+        "--all", action="store_true", help="one line a step, also for files of /etc and devices"
+    )
+    options.add(built)
+    return built
+
+
+def main(args: argparse.Namespace) -> int:
+    """Prints the plan; whatever would stop `run` stops this with the same message and status."""
+    from sandbox.plan.describe import rows, summary
+    from sandbox.prepare import prepare
+
+    prepared = prepare(options.wish(args, dict(os.environ), os.getcwd()), note, build=False)
+    described = rows(prepared.spec, prepared.facts, prepared.policy)
+    if args.json:
+        document(_document(prepared, described))
+        return 0
+    emit(_headline(prepared))
+    _print(described if args.all else summary(described))
+    return 0
+
+
+def unbuilt(prepared: Prepared) -> str:
+    """A sentence where `run` would first build the command's package, else nothing."""
+    if prepared.request is None or prepared.frozen is not None:
+        return ""
+    return (
+        f"{prepared.request.title} is not frozen yet: `run` first installs it in a build sandbox that has the "
+        "host's network, no project, no home and no secrets; its own trees are shown here by its runner's"
+    )
+
+
+def _headline(prepared: Prepared) -> str:
+    name = paint(prepared.spec.server, "bold", sys.stdout)
+    text = f"{name}: profile {prepared.policy.name}, native backend"
+    missing = unbuilt(prepared)
+    return f"{text}\n{paint('note', 'yellow', sys.stdout)}: {missing}" if missing else text
+
+
+def _document(prepared: Prepared, described: tuple[Row, ...]) -> dict[str, Any]:
+    missing = unbuilt(prepared)
+    return {
+        "server": prepared.spec.server,
+        "profile": prepared.policy.name,
+        "backend": "native",
+        "command": list(prepared.spec.argv),
+        "cwd": prepared.spec.cwd,
+        "unbuilt": missing or None,
+        "steps": [asdict(row) for row in described],
+    }
+
+
+def _print(described: tuple[Row, ...]) -> None:
+    width = min(56, max(len(row.what) for row in described))
+    group = ""
+    for row in described:
+        if row.group != group:
+            group = row.group
+            emit("")
+            emit(paint(group, "bold", sys.stdout))
+        emit(_line(row, width))
+
+
+def _line(row: Row, width: int) -> str:
+    mechanism = row.mechanism if row.enforced else paint(row.mechanism, "yellow", sys.stdout)
+    origin = "" if row.origin in ("", "default") else f"  [{' '.join(filter(None, (row.key, row.origin)))}]"
+    # A long subject takes its own line, so that the mechanisms stay in their column.
+    gap = f"\n  {'':<{width}}" if len(row.what) > width and mechanism else ""
+    return f"  {row.what:<{width}}{gap}  {mechanism}{origin}".rstrip()

@@ -1,0 +1,216 @@
+"""A spec as rows a person can read: what is enforced, by which mechanism, and which line asked for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from sandbox.plan.enforceable import key_origin
+from sandbox.plan.facts import HostFacts
+from sandbox.plan.limits import NO_CGROUP
+from sandbox.plan.mounts import target_of
+from sandbox.plan.spec import Bind, Device, Directory, File, Limits, Proc, Spec, Symlink, Tmpfs, ViewStep
+from sandbox.policy.model import Policy
+
+ROOT = "part of the read-only root"
+_CGROUP = {
+    "cgroup-v1": {"memory": "memory.limit_in_bytes", "pids": "pids.max", "cpus": "cpu.cfs_quota_us"},
+    "cgroup-v2": {"memory": "memory.max", "pids": "pids.max", "cpus": "cpu.max"},
+}
+_RLIMIT = {"memory": "RLIMIT_DATA and polling", "pids": "RLIMIT_NPROC in the user namespace"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One thing that holds in the sandbox; `enforced` is False for what is only said, never done."""
+
+    group: str
+    what: str
+    mechanism: str
+    key: str = ""
+    origin: str = ""
+    enforced: bool = True
+
+
+def rows(spec: Spec, facts: HostFacts, policy: Policy) -> tuple[Row, ...]:
+    """Every step and limit of the spec, in the order in which a person asks for them."""
+    described = (
+        *(_view_row(step, policy) for step in spec.view),
+        *_process(spec),
+        *_network(spec, policy),
+        Row("syscalls", f"tier {spec.syscalls}", "seccomp filter, also for other architectures", "syscalls"),
+        *_quota(spec, facts, policy),
+        *_environment(spec, policy),
+        Row("messages", f"frames of at most {size(spec.message)}", "relay", "traffic.message"),
+        *(
+            Row("waivers", text, "none: the profile waives it", "files.expose", enforced=False)
+            for text in spec.waivers
+        ),
+        *(Row("notes", text, "", enforced=False) for text in spec.notes),
+    )
+    return tuple(_with_origin(row, policy) for row in described)
+
+
+def summary(described: Iterable[Row]) -> tuple[Row, ...]:
+    """The same rows with runs of files, links and devices in one directory written as one."""
+    short: list[Row] = []
+    for row in described:
+        if short and _alike(short[-1], row):
+            short[-1] = replace(short[-1], what=f"{short[-1].what}, {row.what.rpartition('/')[2]}")
+        else:
+            short.append(row)
+    return tuple(short)
+
+
+def _alike(before: Row, row: Row) -> bool:
+    kind = row.what.rpartition(" ")[0]
+    listed = kind in ("synthetic", "copy of", "device")
+    first = before.what.partition(",")[0]
+    same = first.rpartition("/")[0] == row.what.rpartition("/")[0]
+    return listed and same and replace(before, what="") == replace(row, what="")
+
+
+def size(count: int) -> str:
+    """Bytes in the largest unit that keeps them short."""
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= factor:
+            return f"{count / factor:.4g} {unit}"
+    return f"{count} B"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the largest unit that keeps them short."""
+    for unit, factor in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= factor:
+            return f"{seconds / factor:.4g} {unit}"
+    return f"{seconds:.4g} s"
+
+
+def _view_row(step: ViewStep, policy: Policy) -> Row:
+    if isinstance(step, Bind):
+        return _bind_row(step)
+    if isinstance(step, Tmpfs):
+        keys = {"/tmp": "files.tmp", "/dev/shm": "quota.disk"}  # noqa: S108 - places inside the sandbox
+        return Row(
+            "files", step.describe(), "tmpfs with size and inode cap", keys.get(step.target, "files.home")
+        )
+    mechanism = {
+        Directory: ROOT,
+        File: ROOT,
+        Symlink: ROOT,
+        Device: "bind mount of the host's node",
+        Proc: "new procfs of the pid namespace",
+    }
+    return Row("files", step.describe(), mechanism[type(step)])
+
+
+def _bind_row(step: Bind) -> Row:
+    how = ["bind mount", *([] if step.writable else ["read-only"]), "nosuid, nodev"]
+    how += ["idmapped"] if step.idmap else []
+    how += ["not bounded by quota.disk"] if step.writable and step.why != "guard" else []
+    what = step.describe()
+    if step.why == "command":
+        return Row("files", what, ", ".join(how), "", step.origin)
+    if step.why == "guard":
+        cause = "cannot be renamed" if step.writable else "programs outside run it"
+        return Row("files", f"{what} ({cause})", ", ".join(how), "files.write", step.origin)
+    key = "" if step.why == "system" else step.why
+    return Row("files", what, ", ".join(how), key, step.origin)
+
+
+def _process(spec: Spec) -> Iterator[Row]:
+    identity = spec.identity
+    who = "a uid of its own, never host uid 0" if identity.drop else f"uid {identity.uid}, gid {identity.gid}"
+    yield Row("process", f"runs as {who}", "user namespace")
+    yield Row("process", "sees no process but its own", "pid namespace, pid 1 reaps")
+    yield Row(
+        "process",
+        "shares no mount, host name, semaphore or cgroup name",
+        "mount, uts, ipc, cgroup namespaces",
+    )
+    yield Row("process", "has no capability and can gain none", "capability sets empty, no_new_privs")
+    yield Row(
+        "process", "inherits stdin, stdout and stderr only", "every other descriptor closed, new session"
+    )
+    yield Row("process", "dies with the wrapper", "PDEATHSIG, then the pid namespace")
+    yield Row("process", f"starts {' '.join(spec.argv)}", f"execve in {spec.cwd}")
+
+
+def _network(spec: Spec, policy: Policy) -> Iterator[Row]:
+    if spec.network == "host":
+        yield Row(
+            "network", "the host's own network", "none: a build sandbox fetches packages", enforced=False
+        )
+    else:
+        yield Row(
+            "network", "nothing but its own loopback", "network namespace with lo alone", "network.allow"
+        )
+
+
+def _quota(spec: Spec, facts: HostFacts, policy: Policy) -> Iterator[Row]:
+    limits = spec.limits
+    for name, text in (
+        ("memory", limits.memory is not None and size(limits.memory)),
+        ("pids", limits.pids is not None and f"{limits.pids} processes and threads"),
+        ("cpus", limits.cpus is not None and f"{limits.cpus:g} processors"),
+    ):
+        if text:
+            yield Row("quota", f"{name}: {text}", _mechanism(name, limits), f"quota.{name}")
+    if limits.cpus is None and policy.quota.cpus is not None:
+        detail = f" ({facts.cgroups.detail})" if facts.cgroups.detail else ""
+        yield Row(
+            "quota",
+            f"cpus: {policy.quota.cpus:g}",
+            f"not enforced: {NO_CGROUP}{detail}",
+            "quota.cpus",
+            "",
+            False,
+        )
+    if limits.open_files is not None:
+        yield Row("quota", f"open files: {limits.open_files}", "RLIMIT_NOFILE", "quota.open_files")
+    if policy.quota.disk is not None:
+        used = sum(step.size for step in spec.view if isinstance(step, Tmpfs))
+        yield Row(
+            "quota", f"disk: {size(policy.quota.disk)}", f"tmpfs sizes, {size(used)} in all", "quota.disk"
+        )
+    for name, seconds in (("wall", limits.wall), ("idle", limits.idle)):
+        if seconds is not None:
+            yield Row(
+                "quota", f"{name}: {duration(seconds)}", "the wrapper's timer, then kill", f"quota.{name}"
+            )
+
+
+def _mechanism(name: str, limits: Limits) -> str:
+    if limits.mechanism == "rlimit":
+        return _RLIMIT[name]
+    directories = dict(limits.cgroups)
+    controller = "cpu" if name == "cpus" else name
+    parent = directories.get("unified" if limits.mechanism == "cgroup-v2" else controller, "")
+    return f"{limits.mechanism} {_CGROUP[limits.mechanism][name]} below {parent}"
+
+
+def _environment(spec: Spec, policy: Policy) -> Iterator[Row]:
+    """Names of what the caller or the profile gave, values only of what is ours: a value may be a token."""
+    fixed = dict(policy.env.fixed)
+    for name, value in spec.env:
+        if name in fixed:
+            yield Row("environment", name, "set by the profile", f"env.set.{name}")
+        elif name in policy.env.passed:
+            yield Row("environment", name, "taken from the caller", f"env.pass.{name}")
+        else:
+            yield Row("environment", f"{name}={value}", "ours")
+    for name, source in spec.secrets:
+        yield Row(
+            "secrets", name, f"read from {source.partition(':')[0]} at start, in no log", f"secrets.{name}"
+        )
+
+
+def _with_origin(row: Row, policy: Policy) -> Row:
+    if row.origin or not row.key:
+        return row
+    return replace(row, origin=str(key_origin(policy, row.key)))
+
+
+def place(step: ViewStep) -> str:
+    """The place of a step, for `plan --json`."""
+    return target_of(step)
