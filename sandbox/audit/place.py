@@ -75,5 +75,9 @@ def not_writable(path: str, error: OSError) -> AuditError:
     """The error of a log that cannot be opened for writing, with what to do about it."""
     if isinstance(error, FileExistsError):
         return AuditError("audit-exists", f"`{path}` or its head is there already; a session is logged once")
-    reason = "it is a symbolic link" if error.errno == errno.ELOOP else (error.strerror or str(error))
-    return AuditError("audit-not-writable", f"cannot open `{path}` for writing: {reason}", hint=HINT)
+    return AuditError("audit-not-writable", f"cannot open `{path}` for writing: {reason(error)}", hint=HINT)
+
+
+def reason(error: OSError) -> str:
+    """What the system says went wrong, in words that fit our use of O_NOFOLLOW."""
+    return "it is a symbolic link" if error.errno == errno.ELOOP else (error.strerror or str(error))
