@@ -1,0 +1,139 @@
+"""The cold path: run the build jobs of one request and keep what they leave, or say why they failed."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from sandbox.errors import SandboxNotBuilt
+from sandbox.supply import npm, programs, pypi, spec
+from sandbox.supply.job import SCRATCH, BuildJob, Order
+from sandbox.supply.programs import Interpreter
+from sandbox.supply.request import Request
+from sandbox.supply.store import Entry, Stamp, Store, remove, stamp_of
+from sandbox.supply.tree import seal
+
+_TAIL = 8
+_LOG_END = 64 << 10
+_NOISE = re.compile(r"npm (warn|WARN)|npm (error|ERR!) A complete log|npm (error|ERR!)\s*$|\s*$")
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
+_PASSWORD = re.compile(r"(://)[^/\s@]+@")
+
+# What the installers print, the error's code, and a hint.
+_CAUSES = (
+    (
+        r"\bE404\b|ETARGET|notarget|not found in the package registry|no version of|No matching distribution",
+        "package-not-found",
+        "check the name and the version; a private registry must be in npmrc, uv.toml or the environment",
+    ),
+    (
+        r"no usable wheels|no wheels with|[Bb]uilding source .* disabled|only-binary|--no-build",
+        "package-needs-scripts",
+        'a source distribution runs its own code to install: allow it with `[supply] scripts = ["PACKAGE"]`',
+    ),
+    (
+        r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|dns error|error sending request"
+        r"|Failed to fetch|Could not connect|NewConnectionError",
+        "registry-unreachable",
+        "the first start of a package needs its registry: check the network and the proxy settings",
+    ),
+)
+
+
+class Maker(Protocol):
+    """What one ecosystem knows: the steps before, and what stands in the tree after them."""
+
+    def interpreter(self, request: Request, environ: Mapping[str, str]) -> Interpreter: ...
+    def prepare(self, tree: str) -> None: ...
+    def jobs(
+        self, order: Order, specs: Sequence[str], interpreter: Interpreter, staging: str
+    ) -> list[BuildJob]: ...
+    def finish(self, tree: str) -> None: ...
+    def starts(self, tree: str, interpreter: Interpreter) -> dict[str, tuple[str, ...]]: ...
+    def default(self, tree: str, specs: Sequence[str]) -> str | None: ...
+    def resolved(self, tree: str, specs: Sequence[str]) -> tuple[str, ...]: ...
+
+
+def refit(entry: Entry, environ: Mapping[str, str]) -> Entry | None:
+    """The entry for an interpreter that was updated in place and still fits the tree; None if it does not."""
+    found = programs.probe(entry.interpreter, environ) if os.path.isfile(entry.interpreter) else None
+    if found is None or found.abi != entry.abi or found.path != entry.interpreter:
+        return None
+    return replace(entry, stamp=_stamp(found))
+
+
+def build(order: Order, store: Store, key: str, before: Entry | None) -> Entry:
+    """Build, keep and remember; what was resolved `before` for another interpreter keeps its versions."""
+    request = order.request
+    maker: Maker = npm if request.ecosystem == "npm" else pypi
+    interpreter = maker.interpreter(request, order.environ)
+    specs = _pinned(request.specs, before) if before else request.specs
+    started = time.monotonic()
+    order.progress(f"building {request.title} in a sandbox…")
+    with store.stage(key) as staging:
+        tree = os.path.join(staging, "tree")
+        maker.prepare(tree)
+        for job in maker.jobs(order, specs, interpreter, staging):
+            status = order.run_build(job)
+            if status:
+                raise _failure(job, status)
+        remove(os.path.join(tree, SCRATCH))
+        maker.finish(tree)
+        entry = _describe(maker, tree, request, interpreter)
+        digest, manifest = seal(tree)
+        store.keep(staging, digest, manifest)
+        entry = replace(entry, digest=digest)
+        store.remember(key, entry)
+    order.progress(f"built {', '.join(entry.resolved)} in {time.monotonic() - started:.1f} s")
+    return entry
+
+
+def _describe(maker: Maker, tree: str, request: Request, interpreter: Interpreter) -> Entry:
+    """What the finished tree offers, before it has its digest."""
+    return Entry(
+        digest="",
+        starts=maker.starts(tree, interpreter),
+        default=maker.default(tree, request.specs),
+        interpreter=interpreter.path,
+        stamp=_stamp(interpreter),
+        abi=interpreter.abi,
+        resolved=maker.resolved(tree, request.specs),
+        built=time.time_ns(),
+    )
+
+
+def _stamp(interpreter: Interpreter) -> Stamp:
+    stamp = stamp_of(interpreter.path)
+    if stamp is None:
+        raise SandboxNotBuilt("interpreter-gone", f"`{interpreter.path}` disappeared while it was asked")
+    return stamp
+
+
+def _pinned(specs: Sequence[str], before: Entry) -> tuple[str, ...]:
+    versions = [re.split(r"==|(?<=.)@", each)[-1] for each in before.resolved]
+    return tuple(spec.pin(each, version) for each, version in zip(specs, versions, strict=True))
+
+
+def _failure(job: BuildJob, status: int) -> SandboxNotBuilt:
+    """The error with the installer's own last lines, without escapes and passwords."""
+    said = _log_end(job.log)
+    lines = [line for line in said.splitlines() if not _NOISE.match(line)][-_TAIL:]
+    what = "\n".join([f"{job.title} could not be built (exit {status})", *lines])
+    for pattern, code, hint in _CAUSES:
+        if re.search(pattern, said):
+            return SandboxNotBuilt(code, what, hint=hint)
+    return SandboxNotBuilt("package-not-built", what)
+
+
+def _log_end(path: str) -> str:
+    try:
+        with open(path, "rb") as opened:
+            opened.seek(max(0, os.path.getsize(path) - _LOG_END))
+            text = opened.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return _PASSWORD.sub(r"\1", _ESCAPES.sub("", text))

@@ -1,0 +1,133 @@
+"""A package runner's request becomes a frozen server: found in the store, or built into it once.
+
+Always the registry's package: a program of the same name in a project's `node_modules` is never
+taken, though bare npx would prefer it, since the project's tree is not ours to trust.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+from sandbox.errors import SandboxError, SandboxNotBuilt
+from sandbox.places import cache_dir
+from sandbox.supply import spec
+from sandbox.supply.job import BuildJob, Frozen, Order
+from sandbox.supply.key import key_of
+from sandbox.supply.request import Request
+from sandbox.supply.store import Entry, Store, stamp_of
+
+RunBuild = Callable[[BuildJob], int]
+Progress = Callable[[str], None]
+
+
+def peek(request: Request, *, environ: Mapping[str, str], scripts: Sequence[str] = ()) -> Frozen | None:
+    """What `freeze` would reuse; None where it would build."""
+    store = _store(environ)
+    entry = store.lookup(key_of(request, environ, scripts))
+    return _frozen(entry, request, store, reused=True) if entry and _fits(entry) else None
+
+
+def freeze(
+    request: Request,
+    *,
+    environ: Mapping[str, str],
+    cwd: str,
+    scripts: Sequence[str] = (),
+    refresh: bool = False,
+    run_build: RunBuild,
+    progress: Progress,
+) -> Frozen:
+    """The frozen server of `request`; built at most once however many ask, and never twice when pinned."""
+    store = _store(environ)
+    key = key_of(request, environ, scripts)
+    entry = store.lookup(key)
+    again = refresh and not request.pinned
+    if refresh and not again:
+        progress(f"{request.title} is pinned: there is nothing to refresh")
+    if entry and _fits(entry) and not again:
+        with suppress(OSError):  # a store that cannot be written still serves
+            store.sweep()
+        return _frozen(entry, request, store, reused=True)
+    _check_project(request, cwd)
+    order = Order(request, environ, cwd, tuple(scripts), run_build, progress)
+    try:
+        return _cold(order, store, key, stale=entry if again else None)
+    except OSError as error:
+        where = f": `{error.filename}`" if error.filename else ""
+        raise SandboxNotBuilt(
+            "store-failed",
+            f"the package store failed: {error.strerror or error}{where}",
+            hint="check the space and the modes of the cache directory",
+        ) from error
+
+
+def _cold(order: Order, store: Store, key: str, *, stale: Entry | None) -> Frozen:
+    store.prepare()
+    store.sweep()
+    waiting = f"waiting for another start to build {order.request.title}…"
+    with store.lock(key, waiting=lambda: order.progress(waiting)):
+        entry = store.lookup(key)
+        # What another start built meanwhile counts; what is to be refreshed does not.
+        entry = None if entry == stale else entry
+        if entry and _fits(entry):
+            return _frozen(entry, order.request, store, reused=True)
+        from sandbox.supply.build import build, refit
+
+        kept = refit(entry, order.environ) if entry else None
+        if kept is not None:
+            store.remember(key, kept)
+            return _frozen(kept, order.request, store, reused=True)
+        _say_local(order)
+        return _frozen(build(order, store, key, entry), order.request, store, reused=False)
+
+
+def _store(environ: Mapping[str, str]) -> Store:
+    store = Store(os.path.join(cache_dir(environ), "store"))
+    store.check_owner()
+    return store
+
+
+def _fits(entry: Entry) -> bool:
+    """The interpreter is the very one that the tree was built for."""
+    return stamp_of(entry.interpreter) == entry.stamp
+
+
+def _frozen(entry: Entry, request: Request, store: Store, *, reused: bool) -> Frozen:
+    program = request.bin or entry.default
+    start = entry.starts.get(program) if program else None
+    if start is None:
+        names = ", ".join(f"`{name}`" for name in entry.starts) or "none"
+        what = f"`{program}` is no program of" if program else "no program is the obvious one of"
+        chosen = "`npx -p PACKAGE PROGRAM`" if request.ecosystem == "npm" else "`uvx --from PACKAGE PROGRAM`"
+        raise SandboxError(
+            "no-such-program", f"{what} {request.title}; programs: {names}", hint=f"name one: {chosen}"
+        )
+    tree = store.tree(entry.digest)
+    return Frozen((*start, *request.args), tree, entry.interpreter, entry.resolved, entry.digest, reused)
+
+
+def _check_project(request: Request, cwd: str) -> None:
+    """`uv run --with` inside a project would add the project's own environment, which is never frozen."""
+    if request.no_project:
+        return
+    place = os.path.abspath(cwd)
+    while not os.path.isfile(os.path.join(place, "pyproject.toml")):
+        if place == "/":
+            return
+        place = os.path.dirname(place)
+    raise SandboxError(
+        "project-environment",
+        f"`uv run` would add the project in `{place}` to the packages, and a project cannot be frozen",
+        hint="add `--no-project` before the command, or name the program of the project's own venv",
+    )
+
+
+def _say_local(order: Order) -> None:
+    request = order.request
+    if request.ecosystem != "npm":
+        return
+    name = request.bin or spec.npm_name(request.specs[0]).rpartition("/")[2]
+    if os.path.lexists(os.path.join(order.cwd, "node_modules", ".bin", name)):
+        order.progress(f"`node_modules/.bin/{name}` of this project is not used: the registry's package is")

@@ -1,0 +1,70 @@
+"""What a build needs and what it gives: values between the store and whoever runs the build sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sandbox.supply.request import Request
+
+MOUNT = "/opt/mcp"
+"""Where a tree is mounted, while it is built and while it runs: absolute paths in it hold."""
+CONFIG = "/opt/mcp-config"
+"""Where the user's registry settings stand while a tree is built; nothing of it is in the tree."""
+SCRATCH = ".build"
+"""Caches of the installer, below the mount while it builds, removed before the tree is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The user's registry, proxy, CA and token settings, and nothing else of the user's."""
+
+    env: tuple[tuple[str, str], ...] = ()
+    files: tuple[tuple[str, bytes], ...] = ()
+    mounts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BuildJob:
+    """One run of the build sandbox: `steps` in order, stopping at the first that fails."""
+
+    title: str
+    steps: tuple[tuple[str, ...], ...]
+    staging: str
+    """Host directory, mounted writable at `mount`, which is also every step's working directory."""
+    programs: tuple[str, ...]
+    """Host paths that must be visible at the same place."""
+    env: tuple[tuple[str, str], ...]
+    log: str
+    """Host file that collects what the steps print; its last lines are quoted when one fails."""
+    mounts: tuple[tuple[str, str], ...] = ()
+    """Host path and place inside, read-only."""
+    files: tuple[tuple[str, bytes], ...] = ()
+    """Files that exist inside only; they may hold tokens and belong in no log."""
+    mount: str = MOUNT
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One call of `freeze`: who asks for what, and what builds and tells."""
+
+    request: Request
+    environ: Mapping[str, str]
+    cwd: str
+    scripts: tuple[str, ...]
+    run_build: Callable[[BuildJob], int]
+    progress: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A server that starts from a read-only tree, without its package manager and without a network."""
+
+    argv: tuple[str, ...]
+    tree: str
+    interpreter: str
+    """The host's real node or python; empty where the program is a native one."""
+    resolved: tuple[str, ...]
+    digest: str
+    reused: bool
+    mount: str = MOUNT

@@ -1,0 +1,60 @@
+"""Under which name a request is remembered: what it asks for, of which registry, for which interpreter."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+
+from sandbox.supply.request import Request
+
+SCHEMA = 1
+
+# Compared in lower case, as npm does; a scope's registry (`npm_config_@scope:registry`) counts too.
+_CHOICE = frozenset(
+    """npm_config_registry uv_index uv_default_index uv_index_url uv_extra_index_url uv_find_links
+    pip_index_url pip_extra_index_url pip_find_links""".split()
+)
+
+
+def which(name: str, environ: Mapping[str, str], *, beside: str = "") -> str | None:
+    """The program on PATH, else beside the runner that was given by its path."""
+    for place in _places(environ, beside):
+        path = os.path.join(place, name)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return None
+
+
+def _places(environ: Mapping[str, str], beside: str) -> Iterator[str]:
+    # A relative entry of PATH would let the working directory choose what builds.
+    yield from (place for place in environ.get("PATH", os.defpath).split(":") if place.startswith("/"))
+    if beside.startswith("/"):
+        yield os.path.dirname(beside)
+
+
+def wanted_python(request: Request, environ: Mapping[str, str]) -> str | None:
+    """The python asked for, by option or by uv's own variable."""
+    return request.python or environ.get("UV_PYTHON") or None
+
+
+def _registries(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The variables that say which registry is asked: another registry may hold another package."""
+    return sorted(
+        (name, value)
+        for name, value in environ.items()
+        if (small := name.lower()) in _CHOICE or small.startswith("npm_config_@")
+    )
+
+
+def key_of(request: Request, environ: Mapping[str, str], scripts: Sequence[str]) -> str:
+    """A name that says nothing of its contents: an index URL may hold a password."""
+    if request.ecosystem == "npm":
+        interpreter = which("node", environ, beside=request.runner)
+    else:
+        interpreter = wanted_python(request, environ)
+    machine = os.uname().machine
+    asked = (request.ecosystem, request.specs, request.options, sorted(scripts))
+    whole = json.dumps([SCHEMA, *asked, interpreter, machine, _registries(environ)])
+    return hashlib.sha256(whole.encode()).hexdigest()[:40]

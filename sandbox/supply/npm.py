@@ -1,0 +1,137 @@
+"""npm packages: the steps that install them without running their code, and how their programs start."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+
+from sandbox.errors import SandboxNotBuilt
+from sandbox.supply import programs, settings, spec
+from sandbox.supply.job import MOUNT, SCRATCH, BuildJob, Order
+from sandbox.supply.key import which
+from sandbox.supply.programs import Interpreter
+from sandbox.supply.request import Request
+from sandbox.supply.tree import head, names, within
+
+_QUIET = (
+    "--no-audit",
+    "--no-fund",
+    "--no-update-notifier",
+    "--no-progress",
+    "--loglevel=warn",
+    f"--cache={MOUNT}/{SCRATCH}/npm",
+    f"--prefix={MOUNT}",
+    "--no-global",
+)
+_LARGEST = 4 << 20
+
+
+def interpreter(request: Request, environ: Mapping[str, str]) -> Interpreter:
+    """The node that runs the packages: PATH's, as npx's own first line would choose."""
+    return programs.node(which("node", environ, beside=request.runner), environ)
+
+
+def jobs(order: Order, specs: Sequence[str], node: Interpreter, staging: str) -> list[BuildJob]:
+    """Install with every script off; then, for packages in `scripts` alone, run theirs without any token."""
+    request, environ = order.request, order.environ
+    cli = programs.npm_cli(request.runner, node, environ)
+    root = os.path.dirname(os.path.dirname(cli))
+    found = settings.npm(environ, prefix=os.path.dirname(os.path.dirname(node.path)))
+    log, tree = os.path.join(staging, "log"), os.path.join(staging, "tree")
+    install = (node.path, cli, "install", "--ignore-scripts", "--save-exact", "--omit=dev", *_QUIET)
+    first = BuildJob(
+        title=request.title,
+        steps=((*install, *request.options, "--", *specs),),
+        staging=tree,
+        programs=(node.path, root),
+        env=found.env,
+        log=log,
+        mounts=found.mounts,
+        files=found.files,
+    )
+    scripts = [spec.npm_name(spec.npm(each)) for each in order.scripts]
+    if not scripts:
+        return [first]
+    # A package's own code gets the way to the network (proxy, CA) and none of the logins.
+    bare = settings.without_logins(environ)
+    rebuild = (node.path, cli, "rebuild", "--ignore-scripts=false", "--foreground-scripts", *_QUIET)
+    second = BuildJob(
+        title=f"install scripts of {', '.join(scripts)} (npm)",
+        steps=((*rebuild, "--", *scripts),),
+        staging=tree,
+        programs=(node.path, root),
+        env=bare.env,
+        log=log,
+        mounts=bare.mounts,
+        files=bare.files,
+    )
+    return [first, second]
+
+
+def prepare(tree: str) -> None:
+    """An empty project for npm to install into, the same for every request."""
+    with open(os.path.join(tree, "package.json"), "w") as opened:
+        opened.write('{"private": true}\n')
+
+
+def finish(tree: str) -> None:
+    """What a machine's settings leave in the tree is taken out: equal packages give equal trees."""
+
+
+def _manifest(tree: str, name: str) -> dict[str, object]:
+    """The package.json of an installed package; a missing, foreign or broken one is an error."""
+    real = within(tree, os.path.join(tree, "node_modules", name, "package.json"))
+    try:
+        if real is None:
+            raise ValueError("it is missing")
+        with open(os.path.join(tree, real), "rb") as opened:
+            found = json.loads(opened.read(_LARGEST))
+        if not isinstance(found, dict):
+            raise ValueError("it is no object")
+    except (OSError, ValueError) as error:
+        raise SandboxNotBuilt(
+            "package-not-built", f"`package.json` of `{name}` cannot be read: {error}"
+        ) from None
+    return found
+
+
+def resolved(tree: str, specs: Sequence[str]) -> tuple[str, ...]:
+    """The packages asked for, each at the version that is in the tree."""
+    names = [spec.npm_name(each) for each in specs]
+    return tuple(f"{name}@{_manifest(tree, name).get('version')}" for name in names)
+
+
+def default(tree: str, specs: Sequence[str]) -> str | None:
+    """npx's choice: the sole program of the package, else the one named as the package without its scope."""
+    name = spec.npm_name(specs[0])
+    plain = name.rpartition("/")[2]
+    listed = _manifest(tree, name).get("bin")
+    if isinstance(listed, str):
+        return plain
+    bins = listed if isinstance(listed, dict) else {}
+    if len(set(map(str, bins.values()))) == 1:
+        return str(next(iter(bins)))
+    return plain if plain in bins else None
+
+
+def starts(tree: str, node: Interpreter) -> dict[str, tuple[str, ...]]:
+    """How each program of the tree starts: `node FILE` where its first line says node, else itself."""
+    found = {}
+    for name in names(tree, "node_modules", ".bin"):
+        real = within(tree, os.path.join(tree, "node_modules", ".bin", name))
+        if real is not None:
+            found[name] = _start(os.path.join(tree, real), f"{MOUNT}/{real}", node.path)
+    return found
+
+
+def _start(path: str, inside: str, node: str) -> tuple[str, ...]:
+    first = head(path)
+    if first.startswith(b"#!"):
+        words = first[2:].split(b"\n")[0].decode("utf-8", "replace").split()
+        if words and os.path.basename(words[0]) == "env":
+            words = [word for word in words[1:] if word != "-S"]
+        if words and os.path.basename(words[0]) in ("node", "nodejs"):
+            return (node, *words[1:], inside)
+        return (inside,)
+    return (node, inside) if path.endswith((".js", ".cjs", ".mjs")) else (inside,)

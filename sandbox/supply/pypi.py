@@ -1,0 +1,139 @@
+"""PyPI packages: the steps that install their wheels into a venv, and how their programs start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from sandbox.errors import CommandNotFound, SandboxNotBuilt
+from sandbox.supply import programs, settings, spec
+from sandbox.supply.job import MOUNT, SCRATCH, BuildJob, Order
+from sandbox.supply.key import wanted_python
+from sandbox.supply.programs import Interpreter
+from sandbox.supply.request import Request
+from sandbox.supply.tree import head, names
+
+_VENV = f"{MOUNT}/bin/python"
+_COMPILE = (
+    "import compileall, py_compile; "
+    f"compileall.compile_dir('{MOUNT}/lib', quiet=2, "
+    "invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)"
+)
+_PIP_OPTIONS = frozenset({"--index-url", "-i", "--extra-index-url", "--find-links", "-f", "--no-index"})
+
+
+def interpreter(request: Request, environ: Mapping[str, str]) -> Interpreter:
+    """The host's python that meets the request."""
+    return programs.python(wanted_python(request, environ), programs.uv(request.runner, environ), environ)
+
+
+def jobs(order: Order, specs: Sequence[str], python: Interpreter, staging: str) -> list[BuildJob]:
+    """A venv with wheels in it; a source distribution runs its own code and is built only if in `scripts`."""
+    request, environ = order.request, order.environ
+    uv = programs.uv(request.runner, environ)
+    found = settings.pypi(environ, request.options)
+    steps = (_uv if uv else _pip)(uv or "", python, request, specs, order.scripts)
+    # The host's python compiles, without `site`: the venv's would run the `.pth` lines of the packages.
+    compiling = (python.path, "-I", "-S", "-c", _COMPILE)
+    caches = {
+        "UV_CACHE_DIR": f"{MOUNT}/{SCRATCH}/uv",
+        "PIP_CACHE_DIR": f"{MOUNT}/{SCRATCH}/pip",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    return [
+        BuildJob(
+            title=request.title,
+            steps=(*steps, compiling),
+            staging=os.path.join(staging, "tree"),
+            programs=(*([uv] if uv else []), python.path),
+            env=(*found.env, *sorted(caches.items())),
+            log=os.path.join(staging, "log"),
+            mounts=found.mounts,
+            files=found.files,
+        )
+    ]
+
+
+def _sources(scripts: Sequence[str]) -> tuple[str, ...]:
+    named = (option for name in scripts if name[0] != "@" for option in ("--no-binary", name))
+    return ("--only-binary", ":all:", *named)
+
+
+def _uv(
+    uv: str, python: Interpreter, request: Request, specs: Sequence[str], scripts: Sequence[str]
+) -> tuple[tuple[str, ...], ...]:
+    shared = ("--no-progress", "--no-python-downloads", "--color=never")
+    venv = (uv, "venv", "--relocatable", "--allow-existing", "--no-project", "--python", python.path)
+    install = (uv, "pip", "install", "--python", _VENV, *_sources(scripts), *request.options)
+    return (*venv, *shared, MOUNT), (*install, *shared, "--", *specs)
+
+
+def _pip(
+    _: str, python: Interpreter, request: Request, specs: Sequence[str], scripts: Sequence[str]
+) -> tuple[tuple[str, ...], ...]:
+    if not set(request.options[::2]) <= _PIP_OPTIONS:
+        raise CommandNotFound(
+            "uv-not-found",
+            f"`{' '.join(request.options)}` needs uv, which is not installed",
+            hint="install it, for example `pipx install uv`",
+        )
+    venv = (python.path, "-I", "-m", "venv", "--without-pip", "--symlinks", MOUNT)
+    install = (python.path, "-I", "-m", "pip", "--python", _VENV, "install", "--no-compile", "--no-input")
+    options = ("--disable-pip-version-check", "--progress-bar=off", *_sources(scripts), *request.options)
+    return venv, (*install, *options, "--", *specs)
+
+
+def prepare(tree: str) -> None:
+    """A venv needs nothing before its first step."""
+
+
+def finish(tree: str) -> None:
+    """The activation scripts go: nothing starts through them, and they name the mount."""
+    for name in names(tree, "bin"):
+        if name.startswith(("activate", "deactivate", "Activate")) or name == "pydoc.bat":
+            os.unlink(os.path.join(tree, "bin", name))
+
+
+def resolved(tree: str, specs: Sequence[str]) -> tuple[str, ...]:
+    """The packages asked for, each at the version that is in the tree."""
+    versions = _installed(tree)
+    wanted = [spec.pypi_base(each) for each in specs]
+    missing = [name for name in wanted if name not in versions]
+    if missing:
+        raise SandboxNotBuilt("package-not-built", f"`{missing[0]}` was not installed")
+    return tuple(f"{name}=={versions[name]}" for name in wanted)
+
+
+def _installed(tree: str) -> dict[str, str]:
+    """Distribution and version of every `.dist-info`, by the name PEP 503 compares."""
+    found = {}
+    for python in names(tree, "lib"):
+        for name in names(tree, "lib", python, "site-packages"):
+            if name.endswith(".dist-info"):
+                distribution, _, version = name.removesuffix(".dist-info").rpartition("-")
+                found[spec.normal(distribution)] = version
+    return found
+
+
+def default(tree: str, specs: Sequence[str]) -> str | None:
+    """uvx and pipx always name the program."""
+    return None
+
+
+def starts(tree: str, python: Interpreter) -> dict[str, tuple[str, ...]]:
+    """How each program of the venv starts: with the venv's python where it is a script, else itself."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name in names(tree, "bin"):
+        path, inside = os.path.join(tree, "bin", name), f"{MOUNT}/bin/{name}"
+        if os.path.islink(path):
+            if name.startswith("python"):
+                found[name] = (inside,)
+        elif os.path.isfile(path):
+            found[name] = (_VENV, inside) if _is_python(head(path)) else (inside,)
+    return found
+
+
+def _is_python(first: bytes) -> bool:
+    """A `#!` line with python, or the shell line with which uv and pip find a python beside the script."""
+    line, _, rest = first.partition(b"\n")
+    return line.startswith(b"#!") and (b"python" in line or rest.startswith(b"'''exec'"))
