@@ -92,18 +92,12 @@ def as_user() -> Prefix:
 
 
 def _native() -> str:
-    """Why the native backend cannot run here, or nothing."""
-    probe = [
-        shutil.which("unshare") or "unshare",
-        "--user",
-        "--map-root-user",
-        "--mount",
-        "--pid",
-        "--fork",
-        "true",
-    ]
-    done = subprocess.run(probe, capture_output=True, text=True, timeout=20)
-    return "" if done.returncode == 0 else f"no user namespaces: {done.stderr.strip()}"
+    """Why the native backend cannot run here, or nothing: what our own probes say."""
+    from sandbox.host.probe import probe
+
+    facts = probe()
+    needed = {name: getattr(facts, name) for name in ("namespaces", "mounts", "proc", "seccomp")}
+    return "; ".join(f"{name}: {one.detail}" for name, one in needed.items() if not one.works)
 
 
 def _docker() -> str:

@@ -21,7 +21,7 @@ LAYERS = [
     {"audit"},
     {"linux"},
     {"host", "backend", "relay", "egress", "watchdog", "supply"},
-    {"leases", "lifecycle", "prepare", "secret_sources", "session"},
+    {"build", "leases", "lifecycle", "prepare", "secret_sources", "session", "watch"},
     {"attack", "clients"},
     {"cli"},
 ]

@@ -78,7 +78,7 @@ def test_a_passing_proof_is_named_with_its_callers(script: ModuleType, record: R
     record("user", "passed")
     text = page(script)
     assert CLAIM.format("root, user") in text
-    assert "| D2 | data integrity | L2 | proved by 1 test |" in text
+    assert "| D2 | data integrity | L2 | 1 proof |" in text
     assert "| D1 | weak access control on data | L6 | not yet |" in text
 
 
