@@ -29,7 +29,8 @@ _REMOVE_PAUSE_S = 0.002
 _HINT_V1 = (
     "run as root, or on a host with cgroup v2; until then rlimits and polling hold memory and processes"
 )
-_HINT_V2 = "start it in a scope of your own: `systemd-run --user --scope mcp-sandbox run …`"
+# A scope with a CPU weight makes the user's manager hand all three controllers to its slice.
+_HINT_V2 = "start it in a scope of your own: systemd-run --user --scope -p CPUWeight=100 mcp-sandbox run …"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,8 @@ def _version_1(mounted: dict[str, Mounted], own: dict[str, str]) -> Cgroups:
             if not problem:
                 found[controller] = parent
                 continue
-        # The freezer only helps to kill; the three others are the quotas.
-        if controller != "freezer":
+        # Without these two there is no quota worth the name; the plan refuses a CPU share it cannot hold.
+        if controller in ("memory", "pids"):
             return Cgroups(detail=f"v1 {controller}: {problem}", hint=_HINT_V1)
     if "unified" in mounted:
         # Hybrid: an almost empty version 2 beside version 1, good for killing a whole tree at once.

@@ -148,7 +148,7 @@ def _texts(*values: Any) -> bool:
 
 
 def remember(path: str, here: Mapping[str, str], measured: HostFacts) -> None:
-    """Writes the facts for the next start, 0600 and whole or not at all; an unwritable cache is no failure."""
+    """Writes the facts for the next start, 0600, whole or not at all; an unwritable cache is no failure."""
     import json
 
     text = json.dumps({"where": dict(here), "facts": asdict(measured)})
