@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic import model_validator as after_all
@@ -20,7 +20,6 @@ from sandbox.policy.model import Pin, Poison, Protocol, SecretMode, Tier
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 VARIABLE = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
-MODES = {"secrets": ("env", "keyring", "file:", "command:")}
 
 
 def _read(function: Callable[[object], Any], pattern: str, *examples: object, number: str = "integer") -> Any:
@@ -41,9 +40,9 @@ _RATE_SCHEMA = WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?
 Rate = Annotated[float, BeforeValidator(quota.rate), _RATE_SCHEMA]
 _CPU_SCHEMA = WithJsonSchema({"type": "number", "minimum": 0.01, "maximum": 1024})
 Cpus = Annotated[float, BeforeValidator(quota.cpus), _CPU_SCHEMA]
-Pids = Annotated[int, Field(ge=2, le=1 << 22, strict=True)]
-OpenFiles = Annotated[int, Field(ge=16, le=1 << 20, strict=True)]
-Count = Annotated[int, Field(ge=1, le=1 << 31, strict=True)]
+Pids = Annotated[int, Field(ge=2, le=1 << 22)]
+OpenFiles = Annotated[int, Field(ge=16, le=1 << 20)]
+Count = Annotated[int, Field(ge=1, le=1 << 31)]
 Text = Annotated[str, Field(max_length=4096), AfterValidator(lambda text: _without_nul(text))]
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 Variable = Annotated[str, Field(pattern=f"^{VARIABLE}$")]
@@ -85,6 +84,14 @@ def _source(text: str) -> str:
     raise ValueError("a secret comes from `env`, `keyring`, `file:PATH` or `command:…`")
 
 
+def _version(value: object) -> object:
+    # `true == 1` and `1.0 == 1` to Python; a later format must not slip in as either.
+    if type(value) is not int or value != 1:
+        raise ValueError("this version of mcp-sandbox reads `schema = 1`")
+    return value
+
+
+Version = Annotated[Literal[1], BeforeValidator(_version)]
 Host = Annotated[str, AfterValidator(_host)]
 Path = Annotated[Text, AfterValidator(_path)]
 Place = Annotated[Text, AfterValidator(_place)]
@@ -96,15 +103,17 @@ Glob = Annotated[str, Field(min_length=1, max_length=256)]
 class _Table(BaseModel):
     """A table of the profile: a key it does not know is an error, and so is a value of another type."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class ServerTable(_Table):
     """What is started and how it speaks."""
 
-    command: list[Text] = Field(default=[], description="Program and arguments, literally: no shell, no `$VAR`")
+    command: list[Text] = Field(
+        default=[], description="Program and arguments, literally: no shell, no `$VAR`"
+    )
     transport: Literal["stdio", "http"] = "stdio"
-    port: int | None = Field(default=None, ge=1, le=65535, strict=True)
+    port: int | None = Field(default=None, ge=1, le=65535)
     path: Annotated[str, Field(pattern=r"^/[!-~]*$")] | None = None
 
     @after_all(mode="after")
@@ -123,14 +132,20 @@ class FilesTable(_Table):
     write: list[Path] = Field(default=[], description="Host paths mounted read-write")
     home: Space | None = Field(default=None, description="Size of the empty home directory in memory (64M)")
     tmp: Space | None = Field(default=None, description="Size of the empty /tmp in memory (64M)")
-    persist: Name | None = Field(default=None, description="Keeps the home directory between runs by this name")
-    expose: list[Place] = Field(default=[], description="Secret places mounted all the same, by name (a waiver)")
+    persist: Name | None = Field(
+        default=None, description="Keeps the home directory between runs by this name"
+    )
+    expose: list[Place] = Field(
+        default=[], description="Secret places mounted all the same, by name (a waiver)"
+    )
 
 
 class NetworkTable(_Table):
     """Where the server may connect; nothing by default. `allow` is added to the parent's."""
 
-    allow: list[Host] = Field(default=[], description="`host`, `host:port` (443 unless said), `*.example.com`")
+    allow: list[Host] = Field(
+        default=[], description="`host`, `host:port` (443 unless said), `*.example.com`"
+    )
     upload: Amount | None = Field(default=None, description="Bytes out, per session")
     download: Amount | None = Field(default=None, description="Bytes in, per session")
     connections: Count | None = None
@@ -147,7 +162,9 @@ class SecretTable(_Table):
     """A value that reaches the server as an environment variable and is logged nowhere."""
 
     source: Source = Field(alias="from", description="`env`, `keyring`, `file:PATH` or `command:…`")
-    inject: list[Host] = Field(default=[], description="Hosts for which a placeholder is replaced on the way out")
+    inject: list[Host] = Field(
+        default=[], description="Hosts for which a placeholder is replaced on the way out"
+    )
 
 
 class QuotaTable(_Table):
@@ -159,7 +176,9 @@ class QuotaTable(_Table):
     open_files: OpenFiles | None = None
     disk: Space | None = None
     wall: Seconds | None = Field(default=None, description="Life of a session; absent: no limit")
-    idle: Seconds | None = Field(default=None, description="Silence after which a session ends; absent: no limit")
+    idle: Seconds | None = Field(
+        default=None, description="Silence after which a session ends; absent: no limit"
+    )
 
 
 class TrafficTable(_Table):
@@ -217,7 +236,7 @@ class IsolationTable(_Table):
     """The kernel boundary and the traps in it."""
 
     runtime: Literal["default", "gvisor"] = "default"
-    decoys: Annotated[bool, Field(strict=True)] = False
+    decoys: bool = False
 
 
 class SupplyTable(_Table):
@@ -229,17 +248,14 @@ class SupplyTable(_Table):
 class AuditTable(_Table):
     """What the log keeps, and where."""
 
-    payloads: Annotated[bool, Field(strict=True)] = False
+    payloads: bool = False
     path: Place | None = None
-
-
-_Dict = TypeVar("_Dict", bound=dict[str, Any])
 
 
 class Profile(_Table):
     """A profile of mcp-sandbox: everything one MCP server may do."""
 
-    version: Literal[1] = Field(alias="schema", description="The version of this format")
+    version: Version = Field(alias="schema", description="The version of this format")
     extends: Name | None = Field(default=None, description="The profile this one adds to, by name")
     description: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
     server: ServerTable = ServerTable()

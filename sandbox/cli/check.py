@@ -1,0 +1,105 @@
+"""`mcp-sandbox check`: is a profile one that could start here and now, before a client tries."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from sandbox.cli.output import document, emit, paint
+from sandbox.errors import ProfileError
+from sandbox.policy import paths
+from sandbox.policy.load import read
+from sandbox.policy.model import PathRule, Policy
+
+EPILOG = """example:
+  mcp-sandbox check filesystem .mcp-sandbox/ours.toml"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of `check`."""
+    built = argparse.ArgumentParser(
+        prog="mcp-sandbox check",
+        description="Validate profiles and the paths they name. Exit 1 when something is found.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    built.add_argument("profiles", nargs="+", metavar="PROFILE", help="a profile's name or path")
+    built.add_argument("--json", action="store_true", help="one JSON document")
+    return built
+
+
+def main(args: argparse.Namespace) -> int:
+    """0 when every profile is sound, 1 when one is not; a name that means no profile is a usage error."""
+    import sys
+
+    checked = [(name, findings(name)) for name in args.profiles]
+    if args.json:
+        document({"profiles": [{"name": name, "findings": found} for name, found in checked]})
+    else:
+        for name, found in checked:
+            emit(f"{name}: {paint('ok', 'green', sys.stdout)}" if not found else f"{name}:")
+            for one in found:
+                emit(f"  {paint(one['code'], 'red', sys.stdout)}: {one['what']}".replace("\n", "\n    "))
+                emit(f"    hint: {one['hint']}" if one["hint"] else f"    rule: {one['rule']}")
+    return 1 if any(found for _, found in checked) else 0
+
+
+def findings(name: str) -> list[dict[str, str]]:
+    """Everything wrong with one profile, seen from the current directory; trust is not asked for."""
+    try:
+        policy = read(name, environ=os.environ, cwd=os.getcwd(), trusted_only=False)
+    except ProfileError as error:
+        if error.code in ("profile-not-found", "invalid-profile-name") and "extends" not in error.what:
+            raise
+        return [_finding(error.code, error.what, error.rule, error.hint)]
+    return _paths(policy)
+
+
+def _paths(policy: Policy) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = []
+    mounts: dict[str, PathRule] = {}
+    for rule in (*policy.files.read, *policy.files.write):
+        path = _expanded(rule.source, str(rule.origin), found)
+        if path and not os.path.exists(path):
+            found.append(_finding("missing-mount", f"`{path}` does not exist", str(rule.origin)))
+        elif path:
+            mounts[os.path.realpath(path)] = rule
+    origin = str(policy.origin("files.expose"))
+    expose = {path: text for text in policy.files.expose if (path := _expanded(text, origin, found))}
+    return found + _secrets(mounts, expose, origin)
+
+
+def _secrets(mounts: dict[str, PathRule], expose: dict[str, str], origin: str) -> list[dict[str, str]]:
+    home = os.path.realpath(os.environ.get("HOME", ""))
+    named = paths.secret_places(home, os.environ)
+    # A place that is a link is secret under both names: mounts are compared as what they really are.
+    places = {**named, **{os.path.realpath(place): why for place, why in named.items()}}
+    real = {os.path.realpath(path): text for path, text in expose.items()}
+    judged = paths.judge(mounts, list(real), home=home, places=places)
+    told = dict.fromkeys(one.mount for one in judged.refused)
+    reasons = {mount: next(one for one in judged.refused if one.mount == mount) for mount in told}
+    found = [
+        _finding(
+            "secret-place",
+            f"`{mounts[mount].source}` would expose {one.reason} (`{one.place}`)",
+            str(mounts[mount].origin),
+            f'mount less, or name it: [files] expose = ["{one.place}"]',
+        )
+        for mount, one in reasons.items()
+    ]
+    return found + [
+        _finding("idle-waiver", f"`{real[entry]}` waives nothing", origin) for entry in judged.idle
+    ]
+
+
+def _expanded(text: str, origin: str, found: list[dict[str, str]]) -> str:
+    try:
+        return paths.expand(text, home=os.environ.get("HOME", ""), cwd=os.getcwd(), environ=os.environ)
+    except ValueError as error:
+        found.append(_finding("invalid-path", str(error), origin))
+        return ""
+
+
+def _finding(code: str, what: str, rule: str = "", hint: str = "") -> dict[str, Any]:
+    return {"code": code, "what": what, "rule": rule, "hint": hint}

@@ -1,0 +1,166 @@
+"""`mcp-sandbox profile`: list the profiles, show one resolved, print the schema of the file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from typing import Any
+
+from sandbox.cli.output import document, emit
+from sandbox.errors import ProfileError
+from sandbox.policy.load import read
+from sandbox.policy.model import Origin, Policy
+from sandbox.policy.search import Found, everything
+
+EPILOG = """examples:
+  mcp-sandbox profile show filesystem
+  mcp-sandbox profile schema > profile.schema.json"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of `profile`."""
+    built = argparse.ArgumentParser(
+        prog="mcp-sandbox profile",
+        description="List the profiles, show one with its origins, or print the JSON Schema of the file.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = built.add_subparsers(dest="action", required=True, metavar="list|show|schema")
+    listed = commands.add_parser("list", help="every profile by name, where it is from, what it is for")
+    shown = commands.add_parser("show", help="one profile resolved, each line with where it was written")
+    commands.add_parser("schema", help="the JSON Schema of a profile file, for editors")
+    shown.add_argument("name", metavar="NAME", help="a profile's name or path")
+    for command in (listed, shown):
+        command.add_argument("--json", action="store_true", help="one JSON document")
+    return built
+
+
+def main(args: argparse.Namespace) -> int:
+    """Prints what was asked for; nothing is started, so untrusted profiles are shown too."""
+    if args.action == "list":
+        return _list(args.json)
+    if args.action == "show":
+        return _show(args.name, args.json)
+    from sandbox.policy.profile import json_schema
+
+    emit(json.dumps(json_schema(), indent=2))
+    return 0
+
+
+def rows(policy: Policy) -> list[tuple[str, Any, Origin]]:
+    """Every key of the file's own spelling with its value, and where it was written."""
+    found: list[tuple[str, Any, Origin]] = [
+        ("server.command", list(policy.server.command), Origin("default"))
+    ]
+    found += _plain(policy, "server", "transport port path")
+    for access in ("read", "write"):
+        rules = getattr(policy.files, access)
+        texts = [
+            (f"{rule.source}:{rule.target}" if rule.target else rule.source, rule.origin) for rule in rules
+        ]
+        found += [(f"files.{access}", text, origin) for text, origin in texts] or [
+            (f"files.{access}", [], _NONE)
+        ]
+    found += _plain(policy, "files", "home tmp persist expose")
+    found += [
+        ("network.allow", f"{rule.host}:{rule.port}", rule.origin) for rule in policy.network.allow
+    ] or [("network.allow", [], _NONE)]
+    found += _plain(policy, "network", "upload download connections")
+    found += [(f"env.pass.{name}", True, _NONE) for name in policy.env.passed]
+    found += [(f"env.set.{name}", value, _NONE) for name, value in policy.env.fixed]
+    found += [(f"secrets.{one.name}.from", one.source, one.origin) for one in policy.secrets]
+    found += [(f"secrets.{one.name}.inject", list(one.inject), _NONE) for one in policy.secrets if one.inject]
+    for table, keys in _TABLES:
+        found += _plain(policy, table, keys)
+    found += _arguments(policy)
+    found.append(("syscalls.tier", policy.syscalls, _NONE))
+    return [(key, value, at if at != _NONE else policy.origin(key)) for key, value, at in found]
+
+
+_NONE = Origin("default")
+_TABLES = (
+    ("quota", "memory cpus pids open_files disk wall idle"),
+    ("traffic", "message rate concurrency timeout"),
+    ("tools", "allow deny ask pin"),
+    ("inspect", "poison secrets protocol"),
+    ("isolation", "runtime decoys"),
+    ("supply", "scripts"),
+    ("audit", "payloads path"),
+)
+
+
+def _plain(policy: Policy, table: str, keys: str) -> list[tuple[str, Any, Origin]]:
+    values = ((key, getattr(getattr(policy, table), key)) for key in keys.split())
+    return [(f"{table}.{key}", list(one) if isinstance(one, tuple) else one, _NONE) for key, one in values]
+
+
+def _arguments(policy: Policy) -> list[tuple[str, Any, Origin]]:
+    found: list[tuple[str, Any, Origin]] = []
+    for rule in policy.tools.arguments:
+        at = f"tools.arguments.{rule.tool}.{rule.argument}"
+        values = (rule.pattern, list(rule.enum), list(rule.within), rule.minimum, rule.maximum)
+        pairs = zip(("pattern", "enum", "within", "min", "max"), values, strict=True)
+        found += [(f"{at}.{name}", value, _NONE) for name, value in pairs if value not in (None, [])]
+    return found
+
+
+def _show(name: str, as_json: bool) -> int:
+    policy = read(name, environ=os.environ, cwd=os.getcwd(), trusted_only=False)
+    if as_json:
+        keys = [{"key": k, "value": v, "file": o.file, "line": o.line} for k, v, o in rows(policy)]
+        sources = [{"path": path, "sha256": digest} for path, digest in policy.sources]
+        head = {"name": policy.name, "description": policy.description, "sources": sources}
+        document({**head, "keys": keys})
+        return 0
+    emit(f"{policy.name}: {policy.description}" if policy.description else policy.name)
+    for path, _ in policy.sources:
+        emit(f"  {printable(path)}")
+    table = [(key, _text(key, value), _where(origin)) for key, value, origin in rows(policy)]
+    wide, middle = max(len(row[0]) for row in table), min(48, max(len(row[1]) for row in table))
+    for key, value, origin in table:
+        emit(f"{key:<{wide}}  {value:<{middle}}  {origin}")
+    return 0
+
+
+def _text(key: str, value: Any) -> str:
+    from sandbox.policy.quota import show_duration, show_size
+
+    if value is None or value == []:
+        return "-"
+    if key in ("files.home", "files.tmp", "quota.memory", "quota.disk", "traffic.message"):
+        return show_size(value)
+    if key in ("quota.wall", "quota.idle", "traffic.timeout"):
+        return show_duration(value)
+    return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _where(origin: Origin) -> str:
+    # The directory is in the head; the file's name and line are what an editor needs.
+    name = os.path.basename(origin.file)
+    return printable(f"{name}:{origin.line}" if origin.line else name)
+
+
+def printable(text: str) -> str:
+    """`text` with everything escaped that could move the cursor or hide (a profile may be hostile)."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _list(as_json: bool) -> int:
+    found = [_described(one) for one in everything(os.environ, os.getcwd())]
+    if as_json:
+        document({"profiles": found})
+        return 0
+    wide = max((len(one["name"]) for one in found), default=0)
+    for one in found:
+        emit(f"{one['name']:<{wide}}  {one['from']:<8} {printable(one['description'] or one['fault'])}")
+    return 0
+
+
+def _described(one: Found) -> dict[str, str]:
+    row = {"name": one.name, "from": one.kind, "path": one.path, "description": "", "fault": ""}
+    try:
+        policy = read(one.name, environ=os.environ, cwd=os.getcwd(), trusted_only=False)
+        return {**row, "description": policy.description}
+    except ProfileError as error:
+        return {**row, "fault": f"({error.code}: mcp-sandbox check {one.name})"}

@@ -1,0 +1,67 @@
+"""Policies to JSON values and back: only our own frozen dataclasses, every field present and of its type."""
+
+from __future__ import annotations
+
+import types
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from sandbox.policy.model import Policy
+
+
+def encode(value: object) -> Any:
+    """JSON values: a dataclass is the list of its fields' values, in order."""
+    if is_dataclass(value):
+        return [encode(getattr(value, field.name)) for field in fields(value)]
+    if isinstance(value, tuple):
+        return [encode(one) for one in value]
+    return value
+
+
+def decode(value: object) -> Policy:
+    """The policy that `encode` wrote; ValueError for anything else."""
+    policy = _decode(Policy, value)
+    assert isinstance(policy, Policy)  # noqa: S101 - for the type checker
+    return policy
+
+
+def _decode(hint: Any, value: object) -> object:
+    kind = get_origin(hint)
+    if is_dataclass(hint):
+        return _instance(hint, value)
+    if kind is tuple:
+        return _tuple(get_args(hint), value)
+    if kind is Literal:
+        # By type as well: `True == 1`.
+        if any(type(value) is type(one) and value == one for one in get_args(hint)):
+            return value
+    elif kind in (types.UnionType, Union):
+        return None if value is None else _decode(get_args(hint)[0], value)
+    elif hint is float and type(value) in (float, int):
+        return value
+    elif type(value) is hint:
+        return value
+    raise ValueError(f"not a value of {hint}")
+
+
+def _instance(hint: Any, value: object) -> object:
+    hints = _hints(hint)
+    if not isinstance(value, list) or len(value) != len(hints):
+        raise ValueError(f"not the fields of {hint}")
+    return hint(*map(_decode, hints, value))
+
+
+def _tuple(items: tuple[Any, ...], value: object) -> tuple[object, ...]:
+    if not isinstance(value, list):
+        raise ValueError("not a list")
+    if items[1:] == (...,):
+        return tuple([_decode(items[0], one) for one in value])
+    if len(items) != len(value):
+        raise ValueError("a list of another length")
+    return tuple(map(_decode, items, value))
+
+
+@cache
+def _hints(hint: Any) -> tuple[Any, ...]:
+    return tuple(get_type_hints(hint).values())

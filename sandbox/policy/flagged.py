@@ -1,0 +1,119 @@
+"""The options of one run on top of a policy: parsed by the same rules as a profile's values."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from sandbox.errors import UsageError
+from sandbox.policy import hosts, paths, quota
+from sandbox.policy.flags import Flags
+from sandbox.policy.model import HostRule, Origin, PathRule, Policy, Secret
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
+_QUOTAS = (("memory", quota.memory), ("cpus", quota.cpus), ("pids", quota.pids), ("wall", quota.duration))
+
+
+def add(policy: Policy, flags: Flags) -> Policy:
+    """The policy with every option applied and recorded; UsageError names the option that cannot be."""
+    origins: dict[str, Origin] = dict(policy.origins)
+    made = _network(policy, flags, origins)
+    made = _files(made, flags, origins)
+    made = _variables(made, flags, origins)
+    made = _quotas(made, flags, origins)
+    if flags.audit is not None:
+        origins["audit.path"] = Origin("--audit")
+        made = replace(made, audit=replace(made.audit, path=_plain("--audit", flags.audit)))
+    return replace(made, origins=tuple(origins.items()))
+
+
+def _network(policy: Policy, flags: Flags, origins: dict[str, Origin]) -> Policy:
+    option = "--allow-net"
+    new = [_rule(option, text) for text in flags.allow_net]
+    held = {(rule.host, rule.port) for rule in policy.network.allow}
+    fresh = {(rule.host, rule.port): rule for rule in new if (rule.host, rule.port) not in held}
+    origins.update({f"network.allow.{rule.host}:{rule.port}": rule.origin for rule in fresh.values()})
+    return replace(policy, network=replace(policy.network, allow=(*policy.network.allow, *fresh.values())))
+
+
+def _rule(option: str, text: str) -> HostRule:
+    try:
+        return hosts.parse(text, Origin(option))
+    except ValueError as why:
+        raise _refused(option, text, why) from None
+
+
+def _files(policy: Policy, flags: Flags, origins: dict[str, Origin]) -> Policy:
+    read = tuple(_path("--allow-read", text) for text in flags.allow_read)
+    write = tuple(_path("--allow-write", text) for text in flags.allow_write)
+    origins.update({f"files.read.{text}": Origin("--allow-read") for text in flags.allow_read})
+    origins.update({f"files.write.{text}": Origin("--allow-write") for text in flags.allow_write})
+    files = replace(policy.files, read=(*policy.files.read, *read), write=(*policy.files.write, *write))
+    return replace(policy, files=files)
+
+
+def _path(option: str, text: str) -> PathRule:
+    try:
+        return PathRule(*paths.split(text), Origin(option))
+    except ValueError as why:
+        raise _refused(option, text, why) from None
+
+
+def _plain(option: str, text: str) -> str:
+    rule = _path(option, text)
+    if rule.target:
+        raise _refused(option, text, ValueError("a path without `:`"))
+    return rule.source
+
+
+def _variables(policy: Policy, flags: Flags, origins: dict[str, Origin]) -> Policy:
+    """A variable of an option is taken over from wherever the profile had it."""
+    passed = tuple(_variable("--allow-env", name) for name in dict.fromkeys(flags.allow_env))
+    asked = dict.fromkeys(_variable("--secret", name) for name in flags.secrets)
+    if both := sorted(set(passed) & set(asked)):
+        raise UsageError("invalid-option", f"`{both[0]}` is asked for by `--allow-env` and by `--secret`")
+    # A secret that the profile already describes keeps its source and its hosts.
+    kept = tuple(one for one in policy.secrets if one.name not in passed)
+    new = tuple(
+        Secret(name, "env", (), Origin("--secret")) for name in asked if name not in {s.name for s in kept}
+    )
+    taken = {*passed, *(one.name for one in new)}
+    env = replace(
+        policy.env,
+        passed=(*(name for name in policy.env.passed if name not in taken), *passed),
+        fixed=tuple(pair for pair in policy.env.fixed if pair[0] not in taken),
+    )
+    for name in taken:
+        for key in (f"env.pass.{name}", f"env.set.{name}", f"secrets.{name}.from", f"secrets.{name}.inject"):
+            origins.pop(key, None)
+    origins.update({f"env.pass.{name}": Origin("--allow-env") for name in passed})
+    origins.update({f"secrets.{one.name}.from": one.origin for one in new})
+    return replace(policy, env=env, secrets=(*kept, *new))
+
+
+def _variable(option: str, name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        raise _refused(
+            option, name, ValueError("the name of a variable is letters, digits and `_`, without a value")
+        )
+    return name
+
+
+def _quotas(policy: Policy, flags: Flags, origins: dict[str, Origin]) -> Policy:
+    new: dict[str, Any] = {}
+    for name, read in _QUOTAS:
+        text = getattr(flags, name)
+        if text is None:
+            continue
+        try:
+            new[name] = read(int(text) if text.isascii() and text.isdigit() and len(text) < 19 else text)
+        except ValueError as why:
+            raise _refused(f"--{name}", text, why) from None
+        origins[f"quota.{name}"] = Origin(f"--{name}")
+    return replace(policy, quota=replace(policy.quota, **new))
+
+
+def _refused(option: str, text: str, why: ValueError) -> UsageError:
+    shown = text.encode("unicode_escape").decode()
+    return UsageError("invalid-option", f"`{option} {shown}`: {why}")
