@@ -35,9 +35,10 @@ def drop_root(uid: int, gid: int) -> None:
     linux.prctl(linux.PR_SET_DUMPABLE, 1)
 
 
-def map_ids(uid: int, gid: int) -> None:
-    """Maps the one uid and gid to themselves in the user namespace just entered."""
-    for name, value in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+def map_ids(identity: Identity, uid: int, gid: int) -> None:
+    """Gives the one uid and gid of the host the numbers of `identity` in the user namespace just entered."""
+    maps = (("uid_map", f"{identity.uid} {uid} 1"), ("gid_map", f"{identity.gid} {gid} 1"))
+    for name, value in (("setgroups", "deny"), *maps):
         with open(f"/proc/self/{name}", "w") as file:
             file.write(value)
 

@@ -64,7 +64,7 @@ def run(spec: Spec, ends: Ends, inside: Inside) -> None:
         linux.scrub_arguments("mcp-init")
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
         step = "map ids"
-        identity.map_ids(inside.uid, inside.gid)
+        identity.map_ids(spec.identity, inside.uid, inside.gid)
         step = "go-ahead"
         if os.read(inside.go, 1) != b"1":
             os._exit(0)
