@@ -47,12 +47,12 @@ def frame(value: object) -> int:
 
 def duration(value: object) -> float:
     """Seconds from `90`, `1.5`, `"90s"`, `"5m"`, `"12h"` or `"2d"`; more than 0, at most 366 days."""
-    seconds = float(value) if _is_number(value) else _parse_duration(value)
-    if not math.isfinite(seconds) or seconds <= 0:
-        raise ValueError("a duration must be more than 0")
+    seconds = value if _is_number(value) else _parse_duration(value)
+    if not seconds > 0 or seconds == math.inf:  # NaN is not more than 0 either
+        raise ValueError("a duration must be more than 0 and an end must come: leave it out for no limit")
     if seconds > LONGEST:
         raise ValueError("a duration must be at most 366d")
-    return seconds
+    return float(seconds)
 
 
 def rate(value: object) -> float:
@@ -71,7 +71,7 @@ def cpus(value: object) -> float:
     number = _number(value, "cpus")
     if not 0.01 <= number <= 1024:
         raise ValueError("cpus must be from 0.01 to 1024")
-    return number
+    return float(number)
 
 
 def pids(value: object) -> int:
@@ -108,7 +108,7 @@ def show_duration(seconds: float) -> str:
     for unit in ("d", "h", "m"):
         if seconds % SECONDS[unit] == 0:
             return f"{seconds / SECONDS[unit]:.0f}{unit}"
-    return f"{seconds:g}s"
+    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
 
 
 def _parse_size(value: object, what: str) -> int:
@@ -131,12 +131,12 @@ def _parse_duration(value: object) -> float:
     return float(found[1]) * SECONDS[found[2]]
 
 
-def _number(value: object, what: str) -> float:
+def _number(value: object, what: str) -> int | float:
     if isinstance(value, str) and re.fullmatch(r"\d{1,9}(\.\d{1,6})?", value, re.ASCII):
         value = float(value)
-    if not _is_number(value) or not math.isfinite(float(value)):
+    if not _is_number(value) or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError(f"{what} must be a number")
-    return float(value)
+    return value  # not yet a float: an integer may be wider than any
 
 
 def _is_int(value: object) -> TypeGuard[int]:

@@ -14,17 +14,25 @@ LAYOUTS = [
     pytest.param("# x = 1\n[ a . 'b c' ]\nd = 1", {("a", "b c", "d"): 3}, id="quoted part of a header"),
     pytest.param('"a.b" = 1\n"q\\"" = 2', {("a.b",): 1, ('q"',): 2}, id="quoted keys with dots and quotes"),
     pytest.param('"\\u0061" = 1\n', {("a",): 1}, id="escaped key"),
-    pytest.param("l = [\n 1, # one ] \n 2,\n]\nz=1", {("l", 0): 2, ("l", 1): 3, ("z",): 5}, id="array over lines"),
-    pytest.param("t = { a = 1, b = { c = [1] } }\nz=1", {("t", "b", "c", 0): 1, ("z",): 2}, id="inline table"),
+    pytest.param(
+        "l = [\n 1, # one ] \n 2,\n]\nz=1", {("l", 0): 2, ("l", 1): 3, ("z",): 5}, id="array over lines"
+    ),
+    pytest.param(
+        "t = { a = 1, b = { c = [1] } }\nz=1", {("t", "b", "c", 0): 1, ("z",): 2}, id="inline table"
+    ),
     pytest.param('s = """\n[not]\nx = 1\n"""\nz = 1', {("z",): 5}, id="header inside a multi-line string"),
     pytest.param("s = '''a'''''\nz = 1", {("z",): 2}, id="multi-line string that ends in quotes"),
     pytest.param('s = "a\\"]#=" # c\nz = 1', {("z",): 2}, id="escaped quote and punctuation in a string"),
     pytest.param("s = 'C:\\'\nz = 1", {("z",): 2}, id="backslash ends a literal string"),
-    pytest.param("[[a]]\nb=1\n[[a]]\nb=2\n[a.c]\nd=1", {("a", 1, "b"): 4, ("a", 1, "c", "d"): 6}, id="tables"),
+    pytest.param(
+        "[[a]]\nb=1\n[[a]]\nb=2\n[a.c]\nd=1", {("a", 1, "b"): 4, ("a", 1, "c", "d"): 6}, id="tables"
+    ),
     pytest.param("a = 1\r\nb = 2\r\n", {("a",): 1, ("b",): 2}, id="CRLF"),
     pytest.param("d = 2026-11-22 10:00:00Z\nz = nan", {("z",): 2}, id="dates and specials"),
     pytest.param("[a.b]\nx=1\n[a]\ny=1", {("a",): 1, ("a", "y"): 4}, id="child table before its parent"),
-    pytest.param("a = []\nb = {}\nc = [[], [1]]\n", {("a",): 1, ("b",): 2, ("c", 1, 0): 3}, id="empty values"),
+    pytest.param(
+        "a = []\nb = {}\nc = [[], [1]]\n", {("a",): 1, ("b",): 2, ("c", 1, 0): 3}, id="empty values"
+    ),
 ]
 
 
