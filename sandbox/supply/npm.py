@@ -37,6 +37,7 @@ def jobs(order: Order, specs: Sequence[str], node: Interpreter, staging: str) ->
     request, environ = order.request, order.environ
     cli = programs.npm_cli(request.runner, node, environ)
     root = os.path.dirname(os.path.dirname(cli))
+    package = () if root.startswith("/usr/") else ((root, root),)  # /usr is visible everywhere
     found = settings.npm(environ, prefix=os.path.dirname(os.path.dirname(node.path)))
     log, tree = os.path.join(staging, "log"), os.path.join(staging, "tree")
     install = (node.path, cli, "install", "--ignore-scripts", "--save-exact", "--omit=dev", *_QUIET)
@@ -44,10 +45,10 @@ def jobs(order: Order, specs: Sequence[str], node: Interpreter, staging: str) ->
         title=request.title,
         steps=((*install, *request.options, "--", *specs),),
         staging=tree,
-        programs=(node.path, root),
+        programs=(node.path,),
         env=found.env,
         log=log,
-        mounts=found.mounts,
+        mounts=(*found.mounts, *package),
         files=found.files,
     )
     scripts = [spec.npm_name(spec.npm(each)) for each in order.scripts]
@@ -60,10 +61,10 @@ def jobs(order: Order, specs: Sequence[str], node: Interpreter, staging: str) ->
         title=f"install scripts of {', '.join(scripts)} (npm)",
         steps=((*rebuild, "--", *scripts),),
         staging=tree,
-        programs=(node.path, root),
+        programs=(node.path,),
         env=bare.env,
         log=log,
-        mounts=bare.mounts,
+        mounts=(*bare.mounts, *package),
         files=bare.files,
     )
     return [first, second]
