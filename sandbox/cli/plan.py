@@ -1,4 +1,4 @@
-"""`mcp-sandbox plan`: what would be enforced, step by step, by which mechanism, and which line asked for it."""
+"""`mcp-sandbox plan`: what would be enforced, by which mechanism, and which line asked for it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def unbuilt(prepared: Prepared) -> str:
     if prepared.request is None or prepared.frozen is not None:
         return ""
     return (
-        f"{prepared.request.title} is not frozen yet: `run` first installs it in a build sandbox that has the "
+        f"{prepared.request.title} is not frozen yet: `run` first installs it in a build sandbox with the "
         "host's network, no project, no home and no secrets; its own trees are shown here by its runner's"
     )
 

@@ -8,58 +8,67 @@ from sandbox.errors import CannotEnforce
 from sandbox.plan.facts import HostFacts, Probe
 from sandbox.policy.model import Inspect, Isolation, Origin, Policy, Tools
 
+Finding = tuple[str, str, Origin | None]
+"""A key, why it cannot be enforced, and where it was written if the policy's own table does not say."""
+
 _TOOLS, _INSPECT, _ISOLATION = Tools(), Inspect(), Isolation()
 
 
-def _network(policy: Policy) -> Iterator[tuple[str, str]]:
+def _network(policy: Policy) -> Iterator[Finding]:
     # A budget without `allow` holds as it is: nothing passes at all.
     if policy.network.allow:
         hosts = ", ".join(f"`{rule.host}:{rule.port}`" for rule in policy.network.allow)
-        yield "network.allow", f"lets the server connect to {hosts}; there is no egress gateway yet"
+        why = f"lets the server connect to {hosts}; there is no egress gateway yet"
+        yield "network.allow", why, policy.network.allow[0].origin
 
 
-def _secrets(policy: Policy) -> Iterator[tuple[str, str]]:
+def _secrets(policy: Policy) -> Iterator[Finding]:
     for secret in policy.secrets:
         if secret.inject:
-            yield f"secrets.{secret.name}.inject", "needs the egress gateway, which does not exist yet"
+            yield (
+                f"secrets.{secret.name}.inject",
+                "needs the egress gateway, which does not exist yet",
+                secret.origin,
+            )
 
 
-def _traffic(policy: Policy) -> Iterator[tuple[str, str]]:
+def _traffic(policy: Policy) -> Iterator[Finding]:
     for name in ("rate", "concurrency", "timeout"):
         if getattr(policy.traffic, name) is not None:
-            yield f"traffic.{name}", "is not counted yet"
+            yield f"traffic.{name}", "is not counted yet", None
 
 
-def _tools(policy: Policy) -> Iterator[tuple[str, str]]:
+def _tools(policy: Policy) -> Iterator[Finding]:
     for name in ("allow", "deny", "ask", "pin", "arguments"):
         if getattr(policy.tools, name) != getattr(_TOOLS, name):
-            yield f"tools.{name}", "needs the inspection of tool calls, which does not exist yet"
+            yield f"tools.{name}", "needs the inspection of tool calls, which does not exist yet", None
 
 
-def _inspect(policy: Policy) -> Iterator[tuple[str, str]]:
+def _inspect(policy: Policy) -> Iterator[Finding]:
     for name in ("poison", "secrets", "protocol"):
         if getattr(policy.inspect, name) != getattr(_INSPECT, name):
-            yield f"inspect.{name}", "needs an inspector that does not exist yet"
+            yield f"inspect.{name}", "needs an inspector that does not exist yet", None
 
 
-def _isolation(policy: Policy) -> Iterator[tuple[str, str]]:
+def _isolation(policy: Policy) -> Iterator[Finding]:
     if policy.isolation.runtime != _ISOLATION.runtime:
         yield (
             "isolation.runtime",
             f"asks for `{policy.isolation.runtime}`; the native sandbox shares the kernel",
+            None,
         )
     if policy.isolation.decoys:
-        yield "isolation.decoys", "plants canaries that nothing looks for yet"
+        yield "isolation.decoys", "plants canaries that nothing looks for yet", None
 
 
-def _rest(policy: Policy) -> Iterator[tuple[str, str]]:
+def _rest(policy: Policy) -> Iterator[Finding]:
     if policy.server.transport != "stdio":
-        yield "server.transport", f"is `{policy.server.transport}`; only `stdio` is carried yet"
+        yield "server.transport", f"is `{policy.server.transport}`; only `stdio` is carried yet", None
     if policy.audit.payloads:
-        yield "audit.payloads", "would log payloads that nothing redacts yet"
+        yield "audit.payloads", "would log payloads that nothing redacts yet", None
 
 
-LATER: tuple[Callable[[Policy], Iterator[tuple[str, str]]], ...] = (
+LATER: tuple[Callable[[Policy], Iterator[Finding]], ...] = (
     _network,
     _secrets,
     _traffic,
@@ -71,7 +80,7 @@ LATER: tuple[Callable[[Policy], Iterator[tuple[str, str]]], ...] = (
 
 
 def refuse_unenforceable(policy: Policy, facts: HostFacts) -> None:
-    """Raises `CannotEnforce` for the first keys of the policy, or the first need of the host, we cannot meet."""
+    """Raises `CannotEnforce` naming every key of the policy, or the need of ours, that cannot be met."""
     findings = [finding for rule in LATER for finding in rule(policy)]
     if findings:
         raise _later(policy, findings)
@@ -94,21 +103,26 @@ def _needs(facts: HostFacts) -> tuple[tuple[str, Probe], ...]:
     )
 
 
-def _later(policy: Policy, findings: list[tuple[str, str]]) -> CannotEnforce:
-    key, _ = findings[0]
+def _later(policy: Policy, findings: list[Finding]) -> CannotEnforce:
+    placed = [(key, why, _origin(policy, key, origin)) for key, why, origin in findings]
+    key, _, origin = placed[0]
     return CannotEnforce(
         "cannot-enforce",
-        "\n".join(f"`{key}` ({key_origin(policy, key)}) {why}" for key, why in findings),
+        "\n".join(f"`{key}` ({origin}) {why}" for key, why, origin in placed),
         rule="never weaker than asked",
-        hint=_hint(policy, key),
+        hint=_hint(key, origin),
     )
 
 
-def _hint(policy: Policy, key: str) -> str:
-    origin = key_origin(policy, key)
+def _origin(policy: Policy, key: str, given: Origin | None) -> Origin:
+    known = key_origin(policy, key)
+    return given if given and known.file == "default" else known
+
+
+def _hint(key: str, origin: Origin) -> str:
     if origin.file.startswith("--"):
         return f"leave `{origin}` out; the server then runs without that grant"
-    return f"remove `{key}` from {origin}, if you accept what it asks for not to be enforced"
+    return f"remove `{key}` from {origin}, if the server may run without it"
 
 
 def key_origin(policy: Policy, key: str) -> Origin:

@@ -72,7 +72,7 @@ def etc(
     if zone:
         steps += [Symlink("/etc/localtime", zone)]
         copied.pop("/etc/localtime", None)
-    steps += [File(path, content, copied=True) for path, content in sorted(copied.items())]
+    steps += [File(path, content, copied=True) for path, content in sorted(copied.items(), key=_by_directory)]
     return (*steps, *_trees(system))
 
 
@@ -95,6 +95,11 @@ def _synthetic(identity: Identity) -> dict[str, bytes]:
         "/etc/host.conf": _lines(["multi on"]),
         "/etc/shells": _lines(["/bin/sh"]),
     }
+
+
+def _by_directory(entry: tuple[str, bytes]) -> tuple[str, str]:
+    directory, _, name = entry[0].rpartition("/")
+    return directory, name
 
 
 def _lines(lines: list[str]) -> bytes:
