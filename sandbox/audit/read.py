@@ -68,7 +68,7 @@ def find(environ: Mapping[str, str], wanted: str) -> Log:
         raise UsageError("ambiguous-session", what, hint="mcp-sandbox audit show --sessions")
     found = begun or [log for log in known if server(log) == wanted][:1]
     if not found:
-        what = f"no session and no server is called `{wanted}`"
+        what = f"no session and no server is called `{wanted}` (a path has a `/`)"
         raise UsageError("no-such-session", what, hint="mcp-sandbox audit show --sessions")
     return found[0]
 

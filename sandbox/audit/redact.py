@@ -60,7 +60,11 @@ class Redactor:
         """Adds known secret values; empty ones are ignored."""
         found = set(self._literals)
         for secret in filter(None, secrets):
-            (self._tiny if len(secret) < _TINY else found).add(secret)
+            if len(secret) < _TINY:
+                self._tiny.add(secret)
+                continue
+            # The JSON form is what `_is_clean` sees of it, whatever its length.
+            found |= {secret, encode(secret)[1:-1]}
             if len(secret) >= _SHORT:
                 found |= _encodings(secret)
                 self._percent.append(_percent_encoded(secret))
@@ -155,9 +159,9 @@ def _number(value: int | float | None) -> Value:
 
 
 def _encodings(secret: str) -> set[str]:
-    """Hex, JSON string and base64 forms of a secret, base64 at each of three alignments in a longer text."""
+    """Hex and base64 forms of a secret, base64 at each of three alignments in a longer text."""
     raw = secret.encode("utf-8", "surrogateescape")
-    forms = {raw.hex(), raw.hex().upper(), encode(secret)[1:-1]}
+    forms = {raw.hex(), raw.hex().upper()}
     for shift in range(3):
         # Characters that also depend on the neighbours' bits are left out: shift 1 and 2 spoil the first
         # two or three, an unfinished group of three bytes the last.

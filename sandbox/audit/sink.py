@@ -58,7 +58,9 @@ class Sink:
         self._ended = self._closed = False
         self._synced = -1
         self._second, self._stamp = -1, ""
-        self.path = os.path.abspath(path) if path else f"{place.directory(environ)}/{session}.jsonl"
+        self.path = (
+            os.path.abspath(path) if path is not None else f"{place.directory(environ)}/{session}.jsonl"
+        )
         with ExitStack() as opened, ExitStack() as undo:
             try:
                 self._open(opened, undo, environ)
@@ -140,19 +142,24 @@ class Sink:
             detail, rule = self._redactor.json(event.detail), self._redactor.text(event.rule)
             with self._writing:
                 self._check_usable()
-                line, state = chain.append(self._state, event.kind, rule, detail, self._now())
-                self._write(line)
-                self._state = state
-                self._ended = event.kind == chain.LAST
-                _write_head(self._head, state, closed=False)
+                self._append(event.kind, rule, detail)
             if sync or event.kind in SYNCED:
                 self._sync()
         except AuditError:
             raise
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise self._fail(error) from error
+
+    def _append(self, kind: str, rule: str, detail: str) -> None:
+        try:
+            line, state = chain.append(self._state, kind, rule, detail, self._now())
+            self._write(line)
+            self._state = state
+            self._ended = kind == chain.LAST
+            _write_head(self._head, state, closed=False)
         except BaseException as error:
-            # A KeyboardInterrupt between the write and the new state: the chain may be behind the file.
+            # Known before the lock is free: the file may hold more than the state says (a half line, or a
+            # KeyboardInterrupt just after the write), so no other thread may continue from it.
             self._fail(error)
             raise
 

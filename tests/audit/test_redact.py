@@ -1,0 +1,148 @@
+import base64
+import json
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from sandbox.audit.redact import ITEMS_MAX, MARK, TEXT_MAX, Redactor
+
+SECRET = 'pa"ss/w+rd=ü 42'  # noqa: S105  it is meant to be one
+RAW = SECRET.encode()
+
+
+@pytest.mark.threat("S6", proves="no encoding of a known secret reaches the log")
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(SECRET, id="plain"),
+        pytest.param(RAW.hex(), id="hex"),
+        pytest.param(RAW.hex().upper(), id="upper-case hex"),
+        pytest.param(quote(SECRET, safe=""), id="URL-encoded"),
+        pytest.param(quote(SECRET), id="URL-encoded with slashes left"),
+        pytest.param(quote_plus(SECRET).lower(), id="form-encoded in lower case"),
+        pytest.param("".join(f"%{byte:02X}" for byte in RAW), id="every byte URL-encoded"),
+        pytest.param(json.dumps(SECRET)[1:-1], id="as a JSON string"),
+    ],
+)
+def test_a_known_secret_is_taken_out_of_any_text(form: str):
+    assert Redactor([SECRET]).text(f"before {form} after") == f"before {MARK} after"
+
+
+@given(st.binary(max_size=7), st.text(min_size=8, max_size=40), st.binary(max_size=7))
+def test_no_base64_of_a_text_with_the_secret_keeps_it(before: bytes, secret: str, after: bytes):
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        text = encode(before + secret.encode() + after).decode()
+        clean = Redactor([secret]).text(text)
+        assert MARK in clean
+        # At most the characters that the neighbours' bits also decide are left.
+        assert len(clean) - len(MARK) <= len(text) - (len(secret.encode()) * 8 // 6 - 4)
+
+
+PRIVATE = "-----BEGIN OPENSSH " + "PRIVATE KEY-----\nb3BlbnNzaA\n-----END OPENSSH PRIVATE KEY-----"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        pytest.param("Authorization: Bearer abcdef123456", f"Authorization: Bearer {MARK}", id="bearer"),
+        pytest.param("authorization: basic dXNlcjpwYXNz", f"authorization: basic {MARK}", id="basic"),
+        pytest.param("AKIA" + "ABCDEFGHIJKLMNOP", MARK, id="AWS key id"),
+        pytest.param("x ghp_" + "a1B2" * 9, f"x {MARK}", id="GitHub token"),
+        pytest.param("github_pat_" + "a1B2_" * 9, MARK, id="GitHub fine-grained token"),
+        pytest.param("glpat-" + "a1B2" * 5, MARK, id="GitLab token"),
+        pytest.param("xoxb-" + "1234567890-abc", MARK, id="Slack token"),
+        pytest.param("sk-ant-" + "a1B2" * 9, MARK, id="model vendor's key"),
+        pytest.param("npm_" + "a1B2" * 9, MARK, id="npm token"),
+        pytest.param("AIza" + "a1B2-" * 7, MARK, id="Google key"),
+        pytest.param(JWT, MARK, id="JSON web token"),
+        pytest.param(f"a {PRIVATE} b", f"a {MARK} b", id="private key"),
+        pytest.param(PRIVATE[:50], MARK, id="the beginning of a private key"),
+        pytest.param("postgres://me:hunter2@db/x", f"postgres://{MARK}@db/x", id="password in a URL"),
+        pytest.param("--api-key=hunter2", f"--api-key={MARK}", id="flag with a value"),
+        pytest.param("GITHUB_TOKEN=hunter2 ls", f"GITHUB_TOKEN={MARK} ls", id="environment assignment"),
+    ],
+)
+def test_what_looks_like_a_credential_is_taken_out(text: str, clean: str):
+    assert Redactor().text(text) == clean
+    assert json.loads(Redactor().json({"x": text})) == {"x": clean}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("sha256:" + "ab" * 32, id="a hash"),
+        pytest.param(
+            "/usr/lib/node_modules/@modelcontextprotocol/server-everything/dist/index.js", id="a path"
+        ),
+        pytest.param("https://api.github.com:443/repos?page=2", id="a URL"),
+        pytest.param("the task-force's token budget", id="words"),
+        pytest.param("--max-old-space-size=512", id="another flag"),
+    ],
+)
+def test_what_is_no_secret_stays(text: str):
+    assert Redactor([SECRET]).text(text) == text
+
+
+def test_a_command_hides_what_follows_a_secret_flag():
+    argv = ["server", "--token", "hunter2", "--verbose", "--password", "--port", "80", "/data"]
+    shown = ["server", "--token", MARK, "--verbose", "--password", "--port", "80", "/data"]
+    assert Redactor().command(argv) == shown
+
+
+def test_keys_lists_and_nested_values_are_cleaned_too():
+    detail = {"a": [{"b-hunter22": ["hunter22"]}], "n": 1, "t": True, "none": None, "f": 1.5}
+    clean = {"a": [{f"b-{MARK}": [MARK]}], "n": 1, "t": True, "none": None, "f": 1.5}
+    assert Redactor(["hunter22"]).detail(detail) == clean
+    assert json.loads(Redactor(["hunter22"]).json(detail)) == clean
+
+
+def test_a_tiny_secret_hides_only_itself():
+    redactor = Redactor(["x"])
+    assert (redactor.text("x"), redactor.text("six")) == (MARK, "six")
+    assert json.loads(redactor.json({"a": "x", "b": "six"})) == {"a": MARK, "b": "six"}
+
+
+def test_a_secret_within_a_secret_leaves_nothing_of_the_longer_one():
+    assert Redactor(["hunter22", "hunter22-and-more"]).text("hunter22-and-more") == MARK
+
+
+def test_a_secret_learnt_later_is_hidden_from_then_on():
+    redactor = Redactor()
+    redactor.conceal(["hunter22", ""])
+    assert redactor.text("hunter22") == MARK
+
+
+def test_what_is_too_much_is_shortened_and_says_so():
+    shown = json.loads(Redactor().json({"text": "a" * 10**6, "list": list(range(1000))}))
+    assert shown["text"] == "a" * TEXT_MAX + "… (1000000 characters)"
+    assert len(shown["list"]) == ITEMS_MAX + 1
+    assert shown["list"][-1] == "… (1000 items)"
+
+
+def test_a_secret_across_the_place_where_a_text_is_cut_does_not_show():
+    text = "a" * (TEXT_MAX - 4) + "hunter22" + "b" * 100
+    assert "hunt" not in Redactor(["hunter22"]).text(text)
+
+
+def test_numbers_no_reader_takes_become_words():
+    detail = {"nan": float("nan"), "inf": float("inf"), "big": 10**5000}
+    shown = json.loads(Redactor().json(detail))
+    assert shown == {"nan": "nan", "inf": "inf", "big": "(an integer of 16610 bits)"}
+
+
+def test_deep_nesting_is_cut():
+    deep: list[object] = []
+    for _ in range(5000):
+        deep = [deep]
+    assert "nested too deeply" in Redactor().json({"x": deep})  # type: ignore[dict-item]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(min_size=4, max_size=20), st.text(max_size=30), st.text(max_size=30))
+def test_the_quick_way_and_the_walk_agree_that_the_secret_is_gone(secret: str, before: str, after: str):
+    assume(secret not in before + after and secret not in MARK and MARK not in secret)
+    shown = json.loads(Redactor([secret]).json({"x": before + secret + after}))["x"]
+    assert MARK in shown
