@@ -20,13 +20,14 @@ def own_libraries(path: str) -> tuple[str, ...]:
     while todo and len(found) < 256:
         for library in _direct(todo.pop()):
             # A hostile program could name any file of the host; only another ELF file is worth mounting.
-            if library not in found and _is_elf(library):
+            if library not in found and is_elf(library):
                 found[library] = None
                 todo.append(library)
     return tuple(found)
 
 
-def _is_elf(path: str) -> bool:
+def is_elf(path: str) -> bool:
+    """True for a readable file that starts as ELF files do."""
     try:
         with open(path, "rb") as file:
             return file.read(4) == b"\x7fELF"

@@ -49,10 +49,12 @@ def too_wide(tree: str, home: str) -> bool:
         return True
     if home == tree or home.startswith(f"{tree}/"):
         return True
-    if not tree.startswith(f"{home}/"):
-        return False
-    inside = tree[len(home) + 1 :]
-    return inside in WIDE or any(inside == place or inside.startswith(f"{place}/") for place in SECRET)
+    return (tree.startswith(f"{home}/") and tree[len(home) + 1 :] in WIDE) or is_secret(tree, home)
+
+
+def is_secret(path: str, home: str) -> bool:
+    """True for a place of the home that holds secrets, and for everything in it."""
+    return any(path == f"{home}/{place}" or path.startswith(f"{home}/{place}/") for place in SECRET)
 
 
 def follow(path: str) -> tuple[str, list[tuple[str, str]]]:

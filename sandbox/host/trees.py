@@ -7,7 +7,8 @@ import re
 from collections.abc import Container
 from dataclasses import dataclass, field
 
-from sandbox.host.lookup import climb, is_system, too_wide
+from sandbox.errors import CommandNotExecutable
+from sandbox.host.lookup import climb, is_secret, is_system, too_wide
 from sandbox.plan.facts import Closure
 
 _STORES = ("/nix/store", "/gnu/store")
@@ -32,7 +33,12 @@ class Gathered:
     cwd: str = ""
 
     def bind(self, tree: str, why: str) -> None:
-        """Adds a real path of the host, unless the view's /usr has it."""
+        """Adds a real path of the host, unless the view's /usr has it; one in a secret place is refused."""
+        if is_secret(tree, self.home):
+            raise CommandNotExecutable(
+                "secret-place",
+                f"the command needs `{tree}`, which lies where secrets are and is never mounted",
+            )
         if not is_system(tree):
             self.binds.setdefault(tree, why)
 

@@ -1,0 +1,107 @@
+"""Cgroups: found where they work, here; and their places worked out from other hosts' tables."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sandbox.host import cgroups
+
+HYBRID = """\
+24 1 0:21 / /proc rw - proc proc rw
+30 25 0:26 / /sys/fs/cgroup/unified rw,nosuid - cgroup2 cgroup2 rw
+31 25 0:27 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid - cgroup cgroup rw,cpu,cpuacct
+32 25 0:28 / /sys/fs/cgroup/memory rw,nosuid shared:9 master:1 - cgroup cgroup rw,memory
+33 25 0:29 / /sys/fs/cgroup/pids rw,nosuid - cgroup cgroup rw,pids
+34 25 0:30 / /sys/fs/cgroup/freezer rw,nosuid - cgroup cgroup rw,freezer
+"""
+UNIFIED = "30 25 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
+CONTAINER = "30 25 0:26 /docker/ab /sys/fs/cgroup ro - cgroup2 cgroup ro\n"
+
+
+def test_version_1_controllers_are_found_wherever_they_are_mounted() -> None:
+    mounted = cgroups._mounted(HYBRID)
+
+    assert {name: place.point for name, place in mounted.items()} == {
+        "unified": "/sys/fs/cgroup/unified",
+        "cpu": "/sys/fs/cgroup/cpu,cpuacct",
+        "memory": "/sys/fs/cgroup/memory",
+        "pids": "/sys/fs/cgroup/pids",
+        "freezer": "/sys/fs/cgroup/freezer",
+    }
+
+
+@pytest.mark.parametrize(
+    ("mountinfo", "own", "expected"),
+    [
+        pytest.param(UNIFIED, "0::/", "/sys/fs/cgroup", id="the root"),
+        pytest.param(UNIFIED, "0::/user.slice/a.scope", "/sys/fs/cgroup/user.slice/a.scope", id="a scope"),
+        pytest.param(CONTAINER, "0::/docker/ab/c", "/sys/fs/cgroup/c", id="a container on host paths"),
+        pytest.param(CONTAINER, "0::/", "/sys/fs/cgroup", id="a container with a cgroup namespace"),
+        pytest.param(CONTAINER, "0::/docker/abc", "/sys/fs/cgroup/docker/abc", id="half a name is no parent"),
+    ],
+)
+def test_our_own_directory(mountinfo: str, own: str, expected: str) -> None:
+    place = cgroups._mounted(mountinfo)["unified"]
+
+    assert cgroups._directory(place, cgroups._own(own)["unified"]) == expected
+
+
+def _delegated(point: Path, **controllers: str) -> None:
+    for folder, names in controllers.items():
+        place = point / folder.replace("__", "/").replace("root", ".")
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "cgroup.subtree_control").write_text(names)
+
+
+def test_version_2_takes_the_nearest_parent_that_hands_out_all_three(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def attempt(parent: str, values: dict[str, str], must_have: str = "") -> str:
+        tried.append(parent)
+        return ""
+
+    monkeypatch.setattr(cgroups, "_try", attempt)
+    _delegated(tmp_path, root="cpu memory pids io", a="memory pids cpu", a__b="memory pids", a__b__c="")
+
+    found = cgroups._version_2(cgroups.Mounted(str(tmp_path), "/"), "/a/b/c")
+
+    assert (found.version, found.directories) == (2, {"unified": f"{tmp_path}/a"})
+    assert tried == [f"{tmp_path}/a"]
+
+
+def test_version_2_without_delegation_says_what_helps(tmp_path: Path) -> None:
+    _delegated(tmp_path, root="memory pids", a="")
+
+    found = cgroups._version_2(cgroups.Mounted(str(tmp_path), "/"), "/a")
+
+    assert (found.version, dict(found.directories)) == (0, {})
+    assert "systemd-run --user --scope" in found.hint
+
+
+def test_a_plain_directory_is_no_cgroup(tmp_path: Path) -> None:
+    # It can be made, and the limit cannot be written: nothing is claimed and nothing stays.
+    problem = cgroups._try(str(tmp_path), {"memory.max": "1"})
+
+    assert problem.startswith("memory.max")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.root
+def test_here_a_child_really_holds_a_process() -> None:
+    found = cgroups.find()
+    if found.version == 0:
+        pytest.skip(f"this host has no writable cgroup: {found.detail}")
+
+    for controller, parent in found.directories.items():
+        child = Path(parent) / f"mcp-sandbox-test-{os.getpid()}"
+        child.mkdir()
+        try:
+            assert (child / "cgroup.procs").is_file(), controller
+        finally:
+            child.rmdir()
+    assert not [p for d in found.directories.values() for p in Path(d).glob("mcp-sandbox-probe-*")]
