@@ -153,7 +153,7 @@ def _try(parent: str, values: dict[str, str], must_have: str = "") -> str:
             return f"it has no {must_have}"
         return _joins(child)
     except OSError as error:
-        return f"{os.path.basename(str(error.filename))}: {error.strerror}"
+        return f"{os.path.basename(str(error.filename or 'fork'))}: {error.strerror}"
     finally:
         _remove(child)
 

@@ -50,7 +50,8 @@ def closure(argv: Sequence[str], *, environ: Mapping[str, str], cwd: str) -> Clo
 
 def closure_of_program(path: str, *, environ: Mapping[str, str], cwd: str = "/") -> Closure:
     """The closure of an interpreter alone, for a package tree that lies elsewhere."""
-    work = _Closing(environ, cwd)
+    # A package tree is complete in itself: the user's own python packages have no part in it.
+    work = _Closing({**environ, "PYTHONNOUSERSITE": "1"}, cwd)
     return work.gathered.closure((work.program(work.located(path)),))
 
 
@@ -107,8 +108,11 @@ class _Closing:
             path = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
         return path
 
-    def program(self, path: str, *, entry: bool = False, depth: int = 0) -> str:
-        """Gathers for one executable file: its venv or tree, its libraries, its `#!` interpreter."""
+    def program(self, path: str, *, entry: bool = False, base: bool = False, depth: int = 0) -> str:
+        """Gathers for one executable file: its venv or tree, its libraries, its `#!` interpreter.
+
+        `entry`: it is the command itself; `base`: it is the interpreter that an environment was made from.
+        """
         if path in self.gathered.seen:
             return path
         self.gathered.seen.add(path)
@@ -126,7 +130,7 @@ class _Closing:
         if interpreter:
             self.program(self.interpreter(real, interpreter, by_path), depth=depth + 1)
         else:
-            self.binary(real, path, venv)
+            self.binary(real, path, bool(venv) or base)
         return path
 
     def tree(self, real: str, venv: str, language: str) -> None:
@@ -145,7 +149,7 @@ class _Closing:
             # pnpm's own programs are shell scripts that point into this tree beside them.
             self.gathered.bind(f"{os.path.dirname(real)}/global", "pnpm's global packages")
 
-    def binary(self, real: str, path: str, venv: str) -> None:
+    def binary(self, real: str, path: str, isolated: bool) -> None:
         """The libraries that a program outside /usr brings, the directory of one that has company there."""
         if not is_system(real):
             for library in own_libraries(real):
@@ -155,7 +159,8 @@ class _Closing:
                     self.gathered.bind(place, "its libraries")
         if not is_system(path):
             self.gathered.path[os.path.dirname(path)] = None
-        if not venv and language_of(real) == "python":
+        # An environment does not look at the user's own packages (site, "ENABLE_USER_SITE").
+        if not isolated and language_of(real) == "python":
             self.user_site(real)
 
     def virtual_env(self, venv: str) -> None:
@@ -173,7 +178,7 @@ class _Closing:
         base = venv_base(real)
         for name in ("python3", "python"):
             if base and os.path.exists(f"{base}/{name}"):
-                self.program(f"{base}/{name}", depth=1)
+                self.program(f"{base}/{name}", base=True, depth=1)
                 break
         for target in _editable(real):
             self.editable(real, os.path.realpath(target))

@@ -56,7 +56,12 @@ class Outcome:
 def attempt(body: Body, *, timeout: float = TIMEOUT_S) -> Outcome:
     """Runs `body` in a child of its own, which ends with the trial whatever happens."""
     read, write = os.pipe()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError as error:
+        os.close(read)
+        os.close(write)
+        return Outcome(("fork",), error.errno or 0, str(error))
     if child == 0:
         os.close(read)
         _perform(body, write)

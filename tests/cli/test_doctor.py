@@ -84,6 +84,14 @@ def test_a_finding_is_exit_1_with_its_hint(as_user: Prefix, require: Require) ->
     assert json.loads(doctor("--json", prefix=as_user, before=NO_SECCOMP).stdout)["usable"] is False
 
 
+def test_a_host_that_cannot_even_fork_is_a_finding_and_no_traceback(as_user: Prefix) -> None:
+    no_fork = "import resource; resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))\n"
+    done = doctor(prefix=as_user, before=no_fork)
+
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "fork: EAGAIN" in done.stdout
+
+
 def test_it_measures_and_never_repeats_a_memory(tmp_path: Path, require: Require) -> None:
     require("native")
     cache = {"XDG_CACHE_HOME": str(tmp_path)}

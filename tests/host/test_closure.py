@@ -383,6 +383,88 @@ def test_a_binary_brings_the_libraries_beside_it(home: Path) -> None:
     assert exposed(found) == {str(program), str(real[0])}
 
 
+@pytest.mark.threat("D1", proves="an environment's server does not see the user's other packages")
+def test_the_users_own_packages_are_not_shown_to_an_environment(home: Path) -> None:
+    write(home / ".local/lib/python3.11/site-packages/other.py", "")
+    make_venv(home / "code/server/.venv")
+
+    found = find([home / "code/server/.venv/bin/python"], home)
+    alone = closure_of_program("/usr/bin/python3", environ={"HOME": str(home), "PATH": SYSTEM_PATH})
+
+    assert exposed(found) == {str(home / "code/server/.venv")}
+    assert (alone.binds, alone.env) == ((), ())
+
+
+def test_a_link_at_the_top_shows_the_tree_at_both_places(tmp_path: Path, require: Require) -> None:
+    """As on systems where /home is a link to /var/home."""
+    require("bwrap")
+    script = write(tmp_path / "inner/home/code/server/main.py", HELLO_PY)
+    top = Path("/mcp-sandbox-test-home")
+    if os.geteuid() != 0 or os.path.lexists(top):
+        pytest.skip("only root can make a link at the top")
+    top.symlink_to(tmp_path / "inner/home")
+    try:
+        found = find(["python3", top / "code/server/main.py", "you"], top)
+    finally:
+        top.unlink()
+
+    assert set(found.binds) == {
+        (str(script.parent), str(script.parent)),
+        (str(script.parent), f"{top}/code/server"),
+    }
+    assert start(found) == "hello you"
+
+
+@pytest.mark.parametrize(
+    ("path", "cwd"),
+    [
+        pytest.param("code", ".", id="a relative directory"),
+        pytest.param(".", "code", id="the current directory"),
+        pytest.param("/nowhere::/usr/bin", "code", id="an empty entry is the current directory"),
+    ],
+)
+def test_the_directories_of_path_are_read_as_the_shell_reads_them(path: str, cwd: str, home: Path) -> None:
+    write(home / "code/tool", "#!/bin/sh\n", program=True)
+
+    assert find(["tool"], home, cwd=home / cwd, PATH=path).argv == (str(home / "code/tool"),)
+
+
+def test_a_caller_without_home_still_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sandbox.host.lookup import home_of
+
+    assert home_of({}) == home_of({"HOME": "relative"}) == os.path.realpath(os.path.expanduser(f"~{_me()}"))
+
+
+def _me() -> str:
+    import pwd
+
+    return pwd.getpwuid(os.getuid()).pw_name
+
+
+@pytest.mark.parametrize(
+    ("tree", "wide"),
+    [
+        pytest.param("/", True, id="the root"),
+        pytest.param("/opt", True, id="a top directory"),
+        pytest.param("/home/u", True, id="the home"),
+        pytest.param("/home/other", True, id="another home"),
+        pytest.param("/home/u/.local", True, id="the home's local tree"),
+        pytest.param("/home/u/.config", True, id="all settings"),
+        pytest.param("/home/u/Documents", True, id="all documents"),
+        pytest.param("/home/u/.ssh", True, id="keys"),
+        pytest.param("/home/u/.aws/cli", True, id="below credentials"),
+        pytest.param("/home/u/.config/nvm/versions/node/v20", False, id="a node below the settings"),
+        pytest.param("/home/u/.sshfs/tool", False, id="a name that only begins alike"),
+        pytest.param("/home/u/code/server", False, id="a project"),
+        pytest.param("/opt/tool", False, id="a prefix"),
+    ],
+)
+def test_a_tree_that_holds_more_than_a_program_is_too_wide(tree: str, wide: bool) -> None:
+    from sandbox.host.lookup import too_wide
+
+    assert too_wide(tree, "/home/u") is wide
+
+
 # --- what must not be exposed ----------------------------------------------------------------------
 
 
