@@ -19,7 +19,9 @@ from sandbox.supply.tree import seal
 
 _TAIL = 8
 _LOG_END = 64 << 10
-_NOISE = re.compile(r"npm (warn|WARN)|npm (error|ERR!) A complete log|npm (error|ERR!)( code)?( E?404)?\s*$|\s*$")
+_NOISE = re.compile(
+    r"npm (warn|WARN)|npm (error|ERR!) A complete log|npm (error|ERR!)( code)?( E?404)?\s*$|\s*$"
+)
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 _PASSWORD = re.compile(r"(://)[^/\s@]+@")
 

@@ -40,20 +40,9 @@ def freeze(
     progress: Progress,
 ) -> Frozen:
     """The frozen server of `request`; built at most once however many ask, and never twice when pinned."""
-    store = _store(environ)
-    key = key_of(request, environ, scripts)
-    entry = store.lookup(key)
-    again = refresh and not request.pinned
-    if refresh and not again:
-        progress(f"{request.title} is pinned: there is nothing to refresh")
-    if entry and _fits(entry) and not again:
-        with suppress(OSError):  # a store that cannot be written still serves
-            store.sweep()
-        return _frozen(entry, request, store, reused=True)
-    _check_project(request, cwd)
     order = Order(request, environ, cwd, tuple(scripts), run_build, progress)
     try:
-        return _cold(order, store, key, stale=entry if again else None)
+        return _freeze(order, refresh=refresh)
     except OSError as error:
         where = f": `{error.filename}`" if error.filename else ""
         raise SandboxNotBuilt(
@@ -63,7 +52,23 @@ def freeze(
         ) from error
 
 
+def _freeze(order: Order, *, refresh: bool) -> Frozen:
+    request, store = order.request, _store(order.environ)
+    key = key_of(request, order.environ, order.scripts)
+    entry = store.lookup(key)
+    again = refresh and not request.pinned
+    if refresh and not again:
+        order.progress(f"{request.title} is pinned: there is nothing to refresh")
+    if entry and _fits(entry) and not again:
+        with suppress(OSError):  # a store that cannot be written still serves
+            store.sweep()
+        return _frozen(entry, request, store, reused=True)
+    _check_project(request, order.cwd)
+    return _cold(order, store, key, stale=entry if again else None)
+
+
 def _cold(order: Order, store: Store, key: str, *, stale: Entry | None) -> Frozen:
+    """The entry of another start that was faster, the old one for an updated interpreter, or a build."""
     store.prepare()
     store.sweep()
     waiting = f"waiting for another start to build {order.request.title}…"

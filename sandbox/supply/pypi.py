@@ -55,7 +55,9 @@ def jobs(order: Order, specs: Sequence[str], python: Interpreter, staging: str) 
 
 
 def _sources(scripts: Sequence[str]) -> tuple[str, ...]:
-    named = (option for name in scripts if name[0] != "@" for option in ("--no-binary", name))
+    # `@scope/name` is npm's: one profile may serve both.
+    names = [spec.pypi_base(spec.pypi(name)) for name in scripts if not name.startswith("@")]
+    named = (word for name in names for word in ("--no-binary", name))
     return ("--only-binary", ":all:", *named)
 
 

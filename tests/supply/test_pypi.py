@@ -1,0 +1,129 @@
+"""What is installed into a venv, and how its programs start, without uv."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from sandbox.errors import CommandNotFound, SandboxError, SandboxNotBuilt
+from sandbox.supply import pypi
+from sandbox.supply.job import BuildJob, Order
+from sandbox.supply.programs import Interpreter
+from tests.supply.toolchain import asked, frozen
+
+PYTHON = Interpreter("/p/python3.11", "3.11.2", "cpython-311")
+
+
+def _jobs(command: str, environ: Mapping[str, str], *scripts: str) -> list[BuildJob]:
+    order = Order(asked(command), environ, "/", scripts, lambda job: 0, lambda line: None)
+    return pypi.jobs(order, order.request.specs, PYTHON, "/staging")
+
+
+@pytest.fixture
+def uv_world(tmp_path: Path) -> dict[str, str]:
+    """An environment whose `uv` is a file of ours that knows no python."""
+    (tmp_path / "uv").write_text("#!/bin/sh\nexit 2\n")
+    (tmp_path / "uv").chmod(0o755)
+    return {"HOME": str(tmp_path), "PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+
+def test_only_wheels_are_installed_and_no_code_of_theirs_runs(uv_world: dict[str, str]) -> None:
+    (job,) = _jobs("uvx --with mcp<2 a==1", uv_world)
+    venv, install, compiling = job.steps
+    assert venv[1] == "venv"
+    assert install[install.index("--only-binary") + 1] == ":all:"
+    assert "--no-binary" not in install
+    assert install[install.index("--") + 1 :] == ("a==1", "mcp<2")
+    # The host's python, and without `site`: it would run what `.pth` files of the packages say.
+    assert compiling[:3] == (PYTHON.path, "-I", "-S")
+    assert (job.staging, job.mount) == ("/staging/tree", "/opt/mcp")
+
+
+def test_a_named_package_is_built_from_its_source(uv_world: dict[str, str]) -> None:
+    (job,) = _jobs("uvx a", uv_world, "Some_Thing", "@npm/one")
+    install = job.steps[1]
+    assert install[install.index("--no-binary") + 1] == "some-thing"
+    assert install.count("--no-binary") == 1
+
+
+def test_index_options_reach_the_installer_word_for_word(uv_world: dict[str, str]) -> None:
+    (job,) = _jobs("uvx --index-url https://r.test/s --prerelease allow a", uv_world)
+    assert " --index-url https://r.test/s --prerelease allow " in " ".join(job.steps[1])
+
+
+def test_without_uv_pip_does_the_same(uv_world: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uv", None)
+    (job,) = _jobs("pipx run a", {**uv_world, "PATH": "/nowhere"})
+    venv, install, _ = job.steps
+    assert venv[:4] == (PYTHON.path, "-I", "-m", "venv")
+    assert install[:4] == (PYTHON.path, "-I", "-m", "pip")
+    assert install[install.index("--only-binary") + 1] == ":all:"
+    with pytest.raises(CommandNotFound, match="needs uv"):
+        _jobs("uvx --prerelease allow a", {**uv_world, "PATH": "/nowhere"})
+
+
+@pytest.mark.parametrize(
+    ("content", "start"),
+    [
+        pytest.param(
+            "#!/bin/sh\n'''exec' \"$(dirname -- \"$0\")\"/'python' \"$0\" \"$@\"\n' '''\n",
+            ("/opt/mcp/bin/python", "/opt/mcp/bin/x"),
+            id="uv's relocatable script",
+        ),
+        pytest.param(
+            "#!/opt/mcp/bin/python3\n", ("/opt/mcp/bin/python", "/opt/mcp/bin/x"), id="a python script"
+        ),
+        pytest.param("#!/bin/sh\necho\n", ("/opt/mcp/bin/x",), id="a shell script"),
+        pytest.param("\x7fELF", ("/opt/mcp/bin/x",), id="a native program"),
+    ],
+)
+def test_a_program_starts_as_its_first_line_says(
+    tmp_path: Path, content: str, start: tuple[str, ...]
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/x").write_text(content)
+    (tmp_path / "bin/python").symlink_to("/p/python3.11")
+    (tmp_path / "bin/activate").write_text("")
+    pypi.finish(str(tmp_path))
+    assert pypi.starts(str(tmp_path), PYTHON) == {"x": start, "python": ("/opt/mcp/bin/python",)}
+
+
+def test_a_bin_that_leads_out_of_the_tree_is_neither_read_nor_cleaned(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "activate").write_text("mine")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/bin").symlink_to(outside)
+    pypi.finish(str(tmp_path / "tree"))
+    assert (outside / "activate").exists()
+    assert pypi.starts(str(tmp_path / "tree"), PYTHON) == {}
+
+
+def test_versions_are_read_from_the_tree(tmp_path: Path) -> None:
+    packages = tmp_path / "lib/python3.11/site-packages"
+    (packages / "Some_Thing-1.2.dist-info").mkdir(parents=True)
+    assert pypi.resolved(str(tmp_path), ["some-thing[x]>=1"]) == ("some-thing==1.2",)
+    with pytest.raises(SandboxNotBuilt, match="`other`"):
+        pypi.resolved(str(tmp_path), ["other"])
+
+
+def test_a_python_that_is_not_there_is_named(uv_world: dict[str, str]) -> None:
+    with pytest.raises(CommandNotFound, match=r"python 3\.99") as refused:
+        frozen("uvx -p 3.99 a", uv_world, lambda job: 0)
+    assert refused.value.exit_status == 127
+
+
+def test_uv_run_in_a_project_is_refused_unless_it_leaves_the_project_out(
+    tmp_path: Path, uv_world: dict[str, str]
+) -> None:
+    (tmp_path / "project/below").mkdir(parents=True)
+    (tmp_path / "project/pyproject.toml").write_text("")
+    below = str(tmp_path / "project/below")
+    with pytest.raises(SandboxError, match="project") as refused:
+        frozen("uv run --with a b", uv_world, lambda job: 0, cwd=below)
+    assert refused.value.code == "project-environment"
+    with pytest.raises(CommandNotFound):  # further: this world has no python
+        frozen("uv run --no-project --with a b", uv_world, lambda job: 0, cwd=below)
