@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sandbox.errors import ProfileError
 from sandbox.places import cache_dir
@@ -21,8 +21,9 @@ def waivers(policy: Policy, survey: Survey, wanted: Sequence[Want], expose: Sequ
     # Twice where the home lies behind a symlink: both spellings of it are the home.
     homes = _both(survey.home, survey)
     judged = [judge(mounts, entries, home=home, places=survey.protected) for home in homes]
-    for one in (one for judgement in judged for one in judgement.refused):
-        raise _refused(one, mounts[one.mount])
+    refused = [one for judgement in judged for one in judgement.refused]
+    if refused:
+        raise _refused(refused, mounts)
     idle = set.intersection(*(set(judgement.idle) for judgement in judged))
     for entry in expose:
         if idle.issuperset(_both(entry, survey)) and not _opens_guard(entry, wanted, survey):
@@ -59,15 +60,21 @@ def guard_waivers(policy: Policy, binds: Sequence[Bind], expose: Sequence[str]) 
     )
 
 
-def _refused(one: Exposure, want: Want) -> ProfileError:
+def _refused(found: Sequence[Exposure], mounts: Mapping[str, Want]) -> ProfileError:
+    # The most exact first: what the mount is or lies in, before what it merely contains.
+    one = min(found, key=lambda one: not below(one.mount, one.place))
+    want = mounts[one.mount]
+    places = sorted({other.place for other in found if other.mount == one.mount and other.place != one.place})
     written = "" if want.source == one.mount else f", which is `{want.source}`,"
     subject = "the command needs" if want.key == "command" else "the profile mounts"
+    more = f" (and {len(places)} more places)" if places else ""
     # The smaller of the two: a hint never grants more than was denied.
     name = one.mount if below(one.mount, one.place) else one.place
-    waiver = "" if name in ("/", "/home") else f', or waive it by name: `[files] expose = ["{name}"]`'
+    whole = name in ("/", "/home") or (places and name != one.mount)
+    waiver = "" if whole else f', or waive it by name: `[files] expose = ["{name}"]`'
     return ProfileError(
         "secret-place",
-        f"{subject} `{one.mount}`{written} and so shows `{one.place}`: {one.reason}",
+        f"{subject} `{one.mount}`{written} and so shows `{one.place}`: {one.reason}{more}",
         rule=want.rule if want.key != "command" else "secret places are never mounted unasked",
         hint=f"mount a directory that holds no secrets{waiver}",
     )
