@@ -108,8 +108,15 @@ def server_name(policy: Policy, request: Request | None, command: tuple[str, ...
     if policy.server.command:
         return policy.name
     if request is not None:
-        return request.title.partition(" ")[0].rpartition("/")[2]
+        return package_name(request.specs[0])
     return os.path.basename(command[0])
+
+
+def package_name(spec: str) -> str:
+    """A package's name without scope, version or extras: `@scope/server-x@1.2` is `server-x`."""
+    name = spec.rpartition("/")[2]
+    end = next((i for i, c in enumerate(name) if not (c.isalnum() or c in "-_.")), len(name))
+    return name[:end]
 
 
 def persistent_home(name: str, environ: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import time
@@ -15,6 +16,7 @@ from sandbox.backend.native import launch
 from sandbox.backend.native.cgroup import directory_name
 from sandbox.errors import BREACH, NOT_BUILT, AuditError, SandboxError
 from sandbox.event import Event
+from sandbox.plan.spec import Bind
 from sandbox.prepare import Prepared, persistent_home
 
 if TYPE_CHECKING:
@@ -118,11 +120,16 @@ class Session:
         self.sink.emit(Event("session.end", {"status": status, "reason": reason}), sync=True)
 
 
-def exit_status(breach: str, signalled: int, server: int) -> int:
-    """124 for a breach, 128 + n for a signal that ended us, else the server's own."""
-    if breach:
+def exit_status(watch: Watch, server: int) -> int:
+    """124 for a breach, 128 + n for a signal that ended us, else the server's own.
+
+    A server that we had to end because the client had closed stdin did nothing wrong: 0.
+    """
+    if watch.breach:
         return BREACH
-    return 128 + signalled if signalled else server
+    if watch.signalled:
+        return 128 + watch.signalled
+    return 0 if watch.stopped else server
 
 
 def opening(prepared: Prepared) -> list[Event]:
@@ -143,8 +150,10 @@ def opening(prepared: Prepared) -> list[Event]:
     events.append(
         Event(
             "spec",
-            {"view": [step.describe() for step in spec.view], "network": spec.network, "syscalls": spec.syscalls,
-             "limits": spec.limits.mechanism, "secrets": [name for name, _ in spec.secrets]},
+            {"binds": [step.describe() for step in spec.view if isinstance(step, Bind)],
+             "sha256": hashlib.sha256(repr(spec.view).encode()).hexdigest(), "network": spec.network,
+             "syscalls": spec.syscalls, "limits": spec.limits.mechanism,
+             "secrets": [name for name, _ in spec.secrets]},
         )
     )  # fmt: skip
     return events

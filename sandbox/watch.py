@@ -14,7 +14,7 @@ from sandbox.errors import AuditError
 from sandbox.event import Event
 from sandbox.lifecycle import Step, Times, decide
 from sandbox.plan.spec import Spec
-from sandbox.relay.stderr import Stderr
+from sandbox.relay.stderr import StderrRelay
 from sandbox.relay.stdio import Relay
 from sandbox.watchdog.meter import tree_memory
 
@@ -36,18 +36,22 @@ class Watch:
         self.signalled = 0
         self._signalled_at: float | None = None
         self._client_closed_at: float | None = None
+        self._spoke_at: float | None = None
         self._reason = "the server ended"
-        self._terminated = False
+        self.stopped = False
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._woken, False)
         os.set_blocking(self._wake, False)
         self._started = time.monotonic()
         self._relay = Relay(
-            client_in=0, client_out=1, server_in=running.stdin, server_out=running.stdout,
-            cap=spec.message, emit=sink.emit, changed=self._changed,
+            client_in=0, client_out=1, server_in=os.dup(running.stdin), server_out=running.stdout,
+            cap=spec.message, emit=sink.emit, noise=self._noise, changed=self._changed,
         )  # fmt: skip
-        self._stderr = Stderr(running.stderr, 2)
+        self._stderr = StderrRelay(running.stderr, 2)
         self._catch_signals()
+
+    def _noise(self, line: bytes) -> None:
+        self._stderr.log(line)
 
     def _changed(self) -> None:
         try:
@@ -88,9 +92,10 @@ class Watch:
         if decision.step is Step.BREACH:
             self.breached(decision.quota, f"{decision.quota} time of the profile is over")
         elif decision.step is Step.KILL:
+            self.stopped = True
             self.running.kill()
-        elif decision.step is Step.TERMINATE and not self._terminated:
-            self._terminated = True
+        elif decision.step is Step.TERMINATE and not self.stopped:
+            self.stopped = True
             self.running.terminate()
         self._check_memory()
         return self._timeout(decision.until, now)
@@ -103,16 +108,19 @@ class Watch:
         return max(1.0, min(moments) * 1000) if moments else None
 
     def _look(self, now: float) -> None:
-        if self._relay.failed is not None and not self.breach:
+        if self._relay.failed is not None:
             self.breached("audit", f"the audit log failed: {self._relay.failed}")
-        if self._client_closed_at is None and self._relay.client_gone():
+        gone = self._relay.client_eof.is_set() or self._relay.client_gone.is_set()
+        if self._client_closed_at is None and gone:
             self._client_closed_at = now
+        if self._spoke_at is None and self._relay.server_spoke.is_set():
+            self._spoke_at = now
 
     def _times(self) -> Times:
         return Times(
             started=self._started, client_closed=self._client_closed_at, signalled=self._signalled_at,
-            spoke=self._relay.server_spoke_at, active=self._relay.last_activity,
-            pending=self._relay.pending_calls(), wall=self.spec.limits.wall, idle=self.spec.limits.idle,
+            spoke=self._spoke_at, active=self._relay.last_activity,
+            pending=len(self._relay.pending_calls()), wall=self.spec.limits.wall, idle=self.spec.limits.idle,
         )  # fmt: skip
 
     def _check_memory(self) -> None:
@@ -129,7 +137,7 @@ class Watch:
             self.breached("memory", f"{used >> 20} MiB in use, the limit is {limit >> 20} MiB")
 
     def breached(self, quota: str, why: str) -> None:
-        """Ends the sandbox for a breach: evidence first, then the kill, then an answer for every open call."""
+        """Ends the sandbox for a breach, at once; the evidence is on disk before the client hears of it."""
         if self.breach:
             return
         self.breach = quota
@@ -146,8 +154,8 @@ class Watch:
 
     def drain(self) -> None:
         """Lets what the server said last reach the client, for a bounded time."""
-        self._relay.join_server(DRAIN_S)
-        self._stderr.join(DRAIN_S)
+        self._relay.server_eof.wait(DRAIN_S)
+        self._stderr.flush(DRAIN_S)
 
     def fail_open_calls(self) -> None:
         """Answers every call that the server can no longer answer."""
