@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.policy.load import load
+from sandbox.policy.profile import json_schema
+
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OURS = {".venv", ".cache", ".git", "node_modules", "__pycache__", "dist", "build"}
@@ -80,6 +83,30 @@ def test_the_commands_of_the_readme_are_there_and_say_what_they_do(command: str)
     assert f"\n{command}" in (ROOT / "README.md").read_text()
     assert os.access(ROOT / command, os.X_OK)
     assert f"\n{command} makes a Python environment" in (ROOT / command).read_text()
+
+
+def test_every_key_of_a_profile_is_explained() -> None:
+    schema = json_schema()
+    tables = {
+        table: schema["$defs"][value["$ref"].rpartition("/")[2]]["properties"]
+        for table, value in schema["properties"].items()
+        if "$ref" in value
+    }
+    keys = [f"`{table}.{key}`" for table, inner in tables.items() for key in inner]
+    keys += [f"`{key}`" for key in schema["properties"] if key not in tables and key != "secrets"]
+    keys += [f"`secrets.NAME.{key}`" for key in schema["$defs"]["SecretTable"]["properties"]]
+    page = (ROOT / "docs" / "profiles.md").read_text()
+    assert [key for key in keys if key not in page] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/profiles.md"])
+def test_the_profiles_in_the_documentation_are_valid(page: str, tmp_path: Path) -> None:
+    examples = re.findall(r"^```toml\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    assert examples
+    for number, text in enumerate(examples):
+        path = tmp_path / f"example{number}.toml"
+        path.write_text(text)
+        assert load(str(path), environ=os.environ, cwd=str(tmp_path)).server.command
 
 
 def test_the_changelog_leads_with_the_version_of_the_package() -> None:
