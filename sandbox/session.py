@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from sandbox import leases, secret_sources
 from sandbox.audit.sink import Sink
+from sandbox.backend.base import Ended
 from sandbox.backend.native import launch
 from sandbox.backend.native.cgroup import directory_name
 from sandbox.errors import BREACH, NOT_BUILT, AuditError, SandboxError
-from sandbox.event import Event
+from sandbox.event import Event, Value
 from sandbox.plan.spec import Bind
 from sandbox.prepare import Prepared, persistent_home
 
@@ -105,14 +106,12 @@ class Session:
         return self._finish(running, watch)
 
     def _finish(self, running: launch.Native, watch: Watch) -> int:
-        ended = running.wait(5.0)
+        ended = running.wait(5.0) or Ended(signal=signal.SIGKILL)
         watch.drain()
-        if running.oom_kills and not watch.breach:
+        if running.oom_kills:
             watch.breached("memory", f"the kernel ended {running.oom_kills} process(es) at the memory limit")
-        watch.fail_open_calls()
-        status = exit_status(
-            watch.breach, watch.signalled, ended.exit_status if ended else 128 + signal.SIGKILL
-        )
+        watch.fail_open_calls(ended)
+        status = exit_status(watch, ended.exit_status)
         self._close(status, watch.breach or "end")
         return status
 
@@ -135,6 +134,8 @@ def exit_status(watch: Watch, server: int) -> int:
 def opening(prepared: Prepared) -> list[Event]:
     """The first events of a session: start, package, waivers, spec."""
     spec, policy = prepared.spec, prepared.policy
+    names: list[Value] = [name for name, _ in spec.secrets]
+    binds: list[Value] = [step.describe() for step in spec.view if isinstance(step, Bind)]
     events = [
         Event(
             "session.start",
@@ -150,10 +151,10 @@ def opening(prepared: Prepared) -> list[Event]:
     events.append(
         Event(
             "spec",
-            {"binds": [step.describe() for step in spec.view if isinstance(step, Bind)],
+            {"binds": binds,
              "sha256": hashlib.sha256(repr(spec.view).encode()).hexdigest(), "network": spec.network,
              "syscalls": spec.syscalls, "limits": spec.limits.mechanism,
-             "secrets": [name for name, _ in spec.secrets]},
+             "secrets": names},
         )
     )  # fmt: skip
     return events

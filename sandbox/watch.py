@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from sandbox.audit.sink import Sink
+from sandbox.backend.base import Ended
 from sandbox.backend.native import launch
 from sandbox.errors import AuditError
 from sandbox.event import Event
@@ -37,7 +38,7 @@ class Watch:
         self._signalled_at: float | None = None
         self._client_closed_at: float | None = None
         self._spoke_at: float | None = None
-        self._reason = "the server ended"
+        self._reason = ""
         self.stopped = False
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._woken, False)
@@ -157,9 +158,10 @@ class Watch:
         self._relay.server_eof.wait(DRAIN_S)
         self._stderr.flush(DRAIN_S)
 
-    def fail_open_calls(self) -> None:
-        """Answers every call that the server can no longer answer."""
-        self._relay.fail_pending(INTERNAL_ERROR, self._reason)
+    def fail_open_calls(self, ended: Ended) -> None:
+        """Answers every call that the server can no longer answer, and says how it ended."""
+        reason = self._reason or f"mcp-sandbox: the server ended with {ended.describe()}"
+        self._relay.fail_pending(INTERNAL_ERROR, reason)
 
     def close(self) -> None:
         """Gives the signals back and closes what this loop opened."""

@@ -20,6 +20,10 @@ class Ended:
         """The status a shell would report: the server's own, or 128 + signal."""
         return 128 + self.signal if self.signal is not None else (self.status or 0)
 
+    def describe(self) -> str:
+        """`status 3` or `signal 9`."""
+        return f"signal {self.signal}" if self.signal is not None else f"status {self.status}"
+
 
 class Running(Protocol):
     """A sandbox whose server has been executed. The three file descriptors are the caller's to close."""
