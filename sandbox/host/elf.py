@@ -39,7 +39,7 @@ def _direct(path: str) -> tuple[str, ...]:
     try:
         with open(path, "rb") as file:
             return _read(file.fileno(), path)
-    except (OSError, struct.error, UnicodeDecodeError, ValueError):
+    except (OSError, struct.error, OverflowError, ValueError):
         return ()
 
 

@@ -16,9 +16,13 @@ DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 WIDE = frozenset(
     {
         *(".local", ".local/bin", ".local/share", ".local/lib", ".local/state", ".config", ".cache", ".npm"),
-        *("bin", "src", "code", "projects", "work", "dev", "git", "repos", "snap", "Desktop", "Documents"),
-        *("Downloads", "Pictures", "Music", "Videos", "Public", "Templates", "Library"),
+        *("bin", "snap", "Desktop", "Documents", "Downloads", "Pictures", "Music", "Videos", "Public"),
+        *("Templates", "Library"),
     }
+)
+# Usual names of places that hold many projects: mounted only where a manifest says that it is one itself.
+COLLECTIONS = frozenset(
+    {"src", "code", "projects", "work", "workspace", "dev", "git", "repos", "go", "scripts"}
 )
 # Never mounted, nor anything below: what they hold is secret.
 SECRET = (".ssh", ".aws", ".gnupg", ".kube", ".docker", ".password-store", ".mozilla", ".config/gcloud")

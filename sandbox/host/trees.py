@@ -8,7 +8,7 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 
 from sandbox.errors import CommandNotExecutable
-from sandbox.host.lookup import climb, is_secret, is_system, too_wide
+from sandbox.host.lookup import COLLECTIONS, climb, is_secret, is_system, too_wide
 from sandbox.plan.facts import Closure
 
 _STORES = ("/nix/store", "/gnu/store")
@@ -153,7 +153,10 @@ def around(script: str, language: str, home: str) -> list[tuple[str, str]]:
     if not marks or too_wide(folder, home):
         return [(script, f"the file `{name}`")]
     parents = climb(folder, home)
-    root = next((p for p in parents if any(os.path.isfile(f"{p}/{m}") for m in marks)), "") or folder
+    root = next((p for p in parents if any(os.path.isfile(f"{p}/{m}") for m in marks)), "")
+    if not root and folder.removeprefix(f"{home}/") in COLLECTIONS:
+        return [(script, f"the file `{name}`")]
+    root = root or folder
     found = [(root, f"the project of `{name}`")]
     if language == "node" and not os.path.exists(f"{root}/.git"):
         above = (f"{p}/node_modules" for p in climb(os.path.dirname(root), home))

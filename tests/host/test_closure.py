@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.errors import CannotEnforce, CommandNotExecutable, CommandNotFound, SandboxError
+from sandbox.host import elf
 from sandbox.host.closure import closure, closure_of_program
 from sandbox.plan.facts import Closure
 
@@ -494,12 +496,51 @@ def test_a_program_in_a_secret_place_is_refused(home: Path) -> None:
         find([program], home)
 
 
+def elf_program(path: Path, needed: str, runpath: str) -> Path:
+    """The least ELF file that names one library and the directory it is in (elf(5))."""
+    strings = b"\0" + needed.encode() + b"\0" + runpath.encode() + b"\0"
+    dynamic_at, strings_at = 64 + 2 * 56, 64 + 2 * 56 + 4 * 16
+    entries = ((1, 1), (29, 2 + len(needed)), (5, strings_at), (0, 0))
+    dynamic = b"".join(struct.pack("<QQ", *entry) for entry in entries)
+    size = strings_at + len(strings)
+    load = struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, size, size, 4096)
+    table = struct.pack("<IIQQQQQQ", 2, 6, dynamic_at, dynamic_at, 0, len(dynamic), len(dynamic), 8)
+    head = b"\x7fELF\x02\x01\x01" + bytes(9)
+    head += struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 0, 64, 0, 0, 64, 56, 2, 64, 0, 0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(head + load + table + dynamic + strings)
+    path.chmod(0o755)
+    return path
+
+
+def test_a_library_of_the_programs_own_comes_along(home: Path) -> None:
+    library = elf_program(home / "apps/lib/libown.so", "libc.so.6", "")
+    program = elf_program(home / "apps/tool", "libown.so", "$ORIGIN/lib")
+
+    assert exposed(find([program], home)) == {str(program), str(library)}
+
+
 @pytest.mark.threat("D1", proves="a program that names a host file as its library gets no such file")
 def test_a_library_that_is_no_library_is_not_exposed(home: Path) -> None:
-    from sandbox.host import elf
+    program = elf_program(home / "code/hostile/tool", "private.txt", str(home / "letters"))
+    absolute = elf_program(home / "code/hostile/other", str(home / "letters/private.txt"), "")
 
-    assert not elf.is_elf(str(home / ".ssh/id_ed25519"))
-    assert elf.own_libraries(str(home / ".ssh/id_ed25519")) == ()
+    assert exposed(find([program], home)) == {str(program)}
+    assert exposed(find([absolute], home)) == {str(absolute)}
+
+
+@pytest.mark.parametrize("cut", range(0, 260, 13))
+def test_a_damaged_program_names_no_library(cut: int, home: Path) -> None:
+    library = elf_program(home / "apps/lib/libown.so", "libc.so.6", "")
+    program = elf_program(home / "apps/tool", "libown.so", "$ORIGIN/lib")
+    whole = program.read_bytes()
+    program.write_bytes(whole[:cut])
+
+    assert set(elf.own_libraries(str(program))) <= {str(library)}
+
+    program.write_bytes(whole[:cut] + b"\xff" * (len(whole) - cut))
+
+    assert set(elf.own_libraries(str(program))) <= {str(library)}
 
 
 @pytest.mark.parametrize(
@@ -526,12 +567,22 @@ def test_a_manifest_above_the_repository_does_not_widen_it(home: Path, require: 
     require("node")
     write(home / "code/package.json", "{}")
     write(home / "code/other/private.txt", "")
-    write(home / "code/repo/.git/HEAD", "")
     write(home / "code/repo/bin/server.js", "")
+    before = exposed(find(["node", "bin/server.js"], home, cwd=home / "code/repo"))
+    write(home / "code/repo/.git/HEAD", "")
 
     found = find(["node", "bin/server.js"], home, cwd=home / "code/repo")
 
+    # The control: node itself would take the manifest, and without a repository's boundary so do we.
+    assert before == {str(home / "code")}
     assert exposed(found) == {str(home / "code/repo/bin")}
+
+
+def test_a_script_among_many_projects_shows_itself_alone(home: Path) -> None:
+    write(home / "code/other/private.txt", "")
+    script = write(home / "code/tool.py", HELLO_PY)
+
+    assert exposed(find(["/usr/bin/python3", script], home)) == {str(script)}
 
 
 def test_a_manifest_in_the_home_does_not_expose_the_home(home: Path, require: Require) -> None:

@@ -182,6 +182,20 @@ def test_a_probe_leaves_nothing_behind() -> None:
         os.waitpid(-1, os.WNOHANG)
 
 
+@pytest.mark.root
+@pytest.mark.threat("H2", proves="what is tried as root is tried by an unprivileged uid of the host")
+def test_root_never_tries_as_root(require: Require) -> None:
+    require("native")
+
+    def body(tell: trial.Tell) -> None:
+        tell("map " + Path("/proc/self/uid_map").read_text().split()[1])
+
+    steps = trial.attempt(trial.inside_namespaces(body)).steps
+
+    outside = next(step.split()[1] for step in steps if step.startswith("map "))
+    assert int(outside) > 1_000_000
+
+
 # --- trials ----------------------------------------------------------------------------------------
 
 
