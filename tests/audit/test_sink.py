@@ -344,6 +344,11 @@ def test_sessions_may_share_a_log_at_the_same_time(environ: dict[str, str], tmp_
     ("make", "code"),
     [
         pytest.param(lambda path: path.symlink_to("/dev/null"), "audit-not-writable", id="a link"),
+        pytest.param(
+            lambda path: (path.parent / "x").touch() or path.symlink_to("x"),
+            "audit-not-writable",
+            id="a link to a log",
+        ),
         pytest.param(lambda path: os.mkfifo(path), "audit-not-writable", id="a FIFO nobody reads"),
         pytest.param(lambda path: path.mkdir(), "audit-not-writable", id="a directory"),
         pytest.param(
@@ -363,6 +368,21 @@ def test_a_named_log_that_cannot_be_ours_is_refused(make, code: str, environ: di
         Sink("s1", "g", environ=environ, path=str(path))
     assert raised.value.code == code
     assert not list(tmp_path.glob("logs/*.head"))
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_sink_that_cannot_be_opened_leaves_no_file(
+    named: bool, environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    with pytest.raises(AuditError, match="No space left"):
+        Sink("s1", "g", environ=environ, path=str(tmp_path / "all.jsonl") if named else None)
+    assert not list(tmp_path.rglob("*.head"))
+    assert not list(tmp_path.rglob("s1*"))
+    assert not [fd for fd in os.listdir("/proc/self/fd") if str(tmp_path) in _target(fd)]
 
 
 def test_whoever_keeps_a_shared_log_locked_ends_the_session_and_does_not_hang_it(

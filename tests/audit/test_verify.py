@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.audit import chain
-from sandbox.audit.verify import Finding, verify
+from sandbox.audit.verify import Finding, read_line, verify
 
 TIME = "2026-11-22T08:00:06.123456Z"
 KINDS = ("session.start", "spec", "session.ready", "relay.request", "relay.response", "session.end")
@@ -99,6 +99,12 @@ def test_a_forged_line_that_breaks_the_link_is_told_from_its_neighbour():
     assert verify(forged, head(STATE), only="s1") == Finding(
         4, "edited", "line 4 was rewritten: line 4 does not continue the line before it", "s1"
     )
+
+
+def test_a_key_twice_is_no_event_though_its_hash_is_right():
+    body = LINES[0].replace(b'"rule":"a rule"', b'"rule":"a","rule":"b"').partition(b',"hash"')[0]
+    found = read_line(1, body + b',"hash":"' + chain.digest(body + b"}").encode() + b'"}\n')
+    assert isinstance(found, Finding)
 
 
 def test_without_a_head_truncation_cannot_be_ruled_out():
