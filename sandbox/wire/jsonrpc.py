@@ -124,7 +124,7 @@ class FrameReader:
     def _part_of_pretty(self, line: Bytes, found: list[Frame | Fault]) -> bool:
         """Whether `line` belongs to one object spread over lines; its end adds one fault for all of them."""
         if self._pretty is None:
-            if not (opening := line.strip()) or opening not in _BRACKETS:
+            if len(line) > _OPENING or line.strip() not in _BRACKETS:
                 return False
             self._pretty = _Pretty(line, self._cap)
             return True
@@ -135,7 +135,8 @@ class FrameReader:
         return end is not _Pretty.NOT_MINE
 
 
-_BRACKETS = frozenset({b"{", b"["})
+_BRACKETS = (b"{", b"[")
+_OPENING = 64  # a longer line is not a bracket alone; saves copying it to strip it
 
 
 class _Excess:

@@ -1,0 +1,211 @@
+"""Who waits for which answer, both ways: decides whether a frame may pass (no I/O, one lock).
+
+Ids are kept with their type: `"1"` never answers `1`. In the legacy era (`initialize`) servers may ask
+too; in the modern one (MCP 2026-07-28) servers never send requests and clients never send responses.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from sandbox.event import Value
+from sandbox.wire.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST, Frame
+from sandbox.wire.salvage import Id
+
+Era = Literal["unknown", "legacy", "modern"]
+Side = Literal["client", "server"]
+Key = int | str
+
+MAX_OPEN = 4096  # requests in flight per direction
+MAX_CANCELLED = 1024  # cancelled requests whose late answer is still let through
+
+_VERSION = "io.modelcontextprotocol/protocolVersion"
+_LISTEN = "subscriptions/listen"
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A client's request that has no answer yet; `since` is monotonic seconds."""
+
+    id: Key
+    method: str
+    tool: str | None
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A frame that must not pass: the rule, and who is told with which id (`to` None: nobody)."""
+
+    rule: str
+    reason: str
+    code: int = INVALID_REQUEST
+    to: Side | None = None
+    id: Id = None
+    data: Mapping[str, Value] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Why no request will be answered any more."""
+
+    code: int
+    message: str
+    data: Mapping[str, Value]
+
+
+class Open:
+    """The open requests of one side, at most `MAX_OPEN`, and the cancelled ones that may yet be answered."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[Key, Pending] = {}
+        self._cancelled: OrderedDict[Key, None] = OrderedDict()
+
+    def __contains__(self, id: object) -> bool:
+        return id in self.waiting or id in self._cancelled
+
+    def answer(self, id: Id) -> bool:
+        """Whether `id` was open or cancelled; it is neither afterwards."""
+        if id is None:
+            return False
+        if self.waiting.pop(id, None) is not None:
+            return True
+        return self._cancelled.pop(id, self) is None
+
+    def cancel(self, id: object) -> None:
+        """Nobody waits for `id` any more, though its answer may be on the way."""
+        if isinstance(id, int | str) and self.waiting.pop(id, None) is not None:
+            self._cancelled[id] = None
+            if len(self._cancelled) > MAX_CANCELLED:
+                self._cancelled.popitem(last=False)
+
+
+class Ledger:
+    """Decides, for every frame of either side, whether it passes; remembers only ids, methods and tools."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._client = Open()
+        self._server = Open()
+        self._ended: Ended | None = None
+        self.era: Era = "unknown"
+
+    def from_client(self, frame: Frame, now: float) -> Refused | None:
+        """Why a frame of the client's must not reach the server, or None; a passed request is open."""
+        with self._lock:
+            if frame.kind == "request":
+                return self._client_asks(frame, now)
+            if frame.kind == "response":
+                return self._client_answers(frame)
+            if frame.method == "notifications/cancelled":
+                self._client.cancel(_cancelled_id(frame))
+            return None
+
+    def from_server(self, frame: Frame, now: float) -> Refused | None:
+        """Why a frame of the server's must not reach the client, or None; an answered request is closed."""
+        with self._lock:
+            if frame.kind == "request":
+                return self._server_asks(frame, now)
+            if frame.kind == "response":
+                return self._server_answers(frame)
+            if frame.method == "notifications/cancelled":
+                self._server_cancels(_cancelled_id(frame))
+            return None
+
+    def settle(self, side: Side, id: Id) -> bool:
+        """Close the open request `id` of `side` as answered by the relay; False when it is not open."""
+        with self._lock:
+            waiting = self._of(side).waiting
+            return id is not None and waiting.pop(id, None) is not None
+
+    def knows(self, side: Side, id: Id) -> bool:
+        """Whether an answer with `id` would be taken for the answer to a request of `side`."""
+        with self._lock:
+            return id in self._of(side)
+
+    def pending(self) -> tuple[Pending, ...]:
+        """The client's open requests, oldest first."""
+        with self._lock:
+            return tuple(self._client.waiting.values())
+
+    def end(self, ended: Ended) -> tuple[Pending, ...]:
+        """Take every open request of the client's; each later one is refused in the same words."""
+        with self._lock:
+            self._ended = self._ended or ended
+            taken = tuple(self._client.waiting.values())
+            self._client.waiting.clear()
+            return taken
+
+    def _of(self, side: Side) -> Open:
+        return self._client if side == "client" else self._server
+
+    def _client_asks(self, frame: Frame, now: float) -> Refused | None:
+        self._learn_era(frame)
+        if frame.id in self._client:
+            # Not with its own id: that would answer the request that is still open.
+            return Refused("duplicate-id", "the id belongs to a request still open", to="client")
+        if self._ended:
+            ended = self._ended
+            return Refused("ended", ended.message, ended.code, "client", frame.id, ended.data)
+        if len(self._client.waiting) >= MAX_OPEN:
+            reason = f"more than {MAX_OPEN} requests are open"
+            return Refused("too-many-open", reason, INTERNAL_ERROR, "client", frame.id)
+        _open(self._client, frame, now)
+        return None
+
+    def _learn_era(self, frame: Frame) -> None:
+        """The last word counts: clients that speak both eras probe one and fall back to the other."""
+        if frame.method == "initialize":
+            self.era = "legacy"
+        elif frame.method == "server/discover" or _VERSION in _meta(frame):
+            self.era = "modern"
+
+    def _client_answers(self, frame: Frame) -> Refused | None:
+        if self.era == "modern":
+            return Refused("response-from-client", "clients send no responses in this revision")
+        if frame.id is None or self._server.answer(frame.id):
+            return None
+        return Refused("unasked-response", "an answer to a request that the server never sent")
+
+    def _server_asks(self, frame: Frame, now: float) -> Refused | None:
+        if self.era != "legacy":
+            return Refused("request-from-server", "servers send no requests in this revision")
+        if frame.id in self._server:
+            return Refused("duplicate-id", "the id belongs to a request still open", to="server")
+        if len(self._server.waiting) >= MAX_OPEN:
+            reason = f"more than {MAX_OPEN} requests are open"
+            return Refused("too-many-open", reason, INTERNAL_ERROR, "server", frame.id)
+        _open(self._server, frame, now)
+        return None
+
+    def _server_answers(self, frame: Frame) -> Refused | None:
+        if frame.id is None or self._client.answer(frame.id):
+            return None
+        return Refused("unasked-response", "an answer to a request that the client never sent")
+
+    def _server_cancels(self, id: object) -> None:
+        """A server withdraws its own request, or ends the stream of a client's subscription."""
+        self._server.cancel(id)
+        open_request = self._client.waiting.get(id) if isinstance(id, int | str) else None
+        if open_request is not None and open_request.method == _LISTEN:
+            self._client.cancel(id)
+
+
+def _open(side: Open, frame: Frame, now: float) -> None:
+    if frame.id is not None and frame.method is not None:
+        side.waiting[frame.id] = Pending(frame.id, frame.method, frame.tool, now)
+
+
+def _cancelled_id(frame: Frame) -> object:
+    id = frame.message.get("params", {}).get("requestId")
+    # True == 1 in Python; it is not an id in JSON-RPC.
+    return None if isinstance(id, bool) else id
+
+
+def _meta(frame: Frame) -> Mapping[str, object]:
+    meta = frame.message.get("params", {}).get("_meta")
+    return meta if type(meta) is dict else {}

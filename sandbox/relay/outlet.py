@@ -1,0 +1,100 @@
+"""A descriptor that several threads write whole frames to, never one inside another."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+
+# POSIX: a pipe that polls writable takes this many bytes without blocking.
+_ATOMIC = select.PIPE_BUF
+
+
+class Outlet:
+    """Owns the writing end `fd`: blocking writes for the relay, writes within a time for the last words."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._lock = threading.Lock()
+        self._closing = False
+        self.gone = False
+
+    def send(self, data: bytes | bytearray) -> bool:
+        """Write all of `data`, however slow the reader; False when nobody can read it any more."""
+        with self._lock:
+            if not self.gone:
+                self._write(data)
+            self._finish_closing()
+            return not self.gone
+
+    def send_within(self, data: bytes, deadline: float) -> bool:
+        """Write all of `data` before the monotonic `deadline`, or give this outlet up."""
+        if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            return False
+        try:
+            if not self.gone and not self._write_until(data, deadline):
+                # Half a frame may be out: nothing may follow it.
+                self.gone = True
+            return not self.gone
+        finally:
+            self._finish_closing()
+            self._lock.release()
+
+    def close(self) -> None:
+        """Close the descriptor now, or as soon as the write under way returns; never under its feet."""
+        self._closing = True
+        if self._lock.acquire(blocking=False):
+            try:
+                self._finish_closing()
+            finally:
+                self._lock.release()
+
+    def _finish_closing(self) -> None:
+        if self._closing and self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            self.gone = True
+
+    def _write(self, data: bytes | bytearray) -> None:
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[os.write(self._fd, left) :]
+            except BlockingIOError:
+                # The other end's program made the shared file description non-blocking.
+                self._wait_writable(None)
+            except OSError:
+                self.gone = True
+                return
+
+    def _write_until(self, data: bytes, deadline: float) -> bool:
+        left = memoryview(data)
+        while left:
+            if not self._wait_writable(max(0.0, deadline - time.monotonic())):
+                return False
+            try:
+                left = left[os.write(self._fd, left[:_ATOMIC]) :]
+            except BlockingIOError:
+                continue
+            except OSError:
+                return False
+        return True
+
+    def _wait_writable(self, seconds: float | None) -> bool:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        return bool(poll.poll(None if seconds is None else seconds * 1000))
+
+
+def read_some(fd: int, most: int) -> bytes:
+    """The next bytes of `fd`, waiting for them; empty at its end and when the other side is gone."""
+    while True:
+        try:
+            return os.read(fd, most)
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            poll.poll()
+        except OSError:
+            return b""

@@ -1,0 +1,196 @@
+"""Passes a server's stderr on, bounded and harmless: its lines must neither flood nor drive a terminal."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from sandbox.relay.outlet import Outlet, read_some
+
+LINE = 8192
+RATE = 1 << 20  # bytes a second, and the burst
+TAIL = 8192
+QUEUE = 1 << 18  # what waits for a slow reader of our own stderr
+_READ = 1 << 16
+
+
+def neutralise(line: bytes) -> str:
+    """`line` as text in which nothing moves a cursor, changes a title, hides or reorders characters.
+
+    Controls but tab, C1, bidirectional and zero-width characters, line separators and bytes that are not
+    UTF-8 become visible escapes; spaces of any script stay.
+    """
+    text = line.decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\t" or _is_space(c) else _escape(c) for c in text)
+
+
+def _is_space(character: str) -> bool:
+    return character.isspace() and character not in "\x1c\x1d\x1e\x1f\x85\u2028\u2029" and character > "\x9f"
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+class LineGuard:
+    """Cuts bytes into safe lines: at most `line` bytes each, at most `rate` bytes a second (no I/O)."""
+
+    def __init__(
+        self, *, line: int = LINE, rate: int = RATE, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._line = line
+        self._rate = rate
+        self._clock = clock
+        self._allowance = float(rate)
+        self._at = clock()
+        self._held = bytearray()
+        self._cut = 0  # bytes of the current line beyond its cap
+        self._dropped = 0  # bytes of whole lines beyond the rate
+
+    def feed(self, chunk: bytes) -> list[str]:
+        """The safe lines that `chunk` completes, without line ends."""
+        lines: list[str] = []
+        *complete, rest = chunk.split(b"\n")
+        for piece in complete:
+            self._hold(piece)
+            self._end_line(lines)
+        self._hold(rest)
+        return lines
+
+    def close(self) -> list[str]:
+        """The last line, if it had no end, and what was dropped and not yet said."""
+        lines: list[str] = []
+        if self._held or self._cut:
+            self._end_line(lines)
+        self._own_up(lines)
+        return lines
+
+    def whole(self, line: bytes) -> list[str]:
+        """One line from elsewhere, under the same bounds, between two of this stream's."""
+        lines: list[str] = []
+        self._pass(line[: self._line], max(0, len(line) - self._line), lines)
+        return lines
+
+    def drop(self, size: int) -> None:
+        """Count `size` bytes that never reached a reader."""
+        self._dropped += size
+
+    def _hold(self, piece: bytes) -> None:
+        room = self._line - len(self._held)
+        self._held += piece[:room]
+        self._cut += max(0, len(piece) - room)
+
+    def _end_line(self, lines: list[str]) -> None:
+        held, cut = bytes(self._held), self._cut
+        self._held.clear()
+        self._cut = 0
+        self._pass(held, cut, lines)
+
+    def _pass(self, held: bytes, cut: int, lines: list[str]) -> None:
+        text = neutralise(held.removesuffix(b"\r"))
+        # What is written counts, not what was read: an escape is up to four times its byte.
+        if not self._allows(len(text) + 1):
+            self._dropped += len(held) + cut + 1
+            return
+        self._own_up(lines)
+        lines.append(f"{text} … {cut} bytes dropped" if cut else text)
+
+    def _allows(self, size: int) -> bool:
+        now = self._clock()
+        self._allowance = min(float(self._rate), self._allowance + (now - self._at) * self._rate)
+        self._at = now
+        if size > self._allowance:
+            return False
+        self._allowance -= size
+        return True
+
+    def _own_up(self, lines: list[str]) -> None:
+        if self._dropped:
+            lines.append(f"… {self._dropped} bytes dropped")
+            self._dropped = 0
+
+
+class StderrRelay:
+    """Drains `source` whatever happens to `sink`: a thread for each, a bounded queue between."""
+
+    def __init__(
+        self, source: int, sink: int, *, line: int = LINE, rate: int = RATE, queue: int = QUEUE
+    ) -> None:
+        self._source = source
+        self._sink = Outlet(sink)
+        self._guard = LineGuard(line=line, rate=rate)
+        self._queue_cap = queue
+        self._queued = 0
+        self._lines: deque[bytes] = deque()
+        self._tail: deque[bytes] = deque()
+        self._tail_size = 0
+        self._wake = threading.Condition()
+        self._over = False
+        self._sink_gone = False
+        self.ended = threading.Event()
+
+    def start(self) -> None:
+        """Begin to drain, in two daemon threads."""
+        for name, work in (("drain", self._drain), ("write", self._write)):
+            threading.Thread(target=work, name=f"stderr-{name}", daemon=True).start()
+
+    def log(self, line: bytes) -> None:
+        """Put a line that the server wrote elsewhere (stdout noise) among its stderr, as bounded."""
+        with self._wake:
+            self._offer(self._guard.whole(line))
+
+    def tail(self) -> str:
+        """The last `TAIL` bytes or so that the server said, made safe, for an error report."""
+        with self._wake:
+            return b"".join(self._tail).decode("utf-8")
+
+    def flush(self, within: float) -> bool:
+        """Whether, after at most `within` seconds, the source has ended and everything kept is written."""
+        return self.ended.wait(within)
+
+    def _drain(self) -> None:
+        while chunk := read_some(self._source, _READ):
+            with self._wake:
+                self._offer(self._guard.feed(chunk))
+        with self._wake:
+            self._offer(self._guard.close())
+            # Said even when the queue is full: it is the only trace of what it could not hold.
+            self._lines.extend(line.encode() + b"\n" for line in self._guard.close())
+            self._over = True
+            self._wake.notify()
+
+    def _offer(self, lines: list[str]) -> None:
+        """Queue what fits, forget what does not; the tail gets everything."""
+        for line in lines:
+            data = line.encode() + b"\n"
+            self._remember(data)
+            if self._sink_gone or self._queued + len(data) > self._queue_cap:
+                self._guard.drop(len(data))
+                continue
+            self._lines.append(data)
+            self._queued += len(data)
+        self._wake.notify()
+
+    def _remember(self, data: bytes) -> None:
+        self._tail.append(data)
+        self._tail_size += len(data)
+        while self._tail_size > TAIL and len(self._tail) > 1:
+            self._tail_size -= len(self._tail.popleft())
+
+    def _write(self) -> None:
+        while data := self._next():
+            if not self._sink.send(data):
+                self._sink_gone = True
+        self.ended.set()
+
+    def _next(self) -> bytes:
+        with self._wake:
+            self._wake.wait_for(lambda: self._lines or self._over)
+            batch = b"".join(self._lines)
+            self._lines.clear()
+            self._queued = 0
+            return batch

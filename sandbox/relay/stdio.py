@@ -1,0 +1,273 @@
+"""Carries MCP messages between a client and a sandboxed server over pipes: two threads, one FIFO each.
+
+Blocking reads and writes give backpressure by themselves: whatever either side does, at most one frame and
+one read's worth of bytes is held per direction. What is forwarded is what arrived, byte for byte.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from sandbox.event import Event, Value
+from sandbox.relay.ledger import Ended, Ledger, Pending, Refused, Side
+from sandbox.relay.noise import NoiseTally
+from sandbox.relay.outlet import Outlet, read_some
+from sandbox.wire.jsonrpc import CAP, INTERNAL_ERROR, Fault, Frame, FrameReader, error_frame
+from sandbox.wire.salvage import Id
+
+READ = 1 << 16  # what a pipe holds by default
+_NAME_CHARS = 128  # ids, methods and tools are the peer's words: events keep them short
+_TO: dict[Side, str] = {"client": "to-server", "server": "to-client"}
+
+
+class Relay:
+    """A session's messages. It owns and closes `server_in`; the other descriptors stay the caller's.
+
+    `emit` is called from both threads, after the bytes went out; if it raises, nothing is forwarded any
+    more and `failed` holds the exception. `noise` gets the start of every stdout line that is no message.
+    `changed` is called after each of `client_eof`, `client_gone`, `server_eof`, `server_spoke`, `failed`.
+    """
+
+    def __init__(
+        self,
+        *,
+        client_in: int,
+        client_out: int,
+        server_in: int,
+        server_out: int,
+        emit: Callable[[Event], None],
+        noise: Callable[[bytes], None] = lambda line: None,
+        changed: Callable[[], None] = lambda: None,
+        cap: int = CAP,
+    ) -> None:
+        self._client_in = client_in
+        self._server_out = server_out
+        self._client = Outlet(client_out)
+        self._server = Outlet(server_in)
+        self._emit = emit
+        self._noise = noise
+        self._changed = changed
+        self._cap = cap
+        self._ledger = Ledger()
+        self._tally = NoiseTally()
+        self.last_activity = time.monotonic()
+        self.failed: BaseException | None = None
+        self.client_eof = threading.Event()
+        self.client_gone = threading.Event()
+        self.server_eof = threading.Event()
+        self.server_spoke = threading.Event()
+
+    def start(self) -> None:
+        """Begin to carry, in two daemon threads: a read that never returns must not keep the process."""
+        for name, carry in (("to-server", self._carry_to_server), ("to-client", self._carry_to_client)):
+            threading.Thread(target=carry, name=f"relay-{name}", daemon=True).start()
+
+    def pending_calls(self) -> tuple[Pending, ...]:
+        """The client's requests that have no answer yet, oldest first."""
+        return self._ledger.pending()
+
+    @property
+    def era(self) -> str:
+        """`legacy`, `modern`, or `unknown` until the client's first telling message."""
+        return self._ledger.era
+
+    def close_server_stdin(self) -> None:
+        """Tell the server that nothing more comes, as soon as the frame being written is out."""
+        self._server.close()
+
+    def fail_pending(
+        self, code: int, message: str, data: Mapping[str, Value] | None = None, *, within: float = 1.0
+    ) -> int:
+        """Answer every open request of the client's, and each later one, with this error; how many got it.
+
+        Exactly once each, never inside another frame, and done after `within` seconds even if the client
+        reads nothing. Call it after `server_eof` (or a kill) so that real answers come first.
+        """
+        deadline = time.monotonic() + within
+        answered = 0
+        for call in self._ledger.end(Ended(code, message, dict(data or {}))):
+            if not self._client.send_within(error_frame(call.id, code, message, dict(data or {})), deadline):
+                break
+            answered += 1
+            self._report(_failed_call(call, code, data))
+        return answered
+
+    # --- client to server ---------------------------------------------------------------------------
+
+    def _carry_to_server(self) -> None:
+        try:
+            reader = FrameReader(self._cap)
+            while chunk := read_some(self._client_in, READ):
+                self._each(reader.feed(chunk), self._from_client)
+            self._each(reader.close(), self._from_client)
+        except BaseException as error:
+            self._fail(error)
+        finally:
+            self._server.close()
+            self._signal(self.client_eof)
+
+    def _from_client(self, item: Frame | Fault) -> None:
+        now = self.last_activity = time.monotonic()
+        if isinstance(item, Fault):
+            self._refuse_client_fault(item)
+            return
+        refused = self._ledger.from_client(item, now)
+        if refused is None and not self._server.send(item.data):
+            refused = self._server_gone(item)
+        self._conclude("client", item, refused)
+
+    def _server_gone(self, frame: Frame) -> Refused:
+        """The server reads no more; `fail_pending` may have answered this request already."""
+        open_still = frame.kind == "request" and self._ledger.settle("client", frame.id)
+        reason = "the server has closed its input"
+        return Refused("server-gone", reason, INTERNAL_ERROR, "client" if open_still else None, frame.id)
+
+    def _refuse_client_fault(self, fault: Fault) -> None:
+        """Answer every refused line of the client's, with its id unless that would answer another call."""
+        if fault.kind == "response":
+            self._fail_requests("server", fault)
+        else:
+            ids: list[Id] = [id for id in fault.ids if not self._ledger.knows("client", id)]
+            for id in ids or [None]:
+                self._tell("client", id, fault.code, fault.rule, fault.reason)
+        self._report(_fault_event("client", fault))
+
+    # --- server to client ---------------------------------------------------------------------------
+
+    def _carry_to_client(self) -> None:
+        try:
+            reader = FrameReader(self._cap)
+            while chunk := read_some(self._server_out, READ):
+                self._each(reader.feed(chunk), self._from_server)
+            self._each(reader.close(), self._from_server)
+            if rest := self._tally.rest():
+                self._report(rest)
+        except BaseException as error:
+            self._fail(error)
+        finally:
+            self._signal(self.server_eof)
+
+    def _from_server(self, item: Frame | Fault) -> None:
+        now = time.monotonic()
+        if isinstance(item, Fault):
+            self._refuse_server_fault(item, now)
+            return
+        self.last_activity = now
+        if not self.server_spoke.is_set():
+            self._signal(self.server_spoke)
+        refused = self._ledger.from_server(item, now)
+        if refused is None and not self._client.send(item.data):
+            self._lose_client()
+            refused = Refused("client-gone", "the client has closed its input")
+        self._conclude("server", item, refused)
+
+    def _refuse_server_fault(self, fault: Fault, now: float) -> None:
+        if fault.noise:
+            self._noise(fault.head)
+            if due := self._tally.add(fault.size, now):
+                self._report(due)
+            return
+        if fault.kind != "request":
+            self._fail_requests("client", fault)
+        elif self.era == "legacy":
+            for id in fault.ids:
+                if not self._ledger.knows("server", id):
+                    self._tell("server", id, fault.code, fault.rule, fault.reason)
+        self._report(_fault_event("server", fault))
+
+    # --- both ---------------------------------------------------------------------------------------
+
+    def _each(self, items: list[Frame | Fault], carry: Callable[[Frame | Fault], None]) -> None:
+        for item in items:
+            if self.failed is None:
+                carry(item)
+
+    def _conclude(self, side: Side, frame: Frame, refused: Refused | None) -> None:
+        if refused is None:
+            self._report(Event(f"relay.{frame.kind}", _frame_detail(side, frame)))
+            return
+        if refused.to is not None:
+            self._tell(refused.to, refused.id, refused.code, refused.rule, refused.reason, refused.data)
+        detail = {**_frame_detail(side, frame), "reason": refused.reason}
+        self._report(Event("relay.dropped", detail, refused.rule))
+
+    def _fail_requests(self, side: Side, fault: Fault) -> None:
+        """A refused answer is still an answer: whoever waits for it on `side` gets an error instead."""
+        for id in fault.ids:
+            if self._ledger.settle(side, id):
+                self._tell(side, id, INTERNAL_ERROR, fault.rule, f"the answer was refused: {fault.reason}")
+
+    def _tell(
+        self,
+        side: Side,
+        id: Id,
+        code: int,
+        rule: str,
+        reason: str,
+        data: Mapping[str, Value] | None = None,
+    ) -> None:
+        """Send `side` an error response of our own."""
+        # Words of the session's (`fail_pending`) come with its data and are said as they are.
+        text = reason if data else f"mcp-sandbox: {reason}"
+        answer = error_frame(id, code, text, dict(data or {"rule": rule}))
+        if side == "server":
+            self._server.send(answer)
+        elif not self._client.send(answer):
+            self._lose_client()
+
+    def _lose_client(self) -> None:
+        if not self.client_gone.is_set():
+            self._signal(self.client_gone)
+
+    def _signal(self, what: threading.Event) -> None:
+        what.set()
+        self._changed()
+
+    def _report(self, event: Event) -> None:
+        try:
+            self._emit(event)
+        except BaseException as error:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Stop forwarding for good; the session reads `failed` and ends."""
+        self.failed = self.failed or error
+        self._changed()
+
+
+def _short(word: Id) -> Value:
+    return word[:_NAME_CHARS] if isinstance(word, str) else word
+
+
+def _frame_detail(side: Side, frame: Frame) -> dict[str, Value]:
+    detail: dict[str, Value] = {"direction": _TO[side], "bytes": frame.size, "sha256": frame.digest}
+    if frame.kind != "notification":
+        detail["id"] = _short(frame.id)
+    if frame.method is not None:
+        detail["method"] = _short(frame.method)
+    if frame.tool is not None:
+        detail["tool"] = _short(frame.tool)
+    if frame.kind == "response":
+        detail["error"] = "error" in frame.message
+    return detail
+
+
+def _fault_event(side: Side, fault: Fault) -> Event:
+    detail: dict[str, Value] = {
+        "direction": _TO[side],
+        "bytes": fault.size,
+        "sha256": fault.digest,
+        "reason": fault.reason,
+    }
+    if fault.ids:
+        detail["id"] = _short(fault.ids[0])
+    return Event("relay.dropped", detail, fault.rule)
+
+
+def _failed_call(call: Pending, code: int, data: Mapping[str, Value] | None) -> Event:
+    rule = (data or {}).get("rule")
+    detail: dict[str, Value] = {"direction": "to-client", "id": _short(call.id), "error": True, "code": code}
+    detail |= {"method": _short(call.method), "tool": _short(call.tool), "ours": True}
+    return Event("relay.response", detail, str(rule or ""))
