@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from sandbox.errors import ProfileError
@@ -52,13 +51,13 @@ def read(name: str | None, *, environ: Mapping[str, str], cwd: str, trusted_only
     return reader.afresh(found)
 
 
-@dataclass(frozen=True, slots=True)
 class _Reader:
     """Reads files for one caller, each checked for trust as it is read."""
 
-    environ: Mapping[str, str]
-    cwd: str
-    trusted_only: bool
+    def __init__(self, environ: Mapping[str, str], cwd: str, trusted_only: bool) -> None:
+        self.environ = environ
+        self.cwd = cwd
+        self.trusted_only = trusted_only
 
     def unchanged(self, found: Found, sources: Sequence[Source]) -> bool:
         """True when every file of the chain is where and what it was."""

@@ -282,4 +282,16 @@ class Profile(_Table):
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a profile file, for editors."""
-    return {"$schema": SCHEMA_ID, **Profile.model_json_schema(by_alias=True)}
+    plain = _without_null(Profile.model_json_schema(by_alias=True))
+    return {"$schema": SCHEMA_ID, **plain}
+
+
+def _without_null(schema: Any) -> Any:
+    """The schema without `null`, which TOML cannot write: a key that is not set is left out."""
+    if isinstance(schema, list):
+        return [_without_null(one) for one in schema if one != {"type": "null"}]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: _without_null(one) for key, one in schema.items() if not (key == "default" and one is None)}
+    only = kept.get("anyOf", ())
+    return {**only[0], **{k: v for k, v in kept.items() if k != "anyOf"}} if len(only) == 1 else kept

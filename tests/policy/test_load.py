@@ -1,0 +1,321 @@
+"""Loading: where a profile is found, how a chain merges, what options add, what is refused."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sandbox.errors import ProfileError, UsageError
+from sandbox.policy import trust
+from sandbox.policy.load import digest
+from sandbox.policy.model import HostRule, Origin, PathRule, Policy, Secret
+
+WHOLE = Path(__file__).with_name("design.toml")
+
+
+def _accept(world, *paths: Path) -> None:
+    trust.remember({str(path): digest(path.read_bytes()) for path in paths}, world.environ)
+
+
+# --- the search ----------------------------------------------------------------------------------
+
+
+def test_without_a_name_it_is_base_and_base_grants_nothing(world) -> None:
+    policy = world.load()
+    assert policy.name == "base"
+    assert (policy.files.read, policy.files.write, policy.network.allow, policy.env.passed) == (
+        (),
+        (),
+        (),
+        (),
+    )
+    assert policy.quota.memory == 512 << 20
+
+
+def test_the_users_profile_comes_before_the_shipped_one(world) -> None:
+    world.user("node", "description = 'mine'")
+    assert world.load("node").description == "mine"
+
+
+def test_the_projects_profile_comes_before_the_users(world) -> None:
+    world.user("web", "description = 'mine'")
+    _accept(world, world.project("web", "description = 'ours'"))
+    assert world.load("web").description == "ours"
+
+
+def test_a_project_is_searched_up_to_its_git_directory(world) -> None:
+    _accept(world, world.project("web", "description = 'ours'"))
+    world.cwd = world.cwd / "a" / "b"
+    world.cwd.mkdir(parents=True)
+    assert world.load("web").description == "ours"
+
+
+def test_nothing_above_the_git_directory_is_searched(world) -> None:
+    path = world.home / ".mcp-sandbox/web.toml"
+    path.parent.mkdir()
+    path.write_text("schema = 1")
+    with pytest.raises(ProfileError, match="no profile is called `web`"):
+        world.load("web")
+
+
+def test_a_shared_parent_directory_is_not_a_project(world, tmp_path: Path) -> None:
+    world.cwd = tmp_path / "shared" / "mine"
+    world.cwd.mkdir(parents=True)
+    world.project("base", "", below="..")
+    assert world.load().sources[0][0].endswith("/profiles/base.toml")
+
+
+@pytest.mark.parametrize("name", ["./web.toml", "web.toml", "sub/../web.toml", "~/project/web.toml"])
+def test_a_path_is_a_path(world, name: str) -> None:
+    (world.cwd / "sub").mkdir()
+    world.file("web.toml", "description = 'by path'")
+    assert world.load(name).description == "by path"
+
+
+def test_a_path_extends_its_neighbour_and_then_the_shipped_ones(world) -> None:
+    world.file("web.toml", "extends = 'near'")
+    world.file("near.toml", "extends = 'node'")
+    names = [os.path.basename(path) for path, _ in world.load("./web.toml").sources]
+    assert names == ["web.toml", "near.toml", "node.toml", "base.toml"]
+
+
+def test_a_profile_that_extends_its_own_name_builds_on_the_next_place(world) -> None:
+    world.user("node", "extends = 'node'\n[quota]\npids = 64")
+    policy = world.load("node")
+    assert policy.quota.pids == 64
+    assert "LANG" in policy.env.passed
+
+
+def test_a_shipped_profile_never_builds_on_a_users(world) -> None:
+    world.user("base", "[quota]\npids = 4")
+    assert world.load("node").quota.pids == 128
+
+
+def test_a_users_profile_never_builds_on_a_projects(world) -> None:
+    _accept(world, world.project("shared", "[files]\nread = ['/']"))
+    world.user("web", "extends = 'shared'")
+    with pytest.raises(ProfileError, match="no profile is called `shared`"):
+        world.load("web")
+
+
+NAMES = [
+    pytest.param("nod", "profile-not-found", "did you mean `node`?", id="nearly a name"),
+    pytest.param("zzzz", "profile-not-found", "mcp-sandbox profile list", id="not nearly a name"),
+    pytest.param("./gone.toml", "profile-not-found", "", id="a path that is not there"),
+    pytest.param("..", "invalid-profile-name", "", id="dots"),
+    pytest.param("", "invalid-profile-name", "", id="no name"),
+    pytest.param("a\0b", "invalid-profile-name", "", id="NUL"),
+    pytest.param("\x1b[2J", "invalid-profile-name", "", id="an escape sequence"),
+    pytest.param("./a\0.toml", "profile-not-found", "", id="NUL in a path"),
+    pytest.param("/etc/hostname", "invalid-profile-name", "", id="a file of another kind"),
+]
+
+
+@pytest.mark.parametrize(("name", "code", "hint"), NAMES)
+def test_a_name_that_means_nothing_is_a_usage_error(world, name: str, code: str, hint: str) -> None:
+    with pytest.raises(ProfileError) as caught:
+        world.load(name)
+    assert (caught.value.code, caught.value.exit_status) == (code, 2)
+    assert hint in caught.value.hint
+    assert str(caught.value).isprintable() or "\x1b" not in str(caught.value)
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def test_a_profile_that_is_no_file_is_refused_without_waiting(world) -> None:
+    os.mkfifo(world.cwd / "pipe.toml")
+    (world.cwd / "dir.toml").mkdir()
+    for name in ("./pipe.toml", "./dir.toml"):
+        with pytest.raises(ProfileError, match=r"not a regular file|cannot be read"):
+            world.load(name)
+
+
+def test_a_profile_that_is_not_utf8_names_the_line(world) -> None:
+    (world.cwd / "web.toml").write_bytes(b"schema = 1\n# \xff\n")
+    with pytest.raises(ProfileError, match=r"web.toml:2: not UTF-8"):
+        world.load("./web.toml")
+
+
+def test_a_huge_profile_is_refused(world) -> None:
+    world.file("web.toml", "schema = 1\n#" + "x" * (1 << 20))
+    with pytest.raises(ProfileError, match="larger than 1 MiB"):
+        world.load("./web.toml")
+
+
+def test_a_link_to_nothing_is_unreadable_not_skipped(world) -> None:
+    world.user("node", "")
+    path = world.home / ".config/mcp-sandbox/profiles/node.toml"
+    path.unlink()
+    path.symlink_to("/nonexistent")
+    with pytest.raises(ProfileError, match="cannot be read"):
+        world.load("node")
+
+
+# --- the chain -----------------------------------------------------------------------------------
+
+
+def test_lists_of_grants_are_added_and_scalars_replace(world) -> None:
+    world.file(
+        "a.toml",
+        "[files]\nread=['/a']\n[env]\npass=['A']\n[quota]\nmemory='64M'\ncpus=2\n[tools]\nallow=['x']",
+    )
+    world.file(
+        "b.toml",
+        "extends='a'\n[files]\nread=['/b', '/a']\n[env]\npass=['B']\n"
+        "[quota]\nmemory='32M'\n[tools]\nallow=['y']",
+    )
+    policy = world.load("./b.toml")
+    assert [rule.source for rule in policy.files.read] == ["/a", "/b"]
+    assert policy.env.passed == ("A", "B")
+    assert (policy.quota.memory, policy.quota.cpus) == (32 << 20, 2.0)
+    assert policy.tools.allow == ("y",)
+
+
+def test_every_key_knows_its_file_and_line(world) -> None:
+    parent = str(world.file("a.toml", "[files]\nread = [\n  '/a',\n]\n[env.set]\nX = '1'"))
+    child = str(world.file("b.toml", "extends = 'a'\n[files]\nread = ['/b:/c']\n[quota]\nwall = '1h'"))
+    policy = world.load("./b.toml", memory="1G")
+    read = (PathRule("/a", None, Origin(parent, 4)), PathRule("/b", "/c", Origin(child, 4)))
+    assert policy.files.read == read
+    assert policy.origin("env.set.X") == Origin(parent, 7)
+    assert policy.origin("quota.wall") == Origin(child, 6)
+    assert policy.origin("quota.memory") == Origin("--memory")
+    assert policy.origin("quota.cpus") == Origin("default")
+    assert [path for path, _ in policy.sources] == [child, parent]
+
+
+def test_a_description_is_not_inherited(world) -> None:
+    world.file("a.toml", "extends = 'node'")
+    assert world.load("./a.toml").description == ""
+
+
+TAKEN = [
+    pytest.param("[env.set]\nV = '2'", ((), (("V", "2"),), ()), id="set"),
+    pytest.param("[env]\npass = ['V']", (("V",), (), ()), id="pass"),
+    pytest.param("[secrets.V]\nfrom = 'env'", ((), (), ("V",)), id="secret"),
+]
+
+
+@pytest.mark.parametrize(("child", "expected"), TAKEN)
+@pytest.mark.parametrize("parent", [one.values[0] for one in TAKEN])
+def test_a_child_takes_a_variable_over_from_its_parent(
+    world, parent: str, child: str, expected: tuple
+) -> None:
+    world.file("a.toml", parent)
+    world.file("b.toml", f"extends = 'a'\n{child}")
+    policy = world.load("./b.toml")
+    assert (policy.env.passed, policy.env.fixed, tuple(one.name for one in policy.secrets)) == expected
+
+
+def test_extending_in_a_circle_is_named(world) -> None:
+    world.file("a.toml", "extends = 'b'")
+    world.file("b.toml", "extends = 'a'")
+    with pytest.raises(ProfileError, match="circle: a -> b -> a"):
+        world.load("./a.toml")
+
+
+def test_extending_without_end_is_refused(world) -> None:
+    for number in range(12):
+        world.file(f"p{number}.toml", f"extends = 'p{number + 1}'")
+    with pytest.raises(ProfileError, match="more than 8 profiles"):
+        world.load("./p0.toml")
+
+
+def test_extending_what_is_not_there_names_the_child(world) -> None:
+    path = world.file("a.toml", "extends = 'bsae'")
+    with pytest.raises(ProfileError) as caught:
+        world.load("./a.toml")
+    assert f"`{path}` extends" in caught.value.what
+    assert caught.value.hint == "did you mean `base`?"
+
+
+def test_the_whole_example_of_the_design_loads(world) -> None:
+    world.file("github.toml", WHOLE.read_text())
+    policy = world.load("./github.toml")
+    assert policy.network.allow[1] == HostRule("*.githubusercontent.com", 443, policy.network.allow[1].origin)
+    secret = policy.secrets[0]
+    assert secret == Secret("GITHUB_PERSONAL_ACCESS_TOKEN", "env", ("api.github.com",), secret.origin)
+    assert policy.tools.arguments[0].pattern == "acme/.*"
+    assert (policy.traffic.rate, policy.traffic.timeout, policy.quota.wall) == (100.0, 300.0, 43200.0)
+    assert (policy.inspect.poison, policy.syscalls, policy.isolation.decoys) == ("block", "net", True)
+
+
+# --- options -------------------------------------------------------------------------------------
+
+
+def test_options_come_on_top_and_say_so(world) -> None:
+    policy = world.load(
+        "python",
+        allow_net=("A.example.com",),
+        allow_read=("/x", "~/y:/z"),
+        allow_write=("/w",),
+        allow_env=("PYTHONDONTWRITEBYTECODE",),
+        secrets=("TOKEN", "TOKEN"),
+        memory="1G",
+        cpus="0.5",
+        pids="64",
+        wall="90",
+        audit="~/a.jsonl",
+    )
+    assert policy.network.allow == (HostRule("a.example.com", 443, Origin("--allow-net")),)
+    assert policy.files.read[-1] == PathRule("~/y", "/z", Origin("--allow-read"))
+    assert policy.files.write == (PathRule("/w", None, Origin("--allow-write")),)
+    assert policy.env.fixed == ()
+    assert policy.env.passed[-1] == "PYTHONDONTWRITEBYTECODE"
+    assert policy.secrets == (Secret("TOKEN", "env", (), Origin("--secret")),)
+    quota = policy.quota
+    assert (quota.memory, quota.cpus, quota.pids, quota.wall) == (1 << 30, 0.5, 64, 90.0)
+    assert policy.audit.path == "~/a.jsonl"
+    assert policy.origin("env.pass.PYTHONDONTWRITEBYTECODE") == Origin("--allow-env")
+
+
+BAD_OPTIONS = [
+    pytest.param({"memory": "0"}, "`--memory 0`", id="no memory"),
+    pytest.param({"memory": "lots"}, "`--memory lots`", id="memory in words"),
+    pytest.param({"cpus": "nan"}, "`--cpus nan`", id="NaN processors"),
+    pytest.param({"pids": "0"}, "`--pids 0`", id="no processes"),
+    pytest.param({"wall": "-1"}, "`--wall -1`", id="negative time"),
+    pytest.param({"wall": ""}, "`--wall `", id="empty time"),
+    pytest.param({"allow_net": ("*",)}, "`--allow-net", id="every host"),
+    pytest.param({"allow_read": ("",)}, "`--allow-read `", id="empty path"),
+    pytest.param({"allow_env": ("A=1",)}, "`--allow-env A=1`", id="a variable with its value"),
+    pytest.param({"secrets": ("-x",)}, "`--secret -x`", id="no variable"),
+    pytest.param({"allow_env": ("A",), "secrets": ("A",)}, "`A` is asked for", id="the same name twice"),
+    pytest.param({"audit": "/a:/b"}, "`--audit /a:/b`", id="an audit file elsewhere inside"),
+]
+
+
+@pytest.mark.parametrize(("flags", "message"), BAD_OPTIONS)
+def test_a_bad_option_is_named(world, flags: dict, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        world.load(**flags)
+    assert message in caught.value.what
+    assert caught.value.exit_status == 2
+
+
+def test_an_option_does_not_move_a_secret_the_profile_describes(world) -> None:
+    world.file("a.toml", "[secrets.T]\nfrom = 'keyring'")
+    assert world.load("./a.toml", secrets=("T",)).secrets[0].source == "keyring"
+
+
+# --- the shipped profiles ------------------------------------------------------------------------
+
+SHIPPED = "base everything filesystem git memory node python sequential-thinking sqlite time".split()
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_profile_asks_only_for_what_this_version_enforces(world, name: str) -> None:
+    policy = world.load(name)
+    assert policy.description
+    unset = Policy(name="none")
+    for later in ("network", "tools", "traffic", "inspect", "isolation"):
+        assert getattr(policy, later) == getattr(unset, later), later
+    assert (policy.server.transport, policy.files.expose, policy.files.write) == ("stdio", (), ())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_profile_says_why(name: str) -> None:
+    from sandbox.policy.search import shipped
+
+    assert Path(shipped(), f"{name}.toml").read_text().startswith("# ")
