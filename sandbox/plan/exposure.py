@@ -62,7 +62,7 @@ def guard_waivers(policy: Policy, binds: Sequence[Bind], expose: Sequence[str]) 
 
 def _refused(found: Sequence[Exposure], mounts: Mapping[str, Want]) -> ProfileError:
     # The most exact first: what the mount is or lies in, before what it merely contains.
-    one = min(found, key=lambda one: not below(one.mount, one.place))
+    one = min(found, key=lambda one: (not below(one.mount, one.place), len(one.place)))
     want = mounts[one.mount]
     places = sorted({other.place for other in found if other.mount == one.mount and other.place != one.place})
     written = "" if want.source == one.mount else f", which is `{want.source}`,"

@@ -1,0 +1,64 @@
+"""`mcp-sandbox plan` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    code = "import sys; from sandbox.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    return subprocess.run(
+        [sys.executable, "-c", code, "plan", *words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_json_holds_every_step_with_its_line(tmp_path: Path) -> None:
+    found = run("--json", "--allow-read", ".", "--", "/usr/bin/env", cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    document = json.loads(found.stdout)
+    assert next(iter(document)) == "schema"
+    assert document["cwd"] == str(tmp_path)
+    mount = next(step for step in document["steps"] if step["what"] == f"read-only {tmp_path}")
+    assert mount["origin"] == "--allow-read"
+    assert {"files", "process", "network", "syscalls", "quota", "environment"} <= {
+        step["group"] for step in document["steps"]
+    }
+
+
+def test_text_is_grouped_and_has_no_colour_in_a_pipe(tmp_path: Path) -> None:
+    found = run("--", "/usr/bin/env", cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert "\033" not in found.stdout
+    groups = [line for line in found.stdout.splitlines()[1:] if line and not line.startswith(" ")]
+    assert groups[:5] == ["files", "process", "network", "syscalls", "quota"]
+    assert "is not mounted: the server starts in /home/mcp" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "code"),
+    [
+        (["--allow-read", "~", "--", "/usr/bin/env"], 2, "secret-place"),
+        (["--allow-read", "nope", "--", "/usr/bin/env"], 2, "mount-missing"),
+        (["--allow-net", "example.org", "--", "/usr/bin/env"], 125, "cannot-enforce"),
+        (["--backend", "docker", "--", "/usr/bin/env"], 125, "not-yet"),
+        (["--", "no-such-command-anywhere"], 127, ""),
+        ([], 2, ""),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_stops_run_stops_plan(tmp_path: Path, words: list[str], status: int, code: str) -> None:
+    found = run(*words, cwd=tmp_path)
+    assert found.returncode == status
+    assert found.stdout == ""
+    assert found.stderr.startswith(f"error: {code}")
+    assert "Traceback" not in found.stderr
