@@ -146,7 +146,7 @@ def _logins(environ: Mapping[str, str], hosts: set[str]) -> bytes:
 
 
 def _settings(env: Mapping[str, str], files: Mapping[str, bytes], texts: Iterable[bytes]) -> Settings:
-    places = set()
+    places: set[str] = set()
     for text in (each.decode("utf-8", "replace") for each in texts):
         places.update(_FILE_URL.findall(text))
         places.update(path for line in _PATH_LINE.findall(text) for path in _PATH.findall(line))
@@ -154,7 +154,9 @@ def _settings(env: Mapping[str, str], files: Mapping[str, bytes], texts: Iterabl
         if re.search(r"CERT|CA_BUNDLE|cafile|FIND_LINKS|INDEX", name, re.I) and "PASSWORD" not in name:
             places.update(_FILE_URL.findall(value))
             places.update(word for word in re.split(r"[\s,:]", value) if word.startswith("/"))
-    mounts = sorted(path for path in map(os.path.normpath, places) if _mountable(path))
+    # A local index usually is `…/simple` and links to the files beside it.
+    places = {path.removesuffix("/simple") for path in map(os.path.normpath, places)}
+    mounts = sorted(filter(_mountable, places))
     return Settings(
         tuple(sorted(env.items())), tuple(sorted(files.items())), tuple((path, path) for path in mounts)
     )

@@ -89,12 +89,12 @@ def test_npmrc_comes_as_a_file_and_the_variables_it_names_with_it(tmp_path: Path
 
 
 def test_local_indexes_and_certificates_that_settings_name_are_mounted(tmp_path: Path) -> None:
-    for name in ("wheels", "simple", "more", "given", "missed"):
-        (tmp_path / name).mkdir()
+    for name in ("wheels", "index/simple", "more", "given", "missed"):
+        (tmp_path / name).mkdir(parents=True)
     (tmp_path / "ca.pem").write_text("ca")
     (tmp_path / ".config/uv").mkdir(parents=True)
     (tmp_path / ".config/uv/uv.toml").write_text(
-        f'find-links = ["{tmp_path}/wheels"]\n[[index]]\nurl = "file://{tmp_path}/simple"\n'
+        f'find-links = ["{tmp_path}/wheels"]\n[[index]]\nurl = "file://{tmp_path}/index/simple"\n'
     )
     environ = {
         "HOME": str(tmp_path),
@@ -104,7 +104,7 @@ def test_local_indexes_and_certificates_that_settings_name_are_mounted(tmp_path:
     found = settings.pypi(environ, ("--find-links", f"{tmp_path}/given"))
     # The machine's own /etc/pip.conf may add to them.
     assert {host for host, _ in found.mounts if host.startswith(str(tmp_path))} == {
-        f"{tmp_path}/{name}" for name in ("wheels", "simple", "more", "given", "ca.pem")
+        f"{tmp_path}/{name}" for name in ("wheels", "index", "more", "given", "ca.pem")
     }
     assert all(host == inside for host, inside in found.mounts)
     (tmp_path / ".npmrc").write_text(f"cafile={tmp_path}/ca.pem\n//r.test/:certfile = {tmp_path}/missed\n")
