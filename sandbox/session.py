@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from sandbox import leases, secret_sources
+from sandbox.audit.redact import Redactor
 from sandbox.audit.sink import Sink
 from sandbox.backend.base import Ended
 from sandbox.backend.native import launch
@@ -68,18 +69,18 @@ class Session:
         return self.status
 
     def _sink(self, secrets: tuple[tuple[str, str], ...]) -> Sink:
-        values = [value for _, value in secrets]
+        self._values = [value for _, value in secrets]
         return Sink(
             self.id,
             self.spec.server,
             environ=self.environ,
             path=self.prepared.policy.audit.path,
-            secrets=values,
+            secrets=self._values,
         )
 
     def _announce(self) -> None:
         """What is about to run and what was waived, on disk before anything runs."""
-        for event in opening(self.prepared):
+        for event in opening(self.prepared, Redactor(self._values)):
             self.sink.emit(event)
 
     def _start(self, secrets: tuple[tuple[str, str], ...]) -> launch.Native:
@@ -131,21 +132,22 @@ def exit_status(watch: Watch, server: int) -> int:
     return 0 if watch.stopped else server
 
 
-def opening(prepared: Prepared) -> list[Event]:
+def opening(prepared: Prepared, redactor: Redactor) -> list[Event]:
     """The first events of a session: start, package, waivers, spec."""
     spec, policy = prepared.spec, prepared.policy
+    command: list[Value] = [*redactor.command(prepared.wish.command or policy.server.command)]
     names: list[Value] = [name for name, _ in spec.secrets]
     binds: list[Value] = [step.describe() for step in spec.view if isinstance(step, Bind)]
     events = [
         Event(
             "session.start",
-            {"command": list(prepared.wish.command or policy.server.command), "profile": policy.name,
+            {"command": command, "profile": policy.name,
              "sources": [list(source) for source in policy.sources], "backend": "native", "pid": os.getpid()},
         )
     ]  # fmt: skip
     if prepared.frozen is not None:
         kind = "supply.reuse" if prepared.frozen.reused else "supply.build"
-        detail = {"resolved": list(prepared.frozen.resolved), "digest": prepared.frozen.digest}
+        detail: dict[str, Value] = {"resolved": [*prepared.frozen.resolved], "digest": prepared.frozen.digest}
         events.append(Event(kind, detail))
     events += [Event("waiver", {"what": waiver}, rule="files.expose") for waiver in spec.waivers]
     events.append(
