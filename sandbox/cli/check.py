@@ -8,6 +8,7 @@ from typing import Any
 
 from sandbox.cli.output import document, emit, paint
 from sandbox.errors import ProfileError
+from sandbox.plan.enforceable import LATER, key_origin
 from sandbox.policy import paths
 from sandbox.policy.load import read
 from sandbox.policy.model import PathRule, Policy
@@ -53,7 +54,15 @@ def findings(name: str) -> list[dict[str, str]]:
         if error.code in ("profile-not-found", "invalid-profile-name") and "extends" not in error.what:
             raise
         return [_finding(error.code, error.what, error.rule, error.hint)]
-    return _paths(policy)
+    return _later(policy) + _paths(policy)
+
+
+def _later(policy: Policy) -> list[dict[str, str]]:
+    """Keys that are right in themselves and that this version refuses, because nothing enforces them yet."""
+    keys = [finding for rule in LATER for finding in rule(policy)]
+    return [
+        _finding("cannot-enforce", f"`{key}` {why}", str(key_origin(policy, key))) for key, why, _ in keys
+    ]
 
 
 def _paths(policy: Policy) -> list[dict[str, str]]:
@@ -62,7 +71,7 @@ def _paths(policy: Policy) -> list[dict[str, str]]:
     for rule in (*policy.files.read, *policy.files.write):
         path = _expanded(rule.source, str(rule.origin), found)
         if path and not os.path.exists(path):
-            found.append(_finding("missing-mount", f"`{path}` does not exist", str(rule.origin)))
+            found.append(_finding("mount-missing", f"`{path}` does not exist", str(rule.origin)))
         elif path:
             mounts[os.path.realpath(path)] = rule
     origin = str(policy.origin("files.expose"))
@@ -89,7 +98,7 @@ def _secrets(mounts: dict[str, PathRule], expose: dict[str, str], origin: str) -
         for mount, one in reasons.items()
     ]
     return found + [
-        _finding("idle-waiver", f"`{real[entry]}` waives nothing", origin) for entry in judged.idle
+        _finding("waiver-idle", f"`{real[entry]}` waives nothing", origin) for entry in judged.idle
     ]
 
 
@@ -97,7 +106,7 @@ def _expanded(text: str, origin: str, found: list[dict[str, str]]) -> str:
     try:
         return paths.expand(text, home=os.environ.get("HOME", ""), cwd=os.getcwd(), environ=os.environ)
     except ValueError as error:
-        found.append(_finding("invalid-path", str(error), origin))
+        found.append(_finding("path-malformed", str(error), origin))
         return ""
 
 

@@ -286,12 +286,17 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": SCHEMA_ID, **plain}
 
 
+def _said(default: Any) -> bool:
+    return default is not None and not isinstance(default, dict)
+
+
 def _without_null(schema: Any) -> Any:
     """The schema without `null`, which TOML cannot write: a key that is not set is left out."""
     if isinstance(schema, list):
         return [_without_null(one) for one in schema if one != {"type": "null"}]
     if not isinstance(schema, dict):
         return schema
-    kept = {key: _without_null(one) for key, one in schema.items() if not (key == "default" and one is None)}
+    # A table's default is its keys' defaults once more, with every `null` among them.
+    kept = {key: _without_null(one) for key, one in schema.items() if key != "default" or _said(one)}
     only = kept.get("anyOf", ())
     return {**only[0], **{k: v for k, v in kept.items() if k != "anyOf"}} if len(only) == 1 else kept

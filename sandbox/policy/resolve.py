@@ -186,4 +186,8 @@ def _origins(leaves: Leaves) -> tuple[tuple[str, Origin], ...]:
         found[".".join(key)] = origin
         if key in ADDED:
             found.update({".".join((*key, item)): at for item, at in value})
+    for key, (_, origin) in leaves.items():
+        for depth in range(1, len(key)):
+            # A table is where the first of its keys was written: `tools.arguments` has no line of its own.
+            found.setdefault(".".join(key[:depth]), origin)
     return tuple(found.items())

@@ -102,14 +102,15 @@ FINDINGS = [
     pytest.param("[quota]\nmemory = 0", "invalid-profile", id="impossible quota"),
     pytest.param("[files]\nraed = ['.']", "invalid-profile", id="unknown key"),
     pytest.param("[files]\nread = ['.'", "invalid-profile", id="not TOML"),
+    pytest.param("[tools]\ndeny = ['x']", "cannot-enforce", id="a key nothing enforces yet"),
     pytest.param("extends = 'gone'", "profile-not-found", id="missing parent"),
-    pytest.param("[files]\nread = ['./gone']", "missing-mount", id="a mount that does not exist"),
-    pytest.param("[files]\nread = ['$NOT_SET_ANYWHERE']", "invalid-path", id="undefined variable"),
+    pytest.param("[files]\nread = ['./gone']", "mount-missing", id="a mount that does not exist"),
+    pytest.param("[files]\nread = ['$NOT_SET_ANYWHERE']", "path-malformed", id="undefined variable"),
     pytest.param("[files]\nread = ['~']", "secret-place", id="home itself"),
     pytest.param("[files]\nread = ['/']", "secret-place", id="everything"),
     pytest.param("[files]\nwrite = ['/proc']", "secret-place", id="the host's processes"),
     pytest.param("[files]\nread = ['~/link']", "secret-place", id="a link to a secret"),
-    pytest.param("[files]\nexpose = ['~/.ssh']", "idle-waiver", id="a waiver of nothing"),
+    pytest.param("[files]\nexpose = ['~/.ssh']", "waiver-idle", id="a waiver of nothing"),
 ]
 
 

@@ -182,6 +182,7 @@ def test_every_key_knows_its_file_and_line(world) -> None:
     assert policy.origin("quota.wall") == Origin(child, 6)
     assert policy.origin("quota.memory") == Origin("--memory")
     assert policy.origin("quota.cpus") == Origin("default")
+    assert policy.origin("env.set") == Origin(parent, 7)
     assert [path for path, _ in policy.sources] == [child, parent]
 
 
