@@ -38,6 +38,12 @@ _CAUSES = (
         'a source distribution runs its own code to install: allow it with `[supply] scripts = ["PACKAGE"]`',
     ),
     (
+        r"UnknownIssuer|invalid peer certificate|SELF_SIGNED_CERT|UNABLE_TO_(GET_ISSUER|VERIFY)"
+        r"|CERTIFICATE_VERIFY_FAILED|certificate verify failed",
+        "registry-untrusted",
+        "name the file of your CA: NODE_EXTRA_CA_CERTS or `cafile` for npm, SSL_CERT_FILE for uv",
+    ),
+    (
         r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|dns error|error sending request"
         r"|Failed to fetch|Could not connect|NewConnectionError",
         "registry-unreachable",

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from sandbox.errors import CommandNotFound, SandboxNotBuilt
 from sandbox.supply import programs, settings, spec
-from sandbox.supply.job import MOUNT, SCRATCH, BuildJob, Order
+from sandbox.supply.job import CONFIG, MOUNT, SCRATCH, BuildJob, Order
 from sandbox.supply.key import wanted_python
 from sandbox.supply.programs import Interpreter
 from sandbox.supply.request import Request
 from sandbox.supply.tree import head, names
 
+_UV_INSIDE = f"{CONFIG}/bin/uv"
 _VENV = f"{MOUNT}/bin/python"
 _COMPILE = (
     "import compileall, py_compile; "
@@ -30,9 +31,9 @@ def interpreter(request: Request, environ: Mapping[str, str]) -> Interpreter:
 def jobs(order: Order, specs: Sequence[str], python: Interpreter, staging: str) -> list[BuildJob]:
     """A venv with wheels in it; a source distribution runs its own code and is built only if in `scripts`."""
     request, environ = order.request, order.environ
-    uv = programs.uv(request.runner, environ)
     found = settings.pypi(environ, request.options)
-    steps = (_uv if uv else _pip)(uv or "", python, request, specs, order.scripts)
+    uv, binary = _placed(programs.uv(request.runner, environ))
+    steps = (_uv if uv else _pip)(uv, python, request, specs, order.scripts)
     # The host's python compiles, without `site`: the venv's would run the `.pth` lines of the packages.
     compiling = (python.path, "-I", "-S", "-c", _COMPILE)
     caches = {
@@ -45,13 +46,20 @@ def jobs(order: Order, specs: Sequence[str], python: Interpreter, staging: str) 
             title=request.title,
             steps=(*steps, compiling),
             staging=os.path.join(staging, "tree"),
-            programs=(*([uv] if uv else []), python.path),
+            programs=(python.path,),
             env=(*found.env, *sorted(caches.items())),
             log=os.path.join(staging, "log"),
-            mounts=found.mounts,
+            mounts=(*found.mounts, *binary),
             files=found.files,
         )
     ]
+
+
+def _placed(uv: str | None) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Where uv stands inside, and the mount of that one file: what lies around it (a venv) stays out."""
+    if uv is None or uv.startswith("/usr/"):
+        return uv or "", ()
+    return _UV_INSIDE, ((uv, _UV_INSIDE),)
 
 
 def _sources(scripts: Sequence[str]) -> tuple[str, ...]:

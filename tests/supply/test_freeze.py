@@ -102,6 +102,8 @@ def _failing(words: str) -> object:
         pytest.param(
             "npm error network request failed ENOTFOUND r.test", "registry-unreachable", id="offline"
         ),
+        pytest.param("cause: invalid peer certificate: UnknownIssuer", "registry-untrusted", id="uv, CA"),
+        pytest.param("npm error code SELF_SIGNED_CERT_IN_CHAIN", "registry-untrusted", id="npm, CA"),
         pytest.param("x has no usable wheels", "package-needs-scripts", id="a source distribution"),
         pytest.param("\x1b[31mboom\x1b[0m", "package-not-built", id="anything else"),
     ],
