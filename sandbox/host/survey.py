@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from stat import S_ISDIR, S_ISREG
 
-from sandbox.plan.etc import COPIED, COPIED_DIRECTORIES, NETWORKED, TREES
+from sandbox.plan.etc import COPIED, COPIED_DIRECTORIES, LINKS, NETWORKED, TREES
 from sandbox.plan.facts import Closure, PathFact, Survey
 from sandbox.plan.system import PROGRAMS
 from sandbox.plan.wants import Want, command_wants, exposed, guarded, mountpoints, wants
@@ -101,16 +101,13 @@ def _listed() -> list[str]:
 
 def _system_layout() -> Iterable[tuple[str, str]]:
     """What each system path is: "" for a directory, else the text of the link; absent paths are left out."""
-    for path in (*PROGRAMS, *TREES, "/etc/localtime"):
+    for path in (*PROGRAMS, *TREES, *LINKS):
         try:
-            link = os.readlink(path)
-        except FileNotFoundError:
-            continue
+            yield path, os.readlink(path)
         except OSError:
-            # EINVAL: no link. A zone that is a file is among the public files.
-            link = ""
-        if path != "/etc/localtime" or os.path.realpath(path).startswith("/usr/"):
-            yield path, link
+            # EINVAL: no link; one of `LINKS` is then among the public files, or not there.
+            if path not in LINKS and os.path.isdir(path):
+                yield path, ""
 
 
 def _protected(home: str, environ: Mapping[str, str]) -> dict[str, str]:

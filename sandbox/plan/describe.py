@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from sandbox.plan.enforceable import key_origin
 from sandbox.plan.facts import HostFacts
 from sandbox.plan.limits import NO_CGROUP
-from sandbox.plan.mounts import target_of
 from sandbox.plan.spec import Bind, Device, Directory, File, Limits, Proc, Spec, Symlink, Tmpfs, ViewStep
 from sandbox.policy.model import Policy
 
@@ -209,8 +208,3 @@ def _with_origin(row: Row, policy: Policy) -> Row:
     if row.origin or not row.key:
         return row
     return replace(row, origin=str(key_origin(policy, row.key)))
-
-
-def place(step: ViewStep) -> str:
-    """The place of a step, for `plan --json`."""
-    return target_of(step)

@@ -22,6 +22,7 @@ COPIED = (
     "/etc/locale.alias",
     "/etc/debian_version",
     "/etc/ssl/openssl.cnf",
+    "/etc/pki/tls/openssl.cnf",
 )
 """World-readable on every distribution, about the system and not about its users."""
 
@@ -36,9 +37,13 @@ TREES = (
     "/etc/pki/tls/certs",
     "/etc/pki/ca-trust/extracted",
     "/etc/ca-certificates/extracted",
+    "/etc/crypto-policies",
     "/etc/alternatives",
 )
-"""Bound whole: public certificates (never their private siblings) and the farm of links behind /usr/bin."""
+"""Bound whole: public certificates (never their private siblings), and links behind /usr/bin and OpenSSL."""
+
+LINKS = ("/etc/localtime", "/etc/ssl/cert.pem", "/etc/pki/tls/cert.pem")
+"""Kept as links where the host has links. The zone: ICU reads its name there, or else compares every zone."""
 
 NSSWITCH = b"""passwd: files
 group: files
@@ -67,11 +72,10 @@ def etc(
         copied = dict(contents)
     steps: list[ViewStep] = [File(path, content) for path, content in sorted(written.items())]
     steps += [Symlink("/etc/mtab", "/proc/self/mounts")]
-    # A link, not its bytes: ICU reads the zone's name from it and else compares every zone file.
-    zone = system.get("/etc/localtime", "")
-    if zone:
-        steps += [Symlink("/etc/localtime", zone)]
-        copied.pop("/etc/localtime", None)
+    for path in LINKS:
+        if system.get(path):
+            steps += [Symlink(path, system[path])]
+            copied.pop(path, None)
     steps += [File(path, content, copied=True) for path, content in sorted(copied.items(), key=_by_directory)]
     return (*steps, *_trees(system))
 

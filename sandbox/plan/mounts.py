@@ -98,7 +98,12 @@ def links(
     for want in wanted:
         if want.target is None and facts[want.source].real != want.source:
             places.setdefault(want.source, facts[want.source].real)
-    return tuple(Symlink(place, places[place]) for place in sorted(places) if _free(place, view))
+    made: list[Symlink] = []
+    for place in sorted(places, key=lambda place: place.split("/")):
+        # Below another link the same name is found where that one leads.
+        if _free(place, [*view, *made]):
+            made.append(Symlink(place, places[place]))
+    return tuple(made)
 
 
 def _free(place: str, view: Sequence[ViewStep]) -> bool:

@@ -151,4 +151,8 @@ def _cwd(survey: Survey, steps: tuple[ViewStep, ...], home: str) -> tuple[str, t
     place = place_of(fact.real if fact and fact.kind == "dir" else asked, steps)
     if place is not None:
         return place, ()
-    return home, (f"{asked} is not mounted: the server starts in {home}; `--allow-read .` mounts it",)
+    if asked in (survey.home, "/"):
+        # Where a client starts its servers when it has no better place: nothing was meant by it.
+        return home, ()
+    grant = "." if asked == survey.cwd else asked
+    return home, (f"{asked} is not mounted: the server starts in {home}; `--allow-read {grant}` mounts it",)

@@ -208,18 +208,27 @@ RULES = st.lists(st.tuples(PLACES, st.none() | PLACES), max_size=3).map(
 
 @settings(max_examples=400, deadline=None)
 @given(
-    tree=TREES, read=RULES, write=RULES, uid=st.sampled_from([0, 1000]), closure=st.lists(PLACES, max_size=2)
+    tree=TREES,
+    read=RULES,
+    write=RULES,
+    uid=st.sampled_from([0, 1000]),
+    closure=st.lists(PLACES, max_size=2),
+    links=st.lists(st.tuples(PLACES, PLACES), max_size=2),
 )
 @pytest.mark.threat("D1", proves="no plan mounts a secret place without a waiver, by any alias")
 def test_no_plan_mounts_a_secret_place_or_breaks_the_view(
-    tree: dict[str, str], read: list[str], write: list[str], uid: int, closure: list[str]
+    tree: dict[str, str],
+    read: list[str],
+    write: list[str],
+    uid: int,
+    closure: list[str],
+    links: list[tuple[str, str]],
 ) -> None:
     # Every named path exists, so that most draws get as far as the rules that matter.
     named = [text.partition(":")[0] for text in (*read, *write)] + closure
     tree = {**dict.fromkeys(named, "dir"), **tree}
-    seen = survey(
-        tree, uid=uid, closure=Closure(("/usr/bin/x",), binds=tuple((path, path) for path in closure))
-    )
+    needs = Closure(("/usr/bin/x",), binds=tuple((path, path) for path in closure), links=tuple(links))
+    seen = survey(tree, uid=uid, closure=needs)
     wanted = policy({"files": {"read": read, "write": write}})
     try:
         found = plan(wanted, facts(uid), seen)
