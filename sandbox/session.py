@@ -172,7 +172,5 @@ def _end(running: launch.Native) -> None:
     running.kill()
     running.wait(5.0)
     for fd in (running.stdin, running.stdout, running.stderr):
-        try:
+        if fd >= 0:
             os.close(fd)
-        except OSError:
-            continue

@@ -45,7 +45,7 @@ class Watch:
         os.set_blocking(self._wake, False)
         self._started = time.monotonic()
         self._relay = Relay(
-            client_in=0, client_out=1, server_in=os.dup(running.stdin), server_out=running.stdout,
+            client_in=0, client_out=1, server_in=running.take_stdin(), server_out=running.stdout,
             cap=spec.message, emit=sink.emit, noise=self._noise, changed=self._changed,
         )  # fmt: skip
         self._stderr = StderrRelay(running.stderr, 2)

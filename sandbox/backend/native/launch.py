@@ -50,6 +50,11 @@ class Native:
         self.wait()
         raise failure(words[1], int(words[2]), " ".join(words[3:]), executable)
 
+    def take_stdin(self) -> int:
+        """Gives the server's stdin away: only its new owner then keeps the server from its end of file."""
+        taken, self.stdin = self.stdin, -1
+        return taken
+
     def terminate(self) -> None:
         """SIGTERM for the server."""
         try:
