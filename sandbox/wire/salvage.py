@@ -20,6 +20,7 @@ _MAX_IDS = 1000
 _SCALAR = rb'"[^"\\\x00-\x1f]{0,512}"|-?(?:0|[1-9][0-9]{0,15})|null'
 _MEMBER = rb'\s*"(jsonrpc|id|method)"\s*:\s*(' + _SCALAR + rb")\s*"
 _OPEN = re.compile(rb"\s*\{")
+_OPEN_LATER = re.compile(rb'\{(?=\s*"(?:jsonrpc|id|result|error|method)"\s*:)')
 _FIRST = re.compile(_MEMBER + rb"(?=[,}])")
 _COMMA = re.compile(rb",")
 _BODY = re.compile(rb'\s*"(result|error|method)"\s*:')
@@ -106,7 +107,8 @@ def _kind(members: dict[bytes, bytes]) -> Kind | None:
 def _leading(head: bytes) -> list[tuple[bytes, bytes]]:
     """The scalar members with which `head` begins, and the name of the first that is not."""
     members: list[tuple[bytes, bytes]] = []
-    at = _OPEN.match(head)
+    # A banner printed without a newline stands before the message.
+    at = _OPEN.match(head) or _OPEN_LATER.search(head)
     while at:
         position = at.end()
         member = _FIRST.match(head, position)
