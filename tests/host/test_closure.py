@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import struct
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from sandbox.plan.facts import Closure
 
 Require = Callable[[str], None]
 SYSTEM_PATH = "/usr/bin:/bin"
+# The account's own home, whatever HOME a test sets.
+REAL_HOME = Path(pwd.getpwuid(os.getuid()).pw_dir)
 HELLO_JS = "console.log('hello ' + process.argv.slice(2).join(' '))\n"
 HELLO_PY = "import sys; print('hello', *sys.argv[1:])\n"
 
@@ -360,7 +363,7 @@ def test_the_closure_of_an_interpreter_alone(home: Path) -> None:
 
 def test_the_real_pyenv_of_this_host(home: Path, require: Require) -> None:
     require("bwrap")
-    real = sorted(Path("/root/.pyenv/versions").glob("3.11*/bin/python3")) if os.geteuid() == 0 else []
+    real = sorted((REAL_HOME / ".pyenv/versions").glob("3.11*/bin/python3"))
     if not real:
         pytest.skip("this host has no pyenv")
 
@@ -371,8 +374,7 @@ def test_the_real_pyenv_of_this_host(home: Path, require: Require) -> None:
 
 
 def test_a_binary_brings_the_libraries_beside_it(home: Path) -> None:
-    pythons = Path("/root/.pyenv/versions")
-    real = sorted(pythons.glob("3.11*/lib/libpython3.11.so.1.0")) if os.geteuid() == 0 else []
+    real = sorted((REAL_HOME / ".pyenv/versions").glob("3.11*/lib/libpython3.11.so.1.0"))
     if not real:
         pytest.skip("this host has no program with a library of its own")
     program = home / "apps/python/bin/snake"
@@ -438,8 +440,6 @@ def test_a_caller_without_home_still_has_one(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def _me() -> str:
-    import pwd
-
     return pwd.getpwuid(os.getuid()).pw_name
 
 
