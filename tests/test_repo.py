@@ -39,7 +39,7 @@ def tracked() -> Iterator[Path]:
 NOT_OURS = {
     "a path of the machine it was written on": [
         r"(?<![\w.])/wo" + r"rk/(main|shared|\.library)",
-        r"/root/\.(py|c)" + "env",
+        r"/opt/(whe" + r"els|py" + r"pi)\b",
     ],
     "a package registry's host": [
         r"registry\.npm" + r"js\.org",
