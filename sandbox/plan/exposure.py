@@ -12,16 +12,18 @@ from sandbox.plan.spec import Bind
 from sandbox.plan.wants import Want, guarded
 from sandbox.policy.model import Policy
 from sandbox.policy.paths import Exposure, below, judge
+from sandbox.policy.secret_places import OTHER_HOME
 
 
 def waivers(policy: Policy, survey: Survey, wanted: Sequence[Want], expose: Sequence[str]) -> tuple[str, ...]:
     """What the profile exposes, a sentence each; raises `ProfileError` for what it does not waive."""
-    mounts = {path: want for want in wanted for path in _spellings(want, survey)}
+    # The policy's own wants come first and win: what the profile asks for is judged as the profile's.
+    mounts = {path: want for want in reversed(wanted) for path in _spellings(want, survey)}
     entries = [spelling for entry in expose for spelling in _both(entry, survey)]
     # Twice where the home lies behind a symlink: both spellings of it are the home.
     homes = _both(survey.home, survey)
     judged = [judge(mounts, entries, home=home, places=survey.protected) for home in homes]
-    refused = [one for judgement in judged for one in judgement.refused]
+    refused = [one for judgement in judged for one in judgement.refused if not _kept_in_a_home(one, mounts)]
     if refused:
         raise _refused(refused, mounts)
     idle = set.intersection(*(set(judgement.idle) for judgement in judged))
@@ -39,6 +41,15 @@ def _spellings(want: Want, survey: Survey) -> set[str]:
     # Frozen packages live in our own cache, which no profile may mount: only the command's trees may.
     ours = want.key == "command" and want.source != store and below(want.source, store)
     return set() if ours else {want.source, survey.paths[want.source].real}
+
+
+def _kept_in_a_home(one: Exposure, mounts: Mapping[str, Want]) -> bool:
+    """A tree that the command starts from, somewhere below another user's home (root's pyenv under sudo).
+
+    What is secret in that home has places of its own, which still refuse it.
+    """
+    inside = one.mount != one.place and below(one.mount, one.place)
+    return inside and one.reason == OTHER_HOME and mounts[one.mount].key == "command"
 
 
 def _both(path: str, survey: Survey) -> tuple[str, ...]:

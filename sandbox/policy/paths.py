@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sandbox.policy.secret_places import EVERY_HOME, secret_places
+from sandbox.policy.secret_places import EVERY_HOME, OTHER_HOME, secret_places
 
 __all__ = ["Exposure", "Judgement", "below", "expand", "judge", "protected", "secret_places", "split"]
 
@@ -105,7 +105,7 @@ def _other_home(mount: str, home: str) -> dict[str, str]:
     if not other or other == home or below(home, other):
         return {}
     places = {f"{other}/{name}": f"{why} of another user" for name, why in EVERY_HOME}
-    return {**places, **({other: "another user's home"} if mount == other else {})}
+    return {**places, **({other: OTHER_HOME} if mount == other else {})}
 
 
 def _substitute(text: str, environ: Mapping[str, str]) -> str:

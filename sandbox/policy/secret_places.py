@@ -8,6 +8,8 @@ from sandbox.places import cache_dir, config_dir, state_dir
 
 _KEYS, _BROWSER, _CLIENT = "private keys and credentials", "a browser's profile", "config of an MCP client"
 
+OTHER_HOME = "another user's home"
+
 # What it holds, and the places below a home directory; a space in a name is written `\\ `.
 _HOME_TABLE = {
     _KEYS: """
@@ -123,7 +125,7 @@ def secret_places(home: str, environ: Mapping[str, str]) -> dict[str, str]:
         owner = "" if base == home else " of another user"
         places.update((f"{base.rstrip('/')}/{name}", why + owner) for name, why in EVERY_HOME)
     if home != "/root" and not home.startswith("/root/"):
-        places["/root"] = "another user's home"
+        places["/root"] = OTHER_HOME
     places.update(_relocated(environ))
     places.update((ours(environ), "mcp-sandbox's own files") for ours in (state_dir, config_dir, cache_dir))
     return places
