@@ -13,22 +13,24 @@ LONGEST_SUBJECT = 64 << 10
 
 def glob(pattern: str, name: str) -> bool:
     """True when `*` (any run) and `?` (any one character) make the whole of `name`."""
-    at = star = mark = 0
-    seen = False
-    for _ in range((len(name) + 1) * (len(pattern) + 1)):
-        if at == len(name) and not pattern[star:].strip("*"):
-            return True
-        if star < len(pattern) and pattern[star] == "*":
-            seen, mark, back = True, at, star
-            star += 1
-        elif star < len(pattern) and at < len(name) and pattern[star] in ("?", name[at]):
-            star, at = star + 1, at + 1
-        elif seen and mark < len(name):
-            mark += 1
-            star, at = back + 1, mark
-        else:
+    head, *rest = pattern.split("*")
+    if not rest:
+        return len(pattern) == len(name) and _fits(head, name, 0)
+    *middle, tail = rest
+    at, end = len(head), len(name) - len(tail)
+    if at > end or not _fits(head, name, 0) or not _fits(tail, name, end):
+        return False
+    for part in middle:
+        # The first place is as good as any: what it leaves over is the most there can be.
+        found = next((start for start in range(at, end - len(part) + 1) if _fits(part, name, start)), None)
+        if found is None:
             return False
-    return False
+        at = found + len(part)
+    return True
+
+
+def _fits(part: str, name: str, at: int) -> bool:
+    return all(wanted in ("?", char) for wanted, char in zip(part, name[at : at + len(part)], strict=True))
 
 
 def decide(tools: Tools, name: str) -> Verdict:

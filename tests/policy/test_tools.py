@@ -36,6 +36,11 @@ def test_a_pattern_means_what_the_shell_means_by_it(pattern: str, name: str) -> 
     assert glob(pattern, name) == fnmatch.fnmatchcase(name, pattern)
 
 
+@pytest.mark.parametrize(("pattern", "name"), [("*?***", ""), ("a*b*", "b"), ("*ab*ab*", "ab"), ("a*a", "a")])
+def test_a_part_that_is_not_there_is_not_forgotten(pattern: str, name: str) -> None:
+    assert not glob(pattern, name)
+
+
 def test_brackets_are_plain_characters() -> None:
     assert glob("a[b]", "a[b]")
     assert not glob("a[b]", "ab")
