@@ -151,7 +151,7 @@ def _quota(spec: Spec, facts: HostFacts, policy: Policy) -> Iterator[Row]:
     for name, text in (
         ("memory", limits.memory is not None and size(limits.memory)),
         ("pids", limits.pids is not None and f"{limits.pids} processes and threads"),
-        ("cpus", limits.cpus is not None and f"{limits.cpus:g} processors"),
+        ("cpus", limits.cpus is not None and f"{limits.cpus:g} of a processor's time"),
     ):
         if text:
             yield Row("quota", f"{name}: {text}", _mechanism(name, limits), f"quota.{name}")
@@ -207,4 +207,6 @@ def _environment(spec: Spec, policy: Policy) -> Iterator[Row]:
 def _with_origin(row: Row, policy: Policy) -> Row:
     if row.origin or not row.key:
         return row
-    return replace(row, origin=str(key_origin(policy, row.key)))
+    # A name in a list stands on the list's line; a quota beside written ones is still a default.
+    listed = row.key.startswith(("env.", "secrets."))
+    return replace(row, origin=str(key_origin(policy, row.key) if listed else policy.origin(row.key)))

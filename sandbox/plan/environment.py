@@ -22,10 +22,10 @@ LOADERS = frozenset(
 def environment(
     policy: Policy, identity: Identity, closure: Closure, environ: Mapping[str, str]
 ) -> tuple[tuple[str, str], ...]:
-    """Every variable but the secrets: ours, the command's, the passed ones, the fixed ones, later ones win."""
-    passed = {
-        name: environ[name] for name in policy.env.passed if _may_pass(policy, name) and name in environ
-    }
+    """Every variable but the secrets: ours, the command's, the passed, the fixed; later ones win."""
+    for name in policy.env.passed:
+        _refuse_decisive(policy, name)
+    passed = {name: environ[name] for name in policy.env.passed if name in environ}
     fixed = dict(policy.env.fixed)
     variables = _ours(identity, closure) | dict(closure.env) | passed | fixed
     for name, value in variables.items():
@@ -42,7 +42,7 @@ def secrets(policy: Policy, environ: Mapping[str, str]) -> tuple[tuple[str, str]
                 "secret-missing",
                 f"secret `{secret.name}` comes from the environment, which does not have it",
                 rule=f"{secret.origin} [secrets.{secret.name}]",
-                hint=f"set `{secret.name}` in the `env` of the client's config, or where you start the client",
+                hint=f"set `{secret.name}` in the `env` of the client's config, or where you start it",
             )
     return tuple((secret.name, secret.source) for secret in policy.secrets)
 
@@ -60,7 +60,7 @@ def _ours(identity: Identity, closure: Closure) -> dict[str, str]:
     }
 
 
-def _may_pass(policy: Policy, name: str) -> bool:
+def _refuse_decisive(policy: Policy, name: str) -> None:
     if name.lower() in PROXIES:
         raise ProfileError(
             "variable-refused",
@@ -75,7 +75,6 @@ def _may_pass(policy: Policy, name: str) -> bool:
             rule=_rule(policy, name),
             hint=f'write the value down: `[env] set = {{ {name} = "…" }}`',
         )
-    return True
 
 
 def _refuse_malformed(policy: Policy, name: str, value: str) -> None:

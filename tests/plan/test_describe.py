@@ -46,7 +46,12 @@ def test_quotas_name_the_cgroup_that_holds_them() -> None:
     memory = row(found, "memory: 64 MiB")
     assert memory.mechanism == "cgroup-v1 memory.limit_in_bytes below /sys/fs/cgroup/memory"
     assert memory.origin == "web.toml:30"
-    assert row(found, "cpus: 1 ").mechanism == "cgroup-v1 cpu.cfs_quota_us below /sys/fs/cgroup/cpu"
+    assert row(found, "cpus: 1 of").mechanism == "cgroup-v1 cpu.cfs_quota_us below /sys/fs/cgroup/cpu"
+
+
+def test_a_default_beside_written_quotas_has_no_line() -> None:
+    assert row(described({"quota": {"memory": 64 << 20}}), "pids").origin == "default"
+    assert row(described({"env": {"set": {"U": "x"}}}), "U").origin == "web.toml:30"
 
 
 def test_what_is_not_enforced_says_so() -> None:
