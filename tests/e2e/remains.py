@@ -1,0 +1,131 @@
+"""What one sandbox left on this host: processes, namespaces, mounts, cgroups, leases, temporary files."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PR_SET_CHILD_SUBREAPER = 36
+PAUSE_S = 0.01
+
+
+@contextmanager
+def adopted_orphans() -> Iterator[None]:
+    """Whoever loses its parent becomes our child: the whole tree can be seen, however it was cut."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    try:
+        yield
+    finally:
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+        for pid in [pid for pid, parent, state in processes() if parent == os.getpid() and state == "Z"]:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+def processes() -> Iterator[tuple[int, int, str]]:
+    """Pid, parent and state of every process (proc(5), stat)."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            fields = Path(f"/proc/{name}/stat").read_bytes().rpartition(b")")[2].split()
+            yield int(name), int(fields[1]), fields[0].decode()
+
+
+def descendants(root: int) -> list[int]:
+    """Every living process below `root`, parents first."""
+    children: dict[int, list[int]] = {}
+    for pid, parent, state in processes():
+        if state not in "ZX":
+            children.setdefault(parent, []).append(pid)
+    found, left = [], [root]
+    while left:
+        below = children.get(left.pop(0), [])
+        found += below
+        left += below
+    return found
+
+
+def named(comm: str, root: int) -> int:
+    """The one descendant of `root` that calls itself `comm`."""
+    (pid,) = [pid for pid in descendants(root) if text(f"/proc/{pid}/comm").strip() == comm]
+    return pid
+
+
+def text(path: str) -> str:
+    """A file of /proc, empty where its process is gone or another's."""
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def mounts() -> set[str]:
+    """The mounts of this process's namespace; a kept namespace would show as one, of type nsfs."""
+    return set(text("/proc/self/mountinfo").splitlines())
+
+
+def namespaces(pids: list[int]) -> set[str]:
+    """The namespaces that the processes are in and we are not."""
+    found = set()
+    for pid in pids:
+        for kind in ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup"):
+            with suppress(OSError):
+                found.add(os.readlink(f"/proc/{pid}/ns/{kind}"))
+    return found - {os.readlink(f"/proc/self/ns/{one}") for one in os.listdir("/proc/self/ns")}
+
+
+@dataclass
+class Remains:
+    """Counts what carries `mark` (the session's name and a word of the server's command line)."""
+
+    mark: str
+    state: Path
+    scratch: Path
+    """The wrapper's TMPDIR, empty at first."""
+    mounted: set[str] = field(default_factory=mounts)
+
+    def now(self) -> dict[str, list[str]]:
+        """Everything that is left, by kind; empty when nothing is."""
+        pids = self.processes()
+        found = {
+            "processes": [f"{pid} {text(f'/proc/{pid}/comm').strip()}" for pid in pids],
+            "namespaces": sorted(namespaces(pids)),
+            "mounts": sorted(mounts() - self.mounted),
+            "cgroups": self.cgroups(),
+            "leases": sorted(os.listdir(self.leases)) if self.leases.is_dir() else [],
+            "temporary files": [str(path) for path in self.scratch.rglob("*")],
+        }
+        return {kind: left for kind, left in found.items() if left}
+
+    @property
+    def leases(self) -> Path:
+        return self.state / "mcp-sandbox" / "sessions"
+
+    def processes(self) -> list[int]:
+        """Our own descendants, adopted ones too, and strangers whose command line has the mark."""
+        ours = descendants(os.getpid())
+        marked = [pid for pid, _, state in processes() if state != "Z" and self._marked(pid)]
+        return sorted({*ours, *marked} - {os.getpid()})
+
+    def _marked(self, pid: int) -> bool:
+        return pid != os.getpid() and self.mark in text(f"/proc/{pid}/cmdline")
+
+    def cgroups(self) -> list[str]:
+        """Directories of ours below every cgroup mount."""
+        return [
+            path
+            for path, _, _ in os.walk("/sys/fs/cgroup")
+            if os.path.basename(path).startswith("mcp-sandbox-") and self.mark in path
+        ]
+
+    def within(self, seconds: float) -> dict[str, list[str]]:
+        """What is still left when it is gone or when the time is up."""
+        deadline = time.monotonic() + seconds
+        while (left := self.now()) and time.monotonic() < deadline:
+            time.sleep(PAUSE_S)
+        return left
