@@ -43,6 +43,7 @@ _CAUSES = (
         "registry-untrusted",
         "name the file of your CA: NODE_EXTRA_CA_CERTS or `cafile` for npm, SSL_CERT_FILE for uv",
     ),
+    (r"ENOSPC|No space left|Disk quota", "no-space", "make room in the cache directory and start again"),
     (
         r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|dns error|error sending request"
         r"|Failed to fetch|Could not connect|NewConnectionError",

@@ -54,6 +54,7 @@ def freeze(
 
 def _freeze(order: Order, *, refresh: bool) -> Frozen:
     request, store = order.request, _store(order.environ)
+    _check_project(request, order.cwd)
     key = key_of(request, order.environ, order.scripts)
     entry = store.lookup(key)
     again = refresh and not request.pinned
@@ -63,7 +64,6 @@ def _freeze(order: Order, *, refresh: bool) -> Frozen:
         with suppress(OSError):  # a store that cannot be written still serves
             store.sweep()
         return _frozen(entry, request, store, reused=True)
-    _check_project(request, order.cwd)
     return _cold(order, store, key, stale=entry if again else None)
 
 

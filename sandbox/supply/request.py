@@ -140,7 +140,12 @@ _UVX: Table = {
 _UV_RUN: Table = {
     **{option: kind for option, kind in _UVX.items() if kind != "package"},
     **dict.fromkeys(("-m", "--module"), "ignore"),
-    **dict.fromkeys(("--no-project", "--no-sync", "--frozen"), "ignore"),
+    "--no-project": "ignore",
+}
+# These make `uv run` a project's: without `--with` it is left alone, with it there is nothing to freeze.
+_PROJECT: Table = {
+    **dict.fromkeys(("--directory", "--project", "--package", "--extra", "--group", "--env-file"), "skip"),
+    **dict.fromkeys(("--all-extras", "--dev", "--no-dev", "--no-sync", "--frozen", "--locked"), "ignore"),
 }
 _PIPX: Table = {
     **dict.fromkeys(("-q", "--quiet", "-v", "--verbose", "--no-cache"), "ignore"),
@@ -220,6 +225,8 @@ def _uv_run(words: _Words) -> Request | None:
     """`uv run --with X program`; without `--with` it runs a project, which is the user's own tree."""
     if not words.named.get("with"):
         return None
+    if of_project := sorted(words.flags & _PROJECT.keys()):
+        raise _unsupported(words.runner, of_project[0], "names a project")
     program, args = _operand(words)
     if words.flags & {"-m", "--module"}:
         program, args = "python", ("-m", program, *args)
@@ -242,7 +249,7 @@ _RUNNERS: Mapping[tuple[str, ...], tuple[Table, Callable[[_Words], Request | Non
     ("yarn", "dlx"): (_DLX, _npm),
     ("uvx",): (_UVX, _uvx),
     ("uv", "tool", "run"): (_UVX, _uvx),
-    ("uv", "run"): (_UV_RUN, _uv_run),
+    ("uv", "run"): ({**_UV_RUN, **_PROJECT}, _uv_run),
     ("pipx", "run"): (_PIPX, _uvx),
 }
 _LONGEST = max(map(len, _RUNNERS))

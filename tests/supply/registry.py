@@ -33,6 +33,8 @@ class Npm:
     url: str = ""
     packages: dict[str, dict[str, bytes]] = field(default_factory=dict)
     asked: list[tuple[str, str | None]] = field(default_factory=list)
+    open: threading.Event = field(default_factory=threading.Event)
+    """Cleared, every request is heard and none is answered."""
 
     def publish(self, name: str, version: str, files: Mapping[str, str], **manifest: object) -> None:
         body = json.dumps({"name": name, "version": version, **manifest})
@@ -58,10 +60,12 @@ class Npm:
 def npm() -> Iterator[Npm]:
     """A registry on the loopback until the block ends."""
     state = Npm()
+    state.open.set()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             state.asked.append((self.path, self.headers.get("Authorization")))
+            state.open.wait(60)
             name, _, file = self.path.strip("/").partition("/-/")
             if name not in state.packages:
                 self.send_error(404)
@@ -83,6 +87,7 @@ def npm() -> Iterator[Npm]:
     try:
         yield state
     finally:
+        state.open.set()
         server.shutdown()
         server.server_close()
         thread.join()

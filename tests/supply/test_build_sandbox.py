@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from sandbox.errors import SandboxNotBuilt
 from sandbox.host.probe import probe
 from sandbox.supply.job import Frozen
 from tests.supply import registry
-from tests.supply.toolchain import frozen
+from tests.supply.toolchain import frozen, offline
 
 SPY = """
 const fs = require('fs'), os = require('os');
@@ -55,15 +57,7 @@ def _build(command: str, environ: Mapping[str, str], **more: object) -> Frozen:
 
 
 def _offline(tree: str, *argv: str) -> subprocess.CompletedProcess[str]:
-    """Run with the tree read-only at its place and no network at all."""
-    mounts = (
-        "mount -t tmpfs none /opt && mkdir /opt/mcp && mount --bind $0 /opt/mcp "
-        '&& mount -o remount,bind,ro /opt/mcp && exec "$@"'
-    )
-    namespaces = ["unshare", *([] if os.geteuid() == 0 else ["-r"]), "-m", "-n"]
-    return subprocess.run(
-        [*namespaces, "sh", "-c", mounts, tree, *argv], capture_output=True, text=True, timeout=60
-    )
+    return subprocess.run(offline(tree, *argv), capture_output=True, text=True, timeout=60)
 
 
 def test_an_npm_package_is_fetched_once_and_runs_without_a_network(
@@ -134,6 +128,51 @@ def test_a_missing_package_and_a_silent_registry_are_told_apart_and_leave_nothin
     assert failed.value.code == "registry-unreachable"
     store = tmp_path / "cache/mcp-sandbox/store"
     assert [list((store / name).iterdir()) for name in ("trees", "keys", "staging")] == [[], [], []]
+
+
+def _until(true: Callable[[], bool], seconds: float) -> float:
+    """Polls until `true`; the seconds it took."""
+    started = time.monotonic()
+    while not true():
+        assert time.monotonic() - started < seconds, "it did not come true in time"
+        time.sleep(0.02)
+    return time.monotonic() - started
+
+
+def _free(lock: Path) -> bool:
+    with lock.open("rb") as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def test_a_first_start_killed_in_its_build_sandbox_frees_the_next_one(
+    npm: registry.Npm, environ: dict[str, str], tmp_path: Path
+) -> None:
+    npm.publish("tool", "1.0.0", {"t.js": "#!/usr/bin/env node\nconsole.log('ran')"}, bin={"tool": "t.js"})
+    environ["npm_config_registry"] = npm.url
+    npm.open.clear()
+    command = [os.path.dirname(sys.executable) + "/mcp-sandbox", "run", "--", "npx", "-y", "tool"]
+    starting = subprocess.Popen(
+        command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    store = tmp_path / "cache/mcp-sandbox/store"
+    try:
+        _until(lambda: bool(npm.asked), 30)
+        (lock,) = (store / "locks").iterdir()
+        assert not _free(lock)
+        assert list((store / "staging").iterdir())
+    finally:
+        starting.kill()
+        starting.communicate()
+    # No process of the build sandbox may hold on to the lock.
+    _until(lambda: _free(lock), 2)
+    npm.open.set()
+    made = _build("npx -y tool", environ)
+    assert _offline(made.tree, *made.argv).stdout == "ran\n"
+    assert not list((store / "staging").iterdir())
 
 
 @pytest.fixture

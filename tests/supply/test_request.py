@@ -101,6 +101,9 @@ def test_the_packages_of_a_runner(case: Case) -> None:
         pytest.param("npm run start", id="an npm script"),
         pytest.param("uv run server.py", id="a project's script"),
         pytest.param("uv --directory /srv/x run server", id="a project elsewhere"),
+        pytest.param(
+            "uv run --directory /srv/x --frozen server -w", id="an option like ours after the program"
+        ),
         pytest.param("uv sync", id="another command of uv"),
         pytest.param("python -m npx", id="npx as an argument"),
         pytest.param("pipx install a", id="another command of pipx"),
@@ -140,6 +143,9 @@ def test_what_is_no_package_runner(command: str) -> None:
             "uvx --isolated=yes a", "unsupported-option", "--isolated=yes", id="a flag with a value"
         ),
         pytest.param("uv run --with a s.py", "unsupported-option", "`s.py`", id="a script with packages"),
+        pytest.param(
+            "uv run --directory /x --with a b", "unsupported-option", "`--directory`", id="a project"
+        ),
         pytest.param("uv run --with a /srv/s", "unsupported-option", "`/srv/s`", id="a path with packages"),
         pytest.param("pipx run https://h.test/s.py", "not-a-registry-package", "h.test", id="a script's URL"),
     ],

@@ -115,6 +115,16 @@ def frozen(
     )
 
 
+def offline(tree: str, *argv: str) -> list[str]:
+    """Runs `argv` with the tree read-only at its place and no network at all."""
+    mounts = (
+        "mount -t tmpfs none /opt && mkdir /opt/mcp && mount --bind $0 /opt/mcp "
+        '&& mount -o remount,bind,ro /opt/mcp && exec "$@"'
+    )
+    namespaces = ["unshare", *([] if os.geteuid() == 0 else ["-r"]), "-m", "-n"]
+    return [*namespaces, "sh", "-c", mounts, tree, *argv]
+
+
 def main() -> None:
     """ROOT COMMAND SECONDS: says `ready`, waits for a line, freezes, prints what came of it."""
     root, command, seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
