@@ -9,7 +9,7 @@ from stat import S_ISDIR, S_ISREG
 from sandbox.plan.etc import COPIED, COPIED_DIRECTORIES, LINKS, NETWORKED, TREES
 from sandbox.plan.facts import Closure, PathFact, Survey
 from sandbox.plan.system import PROGRAMS
-from sandbox.plan.wants import Want, command_wants, exposed, guarded, mountpoints, wants
+from sandbox.plan.wants import HOME, Want, command_wants, exposed, guarded, kept_home, mountpoints, wants
 from sandbox.policy.model import Policy
 from sandbox.policy.paths import below, secret_places
 
@@ -24,7 +24,8 @@ def survey(policy: Policy, closure: Closure, *, environ: Mapping[str, str], cwd:
     named = [want.source for want in wanted]
     named += exposed(policy, home=home, cwd=cwd, environ=environ)
     paths = look_at(path for path in (*named, home, cwd, closure.cwd) if path)
-    paths |= look_at(_inner(wanted, paths))
+    kept = kept_home(policy, home=home, environ=environ) if policy.files.persist else ""
+    paths |= look_at(_inner(wanted, paths, kept))
     return Survey(
         home=home,
         cwd=cwd,
@@ -67,10 +68,10 @@ def _fact(path: str) -> PathFact:
     return PathFact(real, "file" if S_ISREG(found.st_mode) else "other", found.st_uid, found.st_gid)
 
 
-def _inner(wanted: Iterable[Want], paths: Mapping[str, PathFact]) -> list[str]:
+def _inner(wanted: Iterable[Want], paths: Mapping[str, PathFact], kept: str) -> list[str]:
     """Paths below the wanted ones that the plan asks about: guarded files, and what is mounted on."""
     placed = [(paths[want.source].real, want.target or paths[want.source].real) for want in wanted]
-    inner = list(mountpoints(placed))
+    inner = list(mountpoints([*placed, (kept, HOME)] if kept else placed))
     for want in wanted:
         if want.writable and paths[want.source].kind == "dir":
             files = guarded(paths[want.source].real)

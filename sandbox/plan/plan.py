@@ -16,7 +16,7 @@ from sandbox.plan.limits import limits, scratch
 from sandbox.plan.mounts import bind, links, merged, needed, place_of
 from sandbox.plan.spec import Bind, Identity, Spec, Symlink, Tmpfs, ViewStep
 from sandbox.plan.system import kernel, programs, scratch_space
-from sandbox.plan.wants import command_wants, exposed, kept_home, wants
+from sandbox.plan.wants import HOME, command_wants, exposed, kept_home, wants
 from sandbox.policy.model import Policy
 from sandbox.policy.paths import below
 
@@ -55,8 +55,8 @@ def plan(policy: Policy, facts: HostFacts, survey: Survey, *, network: Network =
 def identify(facts: HostFacts) -> Identity:
     """The caller's own uid; for a root caller a dedicated one, because host uid 0 is never used."""
     if facts.uid == 0:
-        return Identity(DROPPED, DROPPED, drop=True)
-    return Identity(facts.uid, facts.gid)
+        return Identity(DROPPED, DROPPED, drop=True, home=HOME)
+    return Identity(facts.uid, facts.gid, home=HOME)
 
 
 def _view(policy: Policy, facts: HostFacts, survey: Survey, identity: Identity, network: Network) -> _View:

@@ -13,6 +13,10 @@ from sandbox.policy.paths import below, expand
 from sandbox.policy.secret_places import GUARDED
 
 
+HOME = "/home/mcp"
+"""The server's home inside."""
+
+
 @dataclass(frozen=True, slots=True)
 class Want:
     """One path: absolute as written, where it goes (`None`: where it is), and who asked."""

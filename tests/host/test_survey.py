@@ -159,6 +159,22 @@ def test_the_survey_holds_every_fact_the_plan_asks_for(home: Path, tmp_path: Pat
     assert spec.cwd == "/work"
 
 
+def test_a_mount_in_a_kept_home_needs_a_place_there(home: Path) -> None:
+    kept = home / ".local/state/mcp-sandbox/homes/keep"
+    policy = Policy("web", files=Files(read=rules(f"{home}/project:/home/mcp/in"), persist="keep"))
+
+    def spec() -> Spec:
+        return plan(policy, FACTS, survey(policy, COMMAND, environ={"HOME": str(home)}, cwd="/"))
+
+    with pytest.raises(SandboxError, match="homes/keep/in"):
+        spec()
+    (kept / "in").mkdir(parents=True)
+    assert own_binds(spec()) == {
+        "/home/mcp": (str(kept), True),
+        "/home/mcp/in": (str(home / "project"), False),
+    }
+
+
 def test_a_waiver_works_on_a_real_tree(home: Path) -> None:
     (home / ".aws").mkdir()
     spec = planned(home, read=("~/.aws",), expose=("~/.aws",))
