@@ -12,7 +12,6 @@ from sandbox.policy.model import Origin, PathRule, Policy
 from sandbox.policy.paths import below, expand
 from sandbox.policy.secret_places import GUARDED
 
-
 HOME = "/home/mcp"
 """The server's home inside."""
 
