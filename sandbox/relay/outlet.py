@@ -25,7 +25,8 @@ class Outlet:
         with self._lock:
             if not self.gone:
                 self._write(data)
-            self._finish_closing()
+            if self._closing:
+                self._finish_closing()
             return not self.gone
 
     def send_within(self, data: bytes, deadline: float) -> bool:
@@ -57,10 +58,12 @@ class Outlet:
             self.gone = True
 
     def _write(self, data: bytes | bytearray) -> None:
-        left = memoryview(data)
+        left: bytes | bytearray | memoryview = data
         while left:
             try:
-                left = left[os.write(self._fd, left) :]
+                written = os.write(self._fd, left)
+                # Nearly always all of it: only then is a view worth making.
+                left = b"" if written == len(left) else memoryview(left)[written:]
             except BlockingIOError:
                 # The other end's program made the shared file description non-blocking.
                 self._wait_writable(None)

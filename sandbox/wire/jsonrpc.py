@@ -76,6 +76,9 @@ class FrameReader:
     def feed(self, chunk: bytes) -> list[Frame | Fault]:
         """What the bytes so far complete, in order; how they were cut into chunks makes no difference."""
         found: list[Frame | Fault] = []
+        if not self._held and self._is_one_line(chunk):
+            _examine_into(chunk, found)
+            return found
         start = 0
         while (end := chunk.find(b"\n", start)) >= 0:
             self._end_line(chunk[start : end + 1], found)
@@ -93,6 +96,15 @@ class FrameReader:
             found.append(self._pretty.fault())
             self._pretty = None
         return found
+
+    def _is_one_line(self, chunk: bytes) -> bool:
+        """Whether `chunk` is what it nearly always is: one whole line, while nothing is under way."""
+        return (
+            chunk.find(b"\n") == len(chunk) - 1
+            and _OPENING < len(chunk) <= self._cap
+            and self._excess is None
+            and self._pretty is None
+        )
 
     def _hold(self, piece: bytes) -> None:
         if self._excess:

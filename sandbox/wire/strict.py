@@ -41,8 +41,8 @@ def read_object(line: Bytes) -> dict[str, Any]:
     tree = _parse(line)
     if type(tree) is not dict:
         raise Refusal(*_not_an_object(tree))
-    # Brackets inside strings only make this bound larger, never smaller.
-    if _brackets(line) > MAX_DEPTH and _deeper_than(MAX_DEPTH, tree):
+    # What nests that deep is longer: every bracket closes. Brackets in strings only raise the bound.
+    if len(line) > 2 * MAX_DEPTH and _brackets(line) > MAX_DEPTH and _deeper_than(MAX_DEPTH, tree):
         raise Refusal("frame-depth", f"nested deeper than {MAX_DEPTH}")
     if _repeats_a_key(line, tree):
         raise Refusal("frame-duplicate-key", "an object has the same key twice")
