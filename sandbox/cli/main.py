@@ -74,6 +74,7 @@ def dispatch(args: list[str]) -> int:
         return 0
     if args[0] not in COMMANDS:
         return _unknown(args[0])
+    _require_directory()
     module = import_module(f"sandbox.cli.{args[0]}")
     status: int = module.main(module.parser().parse_args(args[1:]))
     return status
@@ -87,6 +88,19 @@ def _unknown(name: str) -> int:
     near = difflib.get_close_matches(name, COMMANDS, 1)
     hint = f"mcp-sandbox {near[0]} --help" if near else "mcp-sandbox --help"
     raise UsageError("unknown-command", f"`{name}` is not a command of mcp-sandbox", hint=hint)
+
+
+def _require_directory() -> None:
+    import os
+
+    from sandbox.errors import UsageError
+
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise UsageError(
+            "no-directory", "the working directory does not exist any more", hint="cd"
+        ) from error
 
 
 def _closed_stdout() -> int:

@@ -6,6 +6,8 @@ import os
 import sys
 from typing import Any
 
+from sandbox.errors import UsageError
+
 _GREEN, _RED, _YELLOW, _BOLD, _RESET = "\033[32m", "\033[31m", "\033[33m", "\033[1m", "\033[0m"
 COLOURS = {"green": _GREEN, "red": _RED, "yellow": _YELLOW, "bold": _BOLD}
 
@@ -31,7 +33,15 @@ def note(text: str) -> None:
 
 def emit(text: str) -> None:
     """One line of a command's result, on stdout; never used by `run`, whose stdout is MCP's."""
-    sys.stdout.write(text + "\n")
+    if sys.stdout is None:
+        raise UsageError("no-stdout", "standard output is closed, and this command prints its result there")
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UsageError("no-stdout", f"standard output cannot be written: {error.strerror}") from error
 
 
 def document(value: dict[str, Any]) -> None:

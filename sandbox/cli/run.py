@@ -33,5 +33,5 @@ def main(args: argparse.Namespace) -> int:
         if not quiet:
             note(text)
 
-    prepared = prepare(options.wish(args, dict(os.environ), os.getcwd()), lambda text: tell(f"mcp-sandbox: {text}"))
-    return run(prepared, note)
+    wish = options.wish(args, dict(os.environ), os.getcwd())
+    return run(prepare(wish, lambda text: tell(f"mcp-sandbox: {text}")), note)
