@@ -12,10 +12,9 @@ from sandbox.supply.request import Request
 SCHEMA = 1
 
 # Compared in lower case, as npm does; a scope's registry (`npm_config_@scope:registry`) counts too.
-_CHOICE = frozenset(
-    """npm_config_registry uv_index uv_default_index uv_index_url uv_extra_index_url uv_find_links
-    pip_index_url pip_extra_index_url pip_find_links""".split()
-)
+_NPM_CHOICE = frozenset(["npm_config_registry"])
+_UV_CHOICE = frozenset("uv_index uv_default_index uv_index_url uv_extra_index_url uv_find_links".split())
+_PIP_CHOICE = frozenset("pip_index_url pip_extra_index_url pip_find_links".split())
 
 
 def which(name: str, environ: Mapping[str, str], *, beside: str = "") -> str | None:
@@ -39,12 +38,22 @@ def wanted_python(request: Request, environ: Mapping[str, str]) -> str | None:
     return request.python or environ.get("UV_PYTHON") or None
 
 
-def _registries(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+def _choice(request: Request, environ: Mapping[str, str]) -> frozenset[str]:
+    """The variables that the program which will build listens to; uv ignores pip's."""
+    if request.ecosystem == "npm":
+        return _NPM_CHOICE
+    uv = which("uv", environ, beside=request.runner) or which("uvx", environ, beside=request.runner)
+    return _UV_CHOICE if uv else _PIP_CHOICE
+
+
+def _registries(request: Request, environ: Mapping[str, str]) -> list[tuple[str, str]]:
     """The variables that say which registry is asked: another registry may hold another package."""
+    heard = _choice(request, environ)
+    scoped = request.ecosystem == "npm"
     return sorted(
         (name, value)
         for name, value in environ.items()
-        if (small := name.lower()) in _CHOICE or small.startswith("npm_config_@")
+        if (small := name.lower()) in heard or (scoped and small.startswith("npm_config_@"))
     )
 
 
@@ -56,5 +65,5 @@ def key_of(request: Request, environ: Mapping[str, str], scripts: Sequence[str])
         interpreter = wanted_python(request, environ)
     machine = os.uname().machine
     asked = (request.ecosystem, request.specs, request.options, sorted(scripts))
-    whole = json.dumps([SCHEMA, *asked, interpreter, machine, _registries(environ)])
+    whole = json.dumps([SCHEMA, *asked, interpreter, machine, _registries(request, environ)])
     return hashlib.sha256(whole.encode()).hexdigest()[:40]
