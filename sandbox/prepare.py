@@ -10,7 +10,6 @@ from sandbox.errors import UsageError
 from sandbox.host.closure import closure, closure_of_program
 from sandbox.host.remembered import facts as remembered_facts
 from sandbox.host.survey import survey
-from sandbox.places import state_dir
 from sandbox.plan.facts import Closure, HostFacts
 from sandbox.plan.plan import plan
 from sandbox.plan.spec import Spec
@@ -18,7 +17,7 @@ from sandbox.policy.flags import Flags
 from sandbox.policy.load import load
 from sandbox.policy.model import Policy
 from sandbox.supply.freeze import freeze, peek
-from sandbox.supply.job import Frozen
+from sandbox.supply.frozen import Frozen
 from sandbox.supply.request import Request, parse
 
 NO_FLAGS = Flags()
@@ -117,8 +116,3 @@ def package_name(spec: str) -> str:
     name = spec.rpartition("/")[2]
     end = next((i for i, c in enumerate(name) if not (c.isalnum() or c in "-_.")), len(name))
     return name[:end]
-
-
-def persistent_home(name: str, environ: Mapping[str, str]) -> str:
-    """The host directory behind `[files] persist = NAME`."""
-    return f"{state_dir(environ)}/homes/{name}"

@@ -9,17 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from sandbox.errors import SandboxError, SandboxNotBuilt
 from sandbox.places import cache_dir
 from sandbox.supply import spec
-from sandbox.supply.job import BuildJob, Frozen, Order
+from sandbox.supply.frozen import Frozen
 from sandbox.supply.key import key_of
 from sandbox.supply.request import Request
 from sandbox.supply.store import Entry, Store, stamp_of
 
-RunBuild = Callable[[BuildJob], int]
-Progress = Callable[[str], None]
+if TYPE_CHECKING:
+    from sandbox.supply.job import BuildJob, Order
 
 
 def peek(request: Request, *, environ: Mapping[str, str], scripts: Sequence[str] = ()) -> Frozen | None:
@@ -36,13 +37,25 @@ def freeze(
     cwd: str,
     scripts: Sequence[str] = (),
     refresh: bool = False,
-    run_build: RunBuild,
-    progress: Progress,
+    run_build: Callable[[BuildJob], int],
+    progress: Callable[[str], None],
 ) -> Frozen:
     """The frozen server of `request`; built at most once however many ask, and never twice when pinned."""
-    order = Order(request, environ, cwd, tuple(scripts), run_build, progress)
+    _check_project(request, cwd)
     try:
-        return _freeze(order, refresh=refresh)
+        store, key = _store(environ), key_of(request, environ, scripts)
+        entry = store.lookup(key)
+        again = refresh and not request.pinned
+        if refresh and not again:
+            progress(f"{request.title} is pinned: there is nothing to refresh")
+        if entry and _fits(entry) and not again:
+            with suppress(OSError):  # a store that cannot be written still serves
+                store.sweep()
+            return _frozen(entry, request, store, reused=True)
+        from sandbox.supply.job import Order  # a warm start needs nothing of a build
+
+        order = Order(request, environ, cwd, tuple(scripts), run_build, progress)
+        return _cold(order, store, key, stale=entry if again else None)
     except OSError as error:
         where = f": `{error.filename}`" if error.filename else ""
         raise SandboxNotBuilt(
@@ -50,21 +63,6 @@ def freeze(
             f"the package store failed: {error.strerror or error}{where}",
             hint="check the space and the modes of the cache directory",
         ) from error
-
-
-def _freeze(order: Order, *, refresh: bool) -> Frozen:
-    request, store = order.request, _store(order.environ)
-    _check_project(request, order.cwd)
-    key = key_of(request, order.environ, order.scripts)
-    entry = store.lookup(key)
-    again = refresh and not request.pinned
-    if refresh and not again:
-        order.progress(f"{request.title} is pinned: there is nothing to refresh")
-    if entry and _fits(entry) and not again:
-        with suppress(OSError):  # a store that cannot be written still serves
-            store.sweep()
-        return _frozen(entry, request, store, reused=True)
-    return _cold(order, store, key, stale=entry if again else None)
 
 
 def _cold(order: Order, store: Store, key: str, *, stale: Entry | None) -> Frozen:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from sandbox.supply.frozen import MOUNT, Frozen
 from sandbox.supply.request import Request
 
-MOUNT = "/opt/mcp"
-"""Where a tree is mounted, while it is built and while it runs: absolute paths in it hold."""
+__all__ = ["CONFIG", "MOUNT", "SCRATCH", "BuildJob", "Frozen", "Order", "Settings"]
+
 CONFIG = "/opt/mcp-config"
 """Where the user's registry settings stand while a tree is built; nothing of it is in the tree."""
 SCRATCH = ".build"
@@ -54,17 +55,3 @@ class Order:
     scripts: tuple[str, ...]
     run_build: Callable[[BuildJob], int]
     progress: Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Frozen:
-    """A server that starts from a read-only tree, without its package manager and without a network."""
-
-    argv: tuple[str, ...]
-    tree: str
-    interpreter: str
-    """The host's real node or python; empty where the program is a native one."""
-    resolved: tuple[str, ...]
-    digest: str
-    reused: bool
-    mount: str = MOUNT

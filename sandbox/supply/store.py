@@ -22,13 +22,8 @@ from dataclasses import asdict, dataclass
 from sandbox.errors import SandboxNotBuilt
 from sandbox.supply.key import SCHEMA
 
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What tells one build of an interpreter from the next without running it."""
-
-    size: int
-    mtime_ns: int
+Stamp = tuple[int, int]
+"""Size and modification time in ns: tells one build of an interpreter from the next without running it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +48,11 @@ def stamp_of(path: str) -> Stamp | None:
         status = os.stat(path)
     except OSError:
         return None
-    return Stamp(status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
+    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
+
+
+def _stamp(size: int, mtime_ns: int) -> Stamp:
+    return size, mtime_ns
 
 
 def _entry(raw: object) -> Entry | None:
@@ -62,7 +61,7 @@ def _entry(raw: object) -> Entry | None:
         if not isinstance(raw, dict) or raw.pop("schema") != SCHEMA:
             return None
         starts = {name: tuple(argv) for name, argv in raw.pop("starts").items()}
-        stamp, resolved = Stamp(**raw.pop("stamp")), tuple(raw.pop("resolved"))
+        stamp, resolved = _stamp(*raw.pop("stamp")), tuple(raw.pop("resolved"))
         return Entry(starts=starts, stamp=stamp, resolved=resolved, **raw)
     except (KeyError, TypeError, AttributeError):
         return None
