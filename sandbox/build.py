@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from sandbox.backend.native import launch
+from sandbox.errors import CannotEnforce
 from sandbox.host.closure import closure_of_program
 from sandbox.host.survey import survey
 from sandbox.plan.facts import Closure, HostFacts
@@ -44,7 +45,11 @@ def build_spec(job: BuildJob, facts: HostFacts, environ: Mapping[str, str]) -> S
     needs = _programs(job, environ)
     seen = survey(POLICY, needs, environ=environ, cwd="/")
     spec = plan(POLICY, facts, seen, network="host")
-    idmap = spec.identity.drop
+    idmap = spec.identity.drop and facts.idmap.works
+    if spec.identity.drop and not idmap:
+        raise CannotEnforce(
+            "cannot-build", "the store needs an idmapped mount: " + facts.idmap.detail, hint=facts.idmap.hint
+        )
     owner = _owner(job.staging)
     steps: list[ViewStep] = [Bind(job.staging, job.mount, writable=True, owner=owner, idmap=idmap)]
     for source, inside in job.mounts:

@@ -16,10 +16,10 @@ from sandbox.audit.sink import Sink
 from sandbox.backend.base import Ended
 from sandbox.backend.native import launch
 from sandbox.backend.native.cgroup import directory_name
-from sandbox.errors import BREACH, NOT_BUILT, AuditError, SandboxError
+from sandbox.errors import BREACH, NOT_BUILT, AuditError, SandboxError, SandboxNotBuilt
 from sandbox.event import Event, Value
-from sandbox.plan.spec import Bind
-from sandbox.prepare import Prepared, persistent_home
+from sandbox.plan.spec import Bind, Spec
+from sandbox.prepare import Prepared
 
 if TYPE_CHECKING:
     from sandbox.watch import Watch
@@ -84,9 +84,7 @@ class Session:
             self.sink.emit(event)
 
     def _start(self, secrets: tuple[tuple[str, str], ...]) -> launch.Native:
-        for step in self.spec.view:
-            if getattr(step, "source", "").startswith(persistent_home("", self.environ)):
-                os.makedirs(step.source, mode=0o700, exist_ok=True)  # type: ignore[union-attr]
+        _make_persistent_homes(self.spec)
         cgroups = tuple(f"{parent}/{directory_name(self.id)}" for _, parent in self.spec.limits.cgroups)
         lease = leases.Lease(self.id, self.spec.server, os.getpid(), leases.start_time(os.getpid()), cgroups)
         path = leases.take(lease, self.environ)
@@ -118,6 +116,16 @@ class Session:
 
     def _close(self, status: int, reason: str) -> None:
         self.sink.emit(Event("session.end", {"status": status, "reason": reason}), sync=True)
+
+
+def _make_persistent_homes(spec: Spec) -> None:
+    for step in spec.view:
+        if isinstance(step, Bind) and step.why == "files.persist":
+            try:
+                os.makedirs(step.source, mode=0o700, exist_ok=True)
+            except OSError as error:
+                what = f"the directory kept for `files.persist` cannot be made: {error}"
+                raise SandboxNotBuilt("state-not-writable", what, rule=str(step.origin)) from error
 
 
 def exit_status(watch: Watch, server: int) -> int:
