@@ -121,8 +121,12 @@ class Watch:
         return Times(
             started=self._started, client_closed=self._client_closed_at, signalled=self._signalled_at,
             spoke=self._spoke_at, active=self._relay.last_activity,
-            pending=len(self._relay.pending_calls()), wall=self.spec.limits.wall, idle=self.spec.limits.idle,
+            pending=self._awaited(), wall=self.spec.limits.wall, idle=self.spec.limits.idle,
         )  # fmt: skip
+
+    def _awaited(self) -> int:
+        # A subscription stays open for the life of the session: it is no work in progress.
+        return sum(call.method != "subscriptions/listen" for call in self._relay.pending_calls())
 
     def _check_memory(self) -> None:
         limit = self.spec.limits.memory
@@ -161,7 +165,9 @@ class Watch:
     def fail_open_calls(self, ended: Ended) -> None:
         """Answers every call that the server can no longer answer, and says how it ended."""
         reason = self._reason or f"mcp-sandbox: the server ended with {ended.describe()}"
-        self._relay.fail_pending(INTERNAL_ERROR, reason)
+        self._relay.fail_pending(
+            INTERNAL_ERROR, reason, {"rule": f"quota.{self.breach}" if self.breach else "server-gone"}
+        )
 
     def close(self) -> None:
         """Gives the signals back and closes what this loop opened."""
