@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 from sandbox.supply.request import Request
@@ -33,6 +34,12 @@ def _places(environ: Mapping[str, str], beside: str) -> Iterator[str]:
         yield os.path.dirname(beside)
 
 
+def uv_path(runner: str, environ: Mapping[str, str]) -> str | None:
+    """A uv program: on PATH, beside the runner, or the `uv` distribution installed with us."""
+    own = os.path.join(os.path.dirname(sys.executable), "uv")
+    return which("uv", environ, beside=runner) or (own if os.access(own, os.X_OK) else None)
+
+
 def wanted_python(request: Request, environ: Mapping[str, str]) -> str | None:
     """The python asked for, by option or by uv's own variable."""
     return request.python or environ.get("UV_PYTHON") or None
@@ -42,8 +49,7 @@ def _choice(request: Request, environ: Mapping[str, str]) -> frozenset[str]:
     """The variables that the program which will build listens to; uv ignores pip's."""
     if request.ecosystem == "npm":
         return _NPM_CHOICE
-    uv = which("uv", environ, beside=request.runner) or which("uvx", environ, beside=request.runner)
-    return _UV_CHOICE if uv else _PIP_CHOICE
+    return _UV_CHOICE if uv_path(request.runner, environ) else _PIP_CHOICE
 
 
 def _registries(request: Request, environ: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -93,19 +93,6 @@ def npm_cli(runner: str, found: Interpreter, environ: Mapping[str, str]) -> str:
     )
 
 
-def uv(runner: str, environ: Mapping[str, str]) -> str | None:
-    """A uv program: on PATH, beside the runner, or from the `uv` distribution installed with us."""
-    path = which("uv", environ, beside=runner)
-    if path is None:
-        try:
-            from uv import find_uv_bin
-
-            path = find_uv_bin()
-        except (ImportError, FileNotFoundError):
-            return None
-    return os.path.realpath(path)
-
-
 def python(wanted: str | None, installer: str | None, environ: Mapping[str, str]) -> Interpreter:
     """The host python that meets `wanted`; a version that is not installed is an error, never a download."""
     found = None

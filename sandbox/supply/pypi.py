@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from sandbox.errors import CommandNotFound, SandboxNotBuilt
 from sandbox.supply import programs, settings, spec
 from sandbox.supply.job import CONFIG, MOUNT, SCRATCH, BuildJob, Order
-from sandbox.supply.key import wanted_python
+from sandbox.supply.key import uv_path, wanted_python
 from sandbox.supply.programs import Interpreter
 from sandbox.supply.request import Request
 from sandbox.supply.tree import head, names
@@ -25,14 +25,14 @@ _PIP_OPTIONS = frozenset({"--index-url", "-i", "--extra-index-url", "--find-link
 
 def interpreter(request: Request, environ: Mapping[str, str]) -> Interpreter:
     """The host's python that meets the request."""
-    return programs.python(wanted_python(request, environ), programs.uv(request.runner, environ), environ)
+    return programs.python(wanted_python(request, environ), uv_path(request.runner, environ), environ)
 
 
 def jobs(order: Order, specs: Sequence[str], python: Interpreter, staging: str) -> list[BuildJob]:
     """A venv with wheels in it; a source distribution runs its own code and is built only if in `scripts`."""
     request, environ = order.request, order.environ
     found = settings.pypi(environ, request.options)
-    uv, binary = _placed(programs.uv(request.runner, environ))
+    uv, binary = _placed(uv_path(request.runner, environ))
     steps = (_uv if uv else _pip)(uv, python, request, specs, order.scripts)
     # The host's python compiles, without `site`: the venv's would run the `.pth` lines of the packages.
     compiling = (python.path, "-I", "-S", "-c", _COMPILE)
@@ -57,9 +57,10 @@ def jobs(order: Order, specs: Sequence[str], python: Interpreter, staging: str) 
 
 def _placed(uv: str | None) -> tuple[str, tuple[tuple[str, str], ...]]:
     """Where uv stands inside, and the mount of that one file: what lies around it (a venv) stays out."""
-    if uv is None or uv.startswith("/usr/"):
-        return uv or "", ()
-    return _UV_INSIDE, ((uv, _UV_INSIDE),)
+    real = os.path.realpath(uv) if uv else ""
+    if not real or real.startswith("/usr/"):
+        return real, ()
+    return _UV_INSIDE, ((real, _UV_INSIDE),)
 
 
 def _sources(scripts: Sequence[str]) -> tuple[str, ...]:

@@ -225,7 +225,7 @@ def test_pip_builds_the_same_where_there_is_no_uv(
 ) -> None:
     if subprocess.run(["/usr/bin/python3", "-m", "pip", "--version"], capture_output=True).returncode:
         pytest.skip("the system's python has no pip")
-    monkeypatch.setitem(sys.modules, "uv", None)
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
     source = "def main(): print('ran')\n"
     registry.wheel(wheels, "tool", "1.0", {"tool.py": source}, {"tool": "tool:main"})
     environ.update(PATH="/usr/bin:/bin", PIP_FIND_LINKS=str(wheels), PIP_NO_INDEX="1")

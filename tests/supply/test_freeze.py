@@ -242,6 +242,13 @@ def test_another_registry_is_another_request(tmp_path: Path) -> None:
     assert builder.calls == 2
 
 
+def test_variables_of_another_builder_make_no_other_request(tmp_path: Path) -> None:
+    environ, builder = world(tmp_path), Builder(tmp_path / "count")
+    frozen("npx pkg", environ, builder)
+    frozen("npx pkg", {**environ, "UV_INDEX_URL": "https://r.test/", "PIP_FIND_LINKS": "/w"}, builder)
+    assert builder.calls == 1
+
+
 def test_a_store_that_others_can_write_is_refused(tmp_path: Path) -> None:
     environ, builder = world(tmp_path), Builder(tmp_path / "count")
     frozen("npx pkg", environ, builder)

@@ -55,7 +55,7 @@ def test_index_options_reach_the_installer_word_for_word(uv_world: dict[str, str
 
 
 def test_without_uv_pip_does_the_same(uv_world: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "uv", None)
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
     (job,) = _jobs("pipx run a", {**uv_world, "PATH": "/nowhere"})
     venv, install, _ = job.steps
     assert venv[:4] == (PYTHON.path, "-I", "-m", "venv")
