@@ -7,6 +7,7 @@ taken, though bare npx would prefer it, since the project's tree is not ours to 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -70,12 +71,15 @@ def _cold(order: Order, store: Store, key: str, *, stale: Entry | None) -> Froze
     store.prepare()
     store.sweep()
     waiting = f"waiting for another start to build {order.request.title}…"
-    with store.lock(key, waiting=lambda: order.progress(waiting)):
+    asked = time.monotonic_ns()
+    with store.lock(key, waiting=lambda: order.progress(waiting)) as waited:
         entry = store.lookup(key)
         # What another start built meanwhile counts; what is to be refreshed does not.
         entry = None if entry == stale else entry
         if entry and _fits(entry):
             return _frozen(entry, order.request, store, reused=True)
+        if waited and (failed := store.failure(key, since=asked)):
+            raise failed
         from sandbox.supply.build import build, refit
 
         kept = refit(entry, order.environ) if entry else None
@@ -83,7 +87,13 @@ def _cold(order: Order, store: Store, key: str, *, stale: Entry | None) -> Froze
             store.remember(key, kept)
             return _frozen(kept, order.request, store, reused=True)
         _say_local(order)
-        return _frozen(build(order, store, key, entry), order.request, store, reused=False)
+        store.forget_failure(key)
+        try:
+            made = build(order, store, key, entry)
+        except SandboxNotBuilt as error:
+            store.note_failure(key, error)
+            raise
+        return _frozen(made, order.request, store, reused=False)
 
 
 def _store(environ: Mapping[str, str]) -> Store:

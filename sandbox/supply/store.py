@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -109,22 +110,41 @@ class Store:
             os.makedirs(self._path(name) if name else self.root, mode=0o700, exist_ok=True)
 
     @contextmanager
-    def lock(self, key: str, *, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Alone with the key until the block ends or this process dies; `waiting` is called before a wait."""
-        fd = self._open_lock(key)
+    def lock(self, key: str, *, waiting: Callable[[], None] = lambda: None) -> Iterator[bool]:
+        """Alone with the key until the block ends or this process dies; whether another had it first."""
+        fd, waited = self._open_lock(key), False
         try:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 waiting()
                 fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
+                waited = True
+            yield waited
         finally:
             os.close(fd)
 
     def _open_lock(self, key: str) -> int:
         # Lock files stay: removing one would let two builders hold two files of one name.
         return os.open(self._path("locks", key), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def note_failure(self, key: str, error: SandboxNotBuilt) -> None:
+        """Those who wait for the lock right now learn why there is nothing to share."""
+        said = json.dumps([time.monotonic_ns(), error.code, error.what, error.hint])
+        _write(self._path("locks", key), said.encode(), 0o600)
+
+    def forget_failure(self, key: str) -> None:
+        """What failed before, perhaps before the clock started again, is nobody's news."""
+        _write(self._path("locks", key), b"", 0o600)
+
+    def failure(self, key: str, *, since: int) -> SandboxNotBuilt | None:
+        """The failure noted after `since` (the monotonic clock, in ns), while this process waited."""
+        try:
+            with open(self._path("locks", key), "rb") as opened:
+                at, code, what, hint = json.load(opened)
+        except ValueError:
+            return None  # empty: nothing has failed
+        return SandboxNotBuilt(code, what, hint=hint) if at > since else None
 
     def sweep(self, *, held: str | None = None) -> None:
         """Remove what dead builders left: of the key whose lock is `held`, and of every key nobody holds."""

@@ -287,10 +287,12 @@ def test_a_store_without_room_is_an_error_and_nothing_ran(tmp_path: Path) -> Non
 
 
 @contextmanager
-def _starts(root: Path, number: int, seconds: float) -> Iterator[list[subprocess.Popen[str]]]:
+def _starts(
+    root: Path, number: int, seconds: float, status: int = 0
+) -> Iterator[list[subprocess.Popen[str]]]:
     """Processes that have imported everything and wait for a line to freeze `pkg`."""
     environ = {**world(root), "PYTHONPATH": str(ROOT)}
-    argv = [sys.executable, str(PROGRAM), str(root), "npx pkg", str(seconds)]
+    argv = [sys.executable, str(PROGRAM), str(root), "npx pkg", str(seconds), str(status)]
     pipe = subprocess.PIPE
     started = [subprocess.Popen(argv, env=environ, stdin=pipe, stdout=pipe, text=True) for _ in range(number)]
     try:
@@ -318,6 +320,17 @@ def test_eight_first_starts_at_once_share_one_build(tmp_path: Path) -> None:
     assert len((tmp_path / "count").read_text().splitlines()) == 1
     assert len({json.dumps(outcome[:3]) for outcome in outcomes}) == 1
     assert sorted(outcome[3] for outcome in outcomes) == [False] + [True] * 7
+
+
+def test_first_starts_that_wait_for_a_failing_build_fail_with_it(tmp_path: Path) -> None:
+    with _starts(tmp_path, 4, 1.0, status=1) as started:
+        for process in started:
+            _go(process)
+        outcomes = [json.loads(process.communicate(timeout=60)[0]) for process in started]
+    assert len((tmp_path / "count").read_text().splitlines()) == 1
+    assert {outcome[0] for outcome in outcomes} == {"package-not-built"}
+    # Whoever comes later tries for itself.
+    assert not frozen("npx pkg", world(tmp_path), Builder(tmp_path / "later")).reused
 
 
 def test_a_builder_killed_at_any_moment_harms_nobody(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from sandbox.errors import SandboxError
 from sandbox.supply.freeze import freeze
 from sandbox.supply.job import BuildJob, Frozen
 from sandbox.supply.request import Request, parse
@@ -69,8 +70,10 @@ def install(tree: Path, package: Mapping[str, object] = PACKAGE) -> None:
 class Builder:
     """A `run_build` that installs and leaves a line in `count` for each call, over `seconds`."""
 
-    def __init__(self, count: Path, seconds: float = 0.0, package: Mapping[str, object] = PACKAGE) -> None:
-        self.count, self.seconds, self.package = count, seconds, package
+    def __init__(
+        self, count: Path, seconds: float = 0.0, package: Mapping[str, object] = PACKAGE, status: int = 0
+    ) -> None:
+        self.count, self.seconds, self.package, self.status = count, seconds, package, status
         self.jobs: list[BuildJob] = []
 
     def __call__(self, job: BuildJob) -> int:
@@ -81,7 +84,7 @@ class Builder:
         for number in range(20 if self.seconds else 0):
             (Path(job.staging) / f"node_modules/{number}").write_bytes(os.urandom(1) * number)
             time.sleep(self.seconds / 20)
-        return 0
+        return self.status
 
     @property
     def calls(self) -> int:
@@ -126,15 +129,19 @@ def offline(tree: str, *argv: str) -> list[str]:
 
 
 def main() -> None:
-    """ROOT COMMAND SECONDS: says `ready`, waits for a line, freezes, prints what came of it."""
+    """ROOT COMMAND SECONDS STATUS: says `ready`, waits for a line, freezes, prints what came of it."""
     root, command, seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
     environ = world(root) if not (root / "node").exists() else {**os.environ}
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()
-    builder = Builder(root / "count", seconds)
-    outcome = frozen(command, environ, builder)
-    sys.stdout.write(json.dumps([outcome.argv, outcome.digest, outcome.tree, outcome.reused]) + "\n")
+    builder = Builder(root / "count", seconds, status=int(sys.argv[4]))
+    try:
+        made = frozen(command, environ, builder)
+        outcome: list[object] = [made.argv, made.digest, made.tree, made.reused]
+    except SandboxError as error:
+        outcome = [error.code, error.what]
+    sys.stdout.write(json.dumps(outcome) + "\n")
 
 
 if __name__ == "__main__":
