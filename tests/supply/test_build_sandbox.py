@@ -60,6 +60,8 @@ def _offline(tree: str, *argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(offline(tree, *argv), capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.threat("S8", proves="a newer package in the registry changes nothing for a pinned one")
+@pytest.mark.threat("K4", proves="a frozen server runs offline and without npm")
 def test_an_npm_package_is_fetched_once_and_runs_without_a_network(
     npm: registry.Npm, environ: dict[str, str]
 ) -> None:
@@ -83,6 +85,11 @@ def test_an_npm_package_is_fetched_once_and_runs_without_a_network(
     assert _build("npx -y tool", environ).resolved == ("tool@2.0.0",)
 
 
+@pytest.mark.threat(
+    "K4",
+    proves="an install script runs only if named, and sees no home and no project",
+)
+@pytest.mark.threat("K5", proves="no token reaches an install script or the tree")
 def test_an_install_script_runs_only_when_named_and_sees_nothing_of_the_caller(
     npm: registry.Npm, environ: dict[str, str], tmp_path: Path
 ) -> None:
@@ -197,6 +204,7 @@ def test_a_wheel_is_installed_and_runs_without_a_network(wheels: Path, environ: 
     assert list(Path(made.tree).rglob("tool.*.pyc")), "compiled, since a read-only tree cannot be at run time"
 
 
+@pytest.mark.threat("K4", proves="a wheel's start-up hook does not run while it is installed")
 def test_a_wheels_start_up_code_does_not_run_while_it_is_installed(
     wheels: Path, environ: dict[str, str]
 ) -> None:
@@ -210,6 +218,7 @@ def test_a_wheels_start_up_code_does_not_run_while_it_is_installed(
     assert (tree / "ran").exists()
 
 
+@pytest.mark.threat("K4", proves="a source distribution is built only if the profile names it")
 def test_a_source_distribution_is_built_only_when_named(wheels: Path, environ: dict[str, str]) -> None:
     registry.source(wheels, "sourced", "1.0")
     with pytest.raises(SandboxNotBuilt) as failed:
@@ -233,6 +242,7 @@ def test_pip_builds_the_same_where_there_is_no_uv(
     assert _offline(made.tree, *made.argv).stdout == "ran\n"
 
 
+@pytest.mark.threat("D2", proves="EROFS in the package tree that starts share")
 def test_the_tree_is_not_writable_from_the_sandbox_that_runs_it(
     wheels: Path, environ: dict[str, str]
 ) -> None:
