@@ -21,6 +21,9 @@ CI = bool(os.environ.get("CI"))
 # Taken before any test changes HOME: where this user's own package registry settings are.
 REAL_HOME = Path(os.environ.get("HOME", "/nonexistent"))
 
+# Tests in these folders run a sandbox; what others prove is proved of a part of ours alone.
+SANDBOXED = ("tests/attacks/", "tests/e2e/", "tests/backend/")
+
 Require = Callable[[str], None]
 Prefix = Callable[[list[str]], list[str]]
 
@@ -194,12 +197,13 @@ class Proofs:
     def _entries(self, nodeid: str, item: pytest.Item) -> Iterator[dict[str, str]]:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         file = os.path.relpath(item.path, ROOT)
+        usual = "native" if file.startswith(SANDBOXED) else "part"
         for mark in item.iter_markers("threat"):
             yield {
                 "row": mark.args[0],
                 "proves": mark.kwargs["proves"],
                 "test": f"{file}::{nodeid.partition('::')[2].partition('[')[0]}",
-                "backend": str(mark.kwargs.get("backend") or parameters.get("backend", "native")),
+                "backend": str(mark.kwargs.get("backend") or parameters.get("backend", usual)),
                 "outcome": self.outcomes[nodeid],
                 "sha256": hashlib.sha256(item.path.read_bytes()).hexdigest(),
             }

@@ -47,8 +47,8 @@ def record(script: ModuleType, tmp_path: Path) -> Record:
     (tmp_path / "test_files.py").write_text("")
     (tmp_path / "outcomes").mkdir()
 
-    def leave(caller: str, *outcomes: str) -> None:
-        proof = {"row": "D2", "proves": "EROFS", "test": "test_files.py::test_readonly", "backend": "native"}
+    def leave(caller: str, *outcomes: str, backend: str = "native") -> None:
+        proof = {"row": "D2", "proves": "EROFS", "test": "test_files.py::test_readonly", "backend": backend}
         sha = script.digest("test_files.py")
         document = {
             "caller": caller,
@@ -80,6 +80,16 @@ def test_a_passing_proof_is_named_with_its_callers(script: ModuleType, record: R
     assert CLAIM.format("root, user") in text
     assert "| D2 | data integrity | L2 | 1 proof |" in text
     assert "| D1 | weak access control on data | L6 | not yet |" in text
+
+
+def test_a_proof_of_a_part_alone_is_said_to_be_one(script: ModuleType, record: Record) -> None:
+    record("root", "passed", backend="part")
+    text = page(script)
+    assert "| D2 | data integrity | L2 | 1 proof, of parts alone |" in text
+    assert (
+        "**Of 23 rows 0 have a passing proof in a running sandbox, 1 more of parts alone, 22 none yet.**"
+        in text
+    )
 
 
 @pytest.mark.parametrize(
@@ -193,5 +203,5 @@ def test_plain(): ...
         ("D1", "docker", "failed"),
         ("D2", "docker", "failed"),
         ("S7", "any", "skipped"),
-        ("K4", "native", "failed"),
+        ("K4", "part", "failed"),
     }
