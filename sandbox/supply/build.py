@@ -28,6 +28,11 @@ _PASSWORD = re.compile(r"(://)[^/\s@]+@")
 # What the installers print, the error's code, and a hint.
 _CAUSES = (
     (
+        r"does not satisfy Python|Requires-Python|requires a different Python",
+        "python-does-not-fit",
+        "name a python that the package accepts, for example `uvx --python 3.13 …`",
+    ),
+    (
         r"\bE404\b|ETARGET|notarget|not found in the package registry|no version of|No matching distribution",
         "package-not-found",
         "check the name and the version; a private registry must be in npmrc, uv.toml or the environment",

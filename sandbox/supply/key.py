@@ -35,9 +35,23 @@ def _places(environ: Mapping[str, str], beside: str) -> Iterator[str]:
 
 
 def uv_path(runner: str, environ: Mapping[str, str]) -> str | None:
-    """A uv program: on PATH, beside the runner, or the `uv` distribution installed with us."""
-    own = os.path.join(os.path.dirname(sys.executable), "uv")
-    return which("uv", environ, beside=runner) or (own if os.access(own, os.X_OK) else None)
+    """The uv program itself: on PATH, beside the runner, or of the `uv` distribution installed with us.
+
+    A version switcher's shim is a script that needs the switcher's home, which no build sees.
+    """
+    for place in (*_places(environ, runner), os.path.dirname(sys.executable)):
+        path = os.path.join(place, "uv")
+        if os.access(path, os.X_OK) and _is_native(path):
+            return path
+    return None
+
+
+def _is_native(path: str) -> bool:
+    try:
+        with open(path, "rb") as opened:
+            return opened.read(4) == b"\x7fELF"
+    except OSError:
+        return False
 
 
 def wanted_python(request: Request, environ: Mapping[str, str]) -> str | None:

@@ -104,6 +104,12 @@ def _failing(words: str) -> object:
         ),
         pytest.param("cause: invalid peer certificate: UnknownIssuer", "registry-untrusted", id="uv, CA"),
         pytest.param("npm error code SELF_SIGNED_CERT_IN_CHAIN", "registry-untrusted", id="npm, CA"),
+        pytest.param(
+            "cause: Because the current Python version (3.11.2) does not satisfy Python>=3.99",
+            "python-does-not-fit",
+            id="python too old",
+        ),
+        pytest.param("npm error code ENOSPC", "no-space", id="a full disk"),
         pytest.param("x has no usable wheels", "package-needs-scripts", id="a source distribution"),
         pytest.param("\x1b[31mboom\x1b[0m", "package-not-built", id="anything else"),
     ],

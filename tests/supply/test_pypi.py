@@ -24,8 +24,8 @@ def _jobs(command: str, environ: Mapping[str, str], *scripts: str) -> list[Build
 
 @pytest.fixture
 def uv_world(tmp_path: Path) -> dict[str, str]:
-    """An environment whose `uv` is a file of ours that knows no python."""
-    (tmp_path / "uv").write_text("#!/bin/sh\nexit 2\n")
+    """An environment whose `uv` is native, as uv is, and knows no python: it cannot even start."""
+    (tmp_path / "uv").write_bytes(b"\x7fELF")
     (tmp_path / "uv").chmod(0o755)
     return {"HOME": str(tmp_path), "PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
@@ -52,6 +52,15 @@ def test_a_named_package_is_built_from_its_source(uv_world: dict[str, str]) -> N
 def test_index_options_reach_the_installer_word_for_word(uv_world: dict[str, str]) -> None:
     (job,) = _jobs("uvx --index-url https://r.test/s --prerelease allow a", uv_world)
     assert " --index-url https://r.test/s --prerelease allow " in " ".join(job.steps[1])
+
+
+def test_a_version_switchers_shim_is_not_uv(uv_world: dict[str, str], tmp_path: Path) -> None:
+    shims = tmp_path / "shims"
+    shims.mkdir()
+    (shims / "uv").write_text("#!/bin/sh\n")
+    (shims / "uv").chmod(0o755)
+    (job,) = _jobs("uvx a", {**uv_world, "PATH": f"{shims}:{tmp_path}"})
+    assert (str(tmp_path / "uv"), job.steps[0][0]) in job.mounts
 
 
 def test_without_uv_pip_does_the_same(uv_world: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
