@@ -17,7 +17,7 @@ from sandbox.lifecycle import Step, Times, decide
 from sandbox.plan.spec import Spec
 from sandbox.relay.stderr import StderrRelay
 from sandbox.relay.stdio import Relay
-from sandbox.watchdog.meter import tree_memory
+from sandbox.watchdog.meter import tree_memory, tree_share
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 POLL_S = 0.05
@@ -138,6 +138,9 @@ class Watch:
         ):
             return
         used = tree_memory(self.running.init_pid)
+        if used > limit:
+            # An upper bound: forked children share most pages. Only the exact number is a breach.
+            used = tree_share(self.running.init_pid)
         if used > limit:
             self.breached("memory", f"{used >> 20} MiB in use, the limit is {limit >> 20} MiB")
 
