@@ -97,6 +97,21 @@ class Cgroup:
             if c in self.directories
         )
 
+    def oom_event(self) -> int | None:
+        """A descriptor that becomes readable when memory runs out (version 1), to be asked for once.
+
+        Version 2 needs none: memory.oom.group ends the whole cgroup, process 1 too.
+        """
+        if self._limits.mechanism != "cgroup-v1" or self._limits.memory is None:
+            return None
+        event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        control = os.open(f"{self.directories['memory']}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _write(f"{self.directories['memory']}/cgroup.event_control", f"{event} {control}")
+        finally:
+            os.close(control)
+        return event
+
     def kill(self) -> None:
         """cgroup.kill where it exists (Linux 5.14); the pid namespace's end does the same elsewhere."""
         for path in self.directories.values():

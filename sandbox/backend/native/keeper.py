@@ -1,7 +1,7 @@
 """The keeper: a child of the wrapper, outside the sandbox, that ends it and cleans up after it.
 
-It leaves the wrapper's process group (clients signal the whole group) and waits for two things: the
-end of process 1, or the end of the wrapper. Either way nothing of ours is left when it exits.
+It leaves the wrapper's process group (clients signal the whole group) and waits for three things: the
+end of process 1, the end of the wrapper, or the end of the memory. Nothing of ours is left when it exits.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ def _run(spec: Spec, ends: init.Ends, orders: Orders, cgroup: Cgroup) -> None:
 
 def _guard(pid: int, go: int, ends: init.Ends, cgroup: Cgroup) -> None:
     process = os.pidfd_open(pid)
+    oom = cgroup.oom_event()
     cgroup.attach(pid)
     report.tell(ends.report, "pid", pid)
     os.write(go, b"1")
@@ -84,9 +85,12 @@ def _guard(pid: int, go: int, ends: init.Ends, cgroup: Cgroup) -> None:
     poll = select.poll()
     poll.register(process, select.POLLIN)
     poll.register(ends.lifeline, 0)  # only the hang-up: its bytes are for process 1
-    poll.poll()
+    if oom is not None:
+        # The kernel ends one process and would let the others go on: a breach ends the tree.
+        poll.register(oom, select.POLLIN)
+    ready = {fd for fd, _ in poll.poll()}
     os.close(process)
-    if kills := cgroup.oom_kills():
+    if kills := max(cgroup.oom_kills(), int(oom in ready)):
         report.tell(ends.report, "oom", kills)
 
 
