@@ -27,6 +27,8 @@ MASKED = (
     "/proc/kmsg",
     "/proc/latency_stats",
     "/proc/modules",
+    # Anybody may write triggers for the whole machine's load there (accounting/psi.rst).
+    "/proc/pressure",
     "/proc/sched_debug",
     "/proc/scsi",
     "/proc/timer_list",
