@@ -22,7 +22,7 @@ LAYERS = [
     {"linux"},
     {"host", "backend", "relay", "egress", "watchdog", "supply"},
     {"build", "leases", "lifecycle", "prepare", "secret_sources", "session", "watch"},
-    {"attack", "clients"},
+    {"attack", "clients", "demo"},
     {"cli"},
 ]
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
