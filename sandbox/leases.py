@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sandbox.errors import SandboxNotBuilt
 from sandbox.places import state_dir
+
+RELEASE_ATTEMPTS = 100
+RELEASE_PAUSE_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,17 @@ def reap(environ: Mapping[str, str]) -> list[str]:
             os.unlink(path)
             reaped.append(lease.session)
     return reaped
+
+
+def release(path: str, lease: Lease) -> bool:
+    """Does the work of a keeper that was killed; False when a cgroup stayed busy for a second."""
+    for _ in range(RELEASE_ATTEMPTS):
+        if all(_removed(cgroup) for cgroup in lease.cgroups):
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+            return True
+        time.sleep(RELEASE_PAUSE_S)
+    return False
 
 
 def _stale(folder: str) -> Iterator[tuple[str, Lease]]:

@@ -90,7 +90,7 @@ class Session:
         path = leases.take(lease, self.environ)
         env = (*self.spec.env, *secrets)
         running = launch.start(self.spec, launch.orders(self.spec, self.id, env, (path,)))
-        self.stack.callback(_end, running)
+        self.stack.callback(_end, running, path, lease)
         return running
 
     def _serve(self, running: launch.Native) -> int:
@@ -176,9 +176,11 @@ def new_id(server: str) -> str:
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{safe or 'server'}-{os.urandom(4).hex()}"
 
 
-def _end(running: launch.Native) -> None:
+def _end(running: launch.Native, path: str, lease: leases.Lease) -> None:
     running.kill()
     running.wait(5.0)
+    if not running.cleaned:
+        leases.release(path, lease)
     for fd in (running.stdin, running.stdout, running.stderr):
         if fd >= 0:
             os.close(fd)

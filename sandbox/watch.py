@@ -21,7 +21,10 @@ from sandbox.watchdog.meter import tree_memory, tree_share
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 POLL_S = 0.05
-DRAIN_S = 0.3
+LAST_WORDS_S = 1.2
+LAST_WORDS_ASKED_S = 0.35
+"""A client that asked for the end may read nothing any more, and the two seconds are nearly over."""
+LEAST_S = 0.05
 INTERNAL_ERROR = -32603
 
 
@@ -39,6 +42,7 @@ class Watch:
         self._client_closed_at: float | None = None
         self._spoke_at: float | None = None
         self._reason = ""
+        self._silent_at = 0.0
         self.stopped = False
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._woken, False)
@@ -162,15 +166,18 @@ class Watch:
 
     def drain(self) -> None:
         """Lets what the server said last reach the client, for a bounded time."""
-        self._relay.server_eof.wait(DRAIN_S)
-        self._stderr.flush(DRAIN_S)
+        asked = self.signalled or self._client_closed_at is not None
+        self._silent_at = time.monotonic() + (LAST_WORDS_ASKED_S if asked else LAST_WORDS_S)
+        self._relay.server_eof.wait(self._left())
+        self._stderr.flush(self._left() / 2)
+
+    def _left(self) -> float:
+        return max(LEAST_S, self._silent_at - time.monotonic())
 
     def fail_open_calls(self, ended: Ended) -> None:
         """Answers every call that the server can no longer answer, and says how it ended."""
         reason = self._reason or f"mcp-sandbox: the server ended with {ended.describe()}"
-        self._relay.fail_pending(
-            INTERNAL_ERROR, reason, {"rule": f"quota.{self.breach}" if self.breach else "server-gone"}
-        )
+        self._relay.fail_pending(INTERNAL_ERROR, reason, within=self._left())
 
     def close(self) -> None:
         """Gives the signals back and closes what this loop opened."""

@@ -27,6 +27,8 @@ class Native:
         self.stdin, self.stdout, self.stderr = stdio
         self.init_pid: int | None = None
         self.oom_kills = 0
+        self.cleaned = False
+        """Whether the keeper said, by its status, that it left nothing."""
         self._process = process
         self._pidfd = os.pidfd_open(process)
         self._lifeline = lifeline
@@ -78,7 +80,7 @@ class Native:
             readable, _, _ = select.select([self._pidfd], [], [], timeout)
             if not readable:
                 return None
-            os.waitpid(self._process, 0)
+            self.cleaned = os.waitpid(self._process, 0)[1] == 0
             self._gone = True
             self._read_end()
             self.kill()
