@@ -1,4 +1,4 @@
-"""What one sandbox left on this host: processes, namespaces, mounts, cgroups, leases, temporary files."""
+"""What a sandbox left on this host: processes, namespaces, mounts, cgroups, leases, temporary files."""
 
 from __future__ import annotations
 
@@ -88,6 +88,8 @@ class Remains:
     scratch: Path
     """The wrapper's TMPDIR, empty at first."""
     mounted: set[str] = field(default_factory=mounts)
+    others: set[int] = field(default_factory=lambda: {os.getpid(), *descendants(os.getpid())})
+    """Processes below us that were there before."""
 
     def now(self) -> dict[str, list[str]]:
         """Everything that is left, by kind; empty when nothing is."""
@@ -110,10 +112,10 @@ class Remains:
         """Our own descendants, adopted ones too, and strangers whose command line has the mark."""
         ours = descendants(os.getpid())
         marked = [pid for pid, _, state in processes() if state != "Z" and self._marked(pid)]
-        return sorted({*ours, *marked} - {os.getpid()})
+        return sorted({*ours, *marked} - self.others)
 
     def _marked(self, pid: int) -> bool:
-        return pid != os.getpid() and self.mark in text(f"/proc/{pid}/cmdline")
+        return self.mark in text(f"/proc/{pid}/cmdline")
 
     def cgroups(self) -> list[str]:
         """Directories of ours below every cgroup mount."""
