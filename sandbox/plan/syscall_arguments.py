@@ -20,6 +20,21 @@ DANGEROUS_FAMILIES = {
 }
 DANGEROUS_NETLINK = {6: "NETLINK_XFRM, IPsec", 12: "NETLINK_NETFILTER, the firewall", 21: "NETLINK_CRYPTO"}
 
+SET_IDS = 0o6000
+"""S_ISUID and S_ISGID of a mode."""
+O_CREATING = 0o100 | 0o20000000
+"""O_CREAT and __O_TMPFILE: without them open(2) looks at no mode, and its register holds anything."""
+MODES = (
+    ("chmod", 1, SET_IDS), ("fchmod", 1, SET_IDS), ("fchmodat", 2, SET_IDS), ("fchmodat2", 2, SET_IDS),
+    ("creat", 1, SET_IDS), ("open", 2, SET_IDS), ("open", 1, O_CREATING), ("openat", 3, SET_IDS),
+    ("openat", 2, O_CREATING),
+)  # fmt: skip
+"""Calls that give a file its mode, and the bits of which argument must be clear for that to be harmless.
+
+nosuid holds inside only: on the host a setuid file of the server's is one of whoever owns the granted
+directory, of root where root called us. mkdir(2) ignores both bits.
+"""
+
 CLONE_NAMESPACES = 0x7E020000
 """NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET; clone(2) cannot take NEWTIME."""
 CLONE_NEWTIME = 0x80

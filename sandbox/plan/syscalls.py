@@ -33,9 +33,11 @@ from sandbox.plan.syscall_arguments import (
     IPPROTO_IP,
     IPPROTO_TCP,
     IPPROTO_UDP,
+    MODES,
     NETLINK_ROUTE,
     OWN_SANDBOX_PRCTLS,
     PRCTLS,
+    SET_IDS,
     SOCK_DGRAM,
     SOCK_STREAM,
     SOCK_TYPE_MASK,
@@ -134,15 +136,14 @@ _FILES = (
         sync_file_range fadvise64 readahead""",
     ),
     _group(
-        "open and look at paths; the mounts decide what exists",
-        """open openat openat2 creat stat lstat fstat newfstatat statx statfs fstatfs access faccessat
+        "look at paths; the mounts decide what exists",
+        """stat lstat fstat newfstatat statx statfs fstatfs access faccessat
         faccessat2 readlink readlinkat getdents getdents64 getcwd chdir fchdir umask""",
     ),
     _group(
-        "change names, sizes, modes and times below writable mounts",
+        "change names, sizes, owners and times below writable mounts",
         """mkdir mkdirat rmdir rename renameat renameat2 link linkat symlink symlinkat unlink unlinkat
-        truncate chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes futimesat
-        utimensat""",
+        truncate chown fchown lchown fchownat utime utimes futimesat utimensat""",
     ),
     _group("read extended attributes", "getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr"),
     _group("file watchers", "inotify_init inotify_init1 inotify_add_watch inotify_rm_watch"),
@@ -252,6 +253,7 @@ _ODD = (
 
 _ABSENT = (
     _group("its flags lie behind a pointer no filter can read; libc falls back to clone", "clone3"),
+    _group("its mode lies behind a pointer too, and may hold the setuid bit; openat is there", "openat2"),
     _group(
         "runs other calls unseen by the filter; event loops probe it at start and do without",
         "io_uring_setup io_uring_enter io_uring_register",
@@ -317,6 +319,10 @@ def _namespaces(name: str, flags: int, allowed: int) -> tuple[Rule, ...]:
 
 
 _ANY_TIER = (
+    *(
+        Rule(name, (Bits(argument, 0, mask),), Answer.ALLOW, "no setuid or setgid bit, or nothing is created")
+        for name, argument, mask in MODES
+    ),
     Rule("socket", (Bits(0, AF_UNIX),), Answer.ALLOW, "sockets between the sandbox's own processes"),
     Rule("socketpair", (Bits(0, AF_UNIX),), Answer.ALLOW, "pipes of both directions"),
     *_each("socket", 0, DANGEROUS_FAMILIES, Answer.DANGEROUS),
@@ -329,7 +335,7 @@ _ANY_TIER = (
     *_each("prctl", 0, PRCTLS, Answer.ALLOW),
     *_each("personality", 0, {0: "Linux, plain", 0xFFFFFFFF: "which one is it"}, Answer.ALLOW),
     *(
-        Rule(name, (Bits(argument, kind, 0xF000),), Answer.ALLOW, "a FIFO or a file, never a device")
+        Rule(name, (Bits(argument, kind, 0xF000 | SET_IDS),), Answer.ALLOW, "a FIFO or a file, no device")
         for (name, argument), kind in product((("mknod", 1), ("mknodat", 2)), (0o010000, 0o100000, 0))
     ),
 )

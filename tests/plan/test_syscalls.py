@@ -59,12 +59,16 @@ def asked(machine: str, tier: str, name: str, *args: int) -> int | None:
     return action & 0xFFFF if action & ~0xFFFF == bpf.ERRNO else None
 
 
+def _deepest(rules: list[syscalls.Rule]) -> int:
+    return max(2, *(test.argument for rule in rules for test in rule.tests))
+
+
 def probes(name: str) -> set[tuple[int, ...]]:
     """Arguments that matter for `name`: every value of every rule, its neighbours, and single bits."""
     rules = [rule for table in TIERS.values() for rule in table.rules if rule.name == name]
     if not rules:
         return {(0,) * 6, (2**64 - 1,) * 6}
-    choices: list[set[int]] = [{0, 1, 0xFFFFFFFF} for _ in range(3)]
+    choices: list[set[int]] = [{0, 1, 0xFFFFFFFF} for _ in range(_deepest(rules) + 1)]
     for test in (test for rule in rules for test in rule.tests):
         choices[test.argument] |= {test.value, (test.value + 1) & 0xFFFFFFFF, test.value ^ 0x80000000}
         choices[test.argument] |= {
@@ -172,6 +176,17 @@ CASES = [
     pytest.param("net", "mknodat", (0, 0, 0o010644), 0, id="a FIFO"),
     pytest.param("net", "mknodat", (0, 0, 0o020644), errno.EPERM, id="no character device"),
     pytest.param("compat", "mknodat", (0, 0, 0o060644), errno.EPERM, id="no block device"),
+    pytest.param("net", "mknodat", (0, 0, 0o104755), errno.EPERM, id="no setuid file by mknod"),
+    pytest.param("net", "fchmod", (0, 0o1777), 0, id="a sticky directory"),
+    pytest.param("net", "fchmod", (0, 0o4755), errno.EPERM, id="no setuid bit"),
+    pytest.param("compat", "fchmod", (0, 0o2755), errno.EPERM, id="no setgid bit, in compat too"),
+    pytest.param("browser", "fchmodat", (0, 0, 0o104755), errno.EPERM, id="nor among a file type's bits"),
+    pytest.param("net", "fchmodat2", (0, 0, GARBAGE | 0o4755, 0), errno.EPERM, id="nor below a dirty half"),
+    pytest.param("net", "openat", (0, 0, 0o101, 0o644), 0, id="a new file"),
+    pytest.param("net", "openat", (0, 0, 0o101, 0o4755), errno.EPERM, id="no new setuid file"),
+    pytest.param("net", "openat", (0, 0, 0o20200002, 0o2755), errno.EPERM, id="nor one without a name"),
+    pytest.param("net", "openat", (0, 0, 0, 0o7777), 0, id="reading leaves any mode in its register"),
+    pytest.param("compat", "openat2", (), errno.ENOSYS, id="openat2 is absent, its mode cannot be read"),
     pytest.param("net", "memfd_create", (), errno.ENOSYS, id="no file without a name"),
     pytest.param("compat", "memfd_create", (), errno.ENOSYS, id="no file without a name in compat"),
     pytest.param("compat", "execveat", (), errno.ENOSYS, id="no execution without a path"),
