@@ -126,8 +126,11 @@ def clone_tree(fd: int, what: str) -> int:
 def set_mount_attributes(
     fd: int, attributes: int, what: str, userns: int = 0, recursive: bool = True
 ) -> None:
-    """mount_setattr(2) on a detached tree; `userns` is the descriptor of an idmapping namespace."""
-    attr = struct.pack("=QQQQ", attributes, 0, 0, userns)
+    """mount_setattr(2) on a detached tree; `userns` is the descriptor of an idmapping namespace.
+
+    The tree becomes private too: what is mounted below its source later stays outside.
+    """
+    attr = struct.pack("=QQQQ", attributes, 0, MS_PRIVATE, userns)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     _syscall(_MOUNT_SETATTR, f"mount_setattr {what}", fd, b"", flags, attr, len(attr))
 
