@@ -50,6 +50,7 @@ class Session:
         self.environ = prepared.wish.environ
         self.id = new_id(self.spec.server)
         self.status = NOT_BUILT
+        self.ran = False
 
     def run(self) -> int:
         """The whole life; every way out passes through the stack."""
@@ -62,7 +63,8 @@ class Session:
             self.status = self._serve(running)
         except AuditError as error:
             self.note(str(error))
-            self.status = NOT_BUILT
+            # 125 says that nothing ran.
+            self.status = BREACH if self.ran else NOT_BUILT
         except SandboxError as error:
             self._close(error.exit_status, error.code)
             raise
@@ -100,6 +102,7 @@ class Session:
         watch = Watch(self.spec, running, self.sink, self.note)
         self.stack.callback(watch.close)
         running.ready(self.spec.argv[0])
+        self.ran = True
         self.sink.emit(Event("session.ready", {"init": running.init_pid or 0}))
         watch.run()
         return self._finish(running, watch)
@@ -111,7 +114,8 @@ class Session:
             watch.breached("memory", f"the kernel ended {running.oom_kills} process(es) at the memory limit")
         watch.fail_open_calls(ended)
         status = exit_status(watch, ended.exit_status)
-        self._close(status, watch.breach or "end")
+        if watch.breach != "audit":
+            self._close(status, watch.breach or "end")
         return status
 
     def _close(self, status: int, reason: str) -> None:

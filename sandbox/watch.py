@@ -114,7 +114,8 @@ class Watch:
 
     def _look(self, now: float) -> None:
         if self._relay.failed is not None:
-            self.breached("audit", f"the audit log failed: {self._relay.failed}")
+            failed = self._relay.failed
+            self.breached("audit", f"the audit log failed: {getattr(failed, 'what', failed)}")
         gone = self._relay.client_eof.is_set() or self._relay.client_gone.is_set()
         if self._client_closed_at is None and gone:
             self._client_closed_at = now
@@ -156,6 +157,8 @@ class Watch:
         self._reason = f"ended by mcp-sandbox: quota `{quota}`, {why}"
         self.running.kill()
         self.note(f"error: quota-breach\n  {self._reason}")
+        if quota == "audit":
+            return  # nothing can be written any more, and it has been said
         try:
             self.sink.emit(
                 Event("quota.breach", {"quota": quota, "why": why}, rule=f"quota.{quota}"), sync=True

@@ -24,6 +24,8 @@ def paint(text: str, colour: str, stream: Any) -> str:
 
 def note(text: str) -> None:
     """One message of ours, on stderr; a stderr that is gone loses it and nothing else."""
+    if sys.stderr is None:  # it was closed when Python started
+        return
     try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()

@@ -7,6 +7,7 @@ import os
 
 from sandbox.cli import options
 from sandbox.cli.output import note
+from sandbox.errors import SandboxNotBuilt
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,6 +28,7 @@ def main(args: argparse.Namespace) -> int:
     from sandbox.prepare import prepare
     from sandbox.session import run
 
+    _check_streams()
     quiet = bool(args.quiet)
 
     def tell(text: str) -> None:
@@ -35,3 +37,17 @@ def main(args: argparse.Namespace) -> int:
 
     wish = options.wish(args, dict(os.environ), os.getcwd())
     return run(prepare(wish, lambda text: tell(f"mcp-sandbox: {text}")), note)
+
+
+def _check_streams() -> None:
+    """Whatever is opened next would get the number of a closed stream, and the relay would speak into it."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError as error:
+            if name == "stderr":
+                os.open(os.devnull, os.O_WRONLY)  # the lowest free number: 2
+                continue
+            what = f"{name} is closed: there is no client to speak to"
+            hint = "start it as an MCP client does, with pipes as stdin and stdout"
+            raise SandboxNotBuilt("stream-closed", what, hint=hint) from error
