@@ -57,6 +57,7 @@ class Session:
         leases.reap(self.environ)
         secrets = secret_sources.read(self.spec.secrets, self.environ)
         self.sink = self.stack.enter_context(self._sink(secrets))
+        self.emit = self.sink.emit
         try:
             self._announce()
             running = self._start(secrets)
@@ -83,7 +84,7 @@ class Session:
     def _announce(self) -> None:
         """What is about to run and what was waived, on disk before anything runs."""
         for event in opening(self.prepared, Redactor(self._values)):
-            self.sink.emit(event)
+            self.emit(event)
 
     def _start(self, secrets: tuple[tuple[str, str], ...]) -> launch.Native:
         _make_persistent_homes(self.spec)
@@ -97,13 +98,16 @@ class Session:
 
     def _serve(self, running: launch.Native) -> int:
         # Imported here, while the sandbox is being built: msgspec and the relay cost more than the fork.
+        from sandbox.audit.clerk import Clerk
         from sandbox.watch import Watch
 
-        watch = Watch(self.spec, running, self.sink, self.note)
+        clerk = Clerk(self.sink)
+        self.emit = clerk.emit
+        watch = Watch(self.spec, running, clerk, self.note)
         self.stack.callback(watch.close)
         running.ready(self.spec.argv[0])
         self.ran = True
-        self.sink.emit(Event("session.ready", {"init": running.init_pid or 0}))
+        self.emit(Event("session.ready", {"init": running.init_pid or 0}))
         watch.run()
         return self._finish(running, watch)
 
@@ -119,7 +123,7 @@ class Session:
         return status
 
     def _close(self, status: int, reason: str) -> None:
-        self.sink.emit(Event("session.end", {"status": status, "reason": reason}), sync=True)
+        self.emit(Event("session.end", {"status": status, "reason": reason}), sync=True)
 
 
 def _make_persistent_homes(spec: Spec) -> None:

@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from sandbox.audit.sink import Sink
+from sandbox.audit.clerk import Clerk
 from sandbox.backend.base import Ended
 from sandbox.backend.native import launch
 from sandbox.errors import AuditError
@@ -31,10 +31,10 @@ INTERNAL_ERROR = -32603
 class Watch:
     """Relay, signals and quotas of one running sandbox."""
 
-    def __init__(self, spec: Spec, running: launch.Native, sink: Sink, note: Callable[[str], None]) -> None:
+    def __init__(self, spec: Spec, running: launch.Native, clerk: Clerk, note: Callable[[str], None]) -> None:
         self.spec = spec
         self.running = running
-        self.sink = sink
+        self.clerk = clerk
         self.note = note
         self.breach = ""
         self.signalled = 0
@@ -50,7 +50,7 @@ class Watch:
         self._started = time.monotonic()
         self._relay = Relay(
             client_in=0, client_out=1, server_in=running.take_stdin(), server_out=running.stdout,
-            cap=spec.message, emit=sink.emit, noise=self._noise, changed=self._changed,
+            cap=spec.message, emit=clerk.emit, noise=self._noise, changed=self._changed,
         )  # fmt: skip
         self._stderr = StderrRelay(running.stderr, 2)
         self._catch_signals()
@@ -76,6 +76,7 @@ class Watch:
 
     def run(self) -> None:
         """Relays until the sandbox has ended, by itself or by our doing."""
+        self.clerk.start(self._changed)
         self._relay.start()
         self._stderr.start()
         poll = select.poll()
@@ -160,10 +161,10 @@ class Watch:
         if quota == "audit":
             return  # nothing can be written any more, and it has been said
         try:
-            self.sink.emit(
+            self.clerk.emit(
                 Event("quota.breach", {"quota": quota, "why": why}, rule=f"quota.{quota}"), sync=True
             )
-            self.sink.emit(Event("kill", {"reason": quota}), sync=True)
+            self.clerk.emit(Event("kill", {"reason": quota}), sync=True)
         except AuditError as error:
             self.note(str(error))
 
