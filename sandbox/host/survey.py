@@ -9,7 +9,17 @@ from stat import S_ISDIR, S_ISREG
 from sandbox.plan.etc import COPIED, COPIED_DIRECTORIES, LINKS, NETWORKED, TREES
 from sandbox.plan.facts import Closure, PathFact, Survey
 from sandbox.plan.system import PROGRAMS
-from sandbox.plan.wants import HOME, Want, command_wants, exposed, guarded, kept_home, mountpoints, wants
+from sandbox.plan.wants import (
+    HOME,
+    Want,
+    command_wants,
+    exposed,
+    guarded,
+    kept_home,
+    log_place,
+    mountpoints,
+    wants,
+)
 from sandbox.policy.model import Policy
 from sandbox.policy.paths import below, secret_places
 
@@ -23,7 +33,9 @@ def survey(policy: Policy, closure: Closure, *, environ: Mapping[str, str], cwd:
     wanted = (*asked, *command_wants(closure))
     named = [want.source for want in wanted]
     named += exposed(policy, home=home, cwd=cwd, environ=environ)
-    paths = look_at(path for path in (*named, home, cwd, closure.cwd) if path)
+    log = log_place(policy, cwd)
+    folder = os.path.dirname(log) if log else ""
+    paths = look_at(path for path in (*named, home, cwd, closure.cwd, folder) if path)
     kept = kept_home(policy, home=home, environ=environ) if policy.files.persist else ""
     paths |= look_at(_inner(wanted, paths, kept))
     return Survey(

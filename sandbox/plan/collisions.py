@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sandbox.errors import ProfileError
-from sandbox.plan.facts import PathFact
+from sandbox.plan.facts import PathFact, Survey
 from sandbox.plan.mounts import ABSENT, enclosing, shown, target_of
 from sandbox.plan.spec import Bind, Symlink, ViewStep
-from sandbox.plan.wants import Want
+from sandbox.plan.wants import Want, log_place
+from sandbox.policy.model import Policy
 from sandbox.policy.paths import below
 
 _KERNEL = ("/proc", "/dev", "/sys")
@@ -62,6 +63,27 @@ def refuse_swapped(wanted: Sequence[Want], facts: Mapping[str, PathFact]) -> Non
     for outer in wanted:
         for want in wanted if outer.writable else ():
             _refuse_swap(want, outer, facts)
+
+
+def refuse_log_within(
+    policy: Policy, survey: Survey, view: Sequence[ViewStep], asked: Sequence[Want]
+) -> None:
+    """Raises `ProfileError` where the server could write the audit log, or a link on the way to it."""
+    place = log_place(policy, survey.cwd)
+    if place is None:
+        return
+    folder, _, name = place.rpartition("/")
+    real = f"{survey.paths.get(folder or '/', ABSENT).real.rstrip('/')}/{name}"
+    roots = [want.source for want in asked if want.writable]
+    roots += [step.source for step in view if isinstance(step, Bind) and step.writable]
+    for root in roots:
+        if below(place, root) or below(real, root):
+            raise ProfileError(
+                "log-within-mount",
+                f"the audit log `{place}` would lie in `{root}`, which the server may write",
+                rule=f"{policy.origin('audit.path')} audit.path",
+                hint="log to a directory that is not granted, or leave `--audit` out",
+            )
 
 
 def _refuse_swap(want: Want, outer: Want, facts: Mapping[str, PathFact]) -> None:

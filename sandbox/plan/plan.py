@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from sandbox.errors import CannotEnforce
-from sandbox.plan.collisions import refuse_hiding, refuse_swapped, refuse_without_mountpoint
+from sandbox.plan.collisions import (
+    refuse_hiding,
+    refuse_log_within,
+    refuse_swapped,
+    refuse_without_mountpoint,
+)
 from sandbox.plan.enforceable import refuse_unenforceable
 from sandbox.plan.environment import environment, secrets
 from sandbox.plan.etc import etc
@@ -69,6 +74,7 @@ def _view(policy: Policy, facts: HostFacts, survey: Survey, identity: Identity, 
     binds = merged((*binds, *guards(binds, survey.paths, expose)))
     system = _system(policy, facts, survey, identity, network, binds)
     _refuse_without_idmap(policy, facts, (*system, *binds))
+    refuse_log_within(policy, survey, (*system, *binds), asked)
     kept = needed(binds, system)
     for one in kept:
         refuse_hiding(one, system, identity.home)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from posixpath import join, normpath
 
 from sandbox.errors import ProfileError
 from sandbox.places import state_dir
@@ -72,6 +73,12 @@ def kept_home(policy: Policy, *, home: str, environ: Mapping[str, str]) -> str:
             hint=f'use a plain name: `persist = "{policy.name or "memory"}"`',
         )
     return f"{state_dir({**environ, 'HOME': home})}/homes/{name}"
+
+
+def log_place(policy: Policy, cwd: str) -> str | None:
+    """Where the audit log that the policy names will be, links unresolved; None for our own directory."""
+    path = policy.audit.path
+    return None if path is None else normpath(join(cwd, path))
 
 
 def mountpoints(placed: list[tuple[str, str]]) -> Iterator[str]:
