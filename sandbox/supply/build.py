@@ -23,6 +23,7 @@ _NOISE = re.compile(
     r"npm (warn|WARN)|npm (error|ERR!) A complete log|npm (error|ERR!)( code)?( E?404)?\s*$|\s*$"
 )
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
+_RESOLVED = re.compile(r"(@[\w.~-]+/)?[\w.~-]+(@|==)[\w.!+-]+", re.ASCII)
 _PASSWORD = re.compile(r"(://)[^/\s@]+@")
 
 # What the installers print, the error's code, and a hint.
@@ -115,9 +116,17 @@ def _describe(maker: Maker, tree: str, request: Request, interpreter: Interprete
         interpreter=interpreter.path,
         stamp=_stamp(interpreter),
         abi=interpreter.abi,
-        resolved=maker.resolved(tree, request.specs),
+        resolved=_believed(maker.resolved(tree, request.specs)),
         built=time.time_ns(),
     )
+
+
+def _believed(resolved: tuple[str, ...]) -> tuple[str, ...]:
+    """Names and versions as the packages give them: shown to people, kept, and asked for again later."""
+    for each in resolved:
+        if not _RESOLVED.fullmatch(each):
+            raise SandboxNotBuilt("package-not-built", f"`{each!a}` is no name and version of a package")
+    return resolved
 
 
 def _stamp(interpreter: Interpreter) -> Stamp:

@@ -90,7 +90,7 @@ def _manifest(tree: str, name: str) -> dict[str, object]:
             found = json.loads(opened.read(_LARGEST))
         if not isinstance(found, dict):
             raise ValueError("it is no object")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SandboxNotBuilt(
             "package-not-built", f"`package.json` of `{name}` cannot be read: {error}"
         ) from None

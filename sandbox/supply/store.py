@@ -247,15 +247,34 @@ def remove(path: str) -> None:
         with suppress(FileNotFoundError):
             os.unlink(path)
         return
-    with suppress(OSError):
+    with suppress(OSError, RecursionError):
         shutil.rmtree(path)
-    if not os.path.lexists(path):
-        return
-    # A directory without its write bit stopped it (os.walk follows no links).
-    os.chmod(path, 0o700)
-    for here, directories, _ in os.walk(path):
-        for name in directories:
-            below = os.path.join(here, name)
-            if not os.path.islink(below):
-                os.chmod(below, 0o700)
-    shutil.rmtree(path)
+    if os.path.lexists(path):
+        _remove_flat(path)
+
+
+def _remove_flat(top: str) -> None:
+    """For what stops rmtree: directories without their write bit, paths too long, trees too deep.
+
+    A package chooses its own modes and depth, and remains that stay would fail every later start. Each
+    directory is moved up to `top` before it is emptied, so that no path grows.
+    """
+    waiting, moved = [top], 0
+    while waiting:
+        here = waiting.pop()
+        os.chmod(here, 0o700)
+        for name in os.listdir(here):
+            place = os.path.join(here, name)
+            if os.path.islink(place) or not os.path.isdir(place):
+                os.unlink(place)
+                continue
+            if here != top:
+                os.chmod(place, 0o700)  # its `..` is about to change
+                while os.path.lexists(up := os.path.join(top, f".moved-{moved}")):
+                    moved += 1
+                os.rename(place, up)
+                place = up
+            waiting.append(place)
+        if here != top:
+            os.rmdir(here)
+    os.rmdir(top)

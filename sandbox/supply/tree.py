@@ -9,9 +9,16 @@ from collections.abc import Iterator
 
 from sandbox.errors import SandboxNotBuilt
 
+DEEPEST = 200
+"""Levels of directories: node_modules in node_modules comes to some thirty. Python recurses into each."""
+
 
 def _entries(root: str, below: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Everything below `root`, depth first, in the order of its names."""
+    if below.count("/") >= DEEPEST:
+        raise SandboxNotBuilt(
+            "package-not-built", f"the package has directories more than {DEEPEST} levels deep"
+        )
     here = os.path.join(root, below)
     # Directories stay writable for their owner so that a person can delete the cache; inside, the
     # mount is read-only.

@@ -159,6 +159,30 @@ def _nothing_but_locks(environ: dict[str, str]) -> None:
     assert not list((store_of(environ) / "staging").iterdir())
 
 
+@pytest.mark.threat("K4", proves="what a package says of itself is no option, escape or nest of our own")
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param('{"version": "1.0.0\\u001b[2J"}', id="a version that clears the screen"),
+        pytest.param('{"version": "git+file:///evil"}', id="a version that is a place"),
+        pytest.param('{"version": ' + "[" * 200_000, id="a manifest nested beyond any stack"),
+    ],
+)
+def test_a_package_that_lies_about_itself_is_not_kept(tmp_path: Path, words: str) -> None:
+    environ = world(tmp_path)
+
+    def lying(job: BuildJob) -> int:
+        install(Path(job.staging))
+        (Path(job.staging) / "node_modules/pkg/package.json").write_text(words)
+        return 0
+
+    with pytest.raises(SandboxNotBuilt) as refused:
+        frozen("npx pkg", environ, lying)
+    assert refused.value.what.isprintable()
+    _nothing_but_locks(environ)
+    assert frozen("npx pkg", environ, Builder(tmp_path / "count")).resolved == ("pkg@1.2.3",)
+
+
 def test_a_package_with_several_programs_and_no_obvious_one_names_them(tmp_path: Path) -> None:
     environ = world(tmp_path)
     builder = Builder(tmp_path / "count", package={**PACKAGE, "bin": {"a": "a.js", "b": "b.js"}})

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.errors import SandboxNotBuilt
-from sandbox.supply.tree import names, seal, within
+from sandbox.supply.store import remove
+from sandbox.supply.tree import DEEPEST, names, seal, within
 
 
 def _tree(root: Path) -> Path:
@@ -87,3 +88,26 @@ def test_a_pipe_in_a_tree_is_refused_without_waiting_for_a_writer(tmp_path: Path
     os.mkfifo(_tree(tmp_path / "1") / "lib/pipe")
     with pytest.raises(SandboxNotBuilt, match="lib/pipe"):
         seal(str(tmp_path / "1"))
+
+
+def _deep(root: Path, levels: int) -> str:
+    root.mkdir()
+    at = os.open(root, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("d", dir_fd=at)
+        below = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+    return str(root)
+
+
+@pytest.mark.threat("K4", proves="a package's depth breaks no other package's start")
+def test_a_tree_too_deep_to_walk_is_refused_and_can_be_removed(tmp_path: Path) -> None:
+    """Remains that cannot be removed would fail every later start of every package."""
+    seal(_deep(tmp_path / "control", DEEPEST))
+    root = _deep(tmp_path / "deep", 3000)
+    with pytest.raises(SandboxNotBuilt, match="levels deep"):
+        seal(root)
+    remove(root)
+    assert not os.path.lexists(root)
