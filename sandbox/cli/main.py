@@ -75,6 +75,7 @@ def dispatch(args: list[str]) -> int:
     if args[0] not in COMMANDS:
         return _unknown(args[0])
     _require_directory()
+    _settle_home()
     module = import_module(f"sandbox.cli.{args[0]}")
     status: int = module.main(module.parser().parse_args(args[1:]))
     return status
@@ -101,6 +102,24 @@ def _require_directory() -> None:
         raise UsageError(
             "no-directory", "the working directory does not exist any more", hint="cd"
         ) from error
+
+
+def _settle_home() -> None:
+    """A HOME that is missing or relative becomes the user database's.
+
+    Relative, it would make the working directory, perhaps a hostile repository's, the place of our own
+    profiles, trust decisions and package store.
+    """
+    import os
+
+    if os.environ.get("HOME", "").startswith("/"):
+        return
+    import pwd  # off the usual path: MCP clients pass HOME
+
+    try:
+        os.environ["HOME"] = pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        os.environ.pop("HOME", None)
 
 
 def _closed_stdout() -> int:

@@ -22,12 +22,22 @@ def paint(text: str, colour: str, stream: Any) -> str:
     return f"{COLOURS[colour]}{text}{_RESET}" if coloured(stream) else text
 
 
+def harmless(text: str) -> str:
+    """`text` with all but printable characters, line ends and tabs escaped.
+
+    Messages quote what packages, projects and servers chose: it must not drive the terminal.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
 def note(text: str) -> None:
     """One message of ours, on stderr; a stderr that is gone loses it and nothing else."""
     if sys.stderr is None:  # it was closed when Python started
         return
     try:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(harmless(text) + "\n")
         sys.stderr.flush()
     except (OSError, ValueError):
         return
