@@ -1,0 +1,20 @@
+"""The smallest MCP server there is: answers `initialize` and echoes; what remains is the cost of the way."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+for line in sys.stdin.buffer:
+    message = json.loads(line)
+    if "id" not in message:
+        continue
+    if message["method"] == "tools/call":
+        text = message["params"]["arguments"]["message"]
+        result: dict[str, object] = {"content": [{"type": "text", "text": text}]}
+    else:
+        info = {"name": "echo", "version": "1"}
+        result = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": info}
+    answer = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result})
+    sys.stdout.buffer.write(answer.encode() + b"\n")
+    sys.stdout.buffer.flush()

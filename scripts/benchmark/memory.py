@@ -1,0 +1,37 @@
+"""What our own processes hold: the wrapper, the keeper and process 1 of the sandbox; never the server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def own(wrapper: int) -> dict[str, object]:
+    """KiB of each of our processes below `wrapper`, and how it was read: `pss`, or `rss` where refused."""
+    keeper = _child(wrapper, "mcp-keeper")
+    init = _child(keeper, "mcp-init") if keeper else 0
+    parts = {
+        name: _held(pid) for name, pid in (("wrapper", wrapper), ("keeper", keeper), ("init", init)) if pid
+    }
+    return {
+        "kib": sum(kib for kib, _ in parts.values()),
+        "parts": {name: {"kib": kib, "read_as": how} for name, (kib, how) in parts.items()},
+    }
+
+
+def _child(parent: int, name: str) -> int:
+    for task in Path(f"/proc/{parent}/task").glob("*/children"):
+        for pid in task.read_text().split():
+            if Path(f"/proc/{pid}/comm").read_text().strip() == name:
+                return int(pid)
+    return 0
+
+
+def _held(pid: int) -> tuple[int, str]:
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]), "pss"
+    except OSError:
+        pass  # process 1 is not dumpable, so an ordinary user may not see its mappings
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * 4, "rss"

@@ -1,0 +1,73 @@
+"""From samples to medians, additions and the design's marks; pure, so that any run can be checked again."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+Run = dict[str, Any]
+
+START_MS, CALL_RATIO, LARGE_MS, MEMORY_MIB = 80.0, 1.5, 8.0, 35.0
+
+
+def percentile(samples: Sequence[float], share: float) -> float:
+    """The sample below which `share` of all lie, by nearest rank."""
+    ordered = sorted(samples)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def summary(samples: Sequence[float]) -> dict[str, float]:
+    """Median, p99 and how many samples stand behind them."""
+    return {
+        "p50": round(statistics.median(samples), 4),
+        "p99": round(percentile(samples, 0.99), 4),
+        "n": len(samples),
+    }
+
+
+def summaries(subject: Run) -> dict[str, dict[str, dict[str, float]]]:
+    """kind -> variant -> summary."""
+    return {
+        kind: {name: summary(samples) for name, samples in variants.items()}
+        for kind, variants in subject["samples_ms"].items()
+    }
+
+
+def marks(name: str, subject: Run) -> list[Run]:
+    """The goals of DESIGN.md section 9 for one server: what was measured, and whether it was met."""
+    found = summaries(subject)
+    start, call = _p50s(found["start"]), _p50s(found["call"])
+    rows = [_mark(name, "start over bare, ms", start["wrapped"] - start["bare"], START_MS)]
+    if "runner" in start:
+        rows.append(
+            _mark(name, "start by runner over bare, ms", start["wrapped-runner"] - start["bare"], START_MS)
+        )
+        rows.append(
+            _mark(
+                name, "start by runner over the bare runner, ms", start["wrapped-runner"] - start["runner"], 0
+            )
+        )
+    added, least = call["wrapped"] - call["bare"], call["byte-copy"] - call["bare"]
+    # A byte copy that adds nothing measurable makes a ratio of noise: no verdict then.
+    ratio = added / least if least > 0.01 else None
+    rows.append(_mark(name, "call added, times the byte copy's", ratio, CALL_RATIO))
+    if "large" in found:
+        large = _p50s(found["large"])
+        rows.append(_mark(name, "1 MiB added, ms", large["wrapped"] - large["bare"], LARGE_MS))
+    held = subject["memory"]["wrapped"]["kib"] / 1024
+    rows.append(_mark(name, "own memory, MiB", held, MEMORY_MIB))
+    return rows
+
+
+def _p50s(variants: dict[str, dict[str, float]]) -> dict[str, float]:
+    return {name: one["p50"] for name, one in variants.items()}
+
+
+def _mark(server: str, what: str, measured: float | None, goal: float) -> Run:
+    # A bare runner is to be beaten, not equalled.
+    met = None if measured is None else (measured < goal if goal == 0 else measured <= goal)
+    return {
+        "server": server, "mark": what, "goal": goal, "met": met,
+        "measured": None if measured is None else round(measured, 3),
+    }  # fmt: skip

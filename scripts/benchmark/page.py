@@ -1,0 +1,96 @@
+"""Shows a run: the same tables on a terminal and in docs/performance.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmark import numbers
+
+MARK = "<!-- scripts/bench writes below this line -->"
+KINDS = {
+    "start": "start to the `initialize` result, ms",
+    "call": "a call of 200 bytes, ms",
+    "large": "a call of 1 MiB, ms",
+}
+WORDS = {True: "met", False: "**not met**", None: "no verdict"}
+
+
+def machine(run: dict[str, Any]) -> str:
+    """On what, when and by whom it was measured."""
+    on = run["machine"]
+    return (
+        f"{run['date']}, {on['cpus']} processors ({on['model']}), kernel {on['kernel']}, "
+        f"Python {on['python']}, as {run['caller']}; load before the run {on['load']}."
+    )
+
+
+def tables(run: dict[str, Any]) -> list[tuple[str, list[list[str]]]]:
+    """Title and rows, the first row being the headings."""
+    found = [("Marks", _marks(run))]
+    for kind, title in KINDS.items():
+        rows = [row for name, one in run["servers"].items() for row in _kind(name, one, kind)]
+        if rows:
+            found.append(
+                (title, [["server", "variant", "p50", "p99", "over bare", "times bare", "n"], *rows])
+            )
+    return [*found, ("own memory after use, MiB", _memory(run))]
+
+
+def _marks(run: dict[str, Any]) -> list[list[str]]:
+    rows = [["server", "mark", "goal", "measured", ""]]
+    for one in run["marks"]:
+        goal = "below 0" if one["goal"] == 0 else f"at most {one['goal']:g}"
+        measured = "-" if one["measured"] is None else f"{one['measured']:.2f}"
+        rows.append([one["server"], one["mark"], goal, measured, WORDS[one["met"]]])
+    return rows
+
+
+def _kind(name: str, subject: dict[str, Any], kind: str) -> list[list[str]]:
+    found = numbers.summaries(subject).get(kind, {})
+    digits = 3 if kind == "call" else 1
+    return [
+        [
+            name, variant, f"{one['p50']:.{digits}f}", f"{one['p99']:.{digits}f}",
+            f"{one['p50'] - found['bare']['p50']:+.{digits}f}", f"{one['p50'] / found['bare']['p50']:.2f}",
+            str(one["n"]),
+        ]
+        for variant, one in found.items()
+    ]  # fmt: skip
+
+
+def _memory(run: dict[str, Any]) -> list[list[str]]:
+    rows = [["server", "variant", "wrapper", "keeper", "process 1", "in all"]]
+    for name, subject in run["servers"].items():
+        for variant, held in subject["memory"].items():
+            parts = held["parts"]
+            cells = [
+                f"{parts[part]['kib'] / 1024:.1f} {parts[part]['read_as'].upper()}" if part in parts else "-"
+                for part in ("wrapper", "keeper", "init")
+            ]
+            rows.append([name, variant, *cells, f"{held['kib'] / 1024:.1f}"])
+    return rows
+
+
+def plain(rows: list[list[str]]) -> str:
+    """Aligned columns."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], f"|{'---|' * len(rows[0])}", *lines[1:]])
+
+
+def written(page: str, run: dict[str, Any]) -> str:
+    """The page with the part below the mark replaced by this run."""
+    head, found, _ = page.partition(MARK)
+    if not found:
+        raise ValueError(f"the page has no line `{MARK}`")
+    parts = [head + MARK, machine(run)]
+    parts += [f"### {title[0].upper()}{title[1:]}\n\n{markdown(rows)}" for title, rows in tables(run)]
+    return "\n\n".join(parts) + "\n"
