@@ -34,16 +34,21 @@ def world(settled: World, require: Require) -> World:
 
 
 @pytest.fixture(scope="session")
-def standing(settled: World) -> Iterator[Sides]:
-    """The attack program on both sides, started once: for attacks that leave it alive."""
-    made = Sides(settled)
+def standing(settled: World) -> Iterator[list[Sides]]:
+    """The attack program on both sides of this world, at most one pair at a time."""
+    made: list[Sides] = []
     try:
         yield made
     finally:
-        made.close()
+        for one in made:
+            one.close()
 
 
 @pytest.fixture
-def sides(world: World, standing: Sides) -> Sides:
-    """The attack program, outside and inside."""
-    return standing
+def sides(world: World, standing: list[Sides]) -> Sides:
+    """The attack program, outside and inside; started once, and again after a test that ended it."""
+    if not standing or not standing[0].alive():
+        for one in standing:
+            one.close()
+        standing[:] = [Sides(world)]
+    return standing[0]

@@ -219,6 +219,10 @@ class Sides:
         assert "got" in result, f"{name}{asked} inside: {result}"
         return result["got"]
 
+    def alive(self) -> bool:
+        """Whether both can be asked again."""
+        return self.inside.process.poll() is None and self.outside.process.poll() is None
+
     def close(self) -> None:
         self.inside.close()
         self.outside.close()
