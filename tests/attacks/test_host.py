@@ -126,6 +126,16 @@ def test_no_listener_of_the_host_is_reached(kind: str, sides: Sides, sink: Sink)
     assert sink.heard == word.encode()
 
 
+def test_a_socket_in_a_granted_directory_is_granted(sides: Sides) -> None:
+    """docs/security-model.md says so: the kernel asks for the socket's permission, not for its mount's."""
+    granted = Sink(sides.world.project)
+    try:
+        assert sides.inside.call("host.tell_unix", path=granted.path, word="hello") == {"got": None}
+        assert granted.heard == b"hello"
+    finally:
+        granted.close()
+
+
 @pytest.mark.threat("D3", proves="lo alone, no route, no packet or raw socket")
 def test_the_network_is_empty(sides: Sides) -> None:
     assert sides.got("host.interfaces") == ["lo"]
