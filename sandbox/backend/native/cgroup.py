@@ -108,6 +108,10 @@ class Cgroup:
         control = os.open(f"{self.directories['memory']}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
         try:
             _write(f"{self.directories['memory']}/cgroup.event_control", f"{event} {control}")
+        except OSError:
+            # Real-time kernels have no such events: the limit holds all the same, the end comes later.
+            os.close(event)
+            return None
         finally:
             os.close(control)
         return event
