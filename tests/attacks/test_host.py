@@ -126,7 +126,7 @@ def test_no_listener_of_the_host_is_reached(kind: str, sides: Sides, sink: Sink)
     assert sink.heard == word.encode()
 
 
-def test_a_socket_in_a_granted_directory_is_granted(sides: Sides) -> None:
+def test_a_socket_that_comes_later_into_a_granted_directory_is_granted(sides: Sides) -> None:
     """docs/security-model.md says so: the kernel asks for the socket's permission, not for its mount's."""
     granted = Sink(sides.world.project)
     try:
