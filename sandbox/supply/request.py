@@ -10,6 +10,7 @@ from typing import Literal
 
 from sandbox.errors import SandboxError
 from sandbox.supply import spec
+from sandbox.supply.shell import unwrapped
 
 Kind = Literal["ignore", "skip", "package", "with", "python", "flag", "value"]
 """What an option means: nothing; nothing, with a value; …; a flag or a valued option of the installer."""
@@ -259,6 +260,7 @@ def parse(command: Sequence[str]) -> Request | None:
     """The packages that `command` would fetch and run; None where it is no package runner at all."""
     if not command:
         return None
+    command = unwrapped(command)
     words = (os.path.basename(command[0]), *command[1:])
     for length in range(_LONGEST, 0, -1):
         found = _RUNNERS.get(words[:length])
