@@ -6,6 +6,9 @@ import os
 from collections.abc import Iterable, Mapping
 from stat import S_ISDIR, S_ISREG
 
+from sandbox.host.aliases import aliases
+from sandbox.host.sockets import sockets
+from sandbox.places import cache_dir
 from sandbox.plan.etc import COPIED, COPIED_DIRECTORIES, LINKS, NETWORKED, TREES
 from sandbox.plan.facts import Closure, PathFact, Survey
 from sandbox.plan.system import PROGRAMS
@@ -38,6 +41,8 @@ def survey(policy: Policy, closure: Closure, *, environ: Mapping[str, str], cwd:
     paths = look_at(path for path in (*named, home, cwd, closure.cwd, folder) if path)
     kept = kept_home(policy, home=home, environ=environ) if policy.files.persist else ""
     paths |= look_at(_inner(wanted, paths, kept))
+    found, unsearched = sockets(_trees(asked, paths, environ))
+    beside, _ = sockets(_trees(command_wants(closure), paths, environ))
     return Survey(
         home=home,
         cwd=cwd,
@@ -47,6 +52,8 @@ def survey(policy: Policy, closure: Closure, *, environ: Mapping[str, str], cwd:
         etc=dict(_public_files()),
         system=dict(_system_layout()),
         protected=_protected(home, environ),
+        sockets=(*found, *beside),
+        unsearched=unsearched,
     )
 
 
@@ -91,6 +98,13 @@ def _inner(wanted: Iterable[Want], paths: Mapping[str, PathFact], kept: str) -> 
     return inner
 
 
+def _trees(wanted: Iterable[Want], paths: Mapping[str, PathFact], environ: Mapping[str, str]) -> list[str]:
+    """The directories that may hold sockets of the host's: all but frozen packages, sealed without any."""
+    ours = f"{cache_dir(environ)}/store"
+    facts = (paths[want.source] for want in wanted)
+    return [fact.real for fact in facts if fact.kind == "dir" and not below(fact.real, ours)]
+
+
 def _public_files() -> Iterable[tuple[str, bytes]]:
     for path in (*COPIED, *NETWORKED, *_listed()):
         try:
@@ -130,4 +144,13 @@ def _protected(home: str, environ: Mapping[str, str]) -> dict[str, str]:
     # Also those that do not exist yet: on some systems every home lies behind a link (/home -> var/home).
     moved = {real_home + path.removeprefix(home): why for path, why in places.items() if below(path, home)}
     real = {os.path.realpath(path): why for path, why in places.items() if os.path.lexists(path)}
-    return {**(moved if home else {}), **real, **places}
+    known = {**(moved if home else {}), **real, **places}
+    return {**aliases(_mountinfo(), known), **known}
+
+
+def _mountinfo() -> str:
+    try:
+        with open("/proc/self/mountinfo", errors="surrogateescape") as file:
+            return file.read()
+    except OSError:
+        return ""

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 
 from sandbox.plan.enforceable import key_origin
 from sandbox.plan.facts import HostFacts
 from sandbox.plan.limits import NO_CGROUP
-from sandbox.plan.spec import Bind, Device, Directory, File, Limits, Proc, Spec, Symlink, Tmpfs, ViewStep
+from sandbox.plan.spec import (
+    Bind,
+    Device,
+    Directory,
+    File,
+    Limits,
+    Proc,
+    Socket,
+    Spec,
+    Symlink,
+    Tmpfs,
+    ViewStep,
+)
 from sandbox.policy.model import Policy
+from sandbox.records import dataclass, replace
 
 ROOT = "part of the read-only root"
 _CGROUP = {
@@ -99,6 +111,7 @@ def _view_row(step: ViewStep, policy: Policy) -> Row:
         Symlink: ROOT,
         Device: "bind mount of the host's node",
         Proc: "new procfs of the pid namespace",
+        Socket: "/dev/null over it",
     }
     return Row("files", step.describe(), mechanism[type(step)])
 

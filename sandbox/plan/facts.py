@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from sandbox.records import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +86,7 @@ class Survey:
     etc: Mapping[str, bytes] = field(default_factory=dict)
     system: Mapping[str, str] = field(default_factory=dict)
     protected: Mapping[str, str] = field(default_factory=dict)
+    sockets: tuple[str, ...] = ()
+    """Sockets of the host's in the trees that will be mounted, by their real paths."""
+    unsearched: tuple[str, ...] = ()
+    """Trees with more entries than were looked at for sockets."""

@@ -19,6 +19,7 @@ from sandbox.plan.facts import HostFacts, Survey
 from sandbox.plan.guards import guards, unguarded
 from sandbox.plan.limits import limits, scratch
 from sandbox.plan.mounts import bind, links, merged, needed, place_of
+from sandbox.plan.sockets import covers, unsearched
 from sandbox.plan.spec import Bind, Identity, Spec, Symlink, Tmpfs, ViewStep
 from sandbox.plan.system import kernel, programs, scratch_space
 from sandbox.plan.wants import HOME, command_wants, exposed, kept_home, wants
@@ -80,10 +81,11 @@ def _view(policy: Policy, facts: HostFacts, survey: Survey, identity: Identity, 
         refuse_hiding(one, system, identity.home)
         refuse_without_mountpoint(one, (*system, *kept), survey.paths)
     steps = (*system, *kept)
+    steps = (*steps, *covers(survey.sockets, steps))
     return (
         (*steps, *links(wanted, survey.paths, survey.closure.links, steps)),
         (*shown, *guard_waivers(policy, binds, expose)),
-        (*unguarded(binds, survey.paths), *_skipped(survey)),
+        (*unguarded(binds, survey.paths), *unsearched(survey), *_skipped(survey)),
     )
 
 

@@ -6,8 +6,9 @@ performs them in that order. Sizes are bytes, durations seconds, modes octal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from sandbox.records import dataclass
 
 Tier = Literal["strict", "net", "browser", "compat"]
 
@@ -101,7 +102,17 @@ class Proc:
         return f"/proc of its own, {len(self.masked)} paths masked, {len(self.readonly)} read-only"
 
 
-ViewStep = Directory | Bind | Tmpfs | File | Symlink | Device | Proc
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """A socket of the host's in a mounted tree, covered: to connect(2) a read-only mount is no obstacle."""
+
+    target: str
+
+    def describe(self) -> str:
+        return f"socket {self.target} covered"
+
+
+ViewStep = Directory | Bind | Tmpfs | File | Symlink | Device | Proc | Socket
 
 
 @dataclass(frozen=True, slots=True)

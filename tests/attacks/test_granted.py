@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +29,54 @@ def test_no_setuid_file_is_left_behind(how: str, sides: Sides) -> None:
     path.unlink(missing_ok=True)
     assert sides.control("granted.set_ids", path=str(path), how=how) == oct(0o6755)
     path.unlink()
+
+
+# --- what already lies in it ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def service(world: World) -> Iterator[Path]:
+    """A service of the host's that listens in the project, as databases and agents do."""
+    path = world.project / "nested" / "agent.sock"
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        path.chmod(0o777)
+        world.own(path.parent)
+        listener.listen()
+        thread = threading.Thread(target=_serve, args=(listener,), daemon=True)
+        thread.start()
+        yield path
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+    path.unlink()
+    path.parent.rmdir()
+
+
+def _serve(listener: socket.socket) -> None:
+    while True:
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            return
+        with client:
+            client.sendall(b"the host")
+
+
+@pytest.mark.threat("H2", proves="a socket of the host's in a granted directory takes no connection")
+@pytest.mark.parametrize("grant", ["--allow-read", "--allow-write"])
+def test_sockets_in_a_grant_are_covered(grant: str, world: World, service: Path) -> None:
+    """A read-only mount alone is no obstacle to connect(2)."""
+    with (
+        world.inside(grant, str(world.project)) as inside,
+        world.outside() as outside,
+    ):
+        assert inside.call("granted.connect", path=str(service)) == {"failed": "ECONNREFUSED"}
+        assert inside.call("files.rename", path=str(service), to=f"{service}.moved")["failed"] in (
+            "EBUSY",
+            "EROFS",
+        )
+        assert outside.call("granted.connect", path=str(service)) == {"got": "the host"}
 
 
 # --- what is mounted later --------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from sandbox import linux
-from sandbox.plan.spec import Bind, Device, Directory, File, Proc, Symlink, Tmpfs, ViewStep
+from sandbox.plan.spec import Bind, Device, Directory, File, Proc, Socket, Symlink, Tmpfs, ViewStep
 
 # Any directory that every host has: only this mount namespace ever sees the tmpfs that covers it.
 ROOT = "/tmp"  # noqa: S108 - a mount point, nothing is created in the host's own
@@ -75,6 +75,8 @@ def _perform(step: ViewStep, trees: Mapping[ViewStep, int], own: set[int]) -> No
             os.symlink(step.to, ROOT + step.target)
         case Proc():
             _proc(step, own)
+        case Socket():
+            _mask(ROOT + step.target)
 
 
 def _tmpfs(step: Tmpfs, own: set[int]) -> int:
