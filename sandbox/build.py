@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from sandbox.backend.native import launch
 from sandbox.errors import CannotEnforce
@@ -15,6 +14,7 @@ from sandbox.plan.facts import Closure, HostFacts
 from sandbox.plan.plan import plan
 from sandbox.plan.spec import Bind, File, Spec, ViewStep
 from sandbox.policy.model import Files, Policy, Quota
+from sandbox.records import replace
 from sandbox.supply.job import BuildJob
 
 WALL_S = 900.0

@@ -11,10 +11,10 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 from sandbox.errors import SandboxNotBuilt
 from sandbox.places import state_dir
+from sandbox.records import dataclass
 
 RELEASE_ATTEMPTS = 100
 RELEASE_PAUSE_S = 0.01

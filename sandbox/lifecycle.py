@@ -6,8 +6,9 @@ Shutdown; both SDKs). Everything of ours must be gone within the first two secon
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from sandbox.records import dataclass
 
 TERMINATE_AFTER_S = 1.0
 KILL_AFTER_S = 1.4

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 
 from sandbox.errors import UsageError
 from sandbox.host.closure import closure, closure_of_program
@@ -16,6 +15,7 @@ from sandbox.plan.spec import Spec
 from sandbox.policy.flags import Flags
 from sandbox.policy.load import load
 from sandbox.policy.model import Policy
+from sandbox.records import dataclass, replace
 from sandbox.supply.freeze import freeze, peek
 from sandbox.supply.frozen import Frozen
 from sandbox.supply.request import Request, parse

@@ -7,12 +7,12 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from sandbox.audit import place
 from sandbox.audit.chain import HEAD_SIZE, LINE_MAX, Head, parse_head
 from sandbox.audit.verify import Finding, verify
 from sandbox.errors import AuditError, UsageError
+from sandbox.records import dataclass
 
 _ATTEMPTS = 5
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sandbox.audit.chain import FIELDS, LAST, LINE_MAX, Head, digest, genesis
 from sandbox.event import SCHEMA
+from sandbox.records import dataclass
 
 _TAIL = re.compile(rb',"hash":"(sha256:[0-9a-f]{64})"\}\n\Z')
 _HASH = re.compile(r"sha256:[0-9a-f]{64}\Z")

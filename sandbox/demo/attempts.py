@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sandbox.demo.canaries import ENGINE_QUESTION, VARIABLE, World, proof, readable
+from sandbox.records import dataclass
 
 Ask = dict[str, Any]
 Report = Mapping[str, Any]

@@ -12,12 +12,12 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sandbox.demo.servers import Server
 from sandbox.errors import SandboxError
+from sandbox.records import dataclass
 
 ANSWER_S = 30.0
 END_S = 5.0

@@ -9,7 +9,6 @@ import select
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from sandbox.demo.attempts import Attempt
 from sandbox.demo.canaries import VARIABLE, World
 from sandbox.plan.spec import Spec
 from sandbox.prepare import Prepared
+from sandbox.records import dataclass, replace
 
 PROBE_S = 10.0
 REPORT_BYTES = 1 << 20

@@ -6,7 +6,6 @@ import secrets
 import shlex
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from sandbox.audit import read
 from sandbox.audit.read import Checked
@@ -19,6 +18,7 @@ from sandbox.demo.servers import Server, candidates
 from sandbox.errors import SandboxError
 from sandbox.policy.flags import Flags
 from sandbox.prepare import Prepared, Wish, prepare
+from sandbox.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from sandbox.records import dataclass, field
 
 SERVER_FILE = Path(__file__).with_name("tiny_server.py")
 HELLO = "hello.txt"

@@ -11,9 +11,9 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from sandbox.plan.facts import Cgroups
+from sandbox.records import dataclass
 
 # Controller, a file of its and a value that every kernel takes.
 _V1 = {

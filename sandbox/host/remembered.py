@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
 from typing import Any
 
 from sandbox.places import cache_dir
 from sandbox.plan.facts import Cgroups, HostFacts, Probe
+from sandbox.records import names, replace
 
 _PROBES = ("namespaces", "mounts", "proc", "seccomp", "idmap", "bubblewrap", "docker", "gvisor")
 _TYPES: dict[str, type] = {"kernel": str, "machine": str, "uid": int, "gid": int, "landlock_abi": int}
@@ -111,7 +111,7 @@ def _own_file(path: str) -> bytes:
 
 def decode(value: Any) -> HostFacts:
     """Facts from their JSON form; ValueError unless every field is there with its type, and no other."""
-    _exactly(value, {field.name for field in fields(HostFacts)})
+    _exactly(value, set(names(HostFacts)))
     for name, kind in _TYPES.items():
         if type(value[name]) is not kind:
             raise ValueError(name)
@@ -150,6 +150,7 @@ def _texts(*values: Any) -> bool:
 def remember(path: str, here: Mapping[str, str], measured: HostFacts) -> None:
     """Writes the facts for the next start, 0600, whole or not at all; an unwritable cache is no failure."""
     import json
+    from dataclasses import asdict  # only here, at the first start after a boot
 
     text = json.dumps({"where": dict(here), "facts": asdict(measured)})
     partial = f"{path}.{os.getpid()}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Container
-from dataclasses import dataclass, field
 
 from sandbox.errors import CommandNotExecutable
 from sandbox.host.lookup import COLLECTIONS, climb, is_secret, is_system, too_wide
 from sandbox.plan.facts import Closure
+from sandbox.records import dataclass, field
 
 _STORES = ("/nix/store", "/gnu/store")
 _MARKS = {

@@ -7,9 +7,9 @@ import select
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from sandbox import linux
+from sandbox.records import dataclass
 
 Tell = Callable[[str], None]
 Body = Callable[[Tell], None]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sandbox.errors import CannotEnforce, CommandNotFound
+from sandbox.records import dataclass
 
 _FLAGS = frozenset(
     {

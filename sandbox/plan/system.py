@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from sandbox.plan.spec import Bind, Device, Directory, Proc, Symlink, Tmpfs, ViewStep
+from sandbox.records import dataclass
 
 PROGRAMS = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32")
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")

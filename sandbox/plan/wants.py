@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from posixpath import join, normpath
 
 from sandbox.errors import ProfileError
@@ -12,6 +11,7 @@ from sandbox.plan.facts import Closure
 from sandbox.policy.model import Origin, PathRule, Policy
 from sandbox.policy.paths import below, expand
 from sandbox.policy.secret_places import GUARDED
+from sandbox.records import dataclass
 
 HOME = "/home/mcp"
 """The server's home inside."""

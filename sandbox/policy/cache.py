@@ -10,12 +10,12 @@ import os
 import stat
 from binascii import crc32
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from sandbox.places import cache_dir
 from sandbox.policy.codec import decode, encode
 from sandbox.policy.model import Policy
 from sandbox.policy.search import Found
+from sandbox.records import dataclass
 
 LARGEST = 4 << 20
 _CODE = "codec model profile resolve quota hosts paths positions"

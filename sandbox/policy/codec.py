@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import types
-from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from sandbox.policy.model import Policy
+from sandbox.records import is_record, names
 
 
 def encode(value: object) -> Any:
-    """JSON values: a dataclass is the list of its fields' values, in order."""
-    if is_dataclass(value):
-        return [encode(getattr(value, field.name)) for field in fields(value)]
+    """JSON values: a record is the list of its fields' values, in order."""
+    if is_record(value):
+        return [encode(getattr(value, name)) for name in names(value)]
     if isinstance(value, tuple):
         return [encode(one) for one in value]
     return value
@@ -28,7 +28,7 @@ def decode(value: object) -> Policy:
 
 def _decode(hint: Any, value: object) -> object:
     kind = get_origin(hint)
-    if is_dataclass(hint):
+    if is_record(hint):
         return _instance(hint, value)
     if kind is tuple:
         return _tuple(get_args(hint), value)

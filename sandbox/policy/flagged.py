@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 from sandbox.errors import UsageError
 from sandbox.policy import hosts, paths, quota
 from sandbox.policy.flags import Flags
 from sandbox.policy.model import HostRule, Origin, PathRule, Policy, Secret
+from sandbox.records import replace
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _QUOTAS = (("memory", quota.memory), ("cpus", quota.cpus), ("pids", quota.pids), ("wall", quota.duration))

@@ -6,8 +6,9 @@ still as written (`~`, `.`, `$VAR`): the plan resolves them against the host's f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
+
+from sandbox.records import dataclass, field
 
 Tier = Literal["strict", "net", "browser", "compat"]
 Pin = Literal["locked", "first-use", "off"]

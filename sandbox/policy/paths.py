@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from sandbox.policy.secret_places import EVERY_HOME, OTHER_HOME, secret_places
+from sandbox.records import dataclass
 
 __all__ = ["Exposure", "Judgement", "below", "expand", "judge", "protected", "secret_places", "split"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from sandbox.policy import hosts, paths
@@ -26,6 +25,7 @@ from sandbox.policy.model import (
     Tools,
     Traffic,
 )
+from sandbox.records import dataclass, replace
 
 ADDED = frozenset(
     {

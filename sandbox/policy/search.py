@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from sandbox.errors import ProfileError
 from sandbox.places import config_dir
+from sandbox.records import dataclass
 
 PROJECT_DIR = ".mcp-sandbox"
 SUFFIX = ".toml"

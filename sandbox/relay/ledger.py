@@ -9,10 +9,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from sandbox.event import Value
+from sandbox.records import dataclass
 from sandbox.wire.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST, Frame
 from sandbox.wire.salvage import Id
 

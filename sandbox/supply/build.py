@@ -6,10 +6,10 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from sandbox.errors import SandboxNotBuilt
+from sandbox.records import replace
 from sandbox.supply import npm, programs, pypi, spec
 from sandbox.supply.job import SCRATCH, BuildJob, Order
 from sandbox.supply.programs import Interpreter
@@ -71,6 +71,7 @@ class Maker(Protocol):
     def starts(self, tree: str, interpreter: Interpreter) -> dict[str, tuple[str, ...]]: ...
     def default(self, tree: str, specs: Sequence[str]) -> str | None: ...
     def resolved(self, tree: str, specs: Sequence[str]) -> tuple[str, ...]: ...
+    def unrun(self, tree: str, scripts: Sequence[str]) -> tuple[str, ...]: ...
 
 
 def refit(entry: Entry, environ: Mapping[str, str]) -> Entry | None:
@@ -98,12 +99,16 @@ def build(order: Order, store: Store, key: str, before: Entry | None) -> Entry:
                 raise _failure(job, status)
         remove(os.path.join(tree, SCRATCH))
         maker.finish(tree)
+        unrun = maker.unrun(tree, order.scripts)
         entry = _describe(maker, tree, request, interpreter)
         digest, manifest = seal(tree)
         store.keep(staging, digest, manifest)
         entry = replace(entry, digest=digest)
         store.remember(key, entry)
     order.progress(f"built {', '.join(entry.resolved)} in {time.monotonic() - started:.1f} s")
+    if unrun:
+        names = ", ".join(unrun)
+        order.progress(f"install scripts of {names} were not run; `[supply] scripts` allows them by name")
     return entry
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from sandbox.records import dataclass
 
 MOUNT = "/opt/mcp"
 """Where a tree is mounted, while it is built and while it runs: absolute paths in it hold."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+from sandbox.records import dataclass
 from sandbox.supply.frozen import MOUNT, Frozen
 from sandbox.supply.request import Request
 

@@ -9,9 +9,9 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from sandbox.errors import CommandNotFound
+from sandbox.records import dataclass
 from sandbox.supply.key import which
 
 _PATIENCE = 20.0

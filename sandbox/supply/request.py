@@ -5,10 +5,10 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Literal
 
 from sandbox.errors import SandboxError
+from sandbox.records import dataclass, replace
 from sandbox.supply import spec
 from sandbox.supply.shell import unwrapped
 

@@ -18,9 +18,9 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 
 from sandbox.errors import SandboxNotBuilt
+from sandbox.records import dataclass
 from sandbox.supply.key import SCHEMA
 
 Stamp = tuple[int, int]
@@ -203,6 +203,8 @@ class Store:
 
     def remember(self, key: str, entry: Entry) -> None:
         """From now on the key is answered by `entry`, also after a crash; its lock is held."""
+        from dataclasses import asdict  # only after a build
+
         body = json.dumps({"schema": SCHEMA, **asdict(entry)}, indent=1).encode()
         part = self._path("staging", f"{key}.entry")
         _write(part, body, 0o600)

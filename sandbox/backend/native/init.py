@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import select
 import signal
-from dataclasses import dataclass
 
 from sandbox import linux
 from sandbox.backend.native import identity, network, report, rlimits, view
 from sandbox.plan.spec import Spec
+from sandbox.records import dataclass
 
 NAMESPACES = (
     linux.CLONE_NEWUSER

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import select
 import signal
-from dataclasses import dataclass
 
 from sandbox import linux
 from sandbox.backend.native import identity, init, report, view
 from sandbox.backend.native.cgroup import Cgroup
 from sandbox.plan.spec import Spec
+from sandbox.records import dataclass
 
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGQUIT)
 
