@@ -103,6 +103,22 @@ def resolved(tree: str, specs: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{name}@{_manifest(tree, name).get('version')}" for name in names)
 
 
+def unrun(tree: str, scripts: Sequence[str]) -> tuple[str, ...]:
+    """The installed packages that have install scripts which were not allowed to run, by npm's own list."""
+    allowed = {spec.npm_name(spec.npm(each)) for each in scripts}
+    real = within(tree, os.path.join(tree, "package-lock.json"))
+    try:
+        with open(os.path.join(tree, real or "package-lock.json"), "rb") as opened:
+            listed = json.loads(opened.read(4 * _LARGEST))["packages"].items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ()
+    has = [place for place, one in listed if isinstance(one, dict) and one.get("hasInstallScript")]
+    # Packages for other systems are listed and not installed; a name that is not plain text is nobody's.
+    there = [place for place in has if place.isprintable() and os.path.isdir(os.path.join(tree, place))]
+    found = {place.rpartition("node_modules/")[2] for place in there}
+    return tuple(sorted(found - allowed))
+
+
 def default(tree: str, specs: Sequence[str]) -> str | None:
     """npx's choice: the sole program of the package, else the one named as the package without its scope."""
     name = spec.npm_name(specs[0])

@@ -126,6 +126,11 @@ def _installed(tree: str) -> dict[str, str]:
     return found
 
 
+def unrun(tree: str, scripts: Sequence[str]) -> tuple[str, ...]:
+    """A wheel has no install scripts; a source distribution that may not run its own is no package at all."""
+    return ()
+
+
 def default(tree: str, specs: Sequence[str]) -> str | None:
     """uvx and pipx always name the program."""
     return None

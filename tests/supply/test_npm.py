@@ -82,3 +82,19 @@ def test_a_broken_package_is_an_error(tmp_path: Path, content: str | None) -> No
         file.write_text(content)
     with pytest.raises(SandboxNotBuilt, match="`pkg`"):
         npm.resolved(str(tmp_path), ["pkg@1.0.0"])
+
+
+def test_install_scripts_that_did_not_run_are_known_by_name(tmp_path: Path) -> None:
+    for name in ("native", "@s/allowed", "plain", "plain/node_modules/deep"):
+        _package(tmp_path, name)
+    names = ("native", "@s/allowed", "plain/node_modules/deep", "for-another-system")
+    packages: dict[str, object] = {f"node_modules/{name}": {"hasInstallScript": True} for name in names}
+    packages |= {"": {}, "node_modules/plain": {"version": "1.0.0"}}
+    (tmp_path / "package-lock.json").write_text(json.dumps({"packages": packages}))
+    assert npm.unrun(str(tmp_path), ["@s/allowed"]) == ("deep", "native")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"packages": []}', '{"packages": {"a": 1}}'])
+def test_a_list_that_cannot_be_read_names_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "package-lock.json").write_text(content)
+    assert npm.unrun(str(tmp_path), []) == ()
