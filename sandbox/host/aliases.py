@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from sandbox.policy.paths import below
+from sandbox.records import dataclass
 
 SPECIAL = {
     **dict.fromkeys(("proc",), "the host's processes"),
