@@ -13,9 +13,10 @@ import pytest
 
 from sandbox.backend.native.identity import FIRST_UID
 from tests.attacks.inside import PYTHON, Sides, World
-from tests.e2e.remains import descendants, named, text
+from tests.e2e.remains import descendants, named, namespaces, text
 
 BYSTANDER = "import sys; print('ready', flush=True); sys.stdin.read()"
+NAMESPACES = {"user", "mnt", "pid", "net", "ipc", "uts", "cgroup"}
 GRANTED = {"HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "USER"}
 
 
@@ -85,6 +86,15 @@ def test_nothing_in_proc_says_a_secret(sides: Sides) -> None:
     assert sides.control("processes.everything_said", needle=sides.world.word)
 
 
+@pytest.mark.threat("K5", proves="nothing in /proc inside says how the wrapper was called")
+def test_the_wrappers_command_line_is_not_seen(world: World) -> None:
+    """Process 1 was forked from the wrapper, and a command line can be read whatever else cannot."""
+    log = f"{world.home}/{world.word}.jsonl"
+    with world.inside("--audit", log) as inside:
+        assert inside.call("processes.everything_said", needle=world.word) == {"got": []}
+        assert log in text(f"/proc/{inside.process.pid}/cmdline").split("\0"), "the control: the host sees it"
+
+
 @pytest.mark.threat("K5", proves="the server's environment holds only what was granted")
 def test_the_environment_holds_only_what_was_granted(world: World) -> None:
     environ = {"LD_PRELOAD": "", "NODE_OPTIONS": "--x", "SSH_AUTH_SOCK": "/x", "HTTPS_PROXY": "http://u:p@h"}
@@ -104,7 +114,10 @@ def test_the_environment_holds_only_what_was_granted(world: World) -> None:
 
 @pytest.mark.threat("H2", proves="a library that the caller preloads is not loaded by the server")
 def test_preloaded_library(world: World) -> None:
-    library = next(str(one) for one in Path("/usr/lib").glob("*-linux-gnu/libpanel*.so.*"))
+    # Part of glibc itself, and needed by nothing.
+    library = next((str(one) for one in Path("/usr").glob("lib*/**/libBrokenLocale.so.1")), "")
+    if not library:
+        pytest.skip("no glibc here: nothing to preload")
     with world.inside() as inside, world.outside() as outside:
         assert library not in outside.call("processes.own_maps")["got"]
         assert library not in inside.call("processes.own_maps")["got"]
@@ -134,7 +147,9 @@ def test_inherited_descriptors(world: World) -> None:
         os.close(fd)
 
 
-@pytest.mark.threat("H2", proves="no capability, no_new_privs, a filter, and never uid 0 of the host")
+@pytest.mark.threat(
+    "H2", proves="seven namespaces of its own, no capability, no_new_privs, a filter, never uid 0 of the host"
+)
 def test_the_server_as_the_host_sees_it(sides: Sides) -> None:
     wrapper = sides.inside.process.pid
     init = named("mcp-init", wrapper)
@@ -147,7 +162,9 @@ def test_the_server_as_the_host_sees_it(sides: Sides) -> None:
         assert uids == {sides.world.uid} or (sides.world.caller == "root" and min(uids) > FIRST_UID)
         assert {fields[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
         assert (fields["NoNewPrivs"], fields["Seccomp"]) == ("1", "2"), pid
-    # The control: the same program outside keeps a bounding set, and has no filter.
+    assert {link.partition(":")[0] for link in namespaces(list(inside))} == NAMESPACES
+    # The control: the same program outside has no namespace of its own, keeps a bounding set, has no filter.
+    assert not namespaces(descendants(sides.outside.process.pid))
     outside = status(max(descendants(sides.outside.process.pid)))
     assert outside["CapBnd"] != "0" * 16
     assert outside["NoNewPrivs"] == "0"
