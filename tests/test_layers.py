@@ -130,7 +130,10 @@ def test_only_one_file_touches_ctypes() -> None:
     }
 
 
-HEAVY = "pydantic pydantic_core msgspec rich asyncio docker pyroute2 pyseccomp cffi email http".split()
+HEAVY = (
+    "pydantic pydantic_core msgspec rich asyncio docker pyroute2 pyseccomp cffi email http "
+    "dataclasses inspect shutil socket subprocess tempfile"
+).split()
 UNTIL_THE_FORK = """
 import os, sys
 from sandbox.cli import main

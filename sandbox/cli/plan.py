@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
         usage="mcp-sandbox plan [--json] [--all] [options of run] -- COMMAND [ARGUMENT…]",
         description="Shows what `run` would enforce; starts and builds nothing.",
         epilog="example: mcp-sandbox plan --allow-read . -- node server.js",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=options.Help,
     )
     built.add_argument("--json", action="store_true", help="one JSON document with every step")
     built.add_argument(

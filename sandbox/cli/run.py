@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
         usage="mcp-sandbox run [options] -- COMMAND [ARGUMENT…]\n       mcp-sandbox run --profile NAME",
         description="Starts an MCP server in its sandbox and relays stdin and stdout.",
         epilog="example: mcp-sandbox run --allow-read . -- npx -y @modelcontextprotocol/server-filesystem .",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=options.Help,
     )
     options.add(built)
     return built
