@@ -198,6 +198,8 @@ class Sides:
         grants = ("--allow-read", str(world.project), "--allow-write", str(world.out))
         self.outside = world.outside()
         self.inside = world.inside(*grants)
+        for one in (self.outside, self.inside):
+            one.call("processes.parent")
 
     def refused(
         self, name: str, expected: str, /, *, outside: Mapping[str, Any] | None = None, **asked: Any
