@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import chain, compress
 from typing import Any
 
-import msgspec
+from sandbox.wire.structs import msgspec
 
 Bytes = bytes | bytearray
 
