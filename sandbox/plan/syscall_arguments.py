@@ -35,6 +35,12 @@ nosuid holds inside only: on the host a setuid file of the server's is one of wh
 directory, of root where root called us. mkdir(2) ignores both bits.
 """
 
+RLIMITS = {
+    0: "CPU", 1: "FSIZE", 2: "DATA", 3: "STACK", 5: "RSS", 6: "NPROC", 7: "NOFILE", 8: "MEMLOCK", 9: "AS",
+    10: "LOCKS", 11: "SIGPENDING", 12: "MSGQUEUE", 13: "NICE", 14: "RTPRIO", 15: "RTTIME",
+}  # fmt: skip
+"""All but CORE: with any value but the launcher's 1 a crash would start the host's handler, as root."""
+
 CLONE_NAMESPACES = 0x7E020000
 """NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET; clone(2) cannot take NEWTIME."""
 CLONE_NEWTIME = 0x80

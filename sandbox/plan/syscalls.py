@@ -37,6 +37,7 @@ from sandbox.plan.syscall_arguments import (
     NETLINK_ROUTE,
     OWN_SANDBOX_PRCTLS,
     PRCTLS,
+    RLIMITS,
     SET_IDS,
     SOCK_DGRAM,
     SOCK_STREAM,
@@ -177,7 +178,7 @@ _PROCESSES = (
         setitimer timer_create timer_settime timer_gettime timer_getoverrun timer_delete timerfd_create
         timerfd_settime timerfd_gettime""",
     ),
-    _group("limits, only downwards, and usage", "getrlimit setrlimit prlimit64 getrusage sysinfo uname"),
+    _group("limits and usage", "getrlimit getrusage sysinfo uname"),
     _group("randomness", "getrandom"),
 )
 _WAITING = (
@@ -333,6 +334,8 @@ _ANY_TIER = (
     *_each("ioctl", 1, IOCTLS, Answer.ALLOW),
     *_each("ioctl", 1, DANGEROUS_IOCTLS, Answer.DANGEROUS),
     *_each("prctl", 0, PRCTLS, Answer.ALLOW),
+    *_each("setrlimit", 0, RLIMITS, Answer.ALLOW),
+    *_each("prlimit64", 1, RLIMITS, Answer.ALLOW),
     *_each("personality", 0, {0: "Linux, plain", 0xFFFFFFFF: "which one is it"}, Answer.ALLOW),
     *(
         Rule(name, (Bits(argument, kind, 0xF000 | SET_IDS),), Answer.ALLOW, "a FIFO or a file, no device")

@@ -19,6 +19,8 @@ DEVICE_LINKS = (
 MASKED = (
     "/proc/acpi",
     "/proc/asound",
+    # How this machine was started: names of disks, addresses, now and then a password.
+    "/proc/cmdline",
     "/proc/interrupts",
     "/proc/kallsyms",
     "/proc/kcore",

@@ -13,7 +13,8 @@ OWN_PROCESSES = 1
 
 def table(limits: Limits) -> list[tuple[int, int]]:
     """Each resource with its limit. Memory and processes are rlimits only where no cgroup holds them."""
-    rows = [(resource.RLIMIT_CORE, 0)]
+    # 1 and not 0: a `|handler` in core_pattern, which the kernel starts as root, ignores 0 (core(5)).
+    rows = [(resource.RLIMIT_CORE, 1)]
     if limits.open_files is not None:
         rows.append((resource.RLIMIT_NOFILE, limits.open_files))
     if limits.mechanism == "rlimit" and limits.pids is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -75,6 +76,15 @@ def descriptors(most: int) -> int:
     for fd in fds:
         os.close(fd)
     return len(fds)
+
+
+def dump_core() -> str:
+    """The limit at which a crash of ours starts the host's core dump handler, where it has one."""
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    except ValueError as error:  # Python's word for EPERM
+        raise PermissionError(errno.EPERM, str(error)) from error
+    return str(resource.getrlimit(resource.RLIMIT_CORE))
 
 
 def fill(path: str, most: int) -> int:

@@ -10,11 +10,11 @@ from sandbox.backend.native.rlimits import SMALLEST_DATA, table
 from sandbox.plan.spec import Limits
 
 CASES = [
-    pytest.param(Limits(), [(resource.RLIMIT_CORE, 0)], id="a core dump is never written"),
+    pytest.param(Limits(), [(resource.RLIMIT_CORE, 1)], id="a core dump is never written"),
     pytest.param(
         Limits(memory=1 << 30, pids=4, open_files=99, mechanism="rlimit"),
         [
-            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_CORE, 1),
             (resource.RLIMIT_NOFILE, 99),
             (resource.RLIMIT_NPROC, 5),
             (resource.RLIMIT_DATA, 1 << 30),
@@ -23,12 +23,12 @@ CASES = [
     ),
     pytest.param(
         Limits(memory=1 << 30, pids=4, open_files=99, mechanism="cgroup-v1"),
-        [(resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 99)],
+        [(resource.RLIMIT_CORE, 1), (resource.RLIMIT_NOFILE, 99)],
         id="with a cgroup they are the cgroup's",
     ),
     pytest.param(
         Limits(memory=32 << 20, mechanism="rlimit"),
-        [(resource.RLIMIT_CORE, 0), (resource.RLIMIT_DATA, SMALLEST_DATA)],
+        [(resource.RLIMIT_CORE, 1), (resource.RLIMIT_DATA, SMALLEST_DATA)],
         id="below what node needs, polling holds the limit",
     ),
 ]
