@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import time
@@ -16,6 +15,7 @@ from sandbox.audit.sink import Sink
 from sandbox.backend.base import Ended
 from sandbox.backend.native import launch
 from sandbox.backend.native.cgroup import directory_name
+from sandbox.digest import sha256
 from sandbox.errors import BREACH, NOT_BUILT, AuditError, SandboxError, SandboxNotBuilt
 from sandbox.event import Event, Value
 from sandbox.plan.spec import Bind, Spec
@@ -170,7 +170,7 @@ def opening(prepared: Prepared, redactor: Redactor) -> list[Event]:
         Event(
             "spec",
             {"binds": binds,
-             "sha256": hashlib.sha256(repr(spec.view).encode()).hexdigest(), "network": spec.network,
+             "sha256": sha256(repr(spec.view).encode()).hexdigest(), "network": spec.network,
              "syscalls": spec.syscalls, "limits": spec.limits.mechanism,
              "secrets": names},
         )

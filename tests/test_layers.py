@@ -15,7 +15,7 @@ SANDBOX = ROOT / "sandbox"
 
 # From the innermost outward; a part imports parts of an earlier line, and itself, and nothing else.
 LAYERS = [
-    {"errors", "verdict", "event", "places", "records"},
+    {"errors", "verdict", "event", "places", "records", "digest"},
     {"policy"},
     {"plan", "wire", "inspect"},
     {"audit"},

@@ -14,10 +14,10 @@ and the head. The sandbox can reach neither; the user's own programs can reach b
 from __future__ import annotations
 
 import json
-from hashlib import sha256
 from json.encoder import encode_basestring_ascii as _quote
 from typing import NamedTuple
 
+from sandbox.digest import sha256
 from sandbox.event import SCHEMA
 
 FIELDS = ("schema", "seq", "time", "session", "server", "kind", "rule", "detail", "prev", "hash")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
+from sandbox.digest import sha256
 from sandbox.supply.request import Request
 
 SCHEMA = 1
@@ -86,4 +86,4 @@ def key_of(request: Request, environ: Mapping[str, str], scripts: Sequence[str])
     machine = os.uname().machine
     asked = (request.ecosystem, request.specs, request.options, sorted(scripts))
     whole = json.dumps([SCHEMA, *asked, interpreter, machine, _registries(request, environ)])
-    return hashlib.sha256(whole.encode()).hexdigest()[:40]
+    return sha256(whole.encode()).hexdigest()[:40]
