@@ -44,6 +44,11 @@ _CAUSES = (
         'a source distribution runs its own code to install: allow it with `[supply] scripts = ["PACKAGE"]`',
     ),
     (
+        r"EALLOW(GIT|FILE|DIRECTORY)|/no-git\b|included as a URL dependency",
+        "package-not-from-registry",
+        "what comes straight from git, a directory or a URL is never built: ask for a version without it",
+    ),
+    (
         r"UnknownIssuer|invalid peer certificate|SELF_SIGNED_CERT|UNABLE_TO_(GET_ISSUER|VERIFY)"
         r"|CERTIFICATE_VERIFY_FAILED|certificate verify failed",
         "registry-untrusted",

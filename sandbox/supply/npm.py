@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from sandbox.errors import SandboxNotBuilt
 from sandbox.supply import programs, settings, spec
-from sandbox.supply.job import MOUNT, SCRATCH, BuildJob, Order
+from sandbox.supply.job import CONFIG, MOUNT, SCRATCH, BuildJob, Order
 from sandbox.supply.key import which
 from sandbox.supply.programs import Interpreter
 from sandbox.supply.request import Request
@@ -23,6 +23,15 @@ _QUIET = (
     f"--cache={MOUNT}/{SCRATCH}/npm",
     f"--prefix={MOUNT}",
     "--no-global",
+)
+# A dependency from git is installed by a second npm in its own directory, whose `.npmrc` may name the
+# program to call for git and send the user's token elsewhere: `--ignore-scripts` is no obstacle to that.
+# npm knows `allow-` options from 11 on; an older one finds no git.
+_REGISTRY_ONLY = (
+    "--allow-git=none",
+    "--allow-file=none",
+    "--allow-directory=none",
+    f"--git={CONFIG}/no-git",
 )
 _LARGEST = 4 << 20
 
@@ -40,7 +49,16 @@ def jobs(order: Order, specs: Sequence[str], node: Interpreter, staging: str) ->
     package = () if root.startswith("/usr/") else ((root, root),)  # /usr is visible everywhere
     found = settings.npm(environ, prefix=os.path.dirname(os.path.dirname(node.path)))
     log, tree = os.path.join(staging, "log"), os.path.join(staging, "tree")
-    install = (node.path, cli, "install", "--ignore-scripts", "--save-exact", "--omit=dev", *_QUIET)
+    install = (
+        node.path,
+        cli,
+        "install",
+        "--ignore-scripts",
+        "--save-exact",
+        "--omit=dev",
+        *_REGISTRY_ONLY,
+        *_QUIET,
+    )
     first = BuildJob(
         title=request.title,
         steps=((*install, *request.options, "--", *specs),),

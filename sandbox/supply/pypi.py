@@ -20,6 +20,24 @@ _COMPILE = (
     f"compileall.compile_dir('{MOUNT}/lib', quiet=2, "
     "invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)"
 )
+# pip ignores `--only-binary` for a dependency that is given by its place (PEP 508, `name @ URL`) and would
+# build it: whatever runs code of a package is a process of its own, so the guarded pip may start none.
+_NO_PROCESS = """
+import sys
+def refuse(event, args):
+    if event in ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system"):
+        raise PermissionError(13, "building source distributions is disabled")
+sys.path.insert(0, sys.argv.pop(1))
+from pip._internal.cli.main import main
+sys.addaudithook(refuse)
+sys.exit(main())
+"""
+# As `pip --python` does: the host's pip, run by the python of the venv.
+_GUARDED_PIP = (
+    "import os, pip, sys; "
+    "os.execv(sys.argv[1], [sys.argv[1], '-I', '-c', sys.argv[2], "
+    "os.path.dirname(os.path.dirname(pip.__file__)), *sys.argv[3:]])"
+)
 _PIP_OPTIONS = frozenset({"--index-url", "-i", "--extra-index-url", "--find-links", "-f", "--no-index"})
 
 
@@ -89,7 +107,10 @@ def _pip(
             hint="install it, for example `pipx install uv`",
         )
     venv = (python.path, "-I", "-m", "venv", "--without-pip", "--symlinks", MOUNT)
-    install = (python.path, "-I", "-m", "pip", "--python", _VENV, "install", "--no-compile", "--no-input")
+    pip: tuple[str, ...] = (python.path, "-I", "-c", _GUARDED_PIP, _VENV, _NO_PROCESS)
+    if scripts:
+        pip = (python.path, "-I", "-m", "pip", "--python", _VENV)
+    install = (*pip, "install", "--no-compile", "--no-input")
     options = ("--disable-pip-version-check", "--progress-bar=off", *_sources(scripts), *request.options)
     return venv, (*install, *options, "--", *specs)
 

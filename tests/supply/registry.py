@@ -94,14 +94,20 @@ def npm() -> Iterator[Npm]:
 
 
 def wheel(
-    folder: Path, name: str, version: str, files: Mapping[str, str], scripts: Mapping[str, str]
+    folder: Path,
+    name: str,
+    version: str,
+    files: Mapping[str, str],
+    scripts: Mapping[str, str],
+    requires: str = "",
 ) -> None:
     """Writes a wheel whose console scripts are `scripts` (name to `module:function`)."""
     info = f"{name}-{version}.dist-info"
     points = "".join(f"{script} = {target}\n" for script, target in scripts.items())
     content = {
         **files,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        + (f"Requires-Dist: {requires}\n" if requires else ""),
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/entry_points.txt": f"[console_scripts]\n{points}",
     }

@@ -68,7 +68,8 @@ def test_without_uv_pip_does_the_same(uv_world: dict[str, str], monkeypatch: pyt
     (job,) = _jobs("pipx run a", {**uv_world, "PATH": "/nowhere"})
     venv, install, _ = job.steps
     assert venv[:4] == (PYTHON.path, "-I", "-m", "venv")
-    assert install[:4] == (PYTHON.path, "-I", "-m", "pip")
+    assert install[:3] == (PYTHON.path, "-I", "-c")
+    assert "sys.addaudithook" in install[5], "pip is guarded: it starts no process"
     assert install[install.index("--only-binary") + 1] == ":all:"
     with pytest.raises(CommandNotFound, match="needs uv"):
         _jobs("uvx --prerelease allow a", {**uv_world, "PATH": "/nowhere"})
