@@ -6,7 +6,9 @@ import os
 import select
 from collections.abc import Callable, Mapping
 
+from sandbox import leases
 from sandbox.backend.native import launch
+from sandbox.backend.native.cgroup import directory_name
 from sandbox.errors import CannotEnforce
 from sandbox.host.closure import closure_of_program
 from sandbox.host.survey import survey
@@ -32,7 +34,8 @@ def builder(facts: HostFacts, environ: Mapping[str, str]) -> Callable[[BuildJob]
     def run(job: BuildJob) -> int:
         base = build_spec(job, facts, environ)
         for number, step in enumerate(job.steps):
-            status = _step(replace(base, argv=step), f"build-{os.getpid()}-{number}", job.log)
+            session = f"build-{os.getpid()}-{number}"
+            status = _step(replace(base, argv=step), session, job.log, _lease(session, base, environ))
             if status != 0:
                 return status
         return 0
@@ -75,8 +78,14 @@ def _owner(path: str) -> tuple[int, int]:
     return status.st_uid, status.st_gid
 
 
-def _step(spec: Spec, session: str, log: str) -> int:
-    running = launch.start(spec, launch.orders(spec, session, spec.env))
+def _lease(session: str, spec: Spec, environ: Mapping[str, str]) -> str:
+    cgroups = tuple(f"{parent}/{directory_name(session)}" for _, parent in spec.limits.cgroups)
+    lease = leases.Lease(session, spec.server, os.getpid(), leases.start_time(os.getpid()), cgroups)
+    return leases.take(lease, environ)
+
+
+def _step(spec: Spec, session: str, log: str, lease: str) -> int:
+    running = launch.start(spec, launch.orders(spec, session, spec.env, (lease,)))
     try:
         running.ready(spec.argv[0])
         os.close(running.stdin)

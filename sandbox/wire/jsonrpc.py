@@ -9,9 +9,10 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any, cast
 
+import msgspec
+
 from sandbox.wire.salvage import EDGE, Id, Kind, Salvage, salvage, salvage_ends, usable
 from sandbox.wire.strict import Bytes, Refusal, read_object
-from sandbox.wire.structs import msgspec
 
 CAP = 10 << 20
 

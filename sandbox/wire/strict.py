@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import chain, compress
 from typing import Any
 
-from sandbox.wire.structs import msgspec
+import msgspec
 
 Bytes = bytes | bytearray
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from sandbox.event import Event
 
 
 @pytest.fixture
-def sink(tmp_path: Path) -> Sink:
-    return Sink("s1", "server", environ={"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)})
+def sink(tmp_path: Path) -> Iterator[Sink]:
+    with Sink("s1", "server", environ={"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}) as opened:
+        yield opened
 
 
 def written(sink: Sink) -> list[tuple[str, object]]:
