@@ -50,7 +50,7 @@ class Watch:
         self._started = time.monotonic()
         self._relay = Relay(
             client_in=0, client_out=1, server_in=running.take_stdin(), server_out=running.stdout,
-            cap=spec.message, emit=clerk.emit, noise=self._noise, changed=self._changed,
+            cap=spec.message, emit=clerk.emit, later=clerk.later, noise=self._noise, changed=self._changed,
         )  # fmt: skip
         self._stderr = StderrRelay(running.stderr, 2)
         self._catch_signals()

@@ -11,44 +11,45 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from sandbox.audit.sink import Sink
 from sandbox.errors import AuditError
 from sandbox.event import Event
 
 GATHER_S = 0.01
-MOST = 4096
-TRAFFIC = frozenset({"relay.request", "relay.response", "relay.notification"})
+MOST = 512
+# The interpreter's lock is let go between two batches: a message in flight waits for one at most.
+BATCH = 16
 
 
 class Clerk:
-    """A sink for several threads that never reorders; a failed write makes every later `emit` raise."""
+    """A sink for several threads that never reorders; a failed write makes every later call raise."""
 
     def __init__(self, sink: Sink) -> None:
         self.error: AuditError | None = None
         self._sink = sink
-        self._queue: deque[Event] = deque()
+        self._queue: deque[tuple[Callable[..., Event], tuple[Any, ...]]] = deque()
         self._writing = threading.Lock()
         self._called = threading.Event()
-        self._started = False
-        self._failed: Callable[[], None] = lambda: None
+        self._failed: Callable[[], None] | None = None
 
     def start(self, failed: Callable[[], None]) -> None:
         """Begins to queue; `failed` is called once from the clerk's thread when a write fails."""
         self._failed = failed
-        self._started = True
         threading.Thread(target=self._work, name="audit-clerk", daemon=True).start()
 
     def emit(self, event: Event, *, sync: bool = False) -> None:
-        """Records `event`: traffic soon, everything else before this returns."""
-        if self.error is not None:
-            raise self.error
-        if event.kind not in TRAFFIC or not self._started:
-            self.flush()
-            self._sink.emit(event, sync=sync)
-            return
-        self._queue.append(event)
-        if len(self._queue) > MOST:
+        """Records `event`, after all that came before it, before this returns."""
+        self._raise_failure()
+        self.flush()
+        self._sink.emit(event, sync=sync)
+
+    def later(self, make: Callable[..., Event], *args: Any) -> None:
+        """Records `make(*args)` soon; the caller promises that the arguments are small."""
+        self._raise_failure()
+        self._queue.append((make, args))
+        if self._failed is None or len(self._queue) > MOST:
             self.flush()
         elif not self._called.is_set():
             self._called.set()
@@ -57,11 +58,22 @@ class Clerk:
         """Writes all that is queued; raises `AuditError` and keeps it when that fails."""
         with self._writing:
             try:
-                while self._queue:
-                    self._sink.emit(self._queue.popleft())
+                while batch := self._take():
+                    self._sink.emit_all(batch)
             except AuditError as error:
                 self.error = error
                 raise
+
+    def _take(self) -> list[Event]:
+        batch: list[Event] = []
+        while self._queue and len(batch) < BATCH:
+            make, args = self._queue.popleft()
+            batch.append(make(*args))
+        return batch
+
+    def _raise_failure(self) -> None:
+        if self.error is not None:
+            raise self.error
 
     def _work(self) -> None:
         while self.error is None:
@@ -71,4 +83,5 @@ class Clerk:
             try:
                 self.flush()
             except AuditError:
-                self._failed()
+                if self._failed is not None:
+                    self._failed()

@@ -137,25 +137,36 @@ class Sink:
 
         Raises AuditError when it cannot be, and from then on always; nothing can follow `session.end`.
         """
+        self.emit_all((event,))
+        if sync or event.kind in SYNCED:
+            try:
+                self._sync()
+            except OSError as error:
+                raise self._fail(error) from error
+
+    def emit_all(self, events: Iterable[Event]) -> None:
+        """Appends events with one write; they reach the disk with the next one that is synced."""
         self._check_usable()
         try:
-            detail, rule = self._redactor.json(event.detail), self._redactor.text(event.rule)
+            clean = self._redactor
+            rows = [(event.kind, clean.text(event.rule), clean.json(event.detail)) for event in events]
             with self._writing:
                 self._check_usable()
-                self._append(event.kind, rule, detail)
-            if sync or event.kind in SYNCED:
-                self._sync()
+                self._append(rows)
         except AuditError:
             raise
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise self._fail(error) from error
 
-    def _append(self, kind: str, rule: str, detail: str) -> None:
+    def _append(self, rows: list[tuple[str, str, str]]) -> None:
         try:
-            line, state = chain.append(self._state, kind, rule, detail, self._now())
-            self._write(line)
+            lines, state = [], self._state
+            for kind, rule, detail in rows:
+                line, state = chain.append(state, kind, rule, detail, self._now())
+                lines.append(line)
+            self._write(b"".join(lines))
             self._state = state
-            self._ended = kind == chain.LAST
+            self._ended = rows[-1][0] == chain.LAST
             _write_head(self._head, state, closed=False)
         except BaseException as error:
             # Known before the lock is free: the file may hold more than the state says (a half line, or a

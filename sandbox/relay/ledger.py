@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Literal
 
+import msgspec
+
 from sandbox.event import Value
 from sandbox.records import dataclass
 from sandbox.wire.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST, Frame
@@ -27,8 +29,7 @@ _VERSION = "io.modelcontextprotocol/protocolVersion"
 _LISTEN = "subscriptions/listen"
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(msgspec.Struct, frozen=True, gc=False):
     """A client's request that has no answer yet; `since` is monotonic seconds."""
 
     id: Key

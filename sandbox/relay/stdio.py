@@ -18,6 +18,7 @@ from sandbox.wire.jsonrpc import CAP, INTERNAL_ERROR, Fault, Frame, FrameReader,
 from sandbox.wire.salvage import Id
 
 READ = 1 << 16  # what a pipe holds by default
+DEFERRED = 2048  # larger frames are not kept for the clerk: their event is made at once
 _NAME_CHARS = 128  # ids, methods and tools are the peer's words: events keep them short
 _TO: dict[Side, str] = {"client": "to-server", "server": "to-client"}
 
@@ -26,7 +27,8 @@ class Relay:
     """A session's messages. It owns and closes `server_in`; the other descriptors stay the caller's.
 
     `emit` is called from both threads, after the bytes went out; if it raises, nothing is forwarded any
-    more and `failed` holds the exception. `noise` gets the start of every stdout line that is no message.
+    more and `failed` holds the exception. `later(make, *args)`, where given, takes the events of small frames
+    that passed, to be made when nobody waits. `noise` gets the start of every stdout line that is no message.
     `changed` is called after each of `client_eof`, `client_gone`, `server_eof`, `server_spoke`, `failed`.
     """
 
@@ -41,12 +43,14 @@ class Relay:
         noise: Callable[[bytes], None] = lambda line: None,
         changed: Callable[[], None] = lambda: None,
         cap: int = CAP,
+        later: Callable[..., None] | None = None,
     ) -> None:
         self._client_in = client_in
         self._server_out = server_out
         self._client = Outlet(client_out)
         self._server = Outlet(server_in)
         self._emit = emit
+        self._later = later
         self._noise = noise
         self._changed = changed
         self._cap = cap
@@ -186,7 +190,7 @@ class Relay:
 
     def _conclude(self, side: Side, frame: Frame, refused: Refused | None) -> None:
         if refused is None:
-            self._report(Event(f"relay.{frame.kind}", _frame_detail(side, frame)))
+            self._report_passed(side, frame)
             return
         if refused.to is not None:
             self._tell(refused.to, refused.id, refused.code, refused.rule, refused.reason, refused.data)
@@ -225,6 +229,15 @@ class Relay:
         what.set()
         self._changed()
 
+    def _report_passed(self, side: Side, frame: Frame) -> None:
+        if self._later is None or len(frame.data) > DEFERRED:
+            self._report(_passed(side, frame))
+            return
+        try:
+            self._later(_passed, side, frame)
+        except BaseException as error:
+            self._fail(error)
+
     def _report(self, event: Event) -> None:
         try:
             self._emit(event)
@@ -239,6 +252,10 @@ class Relay:
 
 def _short(word: Id) -> Value:
     return word[:_NAME_CHARS] if isinstance(word, str) else word
+
+
+def _passed(side: Side, frame: Frame) -> Event:
+    return Event(f"relay.{frame.kind}", _frame_detail(side, frame))
 
 
 def _frame_detail(side: Side, frame: Frame) -> dict[str, Value]:

@@ -28,6 +28,7 @@ def written(sink: Sink) -> list[tuple[str, object]]:
 
 
 def traffic(number: int) -> Event:
+    """What `later` is given: the event is made by the clerk."""
     return Event("relay.request", {"n": number})
 
 
@@ -39,7 +40,7 @@ def wait_until(condition: object, seconds: float = 5.0) -> None:
 
 
 def test_before_the_start_every_event_is_written_at_once(sink: Sink) -> None:
-    Clerk(sink).emit(traffic(1))
+    Clerk(sink).later(traffic, 1)
     assert written(sink) == [("relay.request", 1)]
 
 
@@ -47,7 +48,7 @@ def test_traffic_is_written_soon_without_being_asked(sink: Sink) -> None:
     clerk = Clerk(sink)
     clerk.start(lambda: None)
     for number in range(50):
-        clerk.emit(traffic(number))
+        clerk.later(traffic, number)
     wait_until(lambda: len(written(sink)) == 50)
     assert written(sink) == [("relay.request", n) for n in range(50)]
 
@@ -55,7 +56,7 @@ def test_traffic_is_written_soon_without_being_asked(sink: Sink) -> None:
 def test_a_refusal_is_on_disk_when_emit_returns_after_all_that_came_before(sink: Sink) -> None:
     clerk = Clerk(sink)
     clerk.start(lambda: None)
-    clerk.emit(traffic(1))
+    clerk.later(traffic, 1)
     clerk.emit(Event("relay.dropped", {"n": 2}))
     assert written(sink) == [("relay.request", 1), ("relay.dropped", 2)]
 
@@ -67,7 +68,7 @@ def test_the_queue_is_bounded_even_while_the_clerk_sleeps(
     clerk = Clerk(sink)
     clerk.start(lambda: None)
     for number in range(MOST + 1):
-        clerk.emit(traffic(number))
+        clerk.later(traffic, number)
     assert len(written(sink)) == MOST + 1
 
 
@@ -75,7 +76,7 @@ def test_several_threads_lose_nothing(sink: Sink) -> None:
     clerk = Clerk(sink)
     clerk.start(lambda: None)
     threads = [
-        threading.Thread(target=lambda t=t: [clerk.emit(traffic(t * 1000 + n)) for n in range(200)])
+        threading.Thread(target=lambda t=t: [clerk.later(traffic, t * 1000 + n) for n in range(200)])
         for t in range(4)
     ]
     for thread in threads:
@@ -93,14 +94,14 @@ def test_several_threads_lose_nothing(sink: Sink) -> None:
 def test_a_failed_write_is_told_once_and_every_later_emit_raises(
     sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(event: Event, *, sync: bool = False) -> None:
+    def fail(events: object) -> None:
         raise AuditError("audit-failed", "no space left")
 
     told = threading.Event()
     clerk = Clerk(sink)
     clerk.start(told.set)
-    monkeypatch.setattr(sink, "emit", fail)
-    clerk.emit(traffic(1))
+    monkeypatch.setattr(sink, "emit_all", fail)
+    clerk.later(traffic, 1)
     assert told.wait(GATHER_S + 5.0)
     with pytest.raises(AuditError, match="no space left"):
-        clerk.emit(traffic(2))
+        clerk.later(traffic, 2)
