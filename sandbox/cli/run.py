@@ -9,6 +9,10 @@ from sandbox.cli import options
 from sandbox.cli.output import note
 from sandbox.errors import SandboxNotBuilt
 
+TYPE_CHECKING = False  # as `typing` has it, without its import
+if TYPE_CHECKING:
+    from sandbox.prepare import Prepared
+
 
 def parser() -> argparse.ArgumentParser:
     """The options of `run`."""
@@ -36,7 +40,22 @@ def main(args: argparse.Namespace) -> int:
             note(text)
 
     wish = options.wish(args, dict(os.environ), os.getcwd())
-    return run(prepare(wish, lambda text: tell(f"mcp-sandbox: {text}")), note)
+    prepared = prepare(wish, lambda text: tell(f"mcp-sandbox: {text}"))
+    for line in said(prepared, verbose=bool(args.verbose)):
+        note(f"mcp-sandbox: {line}")
+    return run(prepared, note)
+
+
+def said(prepared: Prepared, *, verbose: bool) -> list[str]:
+    """What a person is told before the start: every waiver, always; the rest of the plan on request."""
+    spec = prepared.spec
+    lines = [f"waived: {waiver}" for waiver in spec.waivers]
+    if verbose:
+        limits = f"quotas by {spec.limits.mechanism}, system calls of tier {spec.syscalls}"
+        lines.append(f"`{spec.server}`: profile {prepared.policy.name}, no network but its own, {limits}")
+        lines += spec.notes
+        lines.append("`mcp-sandbox audit show` has what happened, `mcp-sandbox plan` every step")
+    return lines
 
 
 def _check_streams() -> None:

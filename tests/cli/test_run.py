@@ -1,0 +1,42 @@
+"""What `run` tells a person before the start."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+RUN = [
+    sys.executable,
+    "-c",
+    "import sys; from sandbox.cli.main import main; sys.exit(main(sys.argv[1:]))",
+    "run",
+]
+
+
+def said(*options: str, cwd: Path) -> str:
+    argv = [*RUN, *options, "--", "/bin/cat"]
+    done = subprocess.run(argv, input="", capture_output=True, text=True, cwd=cwd, timeout=30)
+    assert done.stdout == ""
+    return done.stderr
+
+
+def test_an_ordinary_start_says_nothing(tmp_path: Path) -> None:
+    assert said(cwd=tmp_path) == ""
+
+
+def test_verbose_says_what_holds_and_where_to_look(tmp_path: Path) -> None:
+    lines = said("--verbose", cwd=tmp_path)
+    assert "profile base" in lines
+    assert "mcp-sandbox audit show" in lines
+
+
+def test_a_waiver_is_shown_even_when_quiet(tmp_path: Path) -> None:
+    keys = Path(os.environ["HOME"]) / ".ssh"
+    keys.mkdir(mode=0o700)
+    profile = tmp_path / "open.toml"
+    profile.write_text('schema = 1\nextends = "base"\n[files]\nread = ["~/.ssh"]\nexpose = ["~/.ssh"]\n')
+    refused = said("--quiet", "--allow-read", "~/.ssh", cwd=tmp_path)
+    assert "secret-place" in refused
+    assert "waived: " in said("--quiet", "--profile", str(profile), cwd=tmp_path)
