@@ -18,6 +18,7 @@ from sandbox.backend.native.cgroup import directory_name
 from sandbox.digest import sha256
 from sandbox.errors import BREACH, NOT_BUILT, AuditError, SandboxError, SandboxNotBuilt
 from sandbox.event import Event, Value
+from sandbox.plan.guards import may_appear
 from sandbox.plan.spec import Bind, Spec
 from sandbox.prepare import Prepared
 
@@ -88,6 +89,8 @@ class Session:
 
     def _start(self, secrets: tuple[tuple[str, str], ...]) -> launch.Native:
         _make_persistent_homes(self.spec)
+        guarded = may_appear(self.spec.view, self.spec.waivers)
+        self._absent = tuple(path for path in guarded if not os.path.lexists(path))
         cgroups = tuple(f"{parent}/{directory_name(self.id)}" for _, parent in self.spec.limits.cgroups)
         lease = leases.Lease(self.id, self.spec.server, os.getpid(), leases.start_time(os.getpid()), cgroups)
         path = leases.take(lease, self.environ)
@@ -117,10 +120,20 @@ class Session:
         if running.oom_kills:
             watch.breached("memory", f"the kernel ended {running.oom_kills} process(es) at the memory limit")
         watch.fail_open_calls(ended)
+        planted = self._planted()
         status = exit_status(watch, ended.exit_status)
         if watch.breach != "audit":
+            for path in planted:
+                self.emit(Event("guard.planted", {"path": path}, rule="files.write"), sync=True)
             self._close(status, watch.breach or "end")
         return status
+
+    def _planted(self) -> list[str]:
+        """The guarded names that the server has made, which were absent before; a person is told of each."""
+        made = [path for path in self._absent if os.path.lexists(path)]
+        for path in made:
+            self.note(f"warning: planted\n  the server made `{path}`, which programs outside run: look at it")
+        return made
 
     def _close(self, status: int, reason: str) -> None:
         self.emit(Event("session.end", {"status": status, "reason": reason}), sync=True)

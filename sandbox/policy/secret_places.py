@@ -112,6 +112,10 @@ GUARDED: tuple[str, ...] = (
     ".github/copilot-instructions.md",
     ".git/hooks",
     ".git/config",
+    # Each leads git to another configuration, which names programs to run.
+    ".git/commondir",
+    ".git/config.worktree",
+    ".git/modules",
     ".envrc",
 )
 """Files of a project that make a client, git or a shell run something outside: never writable inside."""

@@ -68,3 +68,41 @@ def test_hooks_and_client_configs_cannot_be_planted(project: Path, require: Requ
 def test_the_same_attack_succeeds_without_the_sandbox(project: Path) -> None:
     attack(project)
     assert {".git/hooks/pre-commit", ".mcp.json", ".vscode/tasks.json"} <= set(planted(project))
+
+
+@pytest.mark.threat("D2", proves="a name planted for git is told and logged")
+def test_what_could_not_be_guarded_is_told(project: Path, require: Require, own_home: Path) -> None:
+    """Nothing can be mounted on a name that is absent; the control is a server that makes none."""
+    require("native")
+    words = [sys.executable, "-c", RUN, "run", "--audit", str(own_home / "log"), "--allow-write", ".", "--"]
+
+    def told(script: str) -> tuple[bool, bool]:
+        (own_home / "log").unlink(missing_ok=True)
+        done = subprocess.run(
+            [*words, "/bin/sh", "-c", script], cwd=project, stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return "planted" in done.stderr, '"guard.planted"' in (own_home / "log").read_text()
+
+    assert told("true") == (False, False)
+    assert told("echo ../evil > .git/commondir") == (True, True)
+    # Now it exists, and is as read-only as the rest.
+    assert told("echo again > .git/commondir") == (False, False)
+    assert (project / ".git/commondir").read_text() == "../evil\n"
+
+
+def test_a_worktrees_git_file_is_guarded(project: Path, require: Require) -> None:
+    """It says where git finds its configuration and hooks."""
+    require("native")
+    inner = project / "worktree"
+    inner.mkdir()
+    (inner / ".git").write_text("gitdir: ../.git\n")
+    plant = "echo 'gitdir: evil' > .git; mv .git gone; rm -f .git; echo done > note"
+    sandboxed = [sys.executable, "-c", RUN, "run", "--allow-write", ".", "--"]
+    for before, expected in ((sandboxed, "gitdir: ../.git\n"), ([], None)):
+        subprocess.run(
+            [*before, "/bin/sh", "-c", plant], cwd=inner, stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=60, check=False,
+        )  # fmt: skip
+        assert (inner / "note").read_text() == "done\n"
+        assert ((inner / ".git").read_text() if (inner / ".git").exists() else None) == expected
