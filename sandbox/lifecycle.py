@@ -10,8 +10,8 @@ from enum import Enum
 
 from sandbox.records import dataclass
 
-TERMINATE_AFTER_S = 1.0
-KILL_AFTER_S = 1.4
+TERMINATE_AFTER_S = 0.9
+KILL_AFTER_S = 1.25
 FIRST_ANSWER_S = 10.0
 """A client that pipes one request in and closes still gets its answer from a server that is starting."""
 

@@ -22,7 +22,10 @@ CLOSED = replace(RUNNING, client_closed=110.0)
 CASES = [
     pytest.param(RUNNING, 1e6, Decision(Step.WAIT), id="a quiet server lives for days"),
     pytest.param(
-        CLOSED, 110.0, Decision(Step.WAIT, 111.0), id="end of file gives the server time to end itself"
+        CLOSED,
+        110.0,
+        Decision(Step.WAIT, 110.0 + TERMINATE_AFTER_S),
+        id="end of file gives the server time to end itself",
     ),
     pytest.param(
         CLOSED, 110.0 + TERMINATE_AFTER_S, Decision(Step.TERMINATE, 110.0 + KILL_AFTER_S), id="then SIGTERM"
