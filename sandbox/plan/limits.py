@@ -29,8 +29,15 @@ def limits(policy: Policy, cgroups: Cgroups) -> Limits:
         wall=quota.wall,
         idle=quota.idle,
         mechanism=way,
-        cgroups=() if way == "rlimit" else tuple(sorted(cgroups.directories.items())),
+        cgroups=() if way == "rlimit" else _needed(cgroups),
     )
+
+
+def _needed(cgroups: Cgroups) -> tuple[tuple[str, str], ...]:
+    # Joining a version 1 hierarchy takes the kernel milliseconds: none that limits nothing. (The end of the
+    # pid namespace kills the tree; version 1's freezer and a hybrid host's `cgroup.kill` would add nothing.)
+    wanted = {"unified"} if cgroups.version == 2 else {"memory", "pids", "cpu"}
+    return tuple(sorted((name, path) for name, path in cgroups.directories.items() if name in wanted))
 
 
 def mechanism(cgroups: Cgroups) -> Literal["cgroup-v1", "cgroup-v2", "rlimit"]:

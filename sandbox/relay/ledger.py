@@ -11,12 +11,11 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Literal
 
-import msgspec
-
 from sandbox.event import Value
 from sandbox.records import dataclass
 from sandbox.wire.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST, Frame
 from sandbox.wire.salvage import Id
+from sandbox.wire.structs import msgspec
 
 Era = Literal["unknown", "legacy", "modern"]
 Side = Literal["client", "server"]

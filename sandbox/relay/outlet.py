@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import threading
 import time
+from contextlib import suppress
 
+PIPE_BYTES = 1 << 20
 # POSIX: a pipe that polls writable takes this many bytes without blocking.
 _ATOMIC = select.PIPE_BUF
 
@@ -101,3 +104,9 @@ def read_some(fd: int, most: int) -> bytes:
             poll.poll()
         except OSError:
             return b""
+
+
+def widen(fd: int) -> None:
+    """Lets the pipe `fd` hold a large frame (pipe(7)); what is no pipe, or over quota, stays as it is."""
+    with suppress(OSError):
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from sandbox.event import Event, Value
 from sandbox.relay.ledger import Ended, Ledger, Pending, Refused, Side
 from sandbox.relay.noise import NoiseTally
-from sandbox.relay.outlet import Outlet, read_some
+from sandbox.relay.outlet import Outlet, read_some, widen
 from sandbox.wire.jsonrpc import CAP, INTERNAL_ERROR, Fault, Frame, FrameReader, error_frame
 from sandbox.wire.salvage import Id
 
 READ = 1 << 16  # what a pipe holds by default
+READ_MORE = 1 << 20  # after a full read: a large frame is on its way
 DEFERRED = 2048  # larger frames are not kept for the clerk: their event is made at once
 _NAME_CHARS = 128  # ids, methods and tools are the peer's words: events keep them short
 _TO: dict[Side, str] = {"client": "to-server", "server": "to-client"}
@@ -46,6 +47,7 @@ class Relay:
         later: Callable[..., None] | None = None,
     ) -> None:
         self._client_in = client_in
+        self._client_ends = (client_in, client_out)
         self._server_out = server_out
         self._client = Outlet(client_out)
         self._server = Outlet(server_in)
@@ -65,6 +67,8 @@ class Relay:
 
     def start(self) -> None:
         """Begin to carry, in two daemon threads: a read that never returns must not keep the process."""
+        for fd in self._client_ends:
+            widen(fd)
         for name, carry in (("to-server", self._carry_to_server), ("to-client", self._carry_to_client)):
             threading.Thread(target=carry, name=f"relay-{name}", daemon=True).start()
 
@@ -103,7 +107,7 @@ class Relay:
     def _carry_to_server(self) -> None:
         try:
             reader = FrameReader(self._cap)
-            while chunk := read_some(self._client_in, READ):
+            for chunk in _chunks(self._client_in):
                 self._each(reader.feed(chunk), self._from_client)
             self._each(reader.close(), self._from_client)
         except BaseException as error:
@@ -143,7 +147,7 @@ class Relay:
     def _carry_to_client(self) -> None:
         try:
             reader = FrameReader(self._cap)
-            while chunk := read_some(self._server_out, READ):
+            for chunk in _chunks(self._server_out):
                 self._each(reader.feed(chunk), self._from_server)
             self._each(reader.close(), self._from_server)
             if rest := self._tally.rest():
@@ -248,6 +252,13 @@ class Relay:
         """Stop forwarding for good; the session reads `failed` and ends."""
         self.failed = self.failed or error
         self._changed()
+
+
+def _chunks(fd: int) -> Iterator[bytes]:
+    most = READ
+    while chunk := read_some(fd, most):
+        yield chunk
+        most = READ_MORE if len(chunk) == most else READ
 
 
 def _short(word: Id) -> Value:

@@ -6,15 +6,18 @@ Windows write CRLF; blank lines carry nothing; a last line without LF counts if 
 
 from __future__ import annotations
 
-from hashlib import sha256
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import msgspec
-
+from sandbox.digest import sha256
 from sandbox.wire.salvage import EDGE, Id, Kind, Salvage, salvage, salvage_ends, usable
 from sandbox.wire.strict import Bytes, Refusal, read_object
+from sandbox.wire.structs import msgspec
+
+if TYPE_CHECKING:
+    import hashlib
 
 CAP = 10 << 20
+LONG = 4096
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -236,7 +239,14 @@ def _is_noise(known: Salvage) -> bool:
 
 
 def _digest(data: Bytes | memoryview) -> str:
-    return sha256(data).hexdigest()[:_DIGEST_CHARS]
+    return (sha256(data) if len(data) < LONG else _long_sha256(data)).hexdigest()[:_DIGEST_CHARS]
+
+
+def _long_sha256(data: Bytes | memoryview) -> hashlib._Hash:
+    # Imported for the first long frame: OpenSSL takes 4 ms to load and is several times as fast.
+    import hashlib
+
+    return hashlib.sha256(data)
 
 
 def _frame(line: Bytes, message: dict[str, Any]) -> Frame:

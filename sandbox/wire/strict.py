@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import chain, compress
 from typing import Any
 
-import msgspec
+from sandbox.wire.structs import msgspec
 
 Bytes = bytes | bytearray
 
@@ -17,6 +17,7 @@ MAX_VALUES = 500_000
 
 BOM = b"\xef\xbb\xbf"
 _SLICE = 1 << 16
+_SPARSE = 256
 _CONTAINERS = frozenset({dict, list})
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -129,10 +130,18 @@ def _repeats_a_key(line: Bytes, tree: object) -> bool:
 def _count_quotes(line: Bytes) -> int:
     """The quotes that begin or end a string."""
     if b"\\" not in line:
-        return line.count(b'"')
+        return _count(line, b'"')
     # Pairs first: in `\\"` the quote is real, in `\"` it is text.
     without_pairs = line.replace(b"\\\\", b"")
-    return without_pairs.count(b'"') - without_pairs.count(b'\\"')
+    return _count(without_pairs, b'"') - _count(without_pairs, b'\\"')
+
+
+def _count(line: Bytes, what: bytes) -> int:
+    """`line.count(what)`, several times as fast where long texts lie between few hits."""
+    found, at = 0, line.find(what)
+    while at >= 0 and found < _SPARSE:
+        found, at = found + 1, line.find(what, at + len(what))
+    return found + line.count(what, at) if at >= 0 else found
 
 
 def _count_values(line: Bytes) -> int:

@@ -34,7 +34,9 @@ class Subject:
 def environ(state: str) -> dict[str, str]:
     """The children's environment; sessions and logs of a run are kept away from the user's own."""
     kept = {name: value for name, value in os.environ.items() if name not in LYING}
-    return {**kept, "XDG_STATE_HOME": state}
+    # uvx would otherwise choose an interpreter of its own, and the runs would compare interpreters.
+    python = os.path.realpath(cache() / "ours" / "bin" / "python")
+    return {**kept, "XDG_STATE_HOME": state, "UV_PYTHON": python}
 
 
 def cache() -> Path:

@@ -65,9 +65,6 @@ def run(spec: Spec, ends: Ends, inside: Inside) -> None:
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
         step = "map ids"
         identity.map_ids(spec.identity, inside.uid, inside.gid)
-        step = "go-ahead"
-        if os.read(inside.go, 1) != b"1":
-            os._exit(0)
         step = "view"
         _build_view(spec, inside)
         step = "network"
@@ -76,6 +73,10 @@ def run(spec: Spec, ends: Ends, inside: Inside) -> None:
         linux.set_hostname(spec.identity.hostname)
         step = "privileges"
         _give_up_privileges()
+        # Only now: joining a cgroup takes the kernel longer than all of the above, and runs beside it.
+        step = "go-ahead"
+        if os.read(inside.go, 1) != b"1":
+            os._exit(0)
         step = "server"
         server = _start_server(spec, ends, inside)
         report.tell(ends.report, "ready")
