@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from sandbox.cli.output import document, emit, paint
@@ -93,13 +94,18 @@ def _secrets(mounts: dict[str, PathRule], expose: dict[str, str], origin: str) -
             "secret-place",
             f"`{mounts[mount].source}` would expose {one.reason} (`{one.place}`)",
             str(mounts[mount].origin),
-            f'mount less, or name it: [files] expose = ["{one.place}"]',
+            "mount a directory that holds no secrets" + _waiver(one, judged.refused),
         )
         for mount, one in reasons.items()
     ]
     return found + [
         _finding("waiver-idle", f"`{real[entry]}` waives nothing", origin) for entry in judged.idle
     ]
+
+
+def _waiver(one: paths.Exposure, found: Iterable[paths.Exposure]) -> str:
+    name = paths.waiver(one, found)
+    return f', or waive it by name: `[files] expose = ["{name}"]`' if name else ""
 
 
 def _expanded(text: str, origin: str, found: list[dict[str, str]]) -> str:

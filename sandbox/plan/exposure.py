@@ -11,7 +11,7 @@ from sandbox.plan.guards import waives
 from sandbox.plan.spec import Bind
 from sandbox.plan.wants import Want, guarded
 from sandbox.policy.model import Policy
-from sandbox.policy.paths import Exposure, below, judge
+from sandbox.policy.paths import Exposure, below, judge, waiver
 from sandbox.policy.secret_places import OTHER_HOME
 
 
@@ -79,15 +79,13 @@ def _refused(found: Sequence[Exposure], mounts: Mapping[str, Want]) -> ProfileEr
     written = "" if want.source == one.mount else f", which is `{want.source}`,"
     subject = "the command needs" if want.key == "command" else "the profile mounts"
     more = f" (and {len(places)} more places)" if places else ""
-    # The smaller of the two: a hint never grants more than was denied.
-    name = one.mount if below(one.mount, one.place) else one.place
-    whole = name in ("/", "/home") or (places and name != one.mount)
-    waiver = "" if whole else f', or waive it by name: `[files] expose = ["{name}"]`'
+    name = waiver(one, found)
+    named = f', or waive it by name: `[files] expose = ["{name}"]`' if name else ""
     return ProfileError(
         "secret-place",
         f"{subject} `{one.mount}`{written} and so shows `{one.place}`: {one.reason}{more}",
         rule=want.rule if want.key != "command" else "secret places are never mounted unasked",
-        hint=f"mount a directory that holds no secrets{waiver}",
+        hint=f"mount a directory that holds no secrets{named}",
     )
 
 

@@ -89,6 +89,14 @@ def judge(mounts: Iterable[str], expose: Sequence[str], *, home: str, places: Ma
     return Judgement(tuple(one for one in found if one not in waived), waived, idle)
 
 
+def waiver(one: Exposure, found: Iterable[Exposure]) -> str:
+    """The name to waive that grants no more than was denied; empty where no single one does."""
+    # The smaller of the two.
+    name = one.mount if below(one.mount, one.place) else one.place
+    more = any(other.mount == one.mount and other.place != one.place for other in found)
+    return "" if name in ("/", "/home") or (more and name != one.mount) else name
+
+
 def _waives(entry: str, exposure: Exposure) -> bool:
     # By name: the mount itself or the very place; an ancestor of either would waive what nobody read.
     return entry in (exposure.place, exposure.mount)

@@ -133,6 +133,25 @@ def test_check_accepts_a_waiver_by_name(project: Path, own_home: Path) -> None:
     assert main(["check", "ours"]) == 0
 
 
+WAIVERS = [
+    pytest.param("~/.ssh/sub", ".ssh/sub", id="what lies in a secret place, not the whole place"),
+    pytest.param("~/.ssh", ".ssh", id="the place itself"),
+    pytest.param("/", None, id="nothing short of everything"),
+    pytest.param("/var", None, id="one of several places would not do"),
+]
+
+
+@pytest.mark.parametrize(("mount", "waived"), WAIVERS)
+def test_the_hint_of_check_grants_no_more_than_was_refused(
+    project: Path, own_home: Path, capsys: Out, mount: str, waived: str | None
+) -> None:
+    (own_home / ".ssh" / "sub").mkdir(parents=True)
+    _ours(project, f"[files]\nread = ['{mount}']")
+    assert main(["check", "ours"]) == 1
+    hint = capsys.readouterr().out.partition("hint: ")[2]
+    assert hint.partition("expose = ")[2].strip() == (f'["{own_home / waived}"]`' if waived else "")
+
+
 def test_check_of_no_profile_is_a_usage_error(project: Path, capsys: Out) -> None:
     assert main(["check", "nod"]) == 2
     assert "did you mean `node`?" in capsys.readouterr().err
