@@ -10,7 +10,7 @@ NOT_FOUND = 127
 
 
 class SandboxError(Exception):
-    """A failure with its exit status (DESIGN.md section 7) and, where one exists, a command that helps."""
+    """A failure with its exit status (docs/architecture.md) and, where one exists, a hint that helps."""
 
     exit_status = NOT_BUILT
 

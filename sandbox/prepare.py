@@ -55,7 +55,8 @@ def prepare(wish: Wish, progress: Callable[[str], None], *, build: bool = True) 
     command = wish.command or policy.server.command
     if not command:
         what = f"profile `{policy.name}` names no server, and no command was given"
-        raise UsageError("no-command", what, hint=f"mcp-sandbox run --profile {policy.name} -- COMMAND")
+        hint = "write the server's command after `--`, or as `command` under `[server]`"
+        raise UsageError("no-command", what, hint=hint)
     facts = remembered_facts(wish.environ)
     request = parse(command)
     frozen = _frozen(request, wish, policy, facts, progress, build) if request else None

@@ -29,7 +29,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def run(prepared: Prepared, note: Callable[[str], None]) -> int:
-    """Runs the server until either side ends; returns the exit status of DESIGN.md section 7."""
+    """Runs the server until either side ends; returns the exit status (`exit_status`)."""
     with ExitStack() as stack:
         stack.callback(_restore_signals, {number: signal.getsignal(number) for number in SIGNALS})
         return Session(prepared, note, stack).run()
@@ -83,7 +83,7 @@ class Session:
         )
 
     def _announce(self) -> None:
-        """What is about to run and what was waived, on disk before anything runs."""
+        """What is about to run and what was waived, in the log before anything runs."""
         for event in opening(self.prepared, Redactor(self._values)):
             self.emit(event)
 

@@ -1,4 +1,4 @@
-"""The house of DESIGN.md section 2: imports point inward, pure files stay pure, files stay small."""
+"""The house of docs/architecture.md: imports point inward, pure files stay pure, files stay small."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_the_rule_itself(importer: str, imported: str, *, allowed: bool) -> None
 
 @pytest.mark.parametrize("file", [file for file in FILES if file != "__init__.py"])
 def test_imports_point_inward(file: str) -> None:
-    assert part(file) in DEPTH, f"`{part(file)}` has no layer: add it to DESIGN.md and to LAYERS"
+    assert part(file) in DEPTH, f"`{part(file)}` has no layer: add it to docs/architecture.md and to LAYERS"
     ours = {name.split(".")[1] for name in imports(file) if name.startswith("sandbox.")}
     assert not {name for name in ours if not may_import(part(file), name)}
 

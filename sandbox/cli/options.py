@@ -67,8 +67,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--refresh", action="store_true", help="look an unpinned package up again")
     parser.add_argument("--listen", metavar="ADDR", help=argparse.SUPPRESS)
     parser.add_argument("--http", metavar="PORT", help=argparse.SUPPRESS)
-    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
-    parser.add_argument("-v", "--verbose", action="store_true", help="say more")
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors and waivers")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say before the start what holds")
     parser.add_argument(
         "command", nargs=argparse.REMAINDER, metavar="COMMAND", help="after `--`: the server's own"
     )
@@ -134,5 +134,5 @@ def _later(option: str, what: str) -> CannotEnforce:
         "not-yet",
         f"`{option}` asks for {what}, which does not exist yet",
         rule="never weaker than asked",
-        hint="mcp-sandbox run -- COMMAND, with a server that speaks over stdin and stdout",
+        hint="leave it out, and name a server that speaks over stdin and stdout",
     )

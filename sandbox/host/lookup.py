@@ -133,7 +133,7 @@ def _executable(place: str, name: str) -> str:
         raise CommandNotExecutable(
             "not-executable",
             f"`{place}` is not executable",
-            hint=f"chmod +x {place}, or name its interpreter",
+            hint=f"`chmod +x {place}`, or name its interpreter",
         )
     return place
 

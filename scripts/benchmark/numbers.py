@@ -35,7 +35,7 @@ def summaries(subject: Run) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def marks(name: str, subject: Run) -> list[Run]:
-    """The goals of DESIGN.md section 9 for one server: what was measured, and whether it was met."""
+    """The goals of docs/performance.md for one server: what was measured, and whether it was met."""
     found = summaries(subject)
     start, call = _p50s(found["start"]), _p50s(found["call"])
     rows = [_mark(name, "start over bare, ms", start["wrapped"] - start["bare"], START_MS)]
