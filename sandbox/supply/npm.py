@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from sandbox.errors import SandboxNotBuilt
 from sandbox.supply import programs, settings, spec
-from sandbox.supply.job import CONFIG, MOUNT, SCRATCH, BuildJob, Order
+from sandbox.supply.job import CONFIG, MOUNT, SCRATCH, BuildJob, Order, Settings
 from sandbox.supply.key import which
 from sandbox.supply.programs import Interpreter
 from sandbox.supply.request import Request
@@ -33,6 +33,8 @@ _REGISTRY_ONLY = (
     "--allow-directory=none",
     f"--git={CONFIG}/no-git",
 )
+_INSTALL = ("install", "--ignore-scripts", "--save-exact", "--omit=dev", *_REGISTRY_ONLY, *_QUIET)
+_REBUILD = ("rebuild", "--ignore-scripts=false", "--foreground-scripts", *_QUIET)
 _LARGEST = 4 << 20
 
 
@@ -47,45 +49,28 @@ def jobs(order: Order, specs: Sequence[str], node: Interpreter, staging: str) ->
     cli = programs.npm_cli(request.runner, node, environ)
     root = os.path.dirname(os.path.dirname(cli))
     package = () if root.startswith("/usr/") else ((root, root),)  # /usr is visible everywhere
-    found = settings.npm(environ, prefix=os.path.dirname(os.path.dirname(node.path)))
-    log, tree = os.path.join(staging, "log"), os.path.join(staging, "tree")
-    install = (
-        node.path,
-        cli,
-        "install",
-        "--ignore-scripts",
-        "--save-exact",
-        "--omit=dev",
-        *_REGISTRY_ONLY,
-        *_QUIET,
-    )
-    first = BuildJob(
-        title=request.title,
-        steps=((*install, *request.options, "--", *specs),),
-        staging=tree,
-        programs=(node.path,),
-        env=found.env,
-        log=log,
-        mounts=(*found.mounts, *package),
-        files=found.files,
-    )
+
+    def job(title: str, words: Sequence[str], found: Settings) -> BuildJob:
+        return BuildJob(
+            title=title,
+            steps=((node.path, cli, *words),),
+            staging=os.path.join(staging, "tree"),
+            programs=(node.path,),
+            env=found.env,
+            log=os.path.join(staging, "log"),
+            mounts=(*found.mounts, *package),
+            files=found.files,
+        )
+
+    prefix = os.path.dirname(os.path.dirname(node.path))
+    install = (*_INSTALL, *request.options, "--", *specs)
+    made = [job(request.title, install, settings.npm(environ, prefix=prefix))]
     scripts = [spec.npm_name(spec.npm(each)) for each in order.scripts]
-    if not scripts:
-        return [first]
-    # A package's own code gets the way to the network (proxy, CA) and none of the logins.
-    bare = settings.without_logins(environ)
-    rebuild = (node.path, cli, "rebuild", "--ignore-scripts=false", "--foreground-scripts", *_QUIET)
-    second = BuildJob(
-        title=f"install scripts of {', '.join(scripts)} (npm)",
-        steps=((*rebuild, "--", *scripts),),
-        staging=tree,
-        programs=(node.path,),
-        env=bare.env,
-        log=log,
-        mounts=(*bare.mounts, *package),
-        files=bare.files,
-    )
-    return [first, second]
+    if scripts:
+        # A package's own code gets the way to the network (proxy, CA) and none of the logins.
+        title = f"install scripts of {', '.join(scripts)} (npm)"
+        made.append(job(title, (*_REBUILD, "--", *scripts), settings.without_logins(environ)))
+    return made
 
 
 def prepare(tree: str) -> None:
