@@ -1,4 +1,7 @@
-"""What every backend offers: a spec in, a running sandbox out."""
+"""How a sandbox ends, and the shape that the second backend will take: a spec in, a running sandbox out.
+
+Native's `launch` has the methods of `Running`; nothing is typed as a `Backend` yet.
+"""
 
 from __future__ import annotations
 

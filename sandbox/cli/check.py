@@ -43,7 +43,9 @@ def main(args: argparse.Namespace) -> int:
             emit(f"{name}: {paint('ok', 'green', sys.stdout)}" if not found else f"{name}:")
             for one in found:
                 emit(f"  {paint(one['code'], 'red', sys.stdout)}: {one['what']}".replace("\n", "\n    "))
-                emit(f"    hint: {one['hint']}" if one["hint"] else f"    rule: {one['rule']}")
+                for part in ("rule", "hint"):
+                    if one[part]:
+                        emit(f"    {part}: {one[part]}")
     return 1 if any(found for _, found in checked) else 0
 
 

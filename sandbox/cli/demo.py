@@ -27,7 +27,8 @@ def parser() -> argparse.ArgumentParser:
         prog="mcp-sandbox demo",
         description="Runs a real MCP server in its sandbox, calls it as a client does, then tries in the\n"
         "very same sandbox what a hostile server would try. Every row is measured twice: with your own\n"
-        "rights and in the sandbox. Nothing is sent beyond this machine; nothing is left behind.\n"
+        "rights and in the sandbox. The attempts send nothing beyond this machine and leave nothing behind;\n"
+        "the server's package, fetched the first time, and the audit log are kept.\n"
         "Exit 0 when the server worked and everything was blocked, else 1.",
         epilog="example: mcp-sandbox demo --json",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -37,7 +37,7 @@ def behind(path: str, *, environ: Mapping[str, str], cwd: str, home: str) -> str
 
 def _nothing(path: str, name: str, why: str) -> CommandNotFound:
     return CommandNotFound(
-        "command-not-found", f"`{path}` is a shim for `{name}`: {why}", hint=f"`{name}` by its absolute path"
+        "command-not-found", f"`{path}` is a shim for `{name}`: {why}", hint="name it by its absolute path"
     )
 
 

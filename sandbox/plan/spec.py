@@ -117,7 +117,7 @@ ViewStep = Directory | Bind | Tmpfs | File | Symlink | Device | Proc | Socket
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the server is. `host_uid` never is 0; inside it appears under the same number."""
+    """Who the server is: inside it has the numbers `uid` and `gid`; on the host it is never uid 0."""
 
     uid: int
     gid: int
