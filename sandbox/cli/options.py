@@ -51,7 +51,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--secret", action="append", default=[], metavar="NAME", help="pass a secret variable"
     )
     grants.add_argument(
-        "--allow-net", action="append", default=[], metavar="HOST[:PORT]", help="let it connect"
+        "--allow-net", action="append", default=[], metavar="HOST[:PORT]", help="let it connect (refused yet)"
     )
     quotas = parser.add_argument_group("quotas")
     quotas.add_argument("--memory", metavar="SIZE", help="such as 512M")
@@ -60,7 +60,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     quotas.add_argument("--wall", metavar="TIME", help="end it after, such as 12h")
     parser.add_argument("--profile", metavar="NAME|PATH", help="what the server may do (default: base)")
     parser.add_argument(
-        "--backend", choices=("auto", "native", "docker"), default="auto", help="default: auto"
+        "--backend",
+        choices=("auto", "native", "docker"),
+        default="auto",
+        help="default: auto (docker: refused yet)",
     )
     parser.add_argument("--name", metavar="NAME", help="the server's name in the audit log")
     parser.add_argument("--audit", metavar="PATH", help="write the audit log there")
