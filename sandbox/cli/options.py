@@ -137,5 +137,7 @@ def _later(option: str, what: str) -> CannotEnforce:
         "not-yet",
         f"`{option}` asks for {what}, which does not exist yet",
         rule="never weaker than asked",
-        hint="leave it out, and name a server that speaks over stdin and stdout",
+        hint=f"leave `{option}` out"
+        if option.startswith("-")
+        else "name a command that speaks over stdin and stdout",
     )
