@@ -170,7 +170,7 @@ def check(log: Log) -> Checked:
     """Verifies one log against its heads; a log that is being written meanwhile is read again."""
     for _ in range(_ATTEMPTS):
         before = _heads(log)
-        checked = _check(log, before, running(log))
+        checked = _check(log, before)
         if checked.finding is None or _heads(log) == before:
             break
     return checked
@@ -185,7 +185,7 @@ def _heads(log: Log) -> dict[str, bytes]:
     return found
 
 
-def _check(log: Log, records: Mapping[str, bytes], alive: set[str]) -> Checked:
+def _check(log: Log, records: Mapping[str, bytes]) -> Checked:
     heads: dict[str, Head] = {}
     for session, record in records.items():
         head = parse_head(record)
@@ -198,5 +198,5 @@ def _check(log: Log, records: Mapping[str, bytes], alive: set[str]) -> Checked:
     if heads and not os.path.lexists(log.path):
         return Checked(log, count, Finding(1, "truncated", "the log is gone, its head remains"), open_heads)
     with opened(log.path) as fd:
-        finding = verify(lines(fd), heads, only=log.session, running=alive)
+        finding = verify(lines(fd), heads, only=log.session)
     return Checked(log, count, finding, open_heads)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sandbox.audit.chain import FIELDS, LAST, LINE_MAX, Head, digest, genesis
@@ -49,15 +49,12 @@ class _Chain:
         self.seq, self.hash, self.line, self.ended = link.seq, link.hash, link.line, link.last
 
 
-def verify(
-    lines: Iterable[bytes], heads: Mapping[str, Head], *, only: str = "", running: Collection[str] = ()
-) -> Finding | None:
+def verify(lines: Iterable[bytes], heads: Mapping[str, Head], *, only: str = "") -> Finding | None:
     """The first finding in a whole log of one or more sessions, or None when there is none.
 
     `heads` are the heads recorded beside it; a session with lines and no head is a finding, and so is a
-    head with no lines. `only` is the one session the log may hold. `running` sessions may have got ahead
-    of the head that was read; any other chain may be one event ahead of its head (a kill between the two
-    writes), no more.
+    head with no lines. `only` is the one session the log may hold. A chain whose head is still open may be
+    ahead of it, because lines are written before heads.
     """
     chains = {session: _Chain(session, head) for session, head in heads.items()}
     if only and only not in chains:
@@ -72,7 +69,7 @@ def verify(
             what = f"line {count} belongs to session `{link.session}`, not to `{only}`"
             return Finding(count, "wrong-session", what, link.session)
         chain = chains.setdefault(link.session, _Chain(link.session, None))
-        fault = _step(chain, link, rest, link.session in running)
+        fault = _step(chain, link, rest)
         if fault:
             return Finding(fault[0], fault[1], fault[2], link.session)
         chain.follow(link)
@@ -137,7 +134,7 @@ def _well_formed(value: dict[str, Any]) -> bool:
 Fault = tuple[int, str, str]
 
 
-def _step(chain: _Chain, link: Link, rest: Iterator[tuple[int, bytes]], running: bool) -> Fault | None:
+def _step(chain: _Chain, link: Link, rest: Iterator[tuple[int, bytes]]) -> Fault | None:
     """What is wrong with `link` as the next of `chain`; `rest` is read only to say it better."""
     here, seq = link.line, link.seq
     if chain.ended:
@@ -148,7 +145,7 @@ def _step(chain: _Chain, link: Link, rest: Iterator[tuple[int, bytes]], running:
         return _gap(chain, link, rest)
     if link.prev != chain.hash:
         return _broken(chain, link, rest)
-    return _against_head(chain.head, link, running)
+    return _against_head(chain.head, link)
 
 
 def _gap(chain: _Chain, link: Link, rest: Iterator[tuple[int, bytes]]) -> Fault:
@@ -177,14 +174,15 @@ def _links(rest: Iterator[tuple[int, bytes]], session: str) -> Iterator[Link]:
             yield link
 
 
-def _against_head(head: Head | None, link: Link, running: bool) -> Fault | None:
+def _against_head(head: Head | None, link: Link) -> Fault | None:
     if head is None:
         return None
     if link.seq == head.seq and link.hash != head.hash:
         what = f"event {link.seq} at line {link.line} is not the one that the head recorded"
         return link.line, "edited", f"{what}: it, or a line before it, was rewritten"
-    ahead = link.seq - head.seq - (0 if head.closed else 1)
-    if ahead > 0 and not (running and not head.closed):
+    # An open head trails its log: by a batch after a SIGKILL, by all since the last sync after a crash of the
+    # machine. Only a closed one says where the chain ends.
+    if head.closed and link.seq > head.seq:
         return link.line, "after-end", f"line {link.line} was added after the recorded end (event {head.seq})"
     return None
 

@@ -81,10 +81,6 @@ class Relay:
         """`legacy`, `modern`, or `unknown` until the client's first telling message."""
         return self._ledger.era
 
-    def close_server_stdin(self) -> None:
-        """Tell the server that nothing more comes, as soon as the frame being written is out."""
-        self._server.close()
-
     def fail_pending(
         self, code: int, message: str, data: Mapping[str, Value] | None = None, *, within: float = 1.0
     ) -> int:
@@ -134,13 +130,13 @@ class Relay:
 
     def _refuse_client_fault(self, fault: Fault) -> None:
         """Answer every refused line of the client's, with its id unless that would answer another call."""
+        self._report(_fault_event("client", fault))
         if fault.kind == "response":
             self._fail_requests("server", fault)
         else:
             ids: list[Id] = [id for id in fault.ids if not self._ledger.knows("client", id)]
             for id in ids or [None]:
                 self._tell("client", id, fault.code, fault.rule, fault.reason)
-        self._report(_fault_event("client", fault))
 
     # --- server to client ---------------------------------------------------------------------------
 
@@ -177,13 +173,13 @@ class Relay:
             if due := self._tally.add(fault.size, now):
                 self._report(due)
             return
+        self._report(_fault_event("server", fault))
         if fault.kind != "request":
             self._fail_requests("client", fault)
         elif self.era == "legacy":
             for id in fault.ids:
                 if not self._ledger.knows("server", id):
                     self._tell("server", id, fault.code, fault.rule, fault.reason)
-        self._report(_fault_event("server", fault))
 
     # --- both ---------------------------------------------------------------------------------------
 
@@ -196,10 +192,11 @@ class Relay:
         if refused is None:
             self._report_passed(side, frame)
             return
-        if refused.to is not None:
-            self._tell(refused.to, refused.id, refused.code, refused.rule, refused.reason, refused.data)
+        # A denial is on disk before anybody hears of it.
         detail = {**_frame_detail(side, frame), "reason": refused.reason}
         self._report(Event("relay.dropped", detail, refused.rule))
+        if refused.to is not None:
+            self._tell(refused.to, refused.id, refused.code, refused.rule, refused.reason, refused.data)
 
     def _fail_requests(self, side: Side, fault: Fault) -> None:
         """A refused answer is still an answer: whoever waits for it on `side` gets an error instead."""

@@ -114,25 +114,17 @@ def test_without_a_head_truncation_cannot_be_ruled_out():
     assert "cannot rule out truncation" in found.what
 
 
-@pytest.mark.parametrize(
-    ("ahead", "running", "fault"),
-    [
-        pytest.param(1, False, None, id="killed between the line and the head"),
-        pytest.param(2, False, "after-end", id="two lines more than a dead session recorded"),
-        pytest.param(2, True, None, id="a running session got ahead of the head that was read"),
-    ],
-)
-def test_an_open_chain_against_its_head(ahead: int, running: bool, fault: str | None):
+@pytest.mark.parametrize("ahead", [1, 4])
+def test_an_open_chain_may_be_ahead_of_its_head(ahead: int):
     lines, _ = session(kinds=KINDS[:5])
     _, state = session(kinds=KINDS[: 5 - ahead])
-    found = verify(lines, head(state, closed=False), only="s1", running={"s1"} if running else ())
-    assert (found and found.fault) == fault
+    assert verify(lines, head(state, closed=False), only="s1") is None
 
 
-def test_a_closed_chain_takes_no_line_more_even_while_its_sink_lives():
+def test_a_closed_chain_takes_no_line_more():
     lines, _ = session(kinds=KINDS[:5])
     _, state = session(kinds=KINDS[:4])
-    found = verify(lines, head(state), only="s1", running={"s1"})
+    found = verify(lines, head(state), only="s1")
     assert found is not None
     assert (found.line, found.fault) == (5, "after-end")
 

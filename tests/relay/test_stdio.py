@@ -47,13 +47,6 @@ def test_half_close_everything_is_delivered_before_the_server_sees_the_end(world
     assert world.relay.client_eof.is_set()
 
 
-def test_the_session_can_close_the_servers_input(world: World) -> None:
-    world.relay.close_server_stdin()
-    assert world.relay_to_server.line() == b""
-    world.client(request(1))
-    assert world.relay_to_client.hear()["error"]["data"] == {"rule": "server-gone"}
-
-
 def test_activity_and_the_first_word_are_seen(world: World) -> None:
     before = world.relay.last_activity
     world.server(b"banner")

@@ -102,13 +102,13 @@ def failure(step: str, code: int, text: str, executable: str) -> Exception:
     """The error a person sees for a step that failed."""
     if step == "execute" and code == ENOENT:
         what = f"`{executable}` or its interpreter does not exist inside the sandbox"
-        return CommandNotFound(
-            "command-not-found", what, hint="mcp-sandbox plan -- COMMAND shows what is mounted"
-        )
-    if step == "execute" and code in (EACCES, ENOEXEC):
-        return CommandNotExecutable(
-            "command-not-executable", f"`{executable}` cannot be executed", hint=f"chmod +x {executable}"
-        )
+        return CommandNotFound("command-not-found", what, hint=f"mcp-sandbox plan -- {executable}")
+    if step == "execute" and code == EACCES:
+        what = f"`{executable}` may not be executed"
+        return CommandNotExecutable("command-not-executable", what, hint=f"chmod +x {executable}")
+    if step == "execute" and code == ENOEXEC:
+        what = f"`{executable}` is neither a program of this machine nor a script with a `#!` line"
+        return CommandNotExecutable("command-not-executable", what)
     return SandboxNotBuilt(
         "sandbox-not-built", f"step `{step}` failed, nothing ran\n{text}", hint="mcp-sandbox doctor --refresh"
     )
