@@ -103,7 +103,7 @@ def around(program: str, direct: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     }
     bwrap = shutil.which("bwrap")
     if bwrap:
-        view = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp")  # noqa: S108
+        view = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
         found["bubblewrap"] = (bwrap, "--unshare-all", "--die-with-parent", *view, "--", *direct)
     return found
 
