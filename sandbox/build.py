@@ -87,6 +87,7 @@ def _lease(session: str, spec: Spec, environ: Mapping[str, str]) -> str:
 def _step(spec: Spec, session: str, log: str, lease: str) -> int:
     running = launch.start(spec, launch.orders(spec, session, spec.env, (lease,)))
     try:
+        running.release()
         running.ready(spec.argv[0])
         os.close(running.stdin)
         _collect(running, log)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -19,7 +20,7 @@ from sandbox.digest import sha256
 from sandbox.errors import BREACH, NOT_BUILT, AuditError, SandboxError, SandboxNotBuilt
 from sandbox.event import Event, Value
 from sandbox.plan.guards import may_appear
-from sandbox.plan.spec import Bind, Spec
+from sandbox.plan.spec import Bind, File, Spec
 from sandbox.prepare import Prepared
 
 if TYPE_CHECKING:
@@ -57,11 +58,13 @@ class Session:
         """The whole life; every way out passes through the stack."""
         leases.reap(self.environ)
         secrets = secret_sources.read(self.spec.secrets, self.environ)
+        # The sandbox is built while the log is opened; the server starts when both are done.
+        running = self._start(secrets)
         self.sink = self.stack.enter_context(self._sink(secrets))
         self.emit = self.sink.emit
         try:
             self._announce()
-            running = self._start(secrets)
+            running.release()
             self.status = self._serve(running)
         except AuditError as error:
             self.note(str(error))
@@ -110,6 +113,7 @@ class Session:
         self.stack.callback(watch.close)
         running.ready(self.spec.argv[0])
         self.ran = True
+        gc.enable()
         self.emit(Event("session.ready", {"init": running.init_pid or 0}))
         watch.run()
         return self._finish(running, watch)
@@ -183,12 +187,18 @@ def opening(prepared: Prepared, redactor: Redactor) -> list[Event]:
         Event(
             "spec",
             {"binds": binds,
-             "sha256": sha256(repr(spec.view).encode()).hexdigest(), "network": spec.network,
+             "sha256": spec_digest(spec), "network": spec.network,
              "syscalls": spec.syscalls, "limits": spec.limits.mechanism,
              "secrets": names},
         )
     )  # fmt: skip
     return events
+
+
+def spec_digest(spec: Spec) -> str:
+    """SHA-256 over every step of the view; of a file its size counts, whose bytes are ours or public."""
+    steps = [(step.describe(), len(step.content) if isinstance(step, File) else 0) for step in spec.view]
+    return sha256(repr(steps).encode()).hexdigest()
 
 
 def new_id(server: str) -> str:

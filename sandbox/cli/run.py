@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 
 from sandbox.cli import options
@@ -32,6 +33,8 @@ def main(args: argparse.Namespace) -> int:
     from sandbox.prepare import prepare
     from sandbox.session import run
 
+    # Nothing is garbage yet: looking for it takes a tenth of the start. The session turns it on again.
+    gc.disable()
     _check_streams()
     quiet = bool(args.quiet)
 

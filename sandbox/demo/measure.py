@@ -135,6 +135,7 @@ def run_inside(spec: Spec, session: str) -> bytes:
     running = launch.start(spec, launch.orders(spec, session, spec.env))
     deadline = time.monotonic() + PROBE_S
     try:
+        running.release()
         os.close(running.stdin)
         output = _collect((running.stdout, running.stderr), deadline)
         running.wait(max(0.1, deadline - time.monotonic()))

@@ -169,11 +169,19 @@ def small_disk(start: Start) -> Start:
 
 @pytest.mark.root
 @pytest.mark.threat("S7", proves="a full disk at the start: exit 125, and nothing ran")
-def test_a_full_disk_at_the_start(small_disk: Start) -> None:
-    fill = '(cat /dev/zero > "$XDG_STATE_HOME/x" 2>/dev/null || true)'
-    full = f'mkdir -p "$XDG_STATE_HOME/mcp-sandbox/audit" && {fill}'
-    small_disk.around = on_small_disk("64k", full)
-    refused(small_disk, NOT_BUILT, "audit-not-writable")
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        pytest.param(0, "state-not-writable", id="no page for the lease"),
+        pytest.param(4096, "audit-not-writable", id="a page for the lease, none for the log"),
+    ],
+)
+def test_a_full_disk_at_the_start(left: int, said: str, small_disk: Start) -> None:
+    state = '"$XDG_STATE_HOME"'
+    fill = f"(cat /dev/zero > {state}/x 2>/dev/null || true)"
+    room = f"head -c {left} /dev/zero > {state}/room && {fill} && rm {state}/room"
+    small_disk.around = on_small_disk("64k", f"mkdir -p {state}/mcp-sandbox/audit && {room}")
+    refused(small_disk, NOT_BUILT, said)
 
 
 @pytest.mark.root

@@ -23,7 +23,8 @@ NAMESPACES = (
     | linux.CLONE_NEWUTS
     | linux.CLONE_NEWCGROUP
 )
-TERMINATE = b"T"
+RELEASE, TERMINATE = b"R", b"T"
+"""The wrapper's commands: start the server (the first one), end it."""
 _CAUGHT = {signal.SIGKILL, signal.SIGSTOP}
 
 
@@ -73,9 +74,9 @@ def run(spec: Spec, ends: Ends, inside: Inside) -> None:
         linux.set_hostname(spec.identity.hostname)
         step = "privileges"
         _give_up_privileges()
-        # Only now: joining a cgroup takes the kernel longer than all of the above, and runs beside it.
+        # Only now: joining a cgroup and opening the log take longer than all of the above, and run beside it.
         step = "go-ahead"
-        if os.read(inside.go, 1) != b"1":
+        if os.read(inside.go, 1) != b"1" or os.read(ends.lifeline, 1) != RELEASE:
             os._exit(0)
         step = "server"
         server = _start_server(spec, ends, inside)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+from contextlib import suppress
 
 from sandbox import linux
 from sandbox.backend.base import Ended
 from sandbox.backend.native import keeper, report, seccomp
-from sandbox.backend.native.init import TERMINATE, Ends
+from sandbox.backend.native.init import RELEASE, TERMINATE, Ends
 from sandbox.errors import CommandNotExecutable, CommandNotFound, SandboxNotBuilt
 from sandbox.plan.spec import Spec
 
@@ -36,6 +37,15 @@ class Native:
         self._ended: Ended | None = None
         self._gone = False
 
+    def release(self) -> None:
+        """Lets the server start, as soon as the sandbox stands: what must come first is done."""
+        self._command(RELEASE)
+
+    def _command(self, command: bytes) -> None:
+        # A sandbox that is gone already says so in its report.
+        with suppress(BrokenPipeError):
+            os.write(self._lifeline, command)
+
     def ready(self, executable: str) -> None:
         """Returns once the server has been executed; raises what stopped it, with nothing left behind."""
         while (words := self._report.line()) is not None:
@@ -59,10 +69,8 @@ class Native:
 
     def terminate(self) -> None:
         """SIGTERM for the server."""
-        try:
-            os.write(self._lifeline, TERMINATE)
-        except (BrokenPipeError, ValueError, OSError):
-            return
+        if self._lifeline >= 0:
+            self._command(TERMINATE)
 
     def kill(self) -> None:
         """Lets go of the lifeline: process 1 and the keeper end everything at once."""
