@@ -44,7 +44,7 @@ def test_half_close_everything_is_delivered_before_the_server_sees_the_end(world
     assert world.relay_to_server.line() == b""
     world.server(result(49))
     assert world.relay_to_client.hear()["id"] == 49, "the way back stays open"
-    assert world.relay.client_eof.is_set()
+    world.until(world.relay.client_eof.is_set)
 
 
 def test_activity_and_the_first_word_are_seen(world: World) -> None:
