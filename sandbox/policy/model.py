@@ -15,6 +15,7 @@ Pin = Literal["locked", "first-use", "off"]
 Poison = Literal["block", "warn", "off"]
 SecretMode = Literal["redact", "block", "log", "off"]
 Protocol = Literal["strict", "off"]
+Action = Literal["off", "log", "breach"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,43 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class HostRule:
-    """One entry of `[network] allow`: a canonical host (`*.` prefix for any depth) and a port."""
+    """One host the server may reach: a canonical name (`*.` prefix for any depth) or literal, and a port."""
 
     host: str
     port: int
     origin: Origin = Origin("default")
+    opaque: bool = False
+    """What is spoken there is not checked: neither SNI nor Host has to name the host."""
+    private: bool = False
+    """The name may resolve to a private address (RFC 1918, 4193, 6598)."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostBudget:
+    """How much may pass to what one rule allows; bytes, and a number of connections."""
+
+    host: str
+    port: int
+    upload: int | None = None
+    download: int | None = None
+    connections: int | None = None
+    origin: Origin = Origin("default")
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What outbound traffic may look like: for each pattern, what its sight does, and from when on it is one."""
+
+    idle: Action = "log"
+    """A connection or an upload while no MCP request is open."""
+    denied: Action = "log"
+    denied_streak: int = 20
+    """Denied names or connections in a row, with no allowed connection between them."""
+    beacon: Action = "log"
+    beacon_count: int = 8
+    """Intervals between moments of activity towards one host that must be alike."""
+    beacon_jitter: float = 0.1
+    """Standard deviation of those intervals over their mean: at or below this they are alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +109,8 @@ class Network:
     upload: int | None = None
     download: int | None = None
     connections: int | None = None
+    budgets: tuple[HostBudget, ...] = ()
+    behaviour: Behaviour = Behaviour()
 
 
 @dataclass(frozen=True, slots=True)
