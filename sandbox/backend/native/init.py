@@ -54,7 +54,7 @@ class Inside:
 
 def flags(spec: Spec) -> int:
     """The namespaces of the sandbox; the build sandbox alone keeps the host's network."""
-    return NAMESPACES | (linux.CLONE_NEWNET if spec.network == "none" else 0)
+    return NAMESPACES | (linux.CLONE_NEWNET if spec.network != "host" else 0)
 
 
 def run(spec: Spec, ends: Ends, inside: Inside) -> None:
@@ -69,7 +69,7 @@ def run(spec: Spec, ends: Ends, inside: Inside) -> None:
         step = "view"
         _build_view(spec, inside)
         step = "network"
-        if spec.network == "none":
+        if spec.network != "host":
             network.loopback_up()
         linux.set_hostname(spec.identity.hostname)
         step = "privileges"
