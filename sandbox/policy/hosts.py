@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sandbox.policy.model import HostRule, Origin
+from sandbox.records import replace
 
 if TYPE_CHECKING:
     from ipaddress import IPv6Address
@@ -31,6 +32,9 @@ def parse(text: str, origin: Origin = Origin("default")) -> HostRule:  # noqa: B
     """The rule that `host`, `host:port`, `*.host` or `[v6]:port` means; port 443 unless said."""
     _refuse_strange(text)
     host, port = _split_port(text)
+    if host.lower().removesuffix(".").endswith(".localhost"):
+        # Resolvers answer all of them with the loopback address (RFC 6761 6.3): two names for one port.
+        raise ValueError(f"`{text}` is this host's own loopback: write `localhost` and the port")
     if host.startswith("*."):
         return HostRule(f"*.{_wildcard_suffix(host[2:])}", port, origin)
     if "*" in host:
@@ -53,15 +57,52 @@ def canonical(host: str) -> str:
 
 
 def match(rules: Iterable[HostRule], host: str, port: int) -> HostRule | None:
-    """The first rule that allows `host` at `port`; None, which means deny, for all else."""
-    try:
-        name = canonical(host)
-    except ValueError:
-        return None
+    """The most specific rule that allows `host` at `port`; None, which means deny, for all else."""
+    name = _asked(host)
+    found: HostRule | None = None
     for rule in rules:
         if rule.port == port and _names(rule.host, name):
-            return rule
-    return None
+            if rule.host == name:
+                return rule
+            if found is None or len(rule.host) > len(found.host):
+                found = rule
+    return found
+
+
+def named(rules: Iterable[HostRule], host: str) -> bool:
+    """True where a rule allows the name `host` on any port; an address is not a name."""
+    name = _asked(host)
+    return not literal(name) and any(_names(rule.host, name) for rule in rules)
+
+
+def literal(host: str) -> bool:
+    """True where a canonical host is an address: no name has a colon, or a number at its end."""
+    return ":" in host or host.rpartition(".")[2].isdigit()
+
+
+def spelt(host: str, port: int) -> str:
+    """`host:port` as a profile writes it, an IPv6 address in brackets; `parse` reads it back."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def inherited(rules: Iterable[HostRule]) -> tuple[HostRule, ...]:
+    """The rules, each `private` too where a private wildcard covers it: naming a host again takes nothing."""
+    every = tuple(rules)
+    wide = [rule for rule in every if rule.private and rule.host.startswith("*.")]
+    return tuple(_under(wide, rule) for rule in every)
+
+
+def _under(wide: list[HostRule], rule: HostRule) -> HostRule:
+    covered = any(one.port == rule.port and _names(one.host, rule.host) for one in wide)
+    return replace(rule, private=True) if covered and not rule.private else rule
+
+
+def _asked(host: str) -> str:
+    """The canonical spelling of what is asked for, and nothing, which no rule names, where it has none."""
+    try:
+        return canonical(host)
+    except ValueError:
+        return ""
 
 
 def _names(pattern: str, name: str) -> bool:

@@ -87,7 +87,7 @@ class HostBudget:
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """What outbound traffic may look like: for each pattern, what its sight does, and from when on it is one."""
+    """What outbound traffic may look like: for each pattern, what its sight does, and when it is one."""
 
     idle: Action = "log"
     """A connection or an upload while no MCP request is open."""
