@@ -62,7 +62,7 @@ def etc(
     identity: Identity,
     contents: Mapping[str, bytes],
     system: Mapping[str, str],
-    network: Literal["none", "host"],
+    network: Literal["trap", "host"],
 ) -> tuple[ViewStep, ...]:
     """Every step below /etc; the same bytes for the same host, in a stable order."""
     written = _synthetic(identity)
@@ -94,8 +94,8 @@ def _synthetic(identity: Identity) -> dict[str, bytes]:
         "/etc/nsswitch.conf": NSSWITCH,
         "/etc/hosts": HOSTS.format(hostname=identity.hostname).encode(),
         "/etc/hostname": _lines([identity.hostname]),
-        # Nothing listens there yet: a lookup is refused at once instead of timing out.
-        "/etc/resolv.conf": _lines(["nameserver 127.0.0.53", "options timeout:1 attempts:1"]),
+        # The trap answers at every address. A name may take the gateway a moment, and one answer may be lost.
+        "/etc/resolv.conf": _lines(["nameserver 127.0.0.53", "options timeout:2 attempts:2 edns0"]),
         "/etc/host.conf": _lines(["multi on"]),
         "/etc/shells": _lines(["/bin/sh"]),
     }

@@ -26,7 +26,7 @@ from sandbox.plan.wants import HOME, command_wants, exposed, kept_home, wants
 from sandbox.policy.model import Policy
 from sandbox.policy.paths import below
 
-Network = Literal["none", "host"]
+Network = Literal["trap", "host"]
 DROPPED = 1000
 """The number that a root caller's dedicated uid has inside."""
 
@@ -35,7 +35,7 @@ _View = tuple[tuple[ViewStep, ...], tuple[str, ...], tuple[str, ...]]
 """The steps, the waivers and the notes."""
 
 
-def plan(policy: Policy, facts: HostFacts, survey: Survey, *, network: Network = "none") -> Spec:
+def plan(policy: Policy, facts: HostFacts, survey: Survey, *, network: Network = "trap") -> Spec:
     """The sandbox that enforces the whole policy on this host; raises rather than enforce less."""
     refuse_unenforceable(policy, facts)
     identity = identify(facts)
@@ -51,6 +51,7 @@ def plan(policy: Policy, facts: HostFacts, survey: Survey, *, network: Network =
         limits=limits(policy, facts.cgroups),
         syscalls=policy.syscalls,
         network=network,
+        egress=policy.network,
         message=policy.traffic.message,
         secrets=secrets(policy, survey.environ),
         waivers=waived,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from sandbox.policy.model import Network
 from sandbox.records import dataclass
 
 Tier = Literal["strict", "net", "browser", "compat"]
@@ -155,8 +156,10 @@ class Spec:
     view: tuple[ViewStep, ...]
     limits: Limits
     syscalls: Tier = "net"
-    network: Literal["none", "host"] = "none"
-    """`host` exists for the build sandbox alone, until egress lands."""
+    network: Literal["trap", "host"] = "trap"
+    """`trap`: `lo` alone, where every attempt ends in our listeners; `host`: for the build sandbox alone."""
+    egress: Network = Network()
+    """What the gateway lets through the trap, and what it counts and watches."""
     message: int = 10 << 20
     secrets: tuple[tuple[str, str], ...] = ()
     """Variable and source; the value is read at launch and is in no event, plan or cache."""

@@ -66,7 +66,7 @@ def test_a_flag_is_named_as_a_flag() -> None:
 
 def test_budgets_without_hosts_hold_as_they_are() -> None:
     budgets = dataclasses.replace(policy(), network=Network(upload=1, download=1, connections=1))
-    assert plan(budgets, facts(), survey({})).network == "none"
+    assert plan(budgets, facts(), survey({})).network == "trap"
 
 
 @pytest.mark.parametrize("probe", ["namespaces", "mounts", "proc", "seccomp"])
