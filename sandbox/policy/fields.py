@@ -51,6 +51,22 @@ def _host(text: str) -> str:
     return text
 
 
+def _unchecked(text: str) -> str:
+    host = hosts.parse(text).host
+    if host.startswith("*."):
+        raise ValueError("an opaque host is one exact name: what may choose its name is checked by it")
+    if hosts.literal(host):
+        raise ValueError("an address has no name to check: list it under `allow`")
+    return text
+
+
+def _inside(text: str) -> str:
+    host = hosts.parse(text).host
+    if hosts.literal(host) or host == "localhost":
+        raise ValueError("only a name leads to an address that is private or not: list this under `allow`")
+    return text
+
+
 def _path(text: str) -> str:
     paths.split(text)
     return text
@@ -85,6 +101,8 @@ def _version(value: object) -> object:
 
 Version = Annotated[Literal[1], BeforeValidator(_version)]
 Host = Annotated[str, AfterValidator(_host)]
+OpaqueHost = Annotated[str, AfterValidator(_unchecked)]
+PrivateHost = Annotated[str, AfterValidator(_inside)]
 Path = Annotated[Text, AfterValidator(_path)]
 Place = Annotated[Text, AfterValidator(_place)]
 Source = Annotated[Text, AfterValidator(_source)]

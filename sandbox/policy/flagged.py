@@ -33,8 +33,9 @@ def _network(policy: Policy, flags: Flags, origins: dict[str, Origin]) -> Policy
     new = [_rule(option, text) for text in flags.allow_net]
     held = {(rule.host, rule.port) for rule in policy.network.allow}
     fresh = {(rule.host, rule.port): rule for rule in new if (rule.host, rule.port) not in held}
-    origins.update({f"network.allow.{rule.host}:{rule.port}": rule.origin for rule in fresh.values()})
-    return replace(policy, network=replace(policy.network, allow=(*policy.network.allow, *fresh.values())))
+    origins.update({f"network.allow.{hosts.spelt(*key)}": rule.origin for key, rule in fresh.items()})
+    allow = hosts.inherited((*policy.network.allow, *fresh.values()))
+    return replace(policy, network=replace(policy.network, allow=allow))
 
 
 def _rule(option: str, text: str) -> HostRule:

@@ -85,6 +85,12 @@ def spelt(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def spelling(text: str) -> str:
+    """The one spelling of a rule as somebody wrote it, with its port."""
+    rule = parse(text)
+    return spelt(rule.host, rule.port)
+
+
 def inherited(rules: Iterable[HostRule]) -> tuple[HostRule, ...]:
     """The rules, each `private` too where a private wildcard covers it: naming a host again takes nothing."""
     every = tuple(rules)

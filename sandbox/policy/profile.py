@@ -1,8 +1,8 @@
 """The profile file, whole, as pydantic models: every key, what it may hold, and its words in the JSON Schema.
 
 Merging along `extends`: tables merge key by key. The lists `files.read`, `files.write`,
-`files.expose`, `network.allow`, `env.pass`, `tools.deny`, `tools.ask` and `supply.scripts` are added
-to the parent's; every other value replaces the parent's.
+`files.expose`, `network.allow`, `network.opaque`, `network.private`, `env.pass`, `tools.deny`,
+`tools.ask` and `supply.scripts` are added to the parent's; every other value replaces the parent's.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic import model_validator as after_all
 
+from sandbox.policy import hosts
 from sandbox.policy.fields import (
     Amount,
     Count,
@@ -21,10 +22,12 @@ from sandbox.policy.fields import (
     Host,
     Memory,
     Name,
+    OpaqueHost,
     OpenFiles,
     Path,
     Pids,
     Place,
+    PrivateHost,
     Rate,
     Regex,
     Seconds,
@@ -34,7 +37,7 @@ from sandbox.policy.fields import (
     Variable,
     Version,
 )
-from sandbox.policy.model import Pin, Poison, Protocol, SecretMode, Tier
+from sandbox.policy.model import Action, Pin, Poison, Protocol, SecretMode, Tier
 
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
 
@@ -79,15 +82,63 @@ class FilesTable(_Table):
     )
 
 
+class BudgetTable(_Table):
+    """How much may pass to what one rule allows, per session."""
+
+    upload: Amount | None = Field(default=None, description="Bytes out")
+    download: Amount | None = Field(default=None, description="Bytes in")
+    connections: Count | None = None
+
+    @after_all(mode="after")
+    def _says_something(self) -> BudgetTable:
+        if not self.model_fields_set:
+            raise ValueError("the budget is empty: give `upload`, `download` or `connections`")
+        return self
+
+
+class BehaviourTable(_Table):
+    """What outbound traffic may look like: what is done where a pattern is seen, and when it is one."""
+
+    idle: Action = Field(default="log", description="A connection or an upload while no request is open")
+    denied: Action = Field(default="log", description="Denied names and connections in a row")
+    denied_streak: int = Field(default=20, ge=1, le=10_000, description="How many in a row are too many")
+    beacon: Action = Field(default="log", description="Regular traffic to one host")
+    beacon_count: int = Field(default=8, ge=3, le=1000, description="Intervals that must be alike")
+    beacon_jitter: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Deviation over mean of intervals that are alike",
+    )
+
+
 class NetworkTable(_Table):
-    """Where the server may connect; nothing by default. `allow` is added to the parent's."""
+    """Where the server may connect; nothing by default. The lists are added to the parent's."""
 
     allow: list[Host] = Field(
         default=[], description="`host`, `host:port` (443 unless said), `*.example.com`"
     )
+    opaque: list[OpaqueHost] = Field(
+        default=[], description="Allowed, and not checked to be spoken to by name (a waiver)"
+    )
+    private: list[PrivateHost] = Field(
+        default=[], description="Allowed, and may resolve to a private address"
+    )
     upload: Amount | None = Field(default=None, description="Bytes out, per session")
     download: Amount | None = Field(default=None, description="Bytes in, per session")
     connections: Count | None = None
+    budget: dict[Host, BudgetTable] = Field(
+        default={}, description="Per host, spelt as one of the lists allows it"
+    )
+    behaviour: BehaviourTable = BehaviourTable()
+
+    @after_all(mode="after")
+    def _one_budget_a_host(self) -> NetworkTable:
+        spelt = [hosts.spelling(text) for text in self.budget]
+        if twice := sorted({text for text in spelt if spelt.count(text) > 1}):
+            raise ValueError(f"`{twice[0]}` has two budgets: write one")
+        return self
 
 
 class EnvTable(_Table):

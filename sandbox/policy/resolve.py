@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from sandbox.errors import ProfileError
 from sandbox.policy import hosts, paths
 from sandbox.policy.model import (
     ArgumentRule,
     AuditPolicy,
+    Behaviour,
     Env,
     Files,
+    HostBudget,
     HostRule,
     Inspect,
     Isolation,
@@ -33,6 +36,8 @@ ADDED = frozenset(
         ("files", "write"),
         ("files", "expose"),
         ("network", "allow"),
+        ("network", "opaque"),
+        ("network", "private"),
         ("env", "pass"),
         ("tools", "deny"),
         ("tools", "ask"),
@@ -40,6 +45,8 @@ ADDED = frozenset(
     }
 )
 """The lists that a child adds to; every other value of a child replaces its parent's."""
+HOST_LISTS = ("allow", "opaque", "private")
+"""The lists of `[network]`: each allows, and all but the first also mark what they allow."""
 
 Key = tuple[str, ...]
 Leaves = dict[Key, tuple[Any, Origin]]
@@ -82,12 +89,21 @@ def _flatten(values: Mapping[str, Any], at: Key = ()) -> dict[Key, Any]:
 def _put(leaves: Leaves, key: Key, value: Any, layer: Layer) -> None:
     origin = Origin(layer.file, layer.line(key))
     if key not in ADDED:
-        leaves[key] = (value, origin)
+        leaves[_one_spelling(key)] = (value, origin)
         return
     items = leaves.get(key, ([], origin))[0]
     held = {item for item, _ in items}
     new = [(item, Origin(layer.file, layer.line((*key, at)))) for at, item in enumerate(value)]
     leaves[key] = ([*items, *((item, at) for item, at in dict(new).items() if item not in held)], origin)
+
+
+def _one_spelling(key: Key) -> Key:
+    """A budget merges with its parent's by the host and port it means, however they are written."""
+    return (*key[:2], hosts.spelling(key[2]), *key[3:]) if key[:2] == ("network", "budget") else key
+
+
+def _item(key: Key, text: str) -> str:
+    return hosts.spelling(text) if key[0] == "network" else text
 
 
 def _yield_variables(leaves: Leaves, own: Mapping[Key, Any]) -> None:
@@ -113,7 +129,7 @@ def _build(name: str, leaves: Leaves) -> Policy:
         description=leaves.get(("description",), ("", None))[0],
         server=Server(**_table(leaves, "server")),
         files=_files(leaves),
-        network=Network(**{**_table(leaves, "network"), "allow": _hosts(leaves)}),
+        network=_network(leaves),
         env=Env(_table(leaves, "env").get("pass", ()), _fixed(leaves)),
         secrets=_secrets(leaves),
         quota=Quota(**_table(leaves, "quota")),
@@ -150,9 +166,58 @@ def _path_rule(text: str, origin: Origin) -> PathRule:
     return PathRule(*paths.split(text), origin)
 
 
+def _network(leaves: Leaves) -> Network:
+    plain = {key: value for key, value in _table(leaves, "network").items() if key not in HOST_LISTS}
+    behaviour = {key[2]: value for key, (value, _) in leaves.items() if key[:2] == ("network", "behaviour")}
+    rules = _hosts(leaves)
+    return Network(rules, **plain, budgets=_budgets(leaves, rules), behaviour=Behaviour(**behaviour))
+
+
 def _hosts(leaves: Leaves) -> tuple[HostRule, ...]:
-    rules = [hosts.parse(text, origin) for text, origin in leaves.get(("network", "allow"), ([], None))[0]]
-    return tuple({(rule.host, rule.port): rule for rule in reversed(rules)}.values())[::-1]
+    """One rule a host and port, with the marks of every list that names it."""
+    rules: dict[tuple[str, int], HostRule] = {}
+    for name in HOST_LISTS:
+        for text, origin in leaves.get(("network", name), ([], None))[0]:
+            rule = hosts.parse(text, origin)
+            held = rules.get((rule.host, rule.port), rule)
+            rules[rule.host, rule.port] = replace(
+                held, opaque=held.opaque or name == "opaque", private=held.private or name == "private"
+            )
+    return hosts.inherited(rules.values())
+
+
+def _budgets(leaves: Leaves, rules: Sequence[HostRule]) -> tuple[HostBudget, ...]:
+    written: dict[str, dict[str, tuple[Any, Origin]]] = {}
+    for key, leaf in leaves.items():
+        if key[:2] == ("network", "budget"):
+            written.setdefault(key[2], {})[key[3]] = leaf
+    return tuple(_budget(text, keys, rules) for text, keys in written.items())
+
+
+def _budget(text: str, keys: Mapping[str, tuple[Any, Origin]], rules: Sequence[HostRule]) -> HostBudget:
+    at = hosts.parse(text)
+    origin = next(iter(keys.values()))[1]
+    if (at.host, at.port) not in {(rule.host, rule.port) for rule in rules}:
+        raise _idle_budget(at, origin, rules)
+    limits = {name: value for name, (value, _) in keys.items()}
+    return HostBudget(at.host, at.port, **limits, origin=origin)
+
+
+def _idle_budget(at: HostRule, origin: Origin, rules: Sequence[HostRule]) -> ProfileError:
+    from difflib import get_close_matches
+
+    text = hosts.spelt(at.host, at.port)
+    around = hosts.match(rules, at.host, at.port)
+    every = [hosts.spelt(rule.host, rule.port) for rule in rules]
+    near = [hosts.spelt(around.host, around.port)] if around else get_close_matches(text, every, 1)
+    return ProfileError(
+        "invalid-profile",
+        f'{origin}: `network.budget."{text}"` bounds no rule of `network.allow`, `opaque` or `private`',
+        rule="a budget is spelt as the rule that it bounds",
+        hint=f'did you mean `[network.budget."{near[0]}"]`?'
+        if near
+        else "remove the budget, or allow the host",
+    )
 
 
 def _fixed(leaves: Leaves) -> tuple[tuple[str, str], ...]:
@@ -185,7 +250,8 @@ def _origins(leaves: Leaves) -> tuple[tuple[str, Origin], ...]:
     for key, (value, origin) in leaves.items():
         found[".".join(key)] = origin
         if key in ADDED:
-            found.update({".".join((*key, item)): at for item, at in value})
+            # The first mention of a host wins, as it does for its rule.
+            found.update({".".join((*key, _item(key, item))): at for item, at in reversed(value)})
     for key, (_, origin) in leaves.items():
         for depth in range(1, len(key)):
             # A table is where the first of its keys was written: `tools.arguments` has no line of its own.

@@ -31,6 +31,54 @@ FAULTS = [
     pytest.param("files = 3", ":2: `files` = 3: must be a table", "", id="number for a table"),
     pytest.param("[network]\nallow = ['*.com']", "top-level domain", "", id="host rule"),
     pytest.param(
+        "[network]\nopaque = ['*.a.example']", "`network.opaque[0]`", "", id="opaque wildcard, which key"
+    ),
+    pytest.param("[network]\nopaque = ['*.a.example']", "is one exact name", "", id="opaque wildcard, why"),
+    pytest.param("[network]\nopaque = ['10.0.0.1']", "list it under `allow`", "", id="opaque address"),
+    pytest.param("[network]\nopaque = ['[::1]:80']", "list it under `allow`", "", id="opaque IPv6 address"),
+    pytest.param(
+        "[network]\nprivate = ['a', '10.0.0.1']",
+        ':3: `network.private[1]` = "10.0.0.1": only a name',
+        "",
+        id="private address",
+    ),
+    pytest.param("[network]\nprivate = ['localhost:80']", "under `allow`", "", id="private localhost"),
+    pytest.param("[network]\nprivate = ['*.com']", "top-level domain", "", id="private, and far too wide"),
+    pytest.param("[network]\nallow = ['*.localhost:80']", "write `localhost`", "", id="below localhost"),
+    pytest.param("[network]\nopque = []", "is not a key", "`network.opaque`", id="misspelt list of hosts"),
+    pytest.param(
+        "[network.budget.'a.example']\n", ":2: `network.budget.a.example`", "", id="empty budget, which line"
+    ),
+    pytest.param("[network.budget.'a.example']\n", "the budget is empty", "", id="empty budget, why"),
+    pytest.param(
+        "[network.budget.'a.example']\nuplaod = 1", "is not a key", ".upload`", id="misspelt budget"
+    ),
+    pytest.param(
+        "[network.budget.'a.example']\nconnections = 0", ".connections` = 0:", "", id="no connection"
+    ),
+    pytest.param("[network.budget.'*.com']\nupload = 1", "top-level domain", "", id="budget of no host"),
+    pytest.param(
+        "[network.budget.'a.example']\nupload = 1\n[network.budget.'A.example:443']\nupload = 2",
+        "`a.example:443` has two budgets",
+        "",
+        id="two budgets of one host",
+    ),
+    pytest.param(
+        "[network.behaviour]\nidle = 'braech'",
+        "must be one of `off`, `log`, `breach`",
+        'idle = "breach"',
+        id="misspelt answer to a behaviour",
+    ),
+    pytest.param("[network.behaviour]\ndenied_streak = 0", ".denied_streak` = 0:", "", id="no streak"),
+    pytest.param("[network.behaviour]\ndenied_streak = 10001", "or equal to 10000", "", id="endless streak"),
+    pytest.param(
+        "[network.behaviour]\nbeacon_count = 2", "or equal to 3", "", id="two intervals are no rule"
+    ),
+    pytest.param("[network.behaviour]\nbeacon_count = 1001", "or equal to 1000", "", id="endless beacon"),
+    pytest.param("[network.behaviour]\nbeacon_jitter = 1.1", "or equal to 1", "", id="jitter beyond all"),
+    pytest.param("[network.behaviour]\nbeacon_jitter = nan", ".beacon_jitter` = nan:", "", id="NaN jitter"),
+    pytest.param("[network.behaviour]\ndenied = true", "must be one of `off`", "", id="switch for an answer"),
+    pytest.param(
         "[syscalls]\ntier = 'nett'", "must be one of `strict`, `net`", 'tier = "net"', id="wrong choice"
     ),
     pytest.param("[isolation]\ndecoys = 1", "must be `true` or `false`", "", id="number for a switch"),

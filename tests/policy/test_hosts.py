@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.policy.hosts import canonical, match, parse
+from sandbox.policy.hosts import canonical, inherited, literal, match, named, parse, spelt
+from sandbox.policy.model import HostRule
 
 PARSED = [
     pytest.param("api.github.com", ("api.github.com", 443), id="port 443 unless said"),
@@ -57,6 +58,9 @@ REFUSED = [
     pytest.param("*a.com", "leading labels", id="wildcard of part of a label"),
     pytest.param("*.", "missing", id="wildcard of nothing"),
     pytest.param("*.1.2.3.4", "leading labels", id="wildcard of an address"),
+    pytest.param("*.localhost", "write `localhost`", id="every name of this host's loopback"),
+    pytest.param("db.localhost:5432", "write `localhost`", id="a name of this host's loopback"),
+    pytest.param("*.db.LocalHost.", "write `localhost`", id="names of this host's loopback, spelt otherwise"),
     pytest.param("2130706433", "four decimal", id="decimal IPv4"),
     pytest.param("0x7f000001", "four decimal", id="hexadecimal IPv4"),
     pytest.param("0177.0.0.1", "four decimal", id="octal IPv4"),
@@ -122,6 +126,83 @@ def test_no_rules_allow_nothing() -> None:
     assert match((), "api.github.com", 443) is None
 
 
+SPECIFIC = [
+    pytest.param(["*.example.com", "db.example.com"], "db.example.com", id="exact after wildcard"),
+    pytest.param(["db.example.com", "*.example.com"], "db.example.com", id="exact before wildcard"),
+    pytest.param(
+        ["*.example.com", "*.db.example.com"], "*.example.com", id="a wildcard below does not cover it"
+    ),
+    pytest.param(["*.example.com", "db.example.com:5432"], "*.example.com", id="exact on another port"),
+]
+
+
+@pytest.mark.parametrize(("texts", "expected"), SPECIFIC)
+def test_the_most_specific_rule_wins_in_any_order(texts: list[str], expected: str) -> None:
+    found = match(tuple(map(parse, texts)), "DB.example.com", 443)
+    assert found is not None
+    assert found.host == expected
+
+
+def test_of_two_wildcards_the_longer_wins() -> None:
+    for texts in (("*.example.com", "*.db.example.com"), ("*.db.example.com", "*.example.com")):
+        found = match(map(parse, texts), "a.db.example.com", 443)
+        assert found is not None
+        assert found.host == "*.db.example.com"
+
+
+NAMES = tuple(
+    map(parse, ("api.github.com:8443", "*.example.com", "localhost:5432", "10.0.0.1:80", "[::1]:80"))
+)
+NAMED = [
+    pytest.param("api.github.com", True, id="whatever its port"),
+    pytest.param("API.GitHub.com.", True, id="another spelling"),
+    pytest.param("a.b.example.com", True, id="below a wildcard"),
+    pytest.param("example.com", False, id="the apex of a wildcard"),
+    pytest.param("localhost", True, id="localhost, which is a name"),
+    pytest.param("a.localhost", False, id="below localhost"),
+    pytest.param("10.0.0.1", False, id="a listed address, which is no name"),
+    pytest.param("::1", False, id="a listed IPv6 address"),
+    pytest.param("github.com", False, id="a parent"),
+    pytest.param("exfil.api.github.com", False, id="below an exact name"),
+    pytest.param("*.example.com", False, id="a question is no pattern"),
+    pytest.param("", False, id="nothing"),
+    pytest.param("a\0.example.com", False, id="NUL"),
+]
+
+
+@pytest.mark.parametrize(("host", "allowed"), NAMED)
+def test_named(host: str, allowed: bool) -> None:
+    assert named(NAMES, host) is allowed
+
+
+def test_localhost_is_not_named_unless_it_is_listed() -> None:
+    assert not named((parse("*.example.com"), parse("127.0.0.1:5432")), "localhost")
+
+
+INHERITED = [
+    pytest.param("git.corp.example", True, id="an exact name below it"),
+    pytest.param("*.git.corp.example", True, id="a wildcard below it"),
+    pytest.param("git.corp.example:8443", False, id="another port"),
+    pytest.param("corp.example", False, id="the apex"),
+    pytest.param("git.example", False, id="another name"),
+    pytest.param("10.0.0.1", False, id="an address"),
+]
+
+
+@pytest.mark.parametrize(("text", "private"), INHERITED)
+def test_naming_a_host_again_takes_no_private_wildcard_from_it(text: str, private: bool) -> None:
+    wide = HostRule("*.corp.example", 443, private=True)
+    for rules in ((parse(text), wide), (wide, parse(text))):
+        (found,) = (rule for rule in inherited(rules) if rule.host != wide.host)
+        assert found.private is private
+        assert not found.opaque
+
+
+def test_an_exact_private_name_marks_nothing_else() -> None:
+    rules = (HostRule("git.corp.example", 443, private=True), parse("*.corp.example"))
+    assert inherited(rules) == rules
+
+
 @given(st.text(max_size=40))
 def test_a_canonical_host_is_canonical(text: str) -> None:
     try:
@@ -151,3 +232,34 @@ def test_a_wildcard_allows_exactly_what_ends_in_its_suffix(labels: list[str], ot
     name = ".".join(other)
     assert (match(rules, name, 443) is not None) == name.endswith("." + suffix)
     assert match(rules, f"{name}.{suffix}", 443) is rules[0]
+
+
+_LISTED = st.sampled_from(
+    "a.example.com *.example.com b.a.example.com *.a.example.com localhost 10.0.0.1 2001:db8::1".split()
+)
+_PORTS = st.sampled_from((443, 80))
+_RULES = st.lists(st.builds(HostRule, _LISTED, _PORTS), max_size=6)
+_ASKED = st.one_of(
+    _LISTED.map(lambda host: host.replace("*", "x")),
+    st.text("abcx.*10:e[]-", max_size=16),
+    _LABELS.map(".".join),
+)
+
+
+@given(_RULES, _ASKED)
+def test_a_name_is_named_exactly_where_some_port_of_it_is_allowed(rules: list[HostRule], host: str) -> None:
+    found = [rule for port in (443, 80) if (rule := match(rules, host, port)) is not None]
+    assert named(rules, host) == any(not literal(rule.host) for rule in found)
+    assert all(rule in rules for rule in found)
+
+
+@given(_RULES, _ASKED, _PORTS)
+def test_more_rules_never_allow_less(rules: list[HostRule], host: str, port: int) -> None:
+    for count in range(len(rules)):
+        if match(rules[:count], host, port) is not None:
+            assert match(rules, host, port) is not None
+
+
+@given(st.builds(HostRule, _LISTED, st.integers(1, 65535)))
+def test_what_is_spelt_is_read_back(rule: HostRule) -> None:
+    assert parse(spelt(rule.host, rule.port)) == rule

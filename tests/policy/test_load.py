@@ -8,7 +8,7 @@ import pytest
 from sandbox.errors import ProfileError, UsageError
 from sandbox.policy import trust
 from sandbox.policy.load import digest
-from sandbox.policy.model import HostRule, Origin, PathRule, Policy, Secret
+from sandbox.policy.model import Behaviour, HostBudget, HostRule, Origin, PathRule, Policy, Secret
 
 WHOLE = Path(__file__).with_name("design.toml")
 
@@ -235,11 +235,99 @@ def test_the_whole_example_of_the_design_loads(world) -> None:
     world.file("github.toml", WHOLE.read_text())
     policy = world.load("./github.toml")
     assert policy.network.allow[1] == HostRule("*.githubusercontent.com", 443, policy.network.allow[1].origin)
+    assert (policy.network.allow[2].opaque, policy.network.allow[3].private) == (True, True)
+    assert policy.network.behaviour == Behaviour("breach", "off", 5, "breach", 12, 0.2)
+    assert policy.network.budgets == (
+        HostBudget("api.github.com", 443, 1 << 20, 100 << 20, 200, policy.network.budgets[0].origin),
+    )
     secret = policy.secrets[0]
     assert secret == Secret("GITHUB_PERSONAL_ACCESS_TOKEN", "env", ("api.github.com",), secret.origin)
     assert policy.tools.arguments[0].pattern == "acme/.*"
     assert (policy.traffic.rate, policy.traffic.timeout, policy.quota.wall) == (100.0, 300.0, 43200.0)
     assert (policy.inspect.poison, policy.syscalls, policy.isolation.decoys) == ("block", "net", True)
+
+
+# --- the network ---------------------------------------------------------------------------------
+
+
+def test_the_three_lists_of_hosts_make_one_rule_a_host_and_port(world) -> None:
+    file = str(
+        world.file(
+            "a.toml",
+            "[network]\nallow = ['*.example.com', 'DB.example.com']\n"
+            "opaque = ['db.example.com:443', 'x.example.com:5432']\nprivate = ['db.example.com']",
+        )
+    )
+    policy = world.load("./a.toml")
+    assert policy.network.allow == (
+        HostRule("*.example.com", 443, Origin(file, 3)),
+        HostRule("db.example.com", 443, Origin(file, 3), opaque=True, private=True),
+        HostRule("x.example.com", 5432, Origin(file, 4), opaque=True),
+    )
+    assert policy.origin("network.allow.db.example.com:443") == Origin(file, 3)
+    assert policy.origin("network.opaque.db.example.com:443") == Origin(file, 4)
+    assert policy.origin("network.private.db.example.com:443") == Origin(file, 5)
+
+
+def test_a_child_adds_hosts_and_marks_to_its_parents(world) -> None:
+    parent = str(world.file("a.toml", "[network]\nallow = ['a.example']\nprivate = ['*.corp.example']"))
+    child = str(world.file("b.toml", "extends = 'a'\n[network]\nopaque = ['a.example', 'git.corp.example']"))
+    assert world.load("./b.toml").network.allow == (
+        HostRule("a.example", 443, Origin(parent, 3), opaque=True),
+        HostRule("git.corp.example", 443, Origin(child, 4), opaque=True, private=True),
+        HostRule("*.corp.example", 443, Origin(parent, 4), private=True),
+    )
+
+
+def test_a_budget_merges_with_its_parents_key_by_key_however_it_is_spelt(world) -> None:
+    budget = "[network.budget.'{}']\n{}"
+    world.file(
+        "a.toml",
+        "[network]\nallow = ['a.example']\n" + budget.format("a.example", "upload = 1\ndownload = 2"),
+    )
+    child = str(world.file("b.toml", "extends = 'a'\n" + budget.format("A.Example:443", "upload = 3")))
+    policy = world.load("./b.toml")
+    assert policy.network.budgets == (HostBudget("a.example", 443, 3, 2, None, Origin(child, 4)),)
+    assert policy.origin("network.budget.a.example:443.upload") == Origin(child, 4)
+
+
+def test_a_child_may_bound_what_its_parent_allows(world) -> None:
+    world.file("a.toml", "[network]\nprivate = ['*.a.example:80']")
+    world.file("b.toml", "extends = 'a'\n[network.budget.'*.a.example:80']\nconnections = 5")
+    assert [one.connections for one in world.load("./b.toml").network.budgets] == [5]
+
+
+def test_behaviour_merges_key_by_key(world) -> None:
+    world.file("a.toml", "[network.behaviour]\nidle = 'breach'\ndenied_streak = 3")
+    world.file("b.toml", "extends = 'a'\n[network.behaviour]\nidle = 'off'")
+    assert world.load("./b.toml").network.behaviour == Behaviour(idle="off", denied_streak=3)
+
+
+IDLE_BUDGETS = [
+    pytest.param("api.githb.com", "api.github.com:443", id="a misspelt host"),
+    pytest.param("api.github.com:80", "api.github.com:443", id="another port"),
+    pytest.param("raw.example.com", "*.example.com:443", id="a host below a wildcard"),
+    pytest.param("db.example.org:5432", "db.example.org:5433", id="a port of an opaque host"),
+    pytest.param("zzz.invalid", "", id="nothing like it"),
+]
+
+
+@pytest.mark.parametrize(("host", "near"), IDLE_BUDGETS)
+@pytest.mark.parametrize("inherited", [False, True], ids=["own rules", "a parent's rules"])
+def test_a_budget_of_no_rule_is_named_with_the_nearest_rule(
+    world, host: str, near: str, inherited: bool
+) -> None:
+    rules = "[network]\nallow = ['api.github.com', '*.example.com']\nopaque = ['db.example.org:5433']\n"
+    budget = f"[network.budget.'{host}']\nupload = 1"
+    world.file("a.toml", rules)
+    file = world.file("b.toml", f"extends = 'a'\n{budget}" if inherited else f"{rules}{budget}")
+    with pytest.raises(ProfileError) as caught:
+        world.load("./b.toml")
+    line = 4 if inherited else 6
+    assert caught.value.what.startswith(f'{file}:{line}: `network.budget."{host}')
+    assert caught.value.hint == (
+        f'did you mean `[network.budget."{near}"]`?' if near else "remove the budget, or allow the host"
+    )
 
 
 # --- options -------------------------------------------------------------------------------------
@@ -271,6 +359,19 @@ def test_options_come_on_top_and_say_so(world) -> None:
     assert policy.origin("env.pass.PYTHONDONTWRITEBYTECODE") == Origin("--allow-env")
 
 
+def test_a_host_that_an_option_names_again_keeps_its_marks(world) -> None:
+    world.file("a.toml", "[network]\nopaque = ['db.example']\nprivate = ['*.corp.example']")
+    policy = world.load("./a.toml", allow_net=("DB.example:443", "git.corp.example", "[2001:db8::1]:80"))
+    file, flag = str(world.cwd / "a.toml"), Origin("--allow-net")
+    assert policy.network.allow == (
+        HostRule("db.example", 443, Origin(file, 3), opaque=True),
+        HostRule("*.corp.example", 443, Origin(file, 4), private=True),
+        HostRule("git.corp.example", 443, flag, private=True),
+        HostRule("2001:db8::1", 80, flag),
+    )
+    assert policy.origin("network.allow.[2001:db8::1]:80") == flag
+
+
 BAD_OPTIONS = [
     pytest.param({"memory": "0"}, "`--memory 0`", id="no memory"),
     pytest.param({"memory": "lots"}, "`--memory lots`", id="memory in words"),
@@ -279,6 +380,7 @@ BAD_OPTIONS = [
     pytest.param({"wall": "-1"}, "`--wall -1`", id="negative time"),
     pytest.param({"wall": ""}, "`--wall `", id="empty time"),
     pytest.param({"allow_net": ("*",)}, "`--allow-net", id="every host"),
+    pytest.param({"allow_net": ("db.localhost:80",)}, "write `localhost`", id="a name below localhost"),
     pytest.param({"allow_read": ("",)}, "`--allow-read `", id="empty path"),
     pytest.param({"allow_env": ("A=1",)}, "`--allow-env A=1`", id="a variable with its value"),
     pytest.param({"secrets": ("-x",)}, "`--secret -x`", id="no variable"),
