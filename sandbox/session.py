@@ -17,8 +17,10 @@ from sandbox.backend.base import Ended
 from sandbox.backend.native import launch
 from sandbox.backend.native.cgroup import directory_name
 from sandbox.digest import sha256
+from sandbox.egress.charge import Charge
 from sandbox.errors import BREACH, NOT_BUILT, AuditError, SandboxError, SandboxNotBuilt
 from sandbox.event import Event, Value
+from sandbox.gateway import Gateway
 from sandbox.plan.guards import may_appear
 from sandbox.plan.spec import Bind, File, Spec
 from sandbox.prepare import Prepared
@@ -98,9 +100,22 @@ class Session:
         lease = leases.Lease(self.id, self.spec.server, os.getpid(), leases.start_time(os.getpid()), cgroups)
         path = leases.take(lease, self.environ)
         env = (*self.spec.env, *secrets)
-        running = launch.start(self.spec, launch.orders(self.spec, self.id, env, (path,)))
+        charge = Charge(self.spec.egress, (), self._proxies())
+        self.gateway = Gateway()
+        running = launch.start(self.spec, launch.orders(self.spec, self.id, env, (path,)), self.gateway.trap)
+        self.stack.callback(self.gateway.close)
         self.stack.callback(_end, running, path, lease)
+        # Beside the sandbox's build, which goes on meanwhile.
+        self.gateway.start(charge)
         return running
+
+    def _proxies(self) -> dict[str, str]:
+        """The host's own proxy, for the gateway alone."""
+        if not self.spec.egress.allow:
+            return {}
+        from sandbox.egress.upstream import settings
+
+        return settings(self.environ)
 
     def _serve(self, running: launch.Native) -> int:
         # Imported here, while the sandbox is being built: msgspec and the relay cost more than the fork.
@@ -109,7 +124,7 @@ class Session:
 
         clerk = Clerk(self.sink)
         self.emit = clerk.emit
-        watch = Watch(self.spec, running, clerk, self.note)
+        watch = Watch(self.prepared, running, clerk, self.gateway, self.note)
         self.stack.callback(watch.close)
         running.ready(self.spec.argv[0])
         self.ran = True

@@ -6,15 +6,17 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sandbox.audit.clerk import Clerk
 from sandbox.backend.base import Ended
 from sandbox.backend.native import launch
 from sandbox.errors import AuditError
-from sandbox.event import Event
+from sandbox.event import Event, Value
+from sandbox.gateway import Gateway
 from sandbox.lifecycle import Step, Times, decide
-from sandbox.plan.spec import Spec
+from sandbox.outbound import Outbound
+from sandbox.prepare import Prepared
 from sandbox.relay.stderr import StderrRelay
 from sandbox.relay.stdio import Relay
 from sandbox.watchdog.meter import tree_memory, tree_share
@@ -31,8 +33,11 @@ INTERNAL_ERROR = -32603
 class Watch:
     """Relay, signals and quotas of one running sandbox."""
 
-    def __init__(self, spec: Spec, running: launch.Native, clerk: Clerk, note: Callable[[str], None]) -> None:
-        self.spec = spec
+    def __init__(
+        self, prepared: Prepared, running: launch.Native, clerk: Clerk, gateway: Gateway,
+        note: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self.spec = spec = prepared.spec
         self.running = running
         self.clerk = clerk
         self.note = note
@@ -53,6 +58,9 @@ class Watch:
             cap=spec.message, emit=clerk.emit, later=clerk.later, noise=self._noise, changed=self._changed,
         )  # fmt: skip
         self._stderr = StderrRelay(running.stderr, 2)
+        self._outbound = Outbound(
+            gateway, clerk, self._relay, prepared.policy, spec.server, note, self._changed
+        )
         self._catch_signals()
 
     def _noise(self, line: bytes) -> None:
@@ -79,6 +87,7 @@ class Watch:
         self.clerk.start(self._changed)
         self._relay.start()
         self._stderr.start()
+        self._outbound.start()
         poll = select.poll()
         poll.register(self.running.fileno(), select.POLLIN)
         poll.register(self._woken, select.POLLIN)
@@ -117,6 +126,8 @@ class Watch:
         if self._relay.failed is not None:
             failed = self._relay.failed
             self.breached("audit", f"the audit log failed: {getattr(failed, 'what', failed)}")
+        if self._outbound.breach is not None:
+            self.breached(*self._outbound.breach)
         gone = self._relay.client_eof.is_set() or self._relay.client_gone.is_set()
         if self._client_closed_at is None and gone:
             self._client_closed_at = now
@@ -150,20 +161,21 @@ class Watch:
         if used > limit:
             self.breached("memory", f"{used >> 20} MiB in use, the limit is {limit >> 20} MiB")
 
-    def breached(self, quota: str, why: str) -> None:
+    def breached(self, quota: str, why: str, detail: Mapping[str, Value] | None = None) -> None:
         """Ends the sandbox for a breach, at once; the evidence is on disk before the client hears of it."""
         if self.breach:
             return
         self.breach = quota
-        self._reason = f"ended by mcp-sandbox: quota `{quota}`, {why}"
+        what = "rule" if "." in quota else "quota"
+        self._reason = f"ended by mcp-sandbox: {what} `{quota}`, {why}"
         self.running.kill()
         self.note(f"error: quota-breach\n  {self._reason}")
         if quota == "audit":
             return  # nothing can be written any more, and it has been said
         try:
-            self.clerk.emit(
-                Event("quota.breach", {"quota": quota, "why": why}, rule=f"quota.{quota}"), sync=True
-            )
+            rule = quota if "." in quota else f"quota.{quota}"
+            found: dict[str, Value] = {"quota": quota, "why": why, **(detail or {})}
+            self.clerk.emit(Event("quota.breach", found, rule=rule), sync=True)
             self.clerk.emit(Event("kill", {"reason": quota}), sync=True)
         except AuditError as error:
             self.note(str(error))
@@ -173,6 +185,7 @@ class Watch:
         asked = self.signalled or self._client_closed_at is not None
         self._silent_at = time.monotonic() + (LAST_WORDS_ASKED_S if asked else LAST_WORDS_S)
         self._relay.server_eof.wait(self._left())
+        self._outbound.finish()
         self._stderr.flush(self._left() / 2)
 
     def _left(self) -> float:

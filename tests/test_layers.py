@@ -19,17 +19,24 @@ LAYERS = [
     {"policy"},
     {"plan", "wire", "inspect"},
     {"audit"},
-    {"linux"},
+    {"linux", "netlink", "observer"},
+    {"trap"},
     {"host", "backend", "relay", "egress", "watchdog", "supply"},
-    {"build", "leases", "lifecycle", "prepare", "secret_sources", "session", "watch"},
+    {"build", "gateway", "leases", "lifecycle", "notices", "outbound", "prepare", "secret_sources", "session"}
+    | {"watch"},
     {"attack", "clients", "demo"},
     {"cli"},
 ]
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
 # The words use each other, and so do the modules that wire a session together.
-FREE_AMONG_THEMSELVES = [LAYERS[0], LAYERS[6]]
+FREE_AMONG_THEMSELVES = [LAYERS[0], LAYERS[7]]
 # System calls are made by what asks the kernel (host) and what builds with it (backend).
-ONLY_FROM = {"linux": {"host", "backend"}}
+ONLY_FROM = {
+    "linux": {"host", "backend", "gateway"},
+    "netlink": {"trap", "host", "backend"},
+    "observer": {"trap"},
+    "trap": {"host", "backend", "egress"},
+}
 
 EFFECTS = frozenset("socket asyncio subprocess ctypes docker psutil pyroute2 time random".split())
 PURE_FOLDERS = ("plan", "wire", "inspect")
@@ -47,7 +54,13 @@ PURE_FILES = {
     "policy/score.py",
     "policy/tools.py",
     "audit/chain.py",
+    "egress/addresses.py",
+    "egress/charge.py",
     "egress/decide.py",
+    "egress/guard.py",
+    "egress/names.py",
+    "egress/tally.py",
+    "egress/upstream.py",
     "host/aliases.py",
 }
 

@@ -11,9 +11,11 @@ import select
 import signal
 
 from sandbox import linux
-from sandbox.backend.native import identity, network, report, rlimits, view
+from sandbox.backend.native import identity, report, rlimits, view
+from sandbox.netlink import Netlink
 from sandbox.plan.spec import Spec
 from sandbox.records import dataclass
+from sandbox.trap import set_trap
 
 NAMESPACES = (
     linux.CLONE_NEWUSER
@@ -23,6 +25,8 @@ NAMESPACES = (
     | linux.CLONE_NEWUTS
     | linux.CLONE_NEWCGROUP
 )
+HELD = b"H"
+"""The gateway's word that it holds the trap."""
 RELEASE, TERMINATE = b"R", b"T"
 """The wrapper's commands: start the server (the first one), end it."""
 _CAUGHT = {signal.SIGKILL, signal.SIGSTOP}
@@ -38,6 +42,8 @@ class Ends:
     report: int
     lifeline: int
     """Readable end: bytes are commands, end of file means that the wrapper is gone."""
+    trap: int = -1
+    """Where the trap's sockets go out to the gateway; -1 where none stands, and nothing is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,7 @@ def run(spec: Spec, ends: Ends, inside: Inside) -> None:
         _build_view(spec, inside)
         step = "network"
         if spec.network != "host":
-            network.loopback_up()
+            _set_network(spec, ends.trap)
         linux.set_hostname(spec.identity.hostname)
         step = "privileges"
         _give_up_privileges()
@@ -78,6 +84,8 @@ def run(spec: Spec, ends: Ends, inside: Inside) -> None:
         step = "go-ahead"
         if os.read(inside.go, 1) != b"1" or os.read(ends.lifeline, 1) != RELEASE:
             os._exit(0)
+        step = "gateway"
+        _await_gateway(ends.trap)
         step = "server"
         server = _start_server(spec, ends, inside)
         report.tell(ends.report, "ready")
@@ -92,6 +100,26 @@ def _build_view(spec: Spec, inside: Inside) -> None:
     linux.mount(None, "/", None, linux.MS_REC | linux.MS_SLAVE)
     trees = view.gather(spec.view, {}) if inside.trees is None else inside.trees
     view.build(spec.view, trees)
+
+
+def _set_network(spec: Spec, to: int) -> None:
+    """The trap before the server's first instruction; without a gateway `lo` alone, where nothing listens."""
+    if to >= 0:
+        set_trap((rule.port for rule in spec.egress.allow), to)
+        return
+    if spec.egress.allow:
+        raise PermissionError(1, "hosts are allowed and no gateway stands")
+    with Netlink() as netlink:
+        netlink.loopback_up()
+
+
+def _await_gateway(trap: int) -> None:
+    """The gateway holds every socket; from here on its end is the sandbox's."""
+    if trap < 0:
+        return
+    if os.read(trap, 1) != HELD:
+        raise ConnectionError(104, "the egress gateway ended before it held the trap")
+    os.close(trap)
 
 
 def _give_up_privileges() -> None:

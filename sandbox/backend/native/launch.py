@@ -122,8 +122,11 @@ def failure(step: str, code: int, text: str, executable: str) -> Exception:
     )
 
 
-def start(spec: Spec, orders: keeper.Orders) -> Native:
-    """Forks the keeper and returns at once, `ready` waits; call it before any thread exists."""
+def start(spec: Spec, orders: keeper.Orders, trap: tuple[int, int] = (-1, -1)) -> Native:
+    """Forks the keeper and returns at once, `ready` waits; call it before any thread exists.
+
+    `trap` is a pair of connected sockets: the sandbox's end, which is closed here, and the gateway's.
+    """
     stdin, to_server = _pipe()
     from_server, stdout = _pipe()
     errors, stderr = os.pipe()
@@ -131,11 +134,9 @@ def start(spec: Spec, orders: keeper.Orders) -> Native:
     held, hold = os.pipe()
     process = os.fork()
     if process == 0:
-        for fd in (to_server, from_server, errors, told, hold):
-            os.close(fd)
-        keeper.run(spec, Ends(stdin, stdout, stderr, tell, held), orders)
-    for fd in (stdin, stdout, stderr, tell, held):
-        os.close(fd)
+        _close(to_server, from_server, errors, told, hold, trap[1])
+        keeper.run(spec, Ends(stdin, stdout, stderr, tell, held, trap[0]), orders)
+    _close(stdin, stdout, stderr, tell, held, trap[0])
     return Native((to_server, from_server, errors), process, hold, report.Reader(told))
 
 
@@ -144,6 +145,12 @@ def orders(
 ) -> keeper.Orders:
     """What the keeper needs, read while the host's file system is still in sight."""
     return keeper.Orders(seccomp.load(spec.syscalls, linux.MACHINE), env, session, remove)
+
+
+def _close(*descriptors: int) -> None:
+    for fd in descriptors:
+        if fd >= 0:
+            os.close(fd)
 
 
 def _pipe() -> tuple[int, int]:

@@ -1,0 +1,75 @@
+"""The gateway's process from its fork on: takes the trap, waits until it is needed, gives up rights, serves.
+
+Nothing heavy is imported at the top: this runs in a fork of a wrapper that has just started.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable
+
+from sandbox.egress.charge import Charge
+from sandbox.trap import Trapped, receive
+
+MOST_FILES = 8192
+
+
+def serve(trap: int, channel: int, held: bytes, charge: Charge, harden: Callable[[], None]) -> None:
+    """Returns when the wrapper has closed `channel`, or when the sandbox ended before it stood.
+
+    `held` is said on `trap` once all its sockets are here. Where the policy allows nothing, nearly every
+    server never tries: then not a module is loaded until the first attempt.
+    """
+    traps = receive(trap)
+    if not traps:
+        return
+    os.write(trap, held)
+    os.close(trap)
+    if not charge.network.allow:
+        _await_first(traps, channel)
+    _import_all()
+    _raise_file_limit()
+    harden()
+    _run(charge, traps, channel)
+
+
+def _await_first(traps: list[Trapped], channel: int) -> None:
+    poll = select.poll()
+    for fd in (channel, *(one.fd for one in traps)):
+        poll.register(fd, select.POLLIN)
+    poll.poll()
+
+
+def _import_all() -> None:
+    """Everything that will be used: afterwards our own files may be out of reach (another uid)."""
+    import asyncio.staggered
+    import concurrent.futures.thread
+    import encodings.idna
+    import stringprep
+    import unicodedata
+
+    import sandbox.egress.gateway
+
+    _ = (asyncio, concurrent, encodings, stringprep, unicodedata, sandbox)
+
+
+def _raise_file_limit() -> None:
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _run(charge: Charge, traps: list[Trapped], channel: int) -> None:
+    import asyncio
+    import socket
+
+    from sandbox.egress.gateway import Gateway
+
+    async def run() -> None:
+        with socket.socket(fileno=channel) as one:
+            await Gateway(charge, traps, one).run()
+
+    asyncio.run(run())

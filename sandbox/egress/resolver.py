@@ -1,0 +1,166 @@
+"""Answers the server's lookups from the allowlist alone: nothing it asks is ever asked of anybody else.
+
+An allowed name has one made-up address a family; HTTPS and SVCB records do not exist, so that no client
+finds another host, port or protocol by them (RFC 9460); every other name does not exist (NXDOMAIN).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from sandbox.egress import decide
+from sandbox.egress.canary import NameStream
+from sandbox.egress.decide import Denied
+from sandbox.egress.names import Names
+from sandbox.egress.report import Reporter
+from sandbox.egress.tally import Tally
+from sandbox.policy.model import Network
+from sandbox.wire import dns
+
+TTL_S = 60
+BURST = 32
+"""Datagrams a turn of the loop: connections get their turn in between."""
+_TCP_QUERIES, _TCP_PATIENCE_S = 64, 10.0
+_ANCILLARY = 256
+_IP_PKTINFO = 8
+Ancillary = list[tuple[int, int, bytes]]
+Reply = tuple[socket.socket, bytes, Ancillary, object]
+_LOOPBACK = {dns.A: b"\x7f\0\0\1", dns.AAAA: bytes(15) + b"\1"}
+
+
+class Resolver:
+    """One session's DNS."""
+
+    def __init__(
+        self, network: Network, names: Names, reporter: Reporter, canaries: NameStream | None,
+        spawn: Callable[..., None], ipv6: bool,
+    ) -> None:  # fmt: skip
+        self._rules = network.allow
+        self._names = names
+        self._reporter = reporter
+        self._canaries = canaries
+        self._spawn = spawn
+        self._ipv6 = ipv6
+        self.tally = Tally()
+
+    def answer(self, packet: bytes) -> tuple[bytes | None, Denied | None]:
+        """What to say to one query, and what was denied with it."""
+        try:
+            query = dns.parse(packet)
+        except dns.Malformed as why:
+            denied = Denied("(malformed)", 0, f"not a query: {why}", "strict DNS")
+            return dns.refusal(packet, dns.FORMERR), denied
+        if query.name == "localhost":
+            return _loopback(query), None
+        denied_name = decide.lookup(self._rules, query.name if query.qclass == dns.IN else None)
+        if denied_name is not None:
+            return dns.failure(query, dns.NXDOMAIN), self._shown(query, denied_name)
+        return self._allowed(query)
+
+    def _shown(self, query: dns.Query, denied: Denied) -> Denied:
+        if query.name is not None:
+            return denied
+        label = b".".join(query.labels).decode("ascii", "backslashreplace")[:253]
+        return Denied(label, 0, "not the spelling of a host", denied.rule)
+
+    def _allowed(self, query: dns.Query) -> tuple[bytes, Denied | None]:
+        name = query.name or ""
+        if query.qtype not in (dns.A, dns.AAAA):
+            if query.qtype in (dns.HTTPS, dns.SVCB):
+                return dns.nodata(query), None
+            why = f"record type {query.qtype} is not served: a name has addresses alone"
+            return dns.nodata(query), Denied(name, 0, why, "DNS carries nothing")
+        number = self._names.number(name)
+        if number is None:
+            return dns.failure(query, dns.SERVFAIL), Denied(
+                name, 0, "too many names were looked up", "bounded"
+            )
+        if query.qtype == dns.A:
+            return dns.address(query, [Names.four(number)], TTL_S), None
+        return (dns.address(query, [Names.six(number)], TTL_S) if self._ipv6 else dns.nodata(query)), None
+
+    # --- the edge -----------------------------------------------------------------------------------
+
+    def on_datagrams(self, one: socket.socket) -> None:
+        """Answers what waits at a UDP socket, from the address that was asked."""
+        for _ in range(BURST):
+            try:
+                packet, ancillary, _, sender = one.recvmsg(4096, _ANCILLARY)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                continue  # an ICMP error of an earlier answer
+            self._handle(one, packet, ancillary, sender)
+
+    def _handle(self, one: socket.socket, packet: bytes, ancillary: Ancillary, to: object) -> None:
+        said, denied = self.answer(packet)
+        send = None if said is None else (one, said, _from(ancillary), to)
+        self._scan(packet)
+        if denied is not None and self.tally.first((denied.host, denied.reason)):
+            self._spawn(self._deny(denied, send))
+        elif send is not None:
+            _send(*send)
+
+    async def _deny(self, denied: Denied, send: Reply | None) -> None:
+        # The log first: whoever gets the answer finds the denial there.
+        await self._reporter.deny("dns.deny", denied)
+        if send is not None:
+            _send(*send)
+
+    def _scan(self, packet: bytes) -> None:
+        if self._canaries is None:
+            return
+        try:
+            query = dns.parse(packet)
+        except dns.Malformed:
+            return
+        seen = self._canaries.feed(query.labels)
+        if seen is not None:
+            name = b".".join(query.labels).decode("ascii", "backslashreplace")[:253]
+            self._spawn(self._reporter.canary(seen.name, seen.encoding, name, "a name that was looked up"))
+
+    async def serve_tcp(self, one: socket.socket) -> None:
+        """Answers the queries of one connection (RFC 7766), a bounded number of them."""
+        loop = asyncio.get_running_loop()
+        reader = dns.TcpReader()
+        for _ in range(_TCP_QUERIES):
+            data = await asyncio.wait_for(loop.sock_recv(one, 4096), _TCP_PATIENCE_S)
+            if not data:
+                return
+            try:
+                packets = reader.feed(data)
+            except dns.Malformed:
+                return
+            for packet in packets:
+                said, denied = self.answer(packet)
+                self._scan(packet)
+                if denied is not None and self.tally.first((denied.host, denied.reason)):
+                    await self._reporter.deny("dns.deny", denied)
+                if said is not None:
+                    await loop.sock_sendall(one, len(said).to_bytes(2, "big") + said)
+
+
+def _loopback(query: dns.Query) -> bytes:
+    """`localhost` is the sandbox's own loopback, as everywhere (RFC 6761 6.3)."""
+    packed = _LOOPBACK.get(query.qtype)
+    return dns.nodata(query) if packed is None else dns.address(query, [packed], TTL_S)
+
+
+def _from(ancillary: Ancillary) -> Ancillary:
+    """What makes an answer come from the address that was asked (ip(7), ipv6(7))."""
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):
+            # struct in_pktinfo: interface, local address, destination; the second is what is sent from.
+            return [(level, kind, bytes(4) + data[8:12] + bytes(4))]
+        if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
+            return [(level, kind, data[:16] + bytes(4))]
+    return []
+
+
+def _send(one: socket.socket, said: bytes, ancillary: Ancillary, to: object) -> None:
+    try:
+        one.sendmsg([said], ancillary, 0, to)  # type: ignore[arg-type]
+    except OSError:
+        return  # the server closed its socket, or its buffer is full: it asks again

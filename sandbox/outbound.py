@@ -1,0 +1,139 @@
+"""The wrapper's ear at the gateway: its facts go to the log, to a person, to open calls, and to the watcher.
+
+One thread reads the channel, writes each fact to the log, and only then answers; the gateway lets nothing
+pass whose fact is not answered yet.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+
+from sandbox.audit.clerk import Clerk
+from sandbox.egress.behaviour import Finding, Watcher
+from sandbox.egress.decide import DEFAULT_DENY
+from sandbox.errors import AuditError
+from sandbox.event import Event, Value
+from sandbox.gateway import Gateway
+from sandbox.notices import Notices
+from sandbox.policy.model import Policy
+
+LARGEST = 1 << 16
+FINISH_S = 0.3
+"""What the gateway gets at the end to say how its connections ended; our two seconds are short."""
+
+
+class Calls(Protocol):
+    """What of the relay is needed: who waits for an answer, and what to tell them with it."""
+
+    def open_calls(self) -> int: ...
+
+    def explain(self, text: str) -> int: ...
+
+
+class Outbound:
+    """Everything the gateway says in one session; `breach` is set once something of it ends the session."""
+
+    def __init__(
+        self, gateway: Gateway, clerk: Clerk, calls: Calls, policy: Policy, server: str,
+        note: Callable[[str], None], changed: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self.breach: tuple[str, str, Mapping[str, Value]] | None = None
+        """The quota or rule, why, and the numbers."""
+        self._gateway = gateway
+        self._clerk = clerk
+        self._calls = calls
+        self._changed = changed
+        self._notices = Notices(policy, server, note)
+        self._watcher = Watcher(policy.network.behaviour)
+        self._behaviour = policy.network.behaviour
+        self._finishing = False
+        self._thread = threading.Thread(target=self._listen, name="egress", daemon=True)
+
+    def start(self) -> None:
+        """Begins to listen."""
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Lets the gateway say its last, for a bounded time; the sandbox has ended."""
+        self._finishing = True
+        self._gateway.hang_up()
+        if self._thread.is_alive():
+            self._thread.join(FINISH_S)
+
+    def _listen(self) -> None:
+        try:
+            while data := os.read(self._gateway.channel, LARGEST):
+                self._take(json.loads(data))
+                with suppress(OSError):
+                    os.write(self._gateway.channel, b"+")
+        except AuditError as error:
+            self._end("audit", f"the audit log failed: {error.what}")
+            return
+        except Exception as error:  # nothing that the gateway says may go unheard
+            self._end("gateway", f"what the egress gateway says cannot be read: {type(error).__name__}")
+            return
+        if not self._finishing:
+            self._end("gateway", "the egress gateway ended, and no way out is left")
+
+    def _end(self, rule: str, why: str, detail: Mapping[str, Value] | None = None) -> None:
+        if self.breach is None:
+            self.breach = (rule, why, detail or {})
+        self._changed()
+
+    # --- one fact -----------------------------------------------------------------------------------
+
+    def _take(self, said: Mapping[str, Any]) -> None:
+        if "fault" in said:
+            self._end("gateway", f"the egress gateway failed: {said['fault']}")
+            return
+        now, calls = time.monotonic(), self._calls.open_calls()
+        if "kind" in said:
+            self._record(said, calls)
+        for finding in self._behave(said, now, calls):
+            self._found(finding)
+        if "where" in said:
+            self._tell_denied(said, now)
+        if "breach" in said:
+            self._end(str(said["breach"]), str(said["why"]), said.get("detail"))
+
+    def _record(self, said: Mapping[str, Any], calls: int) -> None:
+        detail = dict(said["detail"])
+        if said["kind"] == "egress.allow":
+            detail["open_calls"] = calls
+        self._clerk.emit(Event(str(said["kind"]), detail, rule=self._rule(said)))
+
+    def _rule(self, said: Mapping[str, Any]) -> str:
+        rule = str(said.get("rule", ""))
+        return self._notices.rule if rule == DEFAULT_DENY else rule
+
+    def _tell_denied(self, said: Mapping[str, Any], now: float) -> None:
+        detail = said["detail"]
+        text = self._notices.denied(
+            str(said["where"]), str(detail.get("reason", "")), self._rule(said), str(said.get("grant", "")),
+            protocol=str(detail.get("protocol", "")), now=now,
+        )  # fmt: skip
+        if text:
+            self._calls.explain(text)
+
+    def _behave(self, said: Mapping[str, Any], now: float, calls: int) -> list[Finding]:
+        if "activity" in said:
+            return self._watcher.sent(str(said["activity"]), now, calls)
+        detail = said.get("detail", {})
+        if said.get("kind") == "egress.allow":
+            return self._watcher.connected(f"{detail['host']}:{detail['port']}", now, calls)
+        if said.get("kind") in ("egress.deny", "dns.deny"):
+            count = int(detail.get("repeated", 0)) + int(detail.get("further", 0))
+            return self._watcher.denied(str(said.get("where", "")), now, count or 1)
+        return []
+
+    def _found(self, finding: Finding) -> None:
+        detail: dict[str, Value] = {"pattern": finding.pattern, "host": finding.host, **finding.detail}
+        self._clerk.emit(Event("egress.behaviour", detail, rule=finding.key))
+        if finding.action == "breach":
+            self._end(finding.key, finding.why, detail)
