@@ -1,4 +1,4 @@
-"""The gateway as a process: forked beside the sandbox's build, with nothing of the wrapper's left in its hands."""
+"""The gateway as a process: forked beside the sandbox's build, nothing of the wrapper's left in its hands."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import fcntl
 import gc
 import os
 import signal
-from contextlib import suppress
-
 from _socket import AF_UNIX, SHUT_WR, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
+from contextlib import suppress
 
 from sandbox import linux
 from sandbox.backend.native import identity, seccomp
@@ -31,7 +30,7 @@ class Gateway:
         self._process = 0
 
     def start(self, charge: Charge) -> None:
-        """Forks it, once the sandbox is being built; call it from the main thread, before any other exists."""
+        """Forks it, once the sandbox is being built; from the main thread, before any other exists."""
         # Read here: the gateway may not be able to open our files any more when it needs it.
         bpf = seccomp.load(TIER, linux.MACHINE)
         ours, theirs = _pair()
@@ -94,7 +93,7 @@ def _leave_group() -> None:
 
 
 def _keep_only(*kept: int) -> tuple[int, ...]:
-    """Closes every descriptor but these, which get the lowest numbers: no pipe of client or server stays open."""
+    """Closes every descriptor but these, which get the lowest numbers: no pipe of the client's stays open."""
     placed = tuple(range(_FIRST, _FIRST + len(kept)))
     # First beyond all the numbers that are wanted, so that none is overwritten before it was moved.
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST + len(kept)) for fd in kept]
@@ -108,7 +107,7 @@ def _keep_only(*kept: int) -> tuple[int, ...]:
 
 
 def _give_up_rights(bpf: bytes) -> None:
-    """A uid of its own for a root caller, no capability, no new privileges, the servers' own syscall filter."""
+    """A uid of its own for a root caller, no capability, no new privilege, the servers' own filter."""
     if os.geteuid() == 0:
         own = identity.FIRST_UID + os.getpid()
         identity.drop_root(own, own)

@@ -48,7 +48,7 @@ class Netlink:
         self._ask(f"address {address}", _RTM_NEWADDR, _CREATE | _EXCL, body)
 
     def add_local_default(self, source: str) -> None:
-        """Makes every address of `source`'s family one of this namespace's own (AnyIP; ip-route(8), `local`)."""
+        """Makes every address of `source`'s family this namespace's own (AnyIP; ip-route(8), `local`)."""
         family, packed = _packed(source)
         scope = _SCOPE_HOST if family == AF_INET else _SCOPE_UNIVERSE
         head = struct.pack("=BBBBBBBBI", family, 0, 0, 0, _TABLE_LOCAL, _PROTOCOL_BOOT, scope, _TYPE_LOCAL, 0)

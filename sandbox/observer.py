@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import array
 import struct
-
 from _socket import AF_PACKET, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOL_SOCKET, socket
 
 SNAP = 160

@@ -8,9 +8,6 @@ which calls `receive`. A port on which nothing listens is refused by the kernel 
 from __future__ import annotations
 
 import array
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-
 from _socket import (
     AF_INET,
     AF_INET6,
@@ -26,6 +23,8 @@ from _socket import (
     SOL_SOCKET,
     socket,
 )
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from sandbox.netlink import Netlink
 from sandbox.observer import observer
@@ -53,7 +52,7 @@ class Trapped:
 
 
 def set_trap(ports: Iterable[int], to: int) -> None:
-    """Makes every address local, binds listeners on `ports` and 53, sends all sockets over the socket `to`."""
+    """Makes every address local, binds listeners on `ports` and 53, sends all sockets over `to`."""
     families = [AF_INET, AF_INET6] if _has_ipv6() else [AF_INET]
     with Netlink() as netlink:
         netlink.loopback_up()

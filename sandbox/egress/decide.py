@@ -18,7 +18,8 @@ PINNED = "SNI and Host name the host that was looked up"
 WEB_PORTS = frozenset(
     map(
         int,
-        "80 443 591 2052 2053 2082 2083 2086 2087 2095 2096 3128 4443 8000 8008 8080 8443 8880 8888 9443".split(),
+        "80 443 591 2052 2053 2082 2083 2086 2087 2095 2096 3128 4443 8000 8008 8080 8443 "
+        "8880 8888 9443".split(),
     )
 )
 """Ports behind which many hosts share one address: nothing passes there whose host cannot be seen."""

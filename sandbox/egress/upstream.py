@@ -63,7 +63,7 @@ def _url(name: str, value: str) -> str:
             "proxy-not-spoken",
             f"`{name}` names a proxy by `{scheme}://`; only {', '.join(SCHEMES)} are spoken",
             rule="allowed hosts are reached through the host's own proxy",
-            hint=f"start it with `{name}` and `{name.upper()}` unset, or set to an http:// or socks5:// proxy",
+            hint=f"start it with `{name}` and `{name.upper()}` unset, or with an http:// or socks5:// one",
         )
     # python-socks knows socks5 and socks4 alone, and is asked to let the proxy resolve in any case.
     return scheme.removesuffix("h").removesuffix("a") + url[len(scheme) :]
