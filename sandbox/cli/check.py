@@ -9,7 +9,7 @@ from typing import Any
 
 from sandbox.cli.output import document, emit, paint
 from sandbox.errors import ProfileError
-from sandbox.plan.enforceable import LATER, key_origin
+from sandbox.plan.enforceable import unenforceable
 from sandbox.policy import paths
 from sandbox.policy.load import read
 from sandbox.policy.model import PathRule, Policy
@@ -57,15 +57,13 @@ def findings(name: str) -> list[dict[str, str]]:
         if error.code in ("profile-not-found", "invalid-profile-name") and "extends" not in error.what:
             raise
         return [_finding(error.code, error.what, error.rule, error.hint)]
-    return _later(policy) + _paths(policy)
+    return _unenforceable(policy) + _paths(policy)
 
 
-def _later(policy: Policy) -> list[dict[str, str]]:
-    """Keys that are right in themselves and that this version refuses, because nothing enforces them yet."""
-    keys = [finding for rule in LATER for finding in rule(policy)]
-    return [
-        _finding("cannot-enforce", f"`{key}` {why}", str(key_origin(policy, key))) for key, why, _ in keys
-    ]
+def _unenforceable(policy: Policy) -> list[dict[str, str]]:
+    """Keys that are right in themselves and that this version refuses, because nothing can enforce them."""
+    found = unenforceable(policy)
+    return [_finding("cannot-enforce", f"`{key}` {why}", str(origin)) for key, why, origin in found]
 
 
 def _paths(policy: Policy) -> list[dict[str, str]]:

@@ -12,7 +12,7 @@ from sandbox.cli import options
 from sandbox.cli.output import document, emit, note, paint
 
 if TYPE_CHECKING:
-    from sandbox.plan.describe import Row
+    from sandbox.plan.rows import Row
     from sandbox.prepare import Prepared
 
 

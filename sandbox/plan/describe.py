@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from sandbox.plan.egress import waiver_key
 from sandbox.plan.enforceable import key_origin
 from sandbox.plan.facts import HostFacts
 from sandbox.plan.limits import NO_CGROUP
+from sandbox.plan.network_rows import network_rows
+from sandbox.plan.rows import Row, duration, size
 from sandbox.plan.spec import (
     Bind,
     Device,
@@ -21,7 +24,7 @@ from sandbox.plan.spec import (
     ViewStep,
 )
 from sandbox.policy.model import Policy
-from sandbox.records import dataclass, replace
+from sandbox.records import replace
 
 ROOT = "part of the read-only root"
 _CGROUP = {
@@ -31,30 +34,18 @@ _CGROUP = {
 _RLIMIT = {"memory": "RLIMIT_DATA and polling", "pids": "RLIMIT_NPROC in the user namespace"}
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One thing that holds in the sandbox; `enforced` is False for what is only said, never done."""
-
-    group: str
-    what: str
-    mechanism: str
-    key: str = ""
-    origin: str = ""
-    enforced: bool = True
-
-
 def rows(spec: Spec, facts: HostFacts, policy: Policy) -> tuple[Row, ...]:
     """Every step and limit of the spec, in the order in which a person asks for them."""
     described = (
         *(_view_row(step, policy) for step in spec.view),
         *_process(spec),
-        *_network(spec, policy),
+        *network_rows(spec, policy),
         Row("syscalls", f"tier {spec.syscalls}", "seccomp filter, also for other architectures", "syscalls"),
         *_quota(spec, facts, policy),
         *_environment(spec, policy),
         Row("messages", f"frames of at most {size(spec.message)}", "relay", "traffic.message"),
         *(
-            Row("waivers", text, "none: the profile waives it", "files.expose", enforced=False)
+            Row("waivers", text, "none: the profile waives it", waiver_key(text, policy), enforced=False)
             for text in spec.waivers
         ),
         *(Row("notes", text, "", enforced=False) for text in spec.notes),
@@ -79,22 +70,6 @@ def _alike(before: Row, row: Row) -> bool:
     first = before.what.partition(",")[0]
     same = first.rpartition("/")[0] == row.what.rpartition("/")[0]
     return listed and same and replace(before, what="") == replace(row, what="")
-
-
-def size(count: int) -> str:
-    """Bytes in the largest unit that keeps them short."""
-    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if count >= factor:
-            return f"{count / factor:.4g} {unit}"
-    return f"{count} B"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the largest unit that keeps them short."""
-    for unit, factor in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= factor:
-            return f"{seconds / factor:.4g} {unit}"
-    return f"{seconds:.4g} s"
 
 
 def _view_row(step: ViewStep, policy: Policy) -> Row:
@@ -146,17 +121,6 @@ def _process(spec: Spec) -> Iterator[Row]:
     )
     yield Row("process", "dies with the wrapper", "PDEATHSIG, then the pid namespace")
     yield Row("process", f"starts {' '.join(spec.argv)}", f"execve in {spec.cwd}")
-
-
-def _network(spec: Spec, policy: Policy) -> Iterator[Row]:
-    if spec.network == "host":
-        yield Row(
-            "network", "the host's own network", "none: a build sandbox fetches packages", enforced=False
-        )
-    else:
-        yield Row(
-            "network", "nothing but its own loopback", "network namespace with lo alone", "network.allow"
-        )
 
 
 def _quota(spec: Spec, facts: HostFacts, policy: Policy) -> Iterator[Row]:

@@ -9,27 +9,24 @@ from sandbox.plan.facts import HostFacts, Probe
 from sandbox.policy.model import Inspect, Isolation, Origin, Policy, Tools
 
 Finding = tuple[str, str, Origin | None]
-"""A key, why it cannot be enforced, and where it was written if the policy's own table does not say."""
+"""A key, why it cannot be enforced, and where it was written, unless that is where the policy says."""
 
 _TOOLS, _INSPECT, _ISOLATION = Tools(), Inspect(), Isolation()
 
 
 def _network(policy: Policy) -> Iterator[Finding]:
-    # A budget without `allow` holds as it is: nothing passes at all.
     if policy.network.allow:
-        hosts = ", ".join(f"`{rule.host}:{rule.port}`" for rule in policy.network.allow)
-        why = f"lets the server connect to {hosts}; there is no egress gateway yet"
-        yield "network.allow", why, policy.network.allow[0].origin
+        # Imported with the parser of host names, which a start without a network saves.
+        from sandbox.plan import egress
+
+        yield from egress.unenforceable(policy)
 
 
 def _secrets(policy: Policy) -> Iterator[Finding]:
     for secret in policy.secrets:
         if secret.inject:
-            yield (
-                f"secrets.{secret.name}.inject",
-                "needs the egress gateway, which does not exist yet",
-                secret.origin,
-            )
+            why = "needs TLS that ends in the egress gateway, which does not exist yet"
+            yield f"secrets.{secret.name}.inject", why, None
 
 
 def _traffic(policy: Policy) -> Iterator[Finding]:
@@ -68,7 +65,7 @@ def _rest(policy: Policy) -> Iterator[Finding]:
         yield "audit.payloads", "would log payloads that nothing redacts yet", None
 
 
-LATER: tuple[Callable[[Policy], Iterator[Finding]], ...] = (
+_RULES: tuple[Callable[[Policy], Iterator[Finding]], ...] = (
     _network,
     _secrets,
     _traffic,
@@ -79,11 +76,16 @@ LATER: tuple[Callable[[Policy], Iterator[Finding]], ...] = (
 )
 
 
+def unenforceable(policy: Policy) -> list[tuple[str, str, Origin]]:
+    """Every key of the policy that no host could enforce: the key, why, and where it was written."""
+    found = (finding for rule in _RULES for finding in rule(policy))
+    return [(key, why, origin or key_origin(policy, key)) for key, why, origin in found]
+
+
 def refuse_unenforceable(policy: Policy, facts: HostFacts) -> None:
     """Raises `CannotEnforce` naming every key of the policy, or the need of ours, that cannot be met."""
-    findings = [finding for rule in LATER for finding in rule(policy)]
-    if findings:
-        raise _later(policy, findings)
+    if placed := unenforceable(policy):
+        raise _refused(placed)
     for name, probe in _needs(facts):
         if not probe.works:
             raise CannotEnforce(
@@ -103,8 +105,7 @@ def _needs(facts: HostFacts) -> tuple[tuple[str, Probe], ...]:
     )
 
 
-def _later(policy: Policy, findings: list[Finding]) -> CannotEnforce:
-    placed = [(key, why, _origin(policy, key, origin)) for key, why, origin in findings]
+def _refused(placed: list[tuple[str, str, Origin]]) -> CannotEnforce:
     key, _, origin = placed[0]
     return CannotEnforce(
         "cannot-enforce",
@@ -112,11 +113,6 @@ def _later(policy: Policy, findings: list[Finding]) -> CannotEnforce:
         rule="never weaker than asked",
         hint=_hint(key, origin),
     )
-
-
-def _origin(policy: Policy, key: str, given: Origin | None) -> Origin:
-    known = key_origin(policy, key)
-    return given if given and known.file == "default" else known
 
 
 def _hint(key: str, origin: Origin) -> str:

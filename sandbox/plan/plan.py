@@ -54,9 +54,17 @@ def plan(policy: Policy, facts: HostFacts, survey: Survey, *, network: Network =
         egress=policy.network,
         message=policy.traffic.message,
         secrets=secrets(policy, survey.environ),
-        waivers=waived,
+        waivers=(*waived, *_unchecked(policy)),
         notes=(*notes, *note),
     )
+
+
+def _unchecked(policy: Policy) -> tuple[str, ...]:
+    if not policy.network.allow:
+        return ()
+    from sandbox.plan.egress import unchecked  # with the parser of host names: only where there are some
+
+    return unchecked(policy)
 
 
 def identify(facts: HostFacts) -> Identity:

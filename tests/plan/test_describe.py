@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from sandbox.plan.describe import Row, duration, rows, size, summary
+from sandbox.plan.describe import rows, summary
 from sandbox.plan.plan import plan
+from sandbox.plan.rows import Row, duration, size
 from tests.plan.world import cgroups, facts, policy, survey
 
 
@@ -64,6 +65,120 @@ def test_values_of_the_callers_and_the_profiles_variables_are_not_shown() -> Non
     found = described({"env": {"pass": ["T"], "set": {"U": "s3cret"}}, "secrets": {"T": {}}})
     assert "s3cret" not in repr(found)
     assert row(found, "U").mechanism == "set by the profile"
+
+
+# --- the network ---------------------------------------------------------------------------------
+
+
+def network(table: dict[str, Any]) -> tuple[Row, ...]:
+    return tuple(one for one in described({"network": table}) if one.group == "network")
+
+
+def test_without_hosts_nothing_resolves_and_only_denied_attempts_are_watched() -> None:
+    nothing, denied = network({})
+    assert nothing.what == "nothing: no name resolves, no address connects"
+    assert nothing.mechanism == "network namespace with lo alone, attempts seen by the trap"
+    assert (denied.what, denied.key) == ("20 denied attempts in a row", "network.behaviour.denied")
+
+
+CHECKED = "trap and gateway: name by our DNS, SNI and Host checked, address pinned"
+HOSTS = [
+    pytest.param({"allow": ["api.example"]}, "api.example:443", CHECKED, "allow", 10, id="a name"),
+    pytest.param({"allow": ["*.example.org:80"]}, "*.example.org:80", CHECKED, "allow", 10, id="a wildcard"),
+    pytest.param(
+        {"opaque": ["db.example:5432"]},
+        "db.example:5432",
+        "trap and gateway: name by our DNS, address pinned; what is said is not checked: opaque",
+        "opaque",
+        11,
+        id="opaque",
+    ),
+    pytest.param(
+        {"private": ["git.example"]},
+        "git.example:443",
+        f"{CHECKED}, private ones too",
+        "private",
+        12,
+        id="private",
+    ),
+    pytest.param(
+        {"allow": ["x.example"], "private": ["x.example"]},
+        "x.example:443",
+        f"{CHECKED}, private ones too",
+        "allow",
+        10,
+        id="in two lists",
+    ),
+    pytest.param(
+        {"allow": ["10.0.0.5:80"]},
+        "10.0.0.5:80",
+        "trap and gateway: this address alone",
+        "allow",
+        10,
+        id="IPv4",
+    ),
+    pytest.param(
+        {"allow": ["2001:db8::1"]},
+        "[2001:db8::1]:443",
+        "trap and gateway: this address alone",
+        "allow",
+        10,
+        id="IPv6",
+    ),
+    *(
+        pytest.param(
+            {"allow": [f"{host}:5432"]},
+            f"{host}:5432",
+            "trap and gateway: the host's own port, by the gateway",
+            "allow",
+            10,
+            id=host,
+        )
+        for host in ("localhost", "127.0.0.1", "[::1]")
+    ),
+]
+
+
+@pytest.mark.parametrize(("table", "host", "mechanism", "key", "line"), HOSTS)
+def test_a_host_is_a_row(table: dict[str, Any], host: str, mechanism: str, key: str, line: int) -> None:
+    found = network(table)[0]
+    assert found == Row("network", f"connect to {host}", mechanism, f"network.{key}", f"web.toml:{line}")
+
+
+def test_budgets_and_behaviours_are_rows_with_key_and_line() -> None:
+    table = {
+        "allow": ["a.example"],
+        "upload": 1 << 20,
+        "connections": 9,
+        "budget": {"A.example": {"upload": 1 << 10, "download": 1 << 30, "connections": 3}},
+        "behaviour": {"idle": "breach", "beacon": "off", "beacon_count": 4},
+    }
+    found = [(one.what, one.key, one.origin, one.enforced) for one in network(table)[1:]]
+    of_host = "network.budget.a.example:443"
+    assert found == [
+        ("upload: 1 MiB in all", "network.upload", "web.toml:31", True),
+        ("connections: 9 in all", "network.connections", "web.toml:32", True),
+        ("upload to a.example:443: 1 KiB", f"{of_host}.upload", "web.toml:20", True),
+        ("download from a.example:443: 1 GiB", f"{of_host}.download", "web.toml:21", True),
+        ("connections to a.example:443: 3", f"{of_host}.connections", "web.toml:22", True),
+        ("traffic while no request is open", "network.behaviour.idle", "web.toml:25", True),
+        ("20 denied attempts in a row", "network.behaviour.denied", "default", True),
+        ("4 intervals to one host, jitter at most 0.1", "network.behaviour.beacon", "web.toml:26", False),
+    ]
+    assert row(network(table), "traffic").mechanism == "events of the gateway, then breach"
+
+
+def test_an_opaque_host_is_a_waiver_of_its_own_key() -> None:
+    (waived,) = (one for one in described({"network": {"opaque": ["db.example"]}}) if one.group == "waivers")
+    assert (waived.key, waived.origin, waived.enforced) == ("network.opaque", "web.toml:30", False)
+    assert waived.what.startswith("what is said to `db.example:443` is not checked")
+
+
+def test_the_build_sandbox_says_whose_network_it_has() -> None:
+    given, found = policy(), facts()
+    spec = plan(given, found, survey({}), network="host")
+    (only,) = (one for one in rows(spec, found, given) if one.group == "network")
+    assert (only.what, only.enforced) == ("the host's own network", False)
 
 
 def test_summary_loses_no_file() -> None:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from sandbox.errors import CannotEnforce
+from sandbox.plan.egress import MOST_PORTS, waiver_key
 from sandbox.plan.plan import plan
-from sandbox.policy.model import ArgumentRule, HostRule, Network, Origin, Policy
+from sandbox.policy.model import ArgumentRule, HostRule, Network, Origin
 from tests.plan.world import facts, failing, policy, survey
 
 LATER = [
-    ({"network": ["api.example.org"]}, "network.allow"),
     ({"secrets": {"TOKEN": {"inject": ["api.example.org"]}}}, "secrets.TOKEN.inject"),
     ({"traffic": {"rate": 5.0}}, "traffic.rate"),
     ({"traffic": {"concurrency": 5}}, "traffic.concurrency"),
@@ -57,11 +57,97 @@ def test_every_key_at_fault_is_named_at_once() -> None:
     ]
 
 
+# --- the network ---------------------------------------------------------------------------------
+
+REACHED = [
+    pytest.param({"allow": ["api.example.org"]}, id="a name"),
+    pytest.param({"allow": ["*.example.org:8443", "10.0.0.5:443", "localhost:5432"]}, id="others"),
+    pytest.param({"opaque": ["db.example.org:5432"], "private": ["*.corp.example"]}, id="with marks"),
+    pytest.param({"allow": [f"a.example:{port}" for port in range(1000, 1000 + MOST_PORTS)]}, id="120 ports"),
+]
+
+
+@pytest.mark.parametrize("network", REACHED)
+def test_hosts_and_their_marks_are_part_of_the_spec(network: dict[str, Any]) -> None:
+    given = policy({"network": network})
+    spec = plan(given, facts(), survey({}))
+    assert given.network.allow
+    assert (spec.network, spec.egress) == ("trap", given.network)
+
+
+def test_the_build_sandbox_alone_has_the_hosts_network() -> None:
+    assert plan(policy(), facts(), survey({}), network="host").network == "host"
+
+
+STRICT = {"syscalls": "strict"}
+CONTRADICTIONS = [
+    pytest.param(
+        {**STRICT, "network": {"allow": ["a.example"]}},
+        '`network.allow` (web.toml:10) lets the server connect, but `syscalls.tier = "strict"` (web.toml:30) '
+        "leaves it no internet socket",
+        id="no internet socket, and a host",
+    ),
+    pytest.param(
+        {**STRICT, "network": {"private": ["a.example"]}},
+        "`network.private` (web.toml:12) lets",
+        id="private",
+    ),
+    pytest.param(
+        {**STRICT, "network": {"opaque": ["a.example"]}}, "`network.opaque` (web.toml:11) lets", id="opaque"
+    ),
+    pytest.param(
+        {"network": {"allow": ["a.example"], "opaque": ["dns.example:53"]}},
+        "`network.opaque` (web.toml:11) allows `dns.example:53`, but port 53 is answered by the",
+        id="a name service of its own",
+    ),
+    pytest.param(
+        {"network": {"allow": [f"a.example:{port}" for port in range(1000, 1001 + MOST_PORTS)]}},
+        "`network.allow` (web.toml:10) brings the ports allowed to 121; the trap listens on at most 120",
+        id="more ports than the trap has",
+    ),
+]
+
+
+@pytest.mark.parametrize(("table", "says"), CONTRADICTIONS)
+@pytest.mark.threat("K7", proves="hosts that the rest of the profile makes unreachable stop the start")
+def test_hosts_that_cannot_be_reached_are_refused(table: dict[str, Any], says: str) -> None:
+    with pytest.raises(CannotEnforce) as caught:
+        plan(policy(table), facts(), survey({}))
+    assert caught.value.what.startswith(says)
+    assert caught.value.hint.startswith("remove `network.")
+
+
+def test_without_hosts_the_strict_tier_holds() -> None:
+    assert plan(policy(STRICT), facts(), survey({})).syscalls == "strict"
+
+
 def test_a_flag_is_named_as_a_flag() -> None:
-    flagged = Policy("base", network=Network((HostRule("x.org", 443, Origin("--allow-net")),)))
+    allowed = Network((HostRule("x.org", 443, Origin("--allow-net")),))
+    flagged = dataclasses.replace(policy(STRICT | {"network": {"upload": 1}}), network=allowed)
     with pytest.raises(CannotEnforce) as caught:
         plan(flagged, facts(), survey({}))
+    assert caught.value.what.startswith("`network.allow` (--allow-net) lets the server connect")
     assert "leave `--allow-net` out" in caught.value.hint
+
+
+def test_every_opaque_host_is_waived_with_its_line() -> None:
+    table = {
+        "allow": ["db.example:5432"],
+        "opaque": ["db.example:5432", "x.example"],
+        "private": ["p.example"],
+    }
+    found = plan(policy({"network": table}), facts(), survey({}))
+    assert found.waivers == (
+        "what is said to `db.example:5432` is not checked: opaque, web.toml:11",
+        "what is said to `x.example:443` is not checked: opaque, web.toml:11",
+    )
+
+
+def test_a_waiver_knows_the_key_that_waives_it() -> None:
+    given = policy({"network": {"opaque": ["db.example:5432"]}})
+    (waiver,) = plan(given, facts(), survey({})).waivers
+    assert waiver_key(waiver, given) == "network.opaque"
+    assert waiver_key("/home/u/.ssh shows /home/u/.ssh: keys (web.toml:5)", given) == "files.expose"
 
 
 def test_budgets_without_hosts_hold_as_they_are() -> None:

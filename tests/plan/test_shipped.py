@@ -25,6 +25,6 @@ def test_a_shipped_profile_can_be_enforced(name: str, uid: int, tmp_path: Path) 
     policy = load(name, environ=environ, cwd=str(project))
     seen = survey(policy, Closure(("/usr/bin/env",)), environ=environ, cwd=str(project))
     spec = plan(policy, facts(uid), seen)
-    assert spec.network == "trap"
+    assert (spec.network, spec.egress) == ("trap", policy.network)
     assert spec.waivers == ()
     assert spec.identity.uid != 0

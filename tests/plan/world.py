@@ -6,10 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sandbox.plan.facts import Cgroups, Closure, HostFacts, PathFact, Probe, Survey
+from sandbox.policy import hosts
 from sandbox.policy.model import (
     AuditPolicy,
+    Behaviour,
     Env,
     Files,
+    HostBudget,
     HostRule,
     Inspect,
     Isolation,
@@ -24,6 +27,8 @@ from sandbox.policy.model import (
     Traffic,
 )
 from sandbox.policy.paths import secret_places
+from sandbox.policy.resolve import HOST_LISTS
+from sandbox.records import replace
 
 HOME = "/home/u"
 WORKS = Probe(True)
@@ -120,6 +125,24 @@ def rules(*texts: str, file: str = "web.toml") -> tuple[PathRule, ...]:
     return tuple(made)
 
 
+def network(table: Mapping[str, Any]) -> Network:
+    """A network as the loader makes it: a list of hosts a line, from `allow` in line 10 on."""
+    rules: dict[tuple[str, int], HostRule] = {}
+    for line, name in enumerate(HOST_LISTS, 10):
+        for text in table.get(name, ()):
+            rule = hosts.parse(text, Origin("web.toml", line))
+            held = rules.get((rule.host, rule.port), rule)
+            rules[rule.host, rule.port] = held if name == "allow" else replace(held, **{name: True})
+    plain = {key: table[key] for key in ("upload", "download", "connections") if key in table}
+    budgets = [(hosts.parse(text), limits) for text, limits in table.get("budget", {}).items()]
+    return Network(
+        tuple(rules.values()),
+        **plain,
+        budgets=tuple(HostBudget(at.host, at.port, **limits) for at, limits in budgets),
+        behaviour=Behaviour(**table.get("behaviour", {})),
+    )
+
+
 def policy(table: Mapping[str, Any] | None = None) -> Policy:
     """A policy from a table shaped like a profile; every key given gets an origin `web.toml:LINE`."""
     given = dict(table or {})
@@ -132,9 +155,7 @@ def policy(table: Mapping[str, Any] | None = None) -> Policy:
         "web",
         server=Server(**given.get("server", {})),
         files=Files(**files),
-        network=Network(
-            tuple(HostRule(host, 443, Origin("web.toml", 9)) for host in given.get("network", ()))
-        ),
+        network=network(given.get("network", {})),
         env=Env(tuple(env.get("pass", ())), tuple(env.get("set", {}).items())),
         secrets=tuple(
             Secret(name, secret.get("from", "env"), tuple(secret.get("inject", ())), Origin("web.toml", 20))
@@ -152,7 +173,19 @@ def policy(table: Mapping[str, Any] | None = None) -> Policy:
 
 
 def _origins(given: Mapping[str, Any]) -> Iterator[tuple[str, Origin]]:
+    yield from _network_origins(given.get("network", {}))
     for table, keys in given.items():
         names = list(keys) if isinstance(keys, dict) else [""]
         for line, name in enumerate(names, 30):
             yield f"{table}.{name}".rstrip("."), Origin("web.toml", line)
+
+
+def _network_origins(table: Mapping[str, Any]) -> Iterator[tuple[str, Origin]]:
+    for line, name in enumerate(HOST_LISTS, 10):
+        for text in table.get(name, ()):
+            yield f"network.{name}.{hosts.spelling(text)}", Origin("web.toml", line)
+    for text, limits in table.get("budget", {}).items():
+        for line, key in enumerate(limits, 20):
+            yield f"network.budget.{hosts.spelling(text)}.{key}", Origin("web.toml", line)
+    for line, key in enumerate(table.get("behaviour", {}), 25):
+        yield f"network.behaviour.{key}", Origin("web.toml", line)
