@@ -18,14 +18,16 @@ from sandbox.event import KINDS, SCHEMA
 
 _POLL = 0.2
 """Seconds between two looks at a log that is followed."""
+FAMILIES = frozenset(kind.partition(".")[0] for kind in KINDS if "." in kind)
+"""What comes before the dot: `egress` stands for `egress.allow`, `egress.deny` and the rest."""
 _COLOURS = {
     **dict.fromkeys(("deny", "breach", "kill", "dropped", "seen", "found"), "red"),
-    **dict.fromkeys(("waiver", "noise", "changed", "ask", "redacted"), "yellow"),
+    **dict.fromkeys(("waiver", "noise", "changed", "ask", "redacted", "behaviour"), "yellow"),
     **dict.fromkeys(("allow", "ready"), "green"),
     **dict.fromkeys(("start", "end", "spec"), "bold"),
 }
 _EXAMPLE = """example:
-  mcp-sandbox audit show github --kind relay.dropped
+  mcp-sandbox audit show github --kind egress
   mcp-sandbox audit verify"""
 
 
@@ -42,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     follow = commands.add_parser("follow", help="print a session's events as they happen, until it ends")
     for one in (show, follow):
         one.add_argument("session", nargs="?", metavar="SESSION", help=_SESSION)
-        one.add_argument("--kind", choices=sorted(KINDS), metavar="KIND", help="only events of this kind")
+        one.add_argument("--kind", choices=sorted(KINDS | FAMILIES), metavar="KIND", help=_KIND)
         one.add_argument("--json", action="store_true", help="the log's own lines")
     show.add_argument("--sessions", action="store_true", help="list the sessions instead, the newest first")
     verify = commands.add_parser("verify", help="name the first line that was changed, removed or moved")
@@ -51,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     return built
 
 
+_KIND = "only events of this kind, `egress.deny`, or of this family, `egress`"
 _SESSION = "a session, the beginning of one, a server, or a log's path (default: the newest session)"
 
 
@@ -86,7 +89,7 @@ def _print(lines: Iterator[bytes], kind: str | None, *, as_json: bool) -> int:
         if event is None:
             output.note(f"line {number} is not an event; `mcp-sandbox audit verify` says what is wrong")
             status = 1
-        elif kind is None or event["kind"] == kind:
+        elif kind is None or f"{event['kind']}.".startswith(f"{kind}."):
             output.emit(raw.decode("ascii", "backslashreplace").rstrip("\n") if as_json else human(event))
     return status
 

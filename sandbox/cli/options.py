@@ -51,7 +51,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--secret", action="append", default=[], metavar="NAME", help="pass a secret variable"
     )
     grants.add_argument(
-        "--allow-net", action="append", default=[], metavar="HOST[:PORT]", help="let it connect (refused yet)"
+        "--allow-net",
+        action="append",
+        default=[],
+        metavar="HOST[:PORT]",
+        help="let it connect (port 443 unless said)",
     )
     quotas = parser.add_argument_group("quotas")
     quotas.add_argument("--memory", metavar="SIZE", help="such as 512M")

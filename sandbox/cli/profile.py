@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from sandbox.cli.output import document, emit
@@ -12,6 +13,7 @@ from sandbox.errors import ProfileError
 from sandbox.policy.load import read
 from sandbox.policy.model import Origin, Policy
 from sandbox.policy.search import Found, everything
+from sandbox.records import names
 
 EPILOG = """examples:
   mcp-sandbox profile show filesystem
@@ -63,10 +65,7 @@ def rows(policy: Policy) -> list[tuple[str, Any, Origin]]:
             (f"files.{access}", [], _NONE)
         ]
     found += _plain(policy, "files", "home tmp persist expose")
-    found += [
-        ("network.allow", f"{rule.host}:{rule.port}", rule.origin) for rule in policy.network.allow
-    ] or [("network.allow", [], _NONE)]
-    found += _plain(policy, "network", "upload download connections")
+    found += _network(policy)
     found += [(f"env.pass.{name}", True, _NONE) for name in policy.env.passed]
     found += [(f"env.set.{name}", value, _NONE) for name, value in policy.env.fixed]
     found += [(f"secrets.{one.name}.from", one.source, one.origin) for one in policy.secrets]
@@ -78,7 +77,26 @@ def rows(policy: Policy) -> list[tuple[str, Any, Origin]]:
     return [(key, value, at if at != _NONE else policy.origin(key)) for key, value, at in found]
 
 
+def _network(policy: Policy) -> Iterator[tuple[str, Any, Origin]]:
+    """A host under every list that names it: a mark that comes of a wildcard stands with the wildcard."""
+    from sandbox.policy.hosts import spelt
+
+    rules = [spelt(rule.host, rule.port) for rule in policy.network.allow]
+    for key in ("network.allow", "network.opaque", "network.private"):
+        written = ((text, policy.origin(f"{key}.{text}")) for text in rules)
+        listed: list[tuple[str, Any, Origin]] = [(key, text, at) for text, at in written if at != _NONE]
+        yield from listed or [(key, [], _NONE)]
+    yield from _plain(policy, "network", "upload download connections")
+    for budget in policy.network.budgets:
+        key = f"network.budget.{spelt(budget.host, budget.port)}"
+        values = ((name, getattr(budget, name)) for name in ("upload", "download", "connections"))
+        yield from ((f"{key}.{name}", value, _NONE) for name, value in values if value is not None)
+    for name in names(policy.network.behaviour):
+        yield f"network.behaviour.{name}", getattr(policy.network.behaviour, name), _NONE
+
+
 _NONE = Origin("default")
+_SIZES = frozenset("files.home files.tmp quota.memory quota.disk traffic.message".split())
 _TABLES = (
     ("quota", "memory cpus pids open_files disk wall idle"),
     ("traffic", "message rate concurrency timeout"),
@@ -128,7 +146,7 @@ def _text(key: str, value: Any) -> str:
 
     if value is None or value == []:
         return "-"
-    if key in ("files.home", "files.tmp", "quota.memory", "quota.disk", "traffic.message"):
+    if key in _SIZES or (key.startswith("network.") and key.endswith(("upload", "download"))):
         return show_size(value)
     if key in ("quota.wall", "quota.idle", "traffic.timeout"):
         return show_duration(value)

@@ -12,6 +12,7 @@ from sandbox.errors import SandboxNotBuilt
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
+    from sandbox.plan.spec import Spec
     from sandbox.prepare import Prepared
 
 
@@ -55,10 +56,18 @@ def said(prepared: Prepared, *, verbose: bool) -> list[str]:
     lines = [f"waived: {waiver}" for waiver in spec.waivers]
     if verbose:
         limits = f"quotas by {spec.limits.mechanism}, system calls of tier {spec.syscalls}"
-        lines.append(f"`{spec.server}`: profile {prepared.policy.name}, no network but its own, {limits}")
+        lines.append(f"`{spec.server}`: profile {prepared.policy.name}, {_reach(spec)}, {limits}")
         lines += spec.notes
         lines.append("`mcp-sandbox audit show` has what happened, `mcp-sandbox plan` every step")
     return lines
+
+
+def _reach(spec: Spec) -> str:
+    if not spec.egress.allow:
+        return "no network but its own"
+    from sandbox.policy.hosts import spelt
+
+    return f"may connect to {', '.join(spelt(rule.host, rule.port) for rule in spec.egress.allow)}"
 
 
 def _check_streams() -> None:

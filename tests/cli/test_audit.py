@@ -51,6 +51,30 @@ def test_show_filters_by_kind(capsys: Out):
     assert len(text(capsys)[0].splitlines()) == 1
 
 
+FAMILY = ("egress.allow", "egress.deny", "dns.deny", "egress.close", "session.end")
+FILTERS = [
+    pytest.param("egress", ["egress.allow", "egress.deny", "egress.close"], id="a family"),
+    pytest.param("egress.deny", ["egress.deny"], id="one kind of it"),
+    pytest.param("dns", ["dns.deny"], id="another family"),
+    pytest.param("kill", [], id="a kind without a family, which did not happen"),
+]
+
+
+@pytest.mark.parametrize(("kind", "shown"), FILTERS)
+def test_show_filters_by_family(kind: str, shown: list[str], capsys: Out):
+    logged("s1", *map(Event, FAMILY))
+    assert main(["audit", "show", "--kind", kind, "--json"]) == 0
+    assert [json.loads(line)["kind"] for line in text(capsys)[0].splitlines()] == shown
+
+
+@pytest.mark.parametrize("kind", ["egres", "egress.", "egress.nothing", "", "."])
+def test_a_kind_that_does_not_exist_is_a_usage_error(kind: str, capsys: Out):
+    logged("s1")
+    with pytest.raises(SystemExit):
+        main(["audit", "show", "--kind", kind])
+    assert "invalid choice" in text(capsys)[1]
+
+
 def test_show_takes_the_newest_session_unless_told(capsys: Out):
     for age, session in ((2, "old"), (1, "new")):
         log = logged(session, server=session)

@@ -19,6 +19,7 @@ def parsed(*words: str) -> argparse.Namespace:
 def test_everything_typed_reaches_the_wish() -> None:
     words = (
         "--profile web --allow-read . --allow-read /srv:/work --allow-write out --allow-env TZ --secret TOKEN"
+        " --allow-net a.example --allow-net b.example:80"
     )
     words += (
         " --memory 1G --cpus 2 --pids 9 --wall 1h --audit a.jsonl --name n --refresh -- node x.js --memory 5"
@@ -29,6 +30,7 @@ def test_everything_typed_reaches_the_wish() -> None:
     assert wish.flags.allow_read == (".", "/srv:/work")
     assert wish.flags.allow_write == ("out",)
     assert wish.flags.allow_env == ("TZ",)
+    assert wish.flags.allow_net == ("a.example", "b.example:80")
     assert wish.flags.secrets == ("TOKEN",)
     quotas = (wish.flags.memory, wish.flags.cpus, wish.flags.pids, wish.flags.wall, wish.flags.audit)
     assert quotas == ("1G", "2", "9", "1h", "a.jsonl")

@@ -44,12 +44,23 @@ def test_text_is_grouped_and_has_no_colour_in_a_pipe(tmp_path: Path) -> None:
     assert "is not mounted: the server starts in /home/mcp" in found.stdout
 
 
+def test_an_allowed_host_is_shown_with_its_option(tmp_path: Path) -> None:
+    words = ("--allow-net", "API.example.org", "--", "/usr/bin/env")
+    found = run("--json", *words, cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    (row,) = (one for one in json.loads(found.stdout)["steps"] if one["what"].startswith("connect to "))
+    assert (row["what"], row["key"]) == ("connect to api.example.org:443", "network.allow")
+    assert row["origin"] == "--allow-net"
+    assert "connect to api.example.org:443" in run(*words, cwd=tmp_path).stdout
+
+
 @pytest.mark.parametrize(
     ("words", "status", "code"),
     [
         (["--allow-read", "~", "--", "/usr/bin/env"], 2, "secret-place"),
         (["--allow-read", "nope", "--", "/usr/bin/env"], 2, "mount-missing"),
-        (["--allow-net", "example.org", "--", "/usr/bin/env"], 125, "cannot-enforce"),
+        (["--allow-net", "dns.example.org:53", "--", "/usr/bin/env"], 125, "cannot-enforce"),
+        (["--allow-net", "*.org", "--", "/usr/bin/env"], 2, "invalid-option"),
         (["--backend", "docker", "--", "/usr/bin/env"], 125, "not-yet"),
         (["--", "no-such-command-anywhere"], 127, ""),
         ([], 2, ""),

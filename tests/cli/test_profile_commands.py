@@ -70,12 +70,35 @@ def test_show_covers_every_field_of_the_policy() -> None:
 
     policy = Policy(name="x")
     shown = {key for key, _, _ in rows(policy)}
+    shown |= {key.rpartition(".")[0] for key in shown}
     tables = {
         name: getattr(policy, name) for name in "server files network quota traffic tools inspect".split()
     }
     for table, value in tables.items():
         for field in fields(value):
-            assert f"{table}.{field.name}" in shown or field.name == "arguments"
+            assert f"{table}.{field.name}" in shown or field.name in ("arguments", "budgets")
+
+
+def test_show_spells_hosts_budgets_and_behaviour_as_the_file_does(project: Path, capsys: Out) -> None:
+    _ours(
+        project,
+        "[network]\nallow = ['A.example', 'git.corp.example']\nopaque = ['a.example']\n"
+        "private = ['*.corp.example']\nupload = '10M'\n"
+        "[network.budget.'A.example']\ndownload = '1M'\n[network.behaviour]\nidle = 'breach'",
+    )
+    assert main(["profile", "show", "ours"]) == 0
+    shown = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("network.")]
+    written = [row for row in shown if row[2] != "default"]
+    assert written == [
+        ["network.allow", "a.example:443", "ours.toml:3"],
+        ["network.allow", "git.corp.example:443", "ours.toml:3"],
+        ["network.opaque", "a.example:443", "ours.toml:4"],
+        ["network.private", "*.corp.example:443", "ours.toml:5"],
+        ["network.upload", "10M", "ours.toml:6"],
+        ["network.budget.a.example:443.download", "1M", "ours.toml:8"],
+        ["network.behaviour.idle", "breach", "ours.toml:10"],
+    ]
+    assert ["network.behaviour.denied_streak", "20", "default"] in shown
 
 
 def test_the_schema_accepts_every_shipped_profile_and_no_misspelling(capsys: Out) -> None:
@@ -103,6 +126,15 @@ FINDINGS = [
     pytest.param("[files]\nraed = ['.']", "invalid-profile", id="unknown key"),
     pytest.param("[files]\nread = ['.'", "invalid-profile", id="not TOML"),
     pytest.param("[tools]\ndeny = ['x']", "cannot-enforce", id="a key nothing enforces yet"),
+    pytest.param(
+        "[network]\nallow = ['a.example']\n[syscalls]\ntier = 'strict'",
+        "cannot-enforce",
+        id="no socket for it",
+    ),
+    pytest.param("[network]\nopaque = ['*.a.example']", "invalid-profile", id="opaque wildcard"),
+    pytest.param(
+        "[network.budget.'a.example']\nupload = 1", "invalid-profile", id="a budget of a host not allowed"
+    ),
     pytest.param("extends = 'gone'", "profile-not-found", id="missing parent"),
     pytest.param("[files]\nread = ['./gone']", "mount-missing", id="a mount that does not exist"),
     pytest.param("[files]\nread = ['$NOT_SET_ANYWHERE']", "path-malformed", id="undefined variable"),

@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sandbox.cli import run
+from sandbox.policy.flags import Flags
+from sandbox.prepare import Wish, prepare
+
 RUN = [
     sys.executable,
     "-c",
@@ -30,6 +34,18 @@ def test_verbose_says_what_holds_and_where_to_look(tmp_path: Path) -> None:
     lines = said("--verbose", cwd=tmp_path)
     assert "profile base" in lines
     assert "mcp-sandbox audit show" in lines
+
+
+def test_verbose_says_where_the_server_may_connect() -> None:
+    assert "no network but its own" in reach()
+    assert "may connect to *.example.com:443, [2001:db8::1]:80" in reach("*.example.com", "[2001:db8::1]:80")
+
+
+def reach(*hosts: str) -> str:
+    """The line of a start that would be told this, without the start."""
+    environ = dict(os.environ)
+    wish = Wish(("/bin/cat",), environ, "/", flags=Flags(allow_net=hosts))
+    return run.said(prepare(wish, print), verbose=True)[0]
 
 
 def test_a_waiver_is_shown_even_when_quiet(tmp_path: Path) -> None:
