@@ -9,6 +9,7 @@ from sandbox.errors import ProfileError, UsageError
 from sandbox.policy import trust
 from sandbox.policy.load import digest
 from sandbox.policy.model import Behaviour, HostBudget, HostRule, Origin, PathRule, Policy, Secret
+from sandbox.records import replace
 
 WHOLE = Path(__file__).with_name("design.toml")
 
@@ -404,7 +405,11 @@ def test_an_option_does_not_move_a_secret_the_profile_describes(world) -> None:
 
 # --- the shipped profiles ------------------------------------------------------------------------
 
-SHIPPED = "base everything filesystem git memory node python sequential-thinking sqlite time".split()
+SHIPPED = (
+    "base context7 everything fetch filesystem git memory node python sequential-thinking sqlite time".split()
+)
+REACHES = {"context7": (("context7.com", 443),)}
+"""What a shipped profile may connect to: nothing, unless its server is the front of a service."""
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -412,7 +417,11 @@ def test_a_shipped_profile_asks_only_for_what_this_version_enforces(world, name:
     policy = world.load(name)
     assert policy.description
     unset = Policy(name="none")
-    for later in ("network", "tools", "traffic", "inspect", "isolation"):
+    network = policy.network
+    assert tuple((rule.host, rule.port) for rule in network.allow) == REACHES.get(name, ())
+    assert not any(rule.opaque or rule.private for rule in network.allow)
+    assert replace(network, allow=()) == unset.network
+    for later in ("tools", "traffic", "inspect", "isolation"):
         assert getattr(policy, later) == getattr(unset, later), later
     assert (policy.server.transport, policy.files.expose, policy.files.write) == ("stdio", (), ())
 
@@ -422,3 +431,9 @@ def test_a_shipped_profile_says_why(name: str) -> None:
     from sandbox.policy.search import shipped
 
     assert Path(shipped(), f"{name}.toml").read_text().startswith("# ")
+
+
+def test_every_shipped_profile_is_in_these_tests() -> None:
+    from sandbox.policy.search import shipped
+
+    assert sorted(path.stem for path in Path(shipped()).glob("*.toml")) == sorted(SHIPPED)
