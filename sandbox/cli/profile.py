@@ -88,7 +88,7 @@ def _network(policy: Policy) -> Iterator[tuple[str, Any, Origin]]:
         yield from listed or [(key, [], _NONE)]
     yield from _plain(policy, "network", "upload download connections")
     for budget in policy.network.budgets:
-        key = f"network.budget.{spelt(budget.host, budget.port)}"
+        key = f'network.budget."{spelt(budget.host, budget.port)}"'
         values = ((name, getattr(budget, name)) for name in ("upload", "download", "connections"))
         yield from ((f"{key}.{name}", value, _NONE) for name, value in values if value is not None)
     for name in names(policy.network.behaviour):

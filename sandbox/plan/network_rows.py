@@ -61,7 +61,7 @@ def _budget(budget: HostBudget) -> Iterator[Row]:
         limit = getattr(budget, name)
         if limit is not None:
             what = f"{name} {way} {host}: {_amount(name, limit)}"
-            yield Row("network", what, _COUNTED, f"network.budget.{host}.{name}")
+            yield Row("network", what, _COUNTED, f'network.budget."{host}".{name}')
 
 
 def _amount(name: str, limit: int) -> str:

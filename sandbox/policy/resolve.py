@@ -248,12 +248,19 @@ def _arguments(leaves: Leaves) -> tuple[ArgumentRule, ...]:
 def _origins(leaves: Leaves) -> tuple[tuple[str, Origin], ...]:
     found = {}
     for key, (value, origin) in leaves.items():
-        found[".".join(key)] = origin
+        found[_dotted(key)] = origin
         if key in ADDED:
             # The first mention of a host wins, as it does for its rule.
             found.update({".".join((*key, _item(key, item))): at for item, at in reversed(value)})
     for key, (_, origin) in leaves.items():
         for depth in range(1, len(key)):
             # A table is where the first of its keys was written: `tools.arguments` has no line of its own.
-            found.setdefault(".".join(key[:depth]), origin)
+            found.setdefault(_dotted(key[:depth]), origin)
     return tuple(found.items())
+
+
+def _dotted(key: Key) -> str:
+    """The key as TOML writes it: the host of a budget has dots of its own."""
+    if key[:2] == ("network", "budget") and len(key) > 2:
+        key = (*key[:2], f'"{key[2]}"', *key[3:])
+    return ".".join(key)

@@ -95,7 +95,7 @@ def test_show_spells_hosts_budgets_and_behaviour_as_the_file_does(project: Path,
         ["network.opaque", "a.example:443", "ours.toml:4"],
         ["network.private", "*.corp.example:443", "ours.toml:5"],
         ["network.upload", "10M", "ours.toml:6"],
-        ["network.budget.a.example:443.download", "1M", "ours.toml:8"],
+        ['network.budget."a.example:443".download', "1M", "ours.toml:8"],
         ["network.behaviour.idle", "breach", "ours.toml:10"],
     ]
     assert ["network.behaviour.denied_streak", "20", "default"] in shown

@@ -154,7 +154,7 @@ def test_budgets_and_behaviours_are_rows_with_key_and_line() -> None:
         "behaviour": {"idle": "breach", "beacon": "off", "beacon_count": 4},
     }
     found = [(one.what, one.key, one.origin, one.enforced) for one in network(table)[1:]]
-    of_host = "network.budget.a.example:443"
+    of_host = 'network.budget."a.example:443"'
     assert found == [
         ("upload: 1 MiB in all", "network.upload", "web.toml:31", True),
         ("connections: 9 in all", "network.connections", "web.toml:32", True),

@@ -117,6 +117,14 @@ def test_hosts_that_cannot_be_reached_are_refused(table: dict[str, Any], says: s
     assert caught.value.hint.startswith("remove `network.")
 
 
+def test_the_plan_refuses_exactly_what_the_trap_cannot_hold() -> None:
+    from sandbox import trap
+
+    assert MOST_PORTS == trap.MOST_PORTS
+    # Two families, DNS over UDP in each, and the observer travel in one message (unix(7), SCM_MAX_FD).
+    assert 2 * (MOST_PORTS + 1) + 2 + 1 <= 253
+
+
 def test_without_hosts_the_strict_tier_holds() -> None:
     assert plan(policy(STRICT), facts(), survey({})).syscalls == "strict"
 

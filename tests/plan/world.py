@@ -186,6 +186,6 @@ def _network_origins(table: Mapping[str, Any]) -> Iterator[tuple[str, Origin]]:
             yield f"network.{name}.{hosts.spelling(text)}", Origin("web.toml", line)
     for text, limits in table.get("budget", {}).items():
         for line, key in enumerate(limits, 20):
-            yield f"network.budget.{hosts.spelling(text)}.{key}", Origin("web.toml", line)
+            yield f'network.budget."{hosts.spelling(text)}".{key}', Origin("web.toml", line)
     for line, key in enumerate(table.get("behaviour", {}), 25):
         yield f"network.behaviour.{key}", Origin("web.toml", line)

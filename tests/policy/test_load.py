@@ -289,7 +289,7 @@ def test_a_budget_merges_with_its_parents_key_by_key_however_it_is_spelt(world) 
     child = str(world.file("b.toml", "extends = 'a'\n" + budget.format("A.Example:443", "upload = 3")))
     policy = world.load("./b.toml")
     assert policy.network.budgets == (HostBudget("a.example", 443, 3, 2, None, Origin(child, 4)),)
-    assert policy.origin("network.budget.a.example:443.upload") == Origin(child, 4)
+    assert policy.origin('network.budget."a.example:443".upload') == Origin(child, 4)
 
 
 def test_a_child_may_bound_what_its_parent_allows(world) -> None:
