@@ -197,12 +197,12 @@ def opening(prepared: Prepared, redactor: Redactor) -> list[Event]:
         kind = "supply.reuse" if prepared.frozen.reused else "supply.build"
         detail: dict[str, Value] = {"resolved": [*prepared.frozen.resolved], "digest": prepared.frozen.digest}
         events.append(Event(kind, detail))
-    events += [Event("waiver", {"what": waiver}, rule="files.expose") for waiver in spec.waivers]
+    events += waived(prepared)
     events.append(
         Event(
             "spec",
             {"binds": binds,
-             "sha256": spec_digest(spec), "network": spec.network,
+             "sha256": spec_digest(spec), "network": spec.network, "hosts": hosts(spec),
              "syscalls": spec.syscalls, "limits": spec.limits.mechanism,
              "secrets": names},
         )
@@ -210,10 +210,31 @@ def opening(prepared: Prepared, redactor: Redactor) -> list[Event]:
     return events
 
 
+def waived(prepared: Prepared) -> list[Event]:
+    """Each waiver with the key that waives it."""
+    if not prepared.spec.waivers:
+        return []
+    from sandbox.plan.egress import waiver_key  # brings the parser of hosts, which most starts do without
+
+    return [
+        Event("waiver", {"what": waiver}, rule=waiver_key(waiver, prepared.policy))
+        for waiver in prepared.spec.waivers
+    ]
+
+
+def hosts(spec: Spec) -> list[Value]:
+    """Every `host:port` that the server may reach, as a profile writes it."""
+    if not spec.egress.allow:
+        return []
+    from sandbox.policy.hosts import spelt
+
+    return [spelt(rule.host, rule.port) for rule in spec.egress.allow]
+
+
 def spec_digest(spec: Spec) -> str:
-    """SHA-256 over every step of the view; of a file its size counts, whose bytes are ours or public."""
+    """SHA-256 over the view's steps and the network; of a file its size counts, its bytes are ours or public."""
     steps = [(step.describe(), len(step.content) if isinstance(step, File) else 0) for step in spec.view]
-    return sha256(repr(steps).encode()).hexdigest()
+    return sha256(repr((steps, spec.network, spec.egress)).encode()).hexdigest()
 
 
 def new_id(server: str) -> str:

@@ -39,7 +39,7 @@ class Target:
     @property
     def where(self) -> str:
         """`host:port` as a profile writes it."""
-        return place(self.host, self.port)
+        return hosts.spelt(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +55,7 @@ class Denied:
     @property
     def where(self) -> str:
         """`host:port`, or the host alone where no port is known."""
-        return place(self.host, self.port) if self.port else self.host
-
-
-def place(host: str, port: int) -> str:
-    """`host:port`, an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return hosts.spelt(self.host, self.port) if self.port else self.host
 
 
 def lookup(rules: Sequence[HostRule], name: str | None) -> Denied | None:
@@ -79,7 +74,7 @@ def route(rules: Sequence[HostRule], address: str, port: int, name: str | None) 
         rule = hosts.match(rules, name, port)
         if rule is not None:
             return Target("name", name, port, rule)
-        return Denied(name, port, "the host is not allowed on this port", grant=place(name, port))
+        return Denied(name, port, "the host is not allowed on this port", grant=hosts.spelt(name, port))
     if address in ("127.0.0.1", "::1"):
         rule = hosts.match(rules, "localhost", port) or hosts.match(rules, address, port)
         if rule is not None:
@@ -97,17 +92,17 @@ def stray(protocol: str, address: str, port: int, name: str | None) -> Denied:
     """What to say of an attempt that found no listener and went nowhere."""
     if protocol == "tcp":
         host = name or ("localhost" if address in ("127.0.0.1", "::1") else address)
-        grant = place(name, port) if name else _grant(host, port)
+        grant = hosts.spelt(name, port) if name else _grant(host, port)
         return Denied(host, port, "nothing is allowed on this port", grant=grant)
     return Denied(name or address, port, f"no {protocol} leaves the sandbox", rule="TCP and our DNS alone")
 
 
 def _grant(host: str, port: int) -> str:
     try:
-        hosts.parse(place(host, port))
+        hosts.parse(hosts.spelt(host, port))
     except ValueError:
         return ""
-    return place(host, port)
+    return hosts.spelt(host, port)
 
 
 # --- what a connection shows ------------------------------------------------------------------------
@@ -139,7 +134,7 @@ def http(target: Target, method: str, host: Authority | None, authority: Authori
         return _unseen(target, "not exactly one Host field says which host is meant")
     for what, one in (("Host", host), ("the request's target", authority)):
         if one is not None and not (_is(target, one[0]) and one[1] in (None, target.port)):
-            shown = one[0] if one[1] is None else place(one[0], one[1])
+            shown = one[0] if one[1] is None else hosts.spelt(one[0], one[1])
             return _differs(target, what, shown)
     return None
 

@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from aiohappyeyeballs import start_connection
 from python_socks.async_.asyncio import Proxy
 
-from sandbox.egress import addresses, decide, upstream
+from sandbox.egress import addresses, upstream
 from sandbox.egress.decide import Denied, Target
 from sandbox.policy import hosts
 from sandbox.policy.model import HostRule
@@ -119,7 +119,7 @@ def _refusal(target: Target, refused: list[tuple[str, addresses.Kind]]) -> Denie
     shown = ", ".join(f"{address} ({kind})" for address, kind in refused[:4])
     only_private = all(kind == "private" for _, kind in refused)
     help_ = "; list it under `private` in [network] if that is meant" if only_private else ""
-    grant = decide.place(refused[0][0], target.port) if only_private else ""
+    grant = hosts.spelt(refused[0][0], target.port) if only_private else ""
     reason = f"the name resolves to {shown}, which no public name may{help_}"
     return Denied(target.host, target.port, reason, "addresses after resolution", grant)
 
