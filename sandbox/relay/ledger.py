@@ -23,18 +23,39 @@ Key = int | str
 
 MAX_OPEN = 4096  # requests in flight per direction
 MAX_CANCELLED = 1024  # cancelled requests whose late answer is still let through
+MAX_DENIED = 8  # denials told of one call in full; the others are counted
+MANY_OPEN = 256  # with more calls open than that, one denial each: all of them together stay small
 
 _VERSION = "io.modelcontextprotocol/protocolVersion"
 _LISTEN = "subscriptions/listen"
+_NO_WORK = frozenset({_LISTEN, "ping"})
 
 
 class Pending(msgspec.Struct, frozen=True, gc=False):
-    """A client's request that has no answer yet; `since` is monotonic seconds."""
+    """A client's request that has no answer yet; `since` is monotonic seconds.
+
+    `denied` is what the sandbox was denied since then, and `more` counts what found no room there.
+    """
 
     id: Key
     method: str
     tool: str | None
     since: float
+    denied: tuple[str, ...] = ()
+    more: int = 0
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What the client is told of the denials."""
+        return (*self.denied, f"… and {self.more} more") if self.more else self.denied
+
+    def with_denial(self, text: str, most: int) -> Pending:
+        """The same request after one more denial, of which `most` are kept."""
+        if text in self.denied:
+            return self
+        if len(self.denied) < most:
+            return Pending(self.id, self.method, self.tool, self.since, (*self.denied, text), self.more)
+        return Pending(self.id, self.method, self.tool, self.since, self.denied, self.more + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +84,37 @@ class Open:
 
     def __init__(self) -> None:
         self.waiting: dict[Key, Pending] = {}
-        self._cancelled: OrderedDict[Key, None] = OrderedDict()
+        self._cancelled: OrderedDict[Key, Pending] = OrderedDict()
 
     def __contains__(self, id: object) -> bool:
         return id in self.waiting or id in self._cancelled
 
-    def answer(self, id: Id) -> bool:
-        """Whether `id` was open or cancelled; it is neither afterwards."""
+    def answer(self, id: Id) -> Pending | None:
+        """The request `id` if it was open or cancelled; it is neither afterwards."""
         if id is None:
-            return False
-        if self.waiting.pop(id, None) is not None:
-            return True
-        return self._cancelled.pop(id, self) is None
+            return None
+        return self.waiting.pop(id, None) or self._cancelled.pop(id, None)
 
     def cancel(self, id: object) -> None:
         """Nobody waits for `id` any more, though its answer may be on the way."""
-        if isinstance(id, int | str) and self.waiting.pop(id, None) is not None:
-            self._cancelled[id] = None
+        call = self.waiting.pop(id, None) if isinstance(id, int | str) else None
+        if call is not None:
+            # Without its denials: who gave up is told nothing.
+            self._cancelled[call.id] = Pending(call.id, call.method, call.tool, call.since)
             if len(self._cancelled) > MAX_CANCELLED:
                 self._cancelled.popitem(last=False)
+
+    def working(self) -> list[Pending]:
+        """The open requests that make the other side do something for the asker."""
+        return [call for call in self.waiting.values() if call.method not in _NO_WORK]
+
+    def explain(self, text: str) -> int:
+        """Keep a denial with each of `working`; how many they are."""
+        calls = self.working()
+        most = MAX_DENIED if len(self.waiting) <= MANY_OPEN else 1
+        for call in calls:
+            self.waiting[call.id] = call.with_denial(text, most)
+        return len(calls)
 
 
 class Ledger:
@@ -105,8 +138,11 @@ class Ledger:
                 self._client.cancel(_cancelled_id(frame))
             return None
 
-    def from_server(self, frame: Frame, now: float) -> Refused | None:
-        """Why a frame of the server's must not reach the client, or None; an answered request is closed."""
+    def from_server(self, frame: Frame, now: float) -> Refused | Pending | None:
+        """Why a frame of the server's must not reach the client, or None; an answered request is closed.
+
+        The request itself says: it may pass, and there were denials while the request was open.
+        """
         with self._lock:
             if frame.kind == "request":
                 return self._server_asks(frame, now)
@@ -116,16 +152,25 @@ class Ledger:
                 self._server_cancels(_cancelled_id(frame))
             return None
 
-    def settle(self, side: Side, id: Id) -> bool:
-        """Close the open request `id` of `side` as answered by the relay; False when it is not open."""
+    def settle(self, side: Side, id: Id) -> Pending | None:
+        """Close the open request `id` of `side` as answered by the relay; None when it is not open."""
         with self._lock:
-            waiting = self._of(side).waiting
-            return id is not None and waiting.pop(id, None) is not None
+            return None if id is None else self._of(side).waiting.pop(id, None)
 
     def knows(self, side: Side, id: Id) -> bool:
         """Whether an answer with `id` would be taken for the answer to a request of `side`."""
         with self._lock:
             return id in self._of(side)
+
+    def explain(self, text: str) -> int:
+        """Keep a denial with every call of the client's that is open now; how many they are."""
+        with self._lock:
+            return self._client.explain(text)
+
+    def open_calls(self) -> int:
+        """How many requests of the client's the server is at work on."""
+        with self._lock:
+            return len(self._client.working())
 
     def pending(self) -> tuple[Pending, ...]:
         """The client's open requests, oldest first."""
@@ -182,10 +227,13 @@ class Ledger:
         _open(self._server, frame, now)
         return None
 
-    def _server_answers(self, frame: Frame) -> Refused | None:
-        if frame.id is None or self._client.answer(frame.id):
+    def _server_answers(self, frame: Frame) -> Refused | Pending | None:
+        if frame.id is None:
             return None
-        return Refused("unasked-response", "an answer to a request that the client never sent")
+        call = self._client.answer(frame.id)
+        if call is None:
+            return Refused("unasked-response", "an answer to a request that the client never sent")
+        return call if call.denied else None
 
     def _server_cancels(self, id: object) -> None:
         """A server withdraws its own request, or ends the stream of a client's subscription."""

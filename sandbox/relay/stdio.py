@@ -1,16 +1,19 @@
 """Carries MCP messages between a client and a sandboxed server over pipes: two threads, one FIFO each.
 
 Blocking reads and writes give backpressure by themselves: whatever either side does, at most one frame and
-one read's worth of bytes is held per direction. What is forwarded is what arrived, byte for byte.
+one read's worth of bytes is held per direction. What is forwarded is what arrived, byte for byte, but for
+the answer to a failed call during which something was denied: it says so too (`explain`).
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from sandbox.event import Event, Value
+from sandbox.relay.explain import amend, printable, reports_failure
+from sandbox.relay.facts import failed_call, fault_event, frame_detail, passed
 from sandbox.relay.ledger import Ended, Ledger, Pending, Refused, Side
 from sandbox.relay.noise import NoiseTally
 from sandbox.relay.outlet import Outlet, read_some, widen
@@ -20,8 +23,6 @@ from sandbox.wire.salvage import Id
 READ = 1 << 16  # what a pipe holds by default
 READ_MORE = 1 << 20  # after a full read: a large frame is on its way
 DEFERRED = 2048  # larger frames are not kept for the clerk: their event is made at once
-_NAME_CHARS = 128  # ids, methods and tools are the peer's words: events keep them short
-_TO: dict[Side, str] = {"client": "to-server", "server": "to-client"}
 
 
 class Relay:
@@ -30,6 +31,7 @@ class Relay:
     `emit` is called from both threads, after the bytes went out; if it raises, nothing is forwarded any
     more and `failed` holds the exception. `later(make, *args)`, where given, takes the events of small frames
     that passed, to be made when nobody waits. `noise` gets the start of every stdout line that is no message.
+    `stop`, where given, is asked about every message of the server's; a reason keeps it from the client.
     `changed` is called after each of `client_eof`, `client_gone`, `server_eof`, `server_spoke`, `failed`.
     """
 
@@ -45,6 +47,7 @@ class Relay:
         changed: Callable[[], None] = lambda: None,
         cap: int = CAP,
         later: Callable[..., None] | None = None,
+        stop: Callable[[Frame], str | None] | None = None,
     ) -> None:
         self._client_in = client_in
         self._client_ends = (client_in, client_out)
@@ -55,6 +58,7 @@ class Relay:
         self._later = later
         self._noise = noise
         self._changed = changed
+        self._stop = stop
         self._cap = cap
         self._ledger = Ledger()
         self._tally = NoiseTally()
@@ -76,6 +80,18 @@ class Relay:
         """The client's requests that have no answer yet, oldest first."""
         return self._ledger.pending()
 
+    def open_calls(self) -> int:
+        """How many requests the server is at work on: `ping` and `subscriptions/listen` are no work."""
+        return self._ledger.open_calls()
+
+    def explain(self, text: str) -> int:
+        """Tell every call that is open now of a denial, in its answer if that reports failure; how many.
+
+        `text` is our own words, a line that names host, rule and profile line. A call is told of eight
+        different ones, or of its first where hundreds are open; the others are counted. From any thread.
+        """
+        return self._ledger.explain(printable(text))
+
     @property
     def era(self) -> str:
         """`legacy`, `modern`, or `unknown` until the client's first telling message."""
@@ -92,10 +108,11 @@ class Relay:
         deadline = time.monotonic() + within
         answered = 0
         for call in self._ledger.end(Ended(code, message, dict(data or {}))):
-            if not self._client.send_within(error_frame(call.id, code, message, dict(data or {})), deadline):
+            answer = self._error(call.id, code, message, data, call.told)
+            if not self._client.send_within(answer, deadline):
                 break
             answered += 1
-            self._report(_failed_call(call, code, data))
+            self._report(failed_call(call, code, data))
         return answered
 
     # --- client to server ---------------------------------------------------------------------------
@@ -130,9 +147,9 @@ class Relay:
 
     def _refuse_client_fault(self, fault: Fault) -> None:
         """Answer every refused line of the client's, with its id unless that would answer another call."""
-        self._report(_fault_event("client", fault))
+        self._report(fault_event("client", fault))
         if fault.kind == "response":
-            self._fail_requests("server", fault)
+            self._fail_requests("server", fault.ids, fault.rule, fault.reason)
         else:
             ids: list[Id] = [id for id in fault.ids if not self._ledger.knows("client", id)]
             for id in ids or [None]:
@@ -161,11 +178,48 @@ class Relay:
         self.last_activity = now
         if not self.server_spoke.is_set():
             self._signal(self.server_spoke)
-        refused = self._ledger.from_server(item, now)
-        if refused is None and not self._client.send(item.data):
-            self._lose_client()
-            refused = Refused("client-gone", "the client has closed its input")
-        self._conclude("server", item, refused)
+        if self._stop is not None and self._stopped(self._stop, item):
+            return
+        verdict = self._ledger.from_server(item, now)
+        if verdict is None:
+            verdict = None if self._client.send(item.data) else self._client_lost()
+        elif isinstance(verdict, Pending):
+            self._send_explained(item, verdict)
+            return
+        self._conclude("server", item, verdict)
+
+    def _send_explained(self, frame: Frame, call: Pending) -> None:
+        """Send the answer to a call during which something was denied; if it failed, with what that was."""
+        amended = amend(frame.data, call.told, self._cap) if reports_failure(frame.message) else None
+        if not self._client.send(frame.data if amended is None else amended):
+            self._conclude("server", frame, self._client_lost())
+        elif amended is None:
+            self._report_passed("server", frame)
+        else:
+            # Size and hash are of what the server said.
+            detail = {**frame_detail("server", frame), "amended": True}
+            self._report(Event("relay.response", detail))
+
+    def _client_lost(self) -> Refused:
+        self._lose_client()
+        return Refused("client-gone", "the client has closed its input")
+
+    def _stopped(self, stop: Callable[[Frame], str | None], frame: Frame) -> bool:
+        """Whether `stop` keeps `frame` from the client; whoever waits because of it is answered."""
+        try:
+            reason = stop(frame)
+        except BaseException as error:
+            self._fail(error)
+            return True
+        if reason is None:
+            return False
+        self._conclude("server", frame, Refused("canary", reason))
+        if frame.kind == "response":
+            self._fail_requests("client", [frame.id], "canary", reason)
+        elif frame.kind == "request":
+            # The reason would tell a server which of the secrets that it found are none.
+            self._refuse_requests([frame.id], INTERNAL_ERROR, "refused", "the request was refused")
+        return True
 
     def _refuse_server_fault(self, fault: Fault, now: float) -> None:
         if fault.noise:
@@ -173,13 +227,18 @@ class Relay:
             if due := self._tally.add(fault.size, now):
                 self._report(due)
             return
-        self._report(_fault_event("server", fault))
+        self._report(fault_event("server", fault))
         if fault.kind != "request":
-            self._fail_requests("client", fault)
-        elif self.era == "legacy":
-            for id in fault.ids:
+            self._fail_requests("client", fault.ids, fault.rule, fault.reason)
+        else:
+            self._refuse_requests(fault.ids, fault.code, fault.rule, fault.reason)
+
+    def _refuse_requests(self, ids: Iterable[Id], code: int, rule: str, reason: str) -> None:
+        """Answer refused requests of the server's, where servers may ask and this ends no other one."""
+        if self.era == "legacy":
+            for id in ids:
                 if not self._ledger.knows("server", id):
-                    self._tell("server", id, fault.code, fault.rule, fault.reason)
+                    self._tell("server", id, code, rule, reason)
 
     # --- both ---------------------------------------------------------------------------------------
 
@@ -193,16 +252,17 @@ class Relay:
             self._report_passed(side, frame)
             return
         # A denial is on disk before anybody hears of it.
-        detail = {**_frame_detail(side, frame), "reason": refused.reason}
+        detail = {**frame_detail(side, frame), "reason": refused.reason}
         self._report(Event("relay.dropped", detail, refused.rule))
         if refused.to is not None:
             self._tell(refused.to, refused.id, refused.code, refused.rule, refused.reason, refused.data)
 
-    def _fail_requests(self, side: Side, fault: Fault) -> None:
+    def _fail_requests(self, side: Side, ids: Iterable[Id], rule: str, reason: str) -> None:
         """A refused answer is still an answer: whoever waits for it on `side` gets an error instead."""
-        for id in fault.ids:
-            if self._ledger.settle(side, id):
-                self._tell(side, id, INTERNAL_ERROR, fault.rule, f"the answer was refused: {fault.reason}")
+        text = f"the answer was refused: {reason}"
+        for id in ids:
+            if call := self._ledger.settle(side, id):
+                self._tell(side, id, INTERNAL_ERROR, rule, text, denied=call.told)
 
     def _tell(
         self,
@@ -212,15 +272,23 @@ class Relay:
         rule: str,
         reason: str,
         data: Mapping[str, Value] | None = None,
+        denied: Sequence[str] = (),
     ) -> None:
         """Send `side` an error response of our own."""
         # Words of the session's (`fail_pending`) come with its data and are said as they are.
         text = reason if data else f"mcp-sandbox: {reason}"
-        answer = error_frame(id, code, text, dict(data or {"rule": rule}))
+        answer = self._error(id, code, text, data or {"rule": rule}, denied)
         if side == "server":
             self._server.send(answer)
         elif not self._client.send(answer):
             self._lose_client()
+
+    def _error(
+        self, id: Id, code: int, text: str, data: Mapping[str, Value] | None, denied: Sequence[str]
+    ) -> bytes:
+        """An error response of our own, with what was denied while its call was open."""
+        answer = error_frame(id, code, text, dict(data or {}))
+        return amend(answer, denied, self._cap) or answer if denied else answer
 
     def _lose_client(self) -> None:
         if not self.client_gone.is_set():
@@ -232,10 +300,10 @@ class Relay:
 
     def _report_passed(self, side: Side, frame: Frame) -> None:
         if self._later is None or len(frame.data) > DEFERRED:
-            self._report(_passed(side, frame))
+            self._report(passed(side, frame))
             return
         try:
-            self._later(_passed, side, frame)
+            self._later(passed, side, frame)
         except BaseException as error:
             self._fail(error)
 
@@ -256,43 +324,3 @@ def _chunks(fd: int) -> Iterator[bytes]:
     while chunk := read_some(fd, most):
         yield chunk
         most = READ_MORE if len(chunk) == most else READ
-
-
-def _short(word: Id) -> Value:
-    return word[:_NAME_CHARS] if isinstance(word, str) else word
-
-
-def _passed(side: Side, frame: Frame) -> Event:
-    return Event(f"relay.{frame.kind}", _frame_detail(side, frame))
-
-
-def _frame_detail(side: Side, frame: Frame) -> dict[str, Value]:
-    detail: dict[str, Value] = {"direction": _TO[side], "bytes": frame.size, "sha256": frame.digest}
-    if frame.kind != "notification":
-        detail["id"] = _short(frame.id)
-    if frame.method is not None:
-        detail["method"] = _short(frame.method)
-    if frame.tool is not None:
-        detail["tool"] = _short(frame.tool)
-    if frame.kind == "response":
-        detail["error"] = "error" in frame.message
-    return detail
-
-
-def _fault_event(side: Side, fault: Fault) -> Event:
-    detail: dict[str, Value] = {
-        "direction": _TO[side],
-        "bytes": fault.size,
-        "sha256": fault.digest,
-        "reason": fault.reason,
-    }
-    if fault.ids:
-        detail["id"] = _short(fault.ids[0])
-    return Event("relay.dropped", detail, fault.rule)
-
-
-def _failed_call(call: Pending, code: int, data: Mapping[str, Value] | None) -> Event:
-    rule = (data or {}).get("rule")
-    detail: dict[str, Value] = {"direction": "to-client", "id": _short(call.id), "error": True, "code": code}
-    detail |= {"method": _short(call.method), "tool": _short(call.tool), "ours": True}
-    return Event("relay.response", detail, str(rule or ""))

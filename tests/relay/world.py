@@ -11,6 +11,7 @@ from typing import Any
 
 from sandbox.event import Event
 from sandbox.relay.stdio import Relay
+from sandbox.wire.jsonrpc import Frame
 
 PATIENCE = 10.0
 
@@ -61,7 +62,12 @@ class Pipe:
 class World:
     """A relay between the test's client and the test's server."""
 
-    def __init__(self, emit: Callable[[Event], None] | None = None, cap: int = 1 << 16) -> None:
+    def __init__(
+        self,
+        emit: Callable[[Event], None] | None = None,
+        cap: int = 1 << 16,
+        stop: Callable[[Frame], str | None] | None = None,
+    ) -> None:
         self.client_to_relay, self.relay_to_client = Pipe(), Pipe()
         self.relay_to_server, self.server_to_relay = Pipe(), Pipe()
         self.events: list[Event] = []
@@ -76,6 +82,7 @@ class World:
             noise=self.noise.append,
             changed=self.changes.release,
             cap=cap,
+            stop=stop,
         )
         self.relay_to_server.forget(self.relay_to_server.write_end)
         self.relay.start()
@@ -102,6 +109,12 @@ class World:
     def dropped(self) -> list[str]:
         return [event.rule for event in self.events if event.kind == "relay.dropped"]
 
+    def asked(self, *requests: object) -> None:
+        """The client asks, and the server has heard all of it."""
+        self.client(*requests)
+        for _ in requests:
+            assert self.relay_to_server.line()
+
     def open_ids(self) -> list[object]:
         return [call.id for call in self.relay.pending_calls()]
 
@@ -122,6 +135,10 @@ def request(id: object, method: str = "tools/list", **params: object) -> dict[st
 
 def result(id: object, **value: object) -> dict[str, object]:
     return {"jsonrpc": "2.0", "id": id, "result": value}
+
+
+def error(id: object, message: str = "failed", **more: object) -> dict[str, object]:
+    return {"jsonrpc": "2.0", "id": id, "error": {"code": -32000, "message": message, **more}}
 
 
 def notification(method: str, **params: object) -> dict[str, object]:
