@@ -118,7 +118,7 @@ class Open:
 
 
 class Ledger:
-    """Decides, for every frame of either side, whether it passes; remembers only ids, methods and tools."""
+    """Decides, for every frame of either side, if it passes; remembers ids, methods, tools and denials."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
