@@ -15,12 +15,14 @@ Kind = Literal[
 ]
 Address = IPv4Address | IPv6Address
 
-# Services of a cloud that hand out credentials, wherever their address lies.
+# Services of a cloud that hand out credentials, wherever their address lies: AWS (EC2, ECS, EKS), Azure,
+# Alibaba, Oracle, Scaleway, Tencent; by IPv6 Google, Oracle, Scaleway, Akamai, Alibaba, OpenStack.
 METADATA = frozenset(
     map(
         ip_address,
         "169.254.169.254 169.254.170.2 169.254.170.23 168.63.129.16 100.100.100.200 192.0.0.192 "
-        "fd00:ec2::254 fd00:ec2::23 fd20:ce::254".split(),
+        "169.254.42.42 169.254.0.23 fd20:ce::254 fd00:c1::a9fe:a9fe fd00:42::42 fd00:a9fe:a9fe::1 "
+        "fd00:100::100:200 fe80::a9fe:a9fe".split(),
     )
 )
 _FOUR: tuple[tuple[Kind, str], ...] = (
@@ -36,16 +38,20 @@ _FOUR: tuple[tuple[Kind, str], ...] = (
 )
 _SIX: tuple[tuple[Kind, str], ...] = (
     ("loopback", "::1/128"),
+    ("metadata", "fd00:ec2::/32"),  # all of AWS's own services: credentials, names, time
     ("private", "fc00::/7"),
     ("link-local", "fe80::/10"),
     ("multicast", "ff00::/8"),
-    # Each reaches an IPv4 host past an IPv4 rule: mapped, translated, local NAT64, Teredo, 6to4.
-    ("embedding", "::ffff:0:0/96 ::ffff:0:0:0/96 64:ff9b:1::/48 2001::/32 2002::/16"),
-    ("reserved", "2001::/23 2001:db8::/32 3fff::/20 5f00::/16 fec0::/10"),
+    # Each reaches an IPv4 host past an IPv4 rule: compatible, mapped, translated, local NAT64, Teredo, 6to4.
+    ("embedding", "::/96 ::ffff:0:0/96 ::ffff:0:0:0/96 64:ff9b:1::/48 2001::/32 2002::/16"),
+    # Of the AS112 servers' two blocks one lies in 2001::/23; 3ffe::/16 was the 6bone's (RFC 3701).
+    ("reserved", "2001::/23 2001:db8::/32 2620:4f:8000::/48 3ffe::/16 3fff::/20 5f00::/16 fec0::/10"),
 )
 _TABLE_4 = [(kind, IPv4Network(net)) for kind, nets in _FOUR for net in nets.split()]
 _TABLE_6 = [(kind, IPv6Network(net)) for kind, nets in _SIX for net in nets.split()]
 _NAT64 = IPv6Network("64:ff9b::/96")
+# The end of an ISATAP address (RFC 5214, 6.1), below any prefix; two bits of it may be either.
+_ISATAP, _ISATAP_MASK = 0x0000_5EFE, 0xFCFF_FFFF
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 
 
@@ -58,8 +64,10 @@ def kind(address: Address) -> Kind:
     if address.scope_id:
         return "link-local"
     if address in _NAT64:
-        inner = kind(IPv4Address(int(address) & 0xFFFFFFFF))
+        inner = kind(_translated(address))
         return inner if inner == "public" else "embedding"
+    if (int(address) >> 32) & _ISATAP_MASK == _ISATAP:
+        return "embedding"
     found: Kind | None = next((kind for kind, net in _TABLE_6 if address in net), None)
     return found or ("public" if address in _GLOBAL_UNICAST else "reserved")
 
@@ -78,4 +86,9 @@ def reachable(
         what = "public"
     if what != "public":
         return what
-    return "own" if own(found) else None
+    translated = isinstance(found, IPv6Address) and found in _NAT64 and own(_translated(found))
+    return "own" if translated or own(found) else None
+
+
+def _translated(address: IPv6Address) -> IPv4Address:
+    return IPv4Address(int(address) & 0xFFFF_FFFF)
