@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from sandbox.egress.names import NO_ONES
 from sandbox.policy import hosts
 from sandbox.policy.model import HostRule
 from sandbox.records import dataclass
@@ -37,9 +38,14 @@ class Target:
     rule: HostRule
 
     @property
+    def named(self) -> str:
+        """The host as the rule names it."""
+        return self.rule.host if self.kind == "local" else self.host
+
+    @property
     def where(self) -> str:
         """`host:port` as a profile writes it."""
-        return hosts.spelt(self.host, self.port)
+        return hosts.spelt(self.named, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +68,8 @@ def lookup(rules: Sequence[HostRule], name: str | None) -> Denied | None:
     """None where the name may be known to the server; a name is allowed whatever the port of its rule."""
     if name is not None and name and hosts.named(rules, name):
         return None
-    shown = name or "."
-    # An underscore, a dotless name or the root is asked for by machinery, not by a person: nothing to grant.
-    grant = shown if "." in shown.strip(".") and not shown.endswith(".arpa") else ""
-    return Denied(shown, 0, "the name is not allowed: it does not exist for the server", grant=grant)
+    why = "the name is not allowed: it does not exist for the server"
+    return Denied(name or ".", 0, why, grant=_name_grant(name or ""))
 
 
 def route(rules: Sequence[HostRule], address: str, port: int, name: str | None) -> Target | Denied:
@@ -92,17 +96,36 @@ def stray(protocol: str, address: str, port: int, name: str | None) -> Denied:
     """What to say of an attempt that found no listener and went nowhere."""
     if protocol == "tcp":
         host = name or ("localhost" if address in ("127.0.0.1", "::1") else address)
-        grant = hosts.spelt(name, port) if name else _grant(host, port)
-        return Denied(host, port, "nothing is allowed on this port", grant=grant)
+        return Denied(host, port, "nothing is allowed on this port", grant=_grant(host, port))
     return Denied(name or address, port, f"no {protocol} leaves the sandbox", rule="TCP and our DNS alone")
 
 
 def _grant(host: str, port: int) -> str:
     try:
-        hosts.parse(hosts.spelt(host, port))
+        found = hosts.parse(hosts.spelt(host, port)).host
     except ValueError:
         return ""
-    return hosts.spelt(host, port)
+    return "" if hosts.literal(found) and _better_not(found) else hosts.spelt(host, port)
+
+
+def _better_not(address: str) -> bool:
+    """An address of our own making is nobody's, and who means a cloud's metadata needs no advice of ours."""
+    from ipaddress import ip_address  # 3 ms, of use only here
+
+    from sandbox.egress.addresses import kind
+
+    return address.startswith(NO_ONES) or kind(ip_address(address)) == "metadata"
+
+
+def _name_grant(name: str) -> str:
+    # A dotless name, a reverse lookup or an underscore is asked for by machinery, not by a person.
+    if "." not in name or name.endswith(".arpa") or name.startswith("_") or "._" in name or "*" in name:
+        return ""
+    try:
+        rule = hosts.parse(name)
+    except ValueError:
+        return ""
+    return name if rule.host == name and not hosts.literal(name) else ""
 
 
 # --- what a connection shows ------------------------------------------------------------------------
@@ -126,8 +149,8 @@ Authority = tuple[str, int | None]
 
 def http(target: Target, method: str, host: Authority | None, authority: Authority | None) -> Denied | None:
     """Whether a request may pass: its one Host (None: none, or several) and its target name the host."""
-    if method == "CONNECT":
-        return Denied(target.host, target.port, "CONNECT is not served: connect to the host itself", PINNED)
+    if method.upper() == "CONNECT":
+        return Denied(target.named, target.port, "CONNECT is not served: connect to the host itself", PINNED)
     if target.rule.opaque:
         return None
     if host is None:
@@ -151,6 +174,8 @@ def bare(target: Target, what: str) -> Denied | None:
 
 
 def _is(target: Target, shown: str) -> bool:
+    if not shown.isascii():
+        return False  # a client sends the `xn--` form; what a server makes of anything else is its own affair
     try:
         name = hosts.canonical(shown)
     except ValueError:
@@ -159,10 +184,10 @@ def _is(target: Target, shown: str) -> bool:
 
 
 def _unseen(target: Target, why: str) -> Denied:
-    return Denied(target.host, target.port, f"{why}; `opaque` in [network] waives the check", PINNED)
+    return Denied(target.named, target.port, f"{why}; `opaque` in [network] waives the check", PINNED)
 
 
 def _differs(target: Target, what: str, shown: str) -> Denied:
     said = shown.encode("unicode_escape").decode()[:253]
     why = f"{what} says `{said}`, not the host that was looked up"
-    return Denied(target.host, target.port, why, PINNED)
+    return Denied(target.named, target.port, why, PINNED)

@@ -5,6 +5,9 @@ from __future__ import annotations
 MOST = 60_000
 """Names a session; a wildcard must not let a server fill our memory."""
 
+NO_ONES = ("198.18.", "198.19.", "fd53:6278:")
+"""How the made-up addresses begin, and those of the sandbox's own interface."""
+
 _FIRST = 256
 # 198.18.0.0/15 is for benchmarks (RFC 2544): nobody's address; the other prefix is of a private /48.
 _PREFIX_4 = 0xC6120000
