@@ -113,6 +113,7 @@ class Watcher:
         seen = self._seen(host)
         quiet, seen.last = now - seen.last, now
         found = self._idle(host, seen, now)
+        # So no interval is shorter, and nothing faster is taken for a beacon.
         if quiet >= PAUSE:
             found += self._beacon(host, seen, now)
         return found
@@ -143,7 +144,7 @@ class Watcher:
         if action == "off" or len(seen.starts) <= count or seen.fresh < count:
             return []
         spread = _Spread.of(seen.starts)
-        if spread.mean < PAUSE or spread.ratio > self._settings.beacon_jitter:
+        if spread.ratio > self._settings.beacon_jitter:
             return []
         seen.fresh = 0
         return [_beacon(host, action, spread, self._settings)]
