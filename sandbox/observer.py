@@ -27,7 +27,8 @@ four:  ldb 9       ; jeq 6 tcp4 - ; jeq 1 icmp4 - ; jeq 17 udp4 drop
 tcp4:  ldx 0       ; ldbx 13 ; and 4 ; jeq 4 seq4 drop
 seq4:  ldwx 4      ; jeq 0 keep drop
 icmp4: ldx 0       ; ldbx 0 ; jeq 3 keep drop
-udp4:  ldb 16      ; jge 224 keep drop
+udp4:  ldb 16      ; jge 240 wide - ; jge 224 keep drop
+wide:  ldw 16      ; jeq 0xffffffff keep drop
 six:   ldb 6       ; jeq 6 tcp6 - ; jeq 58 icmp6 - ; jeq 17 udp6 drop
 tcp6:  ldb 53      ; and 4 ; jeq 4 seq6 drop
 seq6:  ldw 44      ; jeq 0 keep drop

@@ -7,6 +7,10 @@ from sandbox.records import dataclass
 TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
 NAMES = {TCP: "tcp", UDP: "udp", ICMP: "icmp", ICMP6: "icmp"}
 _RESET = 0x04
+# "Destination unreachable" in both protocols of errors.
+_UNREACHABLE = {ICMP: 3, ICMP6: 1}
+# Hop by hop, routing, destination: what a program may have put between (RFC 8200 4.1; ipv6(7)).
+_EXTENSIONS = frozenset({0, 43, 60})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +30,17 @@ def parse(packet: bytes) -> Stray | None:
     protocol, source, destination, rest = found
     if protocol == TCP:
         # The kernel's reset comes from where the server wanted to go.
-        return _stray(TCP, source, rest[:2]) if len(rest) >= 14 and rest[13] & _RESET else None
+        return _stray(TCP, source, rest[:2]) if _answers_nobody(rest) else None
     if protocol == UDP:
         return _stray(UDP, destination, rest[2:4])
-    if protocol in (ICMP, ICMP6):
-        return _undelivered(rest[8:])
+    if protocol in _UNREACHABLE:
+        return _undelivered(rest[8:]) if rest[:1] == bytes([_UNREACHABLE[protocol]]) else None
     return None
+
+
+def _answers_nobody(segment: bytes) -> bool:
+    """Whether it is the reset of a connection that found no listener: its sequence number is 0."""
+    return len(segment) >= 14 and bool(segment[13] & _RESET) and not any(segment[4:8])
 
 
 def _undelivered(packet: bytes) -> Stray | None:
@@ -48,10 +57,13 @@ def _stray(protocol: int, address: bytes, port: bytes) -> Stray | None:
 
 
 def _header(packet: bytes) -> tuple[int, bytes, bytes, bytes] | None:
-    """Protocol, source, destination and payload; extension headers are the kernel's not to add here."""
+    """Protocol, source, destination and payload."""
     if len(packet) >= 20 and packet[0] >> 4 == 4:
         size = (packet[0] & 15) * 4
         return (packet[9], packet[12:16], packet[16:20], packet[size:]) if size >= 20 else None
     if len(packet) >= 40 and packet[0] >> 4 == 6:
-        return packet[6], packet[8:24], packet[24:40], packet[40:]
+        protocol, rest = packet[6], packet[40:]
+        while protocol in _EXTENSIONS and len(rest) >= 8:
+            protocol, rest = rest[0], rest[8 + 8 * rest[1] :]
+        return protocol, packet[8:24], packet[24:40], rest
     return None
