@@ -14,7 +14,7 @@ relay.request relay.response relay.notification relay.dropped relay.noise
 tool.call tool.deny tool.ask pin.new pin.changed poison.found secret.redacted
 egress.allow egress.deny egress.close egress.behaviour dns.allow dns.deny
 quota.sample quota.breach kill syscall.deny canary.seen
-guard.planted
+guard.planted decoys
 """
 KINDS = frozenset(_KINDS.split())
 

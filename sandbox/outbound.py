@@ -12,18 +12,23 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sandbox.audit.clerk import Clerk
 from sandbox.egress.behaviour import Finding, Watcher
 from sandbox.egress.decide import DEFAULT_DENY
+from sandbox.egress.words import SETTLE, SETTLED, WRITTEN
 from sandbox.errors import AuditError
 from sandbox.event import Event, Value
 from sandbox.gateway import Gateway
 from sandbox.notices import Notices
-from sandbox.policy.model import Policy
+from sandbox.prepare import Prepared
+
+if TYPE_CHECKING:
+    from sandbox.egress.canary import Needles
 
 LARGEST = 1 << 16
+SETTLE_S = 0.25
 FINISH_S = 0.3
 """What the gateway gets at the end to say how its connections ended; our two seconds are short."""
 
@@ -40,8 +45,8 @@ class Outbound:
     """Everything the gateway says in one session; `breach` is set once something of it ends the session."""
 
     def __init__(
-        self, gateway: Gateway, clerk: Clerk, calls: Calls, policy: Policy, server: str,
-        note: Callable[[str], None], changed: Callable[[], None],
+        self, gateway: Gateway, clerk: Clerk, calls: Calls, prepared: Prepared,
+        note: Callable[[str], None], changed: Callable[[], None], canaries: tuple[tuple[str, str], ...],
     ) -> None:  # fmt: skip
         self.breach: tuple[str, str, Mapping[str, Value]] | None = None
         """The quota or rule, why, and the numbers."""
@@ -49,15 +54,41 @@ class Outbound:
         self._clerk = clerk
         self._calls = calls
         self._changed = changed
-        self._notices = Notices(policy, server, note)
-        self._watcher = Watcher(policy.network.behaviour)
-        self._behaviour = policy.network.behaviour
+        self._notices = Notices(prepared.policy, prepared.spec.server, note)
+        self._watcher = Watcher(prepared.policy.network.behaviour)
+        self._needles = _needles(canaries)
         self._finishing = False
+        self._settled = threading.Semaphore(0)
+        self._unsettled = 0
         self._thread = threading.Thread(target=self._listen, name="egress", daemon=True)
 
     def start(self) -> None:
         """Begins to listen."""
         self._thread.start()
+
+    def settle(self) -> None:
+        """Returns when everything that the gateway has seen by now is told, or after a bounded time.
+
+        A refused connection is seen beside the server's own failure: its answer may be on the way already.
+        """
+        while self._unsettled and self._settled.acquire(blocking=False):
+            self._unsettled -= 1  # came after its time was over
+        with suppress(OSError):
+            os.write(self._gateway.channel, SETTLE)
+            self._unsettled += 1
+            if self._settled.acquire(timeout=SETTLE_S):
+                self._unsettled -= 1
+
+    def canary_in(self, answer: bytes | bytearray) -> str | None:
+        """Why a message of the server's must not reach the client; a decoy in it ends the session."""
+        seen = self._needles.find(bytes(answer)) if self._needles is not None else None
+        if seen is None:
+            return None
+        why = f"the decoy `{seen.name}` was in a message to the client"
+        detail: dict[str, Value] = {"canary": seen.name, "encoding": seen.encoding, "where": "answer"}
+        self._clerk.emit(Event("canary.seen", detail, rule="isolation.decoys"))
+        self._end("isolation.decoys", why, detail)
+        return why
 
     def finish(self) -> None:
         """Lets the gateway say its last, for a bounded time; the sandbox has ended."""
@@ -65,13 +96,19 @@ class Outbound:
         self._gateway.hang_up()
         if self._thread.is_alive():
             self._thread.join(FINISH_S)
+        with suppress(AuditError):  # it has been said
+            for finding in self._watcher.untold():
+                self._found(finding)
 
     def _listen(self) -> None:
         try:
             while data := os.read(self._gateway.channel, LARGEST):
+                if data == SETTLED:
+                    self._settled.release()
+                    continue
                 self._take(json.loads(data))
                 with suppress(OSError):
-                    os.write(self._gateway.channel, b"+")
+                    os.write(self._gateway.channel, WRITTEN)
         except AuditError as error:
             self._end("audit", f"the audit log failed: {error.what}")
             return
@@ -137,3 +174,11 @@ class Outbound:
         self._clerk.emit(Event("egress.behaviour", detail, rule=finding.key))
         if finding.action == "breach":
             self._end(finding.key, finding.why, detail)
+
+
+def _needles(canaries: tuple[tuple[str, str], ...]) -> Needles | None:
+    if not canaries:
+        return None
+    from sandbox.egress.canary import Needles  # costs a start without decoys nothing
+
+    return Needles(dict(canaries))

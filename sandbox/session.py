@@ -24,6 +24,7 @@ from sandbox.gateway import Gateway
 from sandbox.plan.guards import may_appear
 from sandbox.plan.spec import Bind, File, Spec
 from sandbox.prepare import Prepared
+from sandbox.records import replace
 
 if TYPE_CHECKING:
     from sandbox.watch import Watch
@@ -47,8 +48,8 @@ class Session:
     """Owns every resource of one run through `stack`; what was opened is closed in reverse."""
 
     def __init__(self, prepared: Prepared, note: Callable[[str], None], stack: ExitStack) -> None:
-        self.prepared = prepared
-        self.spec = prepared.spec
+        self.prepared, self.canaries = _with_decoys(prepared)
+        self.spec = self.prepared.spec
         self.note = note
         self.stack = stack
         self.environ = prepared.wish.environ
@@ -78,7 +79,8 @@ class Session:
         return self.status
 
     def _sink(self, secrets: tuple[tuple[str, str], ...]) -> Sink:
-        self._values = [value for _, value in secrets]
+        # A decoy in a log would be found by whoever looks for a credential there.
+        self._values = [value for _, value in (*secrets, *self.canaries)]
         return Sink(
             self.id,
             self.spec.server,
@@ -91,6 +93,9 @@ class Session:
         """What is about to run and what was waived, in the log before anything runs."""
         for event in opening(self.prepared, Redactor(self._values)):
             self.emit(event)
+        if self.canaries:
+            names: list[Value] = [name for name, _ in self.canaries]
+            self.emit(Event("decoys", {"planted": names}, rule="isolation.decoys"))
 
     def _start(self, secrets: tuple[tuple[str, str], ...]) -> launch.Native:
         _make_persistent_homes(self.spec)
@@ -100,7 +105,7 @@ class Session:
         lease = leases.Lease(self.id, self.spec.server, os.getpid(), leases.start_time(os.getpid()), cgroups)
         path = leases.take(lease, self.environ)
         env = (*self.spec.env, *secrets)
-        charge = Charge(self.spec.egress, (), self._proxies())
+        charge = Charge(self.spec.egress, self.canaries, self._proxies())
         self.gateway = Gateway()
         running = launch.start(self.spec, launch.orders(self.spec, self.id, env, (path,)), self.gateway.trap)
         self.stack.callback(self.gateway.close)
@@ -124,7 +129,7 @@ class Session:
 
         clerk = Clerk(self.sink)
         self.emit = clerk.emit
-        watch = Watch(self.prepared, running, clerk, self.gateway, self.note)
+        watch = Watch(self.prepared, running, clerk, self.gateway, self.note, self.canaries)
         self.stack.callback(watch.close)
         running.ready(self.spec.argv[0])
         self.ran = True
@@ -156,6 +161,16 @@ class Session:
 
     def _close(self, status: int, reason: str) -> None:
         self.emit(Event("session.end", {"status": status, "reason": reason}), sync=True)
+
+
+def _with_decoys(prepared: Prepared) -> tuple[Prepared, tuple[tuple[str, str], ...]]:
+    """The same with this session's own decoys where the profile wants them, and their canaries."""
+    if not prepared.policy.isolation.decoys:
+        return prepared, ()
+    from sandbox.plan.decoys import SEED, plant
+
+    spec, planted = plant(prepared.spec, os.urandom(SEED))
+    return replace(prepared, spec=spec), planted.canaries
 
 
 def _make_persistent_homes(spec: Spec) -> None:
@@ -232,7 +247,7 @@ def hosts(spec: Spec) -> list[Value]:
 
 
 def spec_digest(spec: Spec) -> str:
-    """SHA-256 over the view's steps and the network; of a file its size counts, its bytes are ours or public."""
+    """SHA-256 over the view's steps and the network; of a file its size counts, not its public bytes."""
     steps = [(step.describe(), len(step.content) if isinstance(step, File) else 0) for step in spec.view]
     return sha256(repr((steps, spec.network, spec.egress)).encode()).hexdigest()
 

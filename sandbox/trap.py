@@ -8,6 +8,7 @@ which calls `receive`. A port on which nothing listens is refused by the kernel 
 from __future__ import annotations
 
 import array
+import os
 from _socket import (
     AF_INET,
     AF_INET6,
@@ -76,6 +77,8 @@ def receive(channel: int, most: int = 253) -> list[Trapped]:
             descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
     words = said.decode().split()
     if flags or len(words) != len(descriptors):
+        for fd in descriptors:
+            os.close(fd)
         raise OSError(5, "the trap's sockets came incomplete")
     return [
         Trapped(kind, int(port), fd)

@@ -17,9 +17,11 @@ from sandbox.gateway import Gateway
 from sandbox.lifecycle import Step, Times, decide
 from sandbox.outbound import Outbound
 from sandbox.prepare import Prepared
+from sandbox.relay.explain import reports_failure
 from sandbox.relay.stderr import StderrRelay
 from sandbox.relay.stdio import Relay
 from sandbox.watchdog.meter import tree_memory, tree_share
+from sandbox.wire.jsonrpc import Frame
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 POLL_S = 0.05
@@ -35,7 +37,7 @@ class Watch:
 
     def __init__(
         self, prepared: Prepared, running: launch.Native, clerk: Clerk, gateway: Gateway,
-        note: Callable[[str], None],
+        note: Callable[[str], None], canaries: tuple[tuple[str, str], ...] = (),
     ) -> None:  # fmt: skip
         self.spec = spec = prepared.spec
         self.running = running
@@ -56,15 +58,20 @@ class Watch:
         self._relay = Relay(
             client_in=0, client_out=1, server_in=running.take_stdin(), server_out=running.stdout,
             cap=spec.message, emit=clerk.emit, later=clerk.later, noise=self._noise, changed=self._changed,
+            stop=self._before_client,
         )  # fmt: skip
         self._stderr = StderrRelay(running.stderr, 2)
-        self._outbound = Outbound(
-            gateway, clerk, self._relay, prepared.policy, spec.server, note, self._changed
-        )
+        self._outbound = Outbound(gateway, clerk, self._relay, prepared, note, self._changed, canaries)
         self._catch_signals()
 
     def _noise(self, line: bytes) -> None:
         self._stderr.log(line)
+
+    def _before_client(self, frame: Frame) -> str | None:
+        """A call that failed is answered after every denial that may be why; no decoy reaches the client."""
+        if frame.kind == "response" and reports_failure(frame.message):
+            self._outbound.settle()
+        return self._outbound.canary_in(frame.data)
 
     def _changed(self) -> None:
         try:

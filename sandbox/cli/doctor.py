@@ -68,6 +68,7 @@ def rows(found: HostFacts) -> list[Row]:
         _needed("read-only view", found.mounts),
         _needed("own /proc", found.proc),
         _needed("seccomp", found.seccomp),
+        _needed("egress trap", found.trap),
         _needed("mapped owners", found.idmap) if found.uid == 0 else _optional("mapped owners", found.idmap),
         _cgroups(found),
         _landlock(found),

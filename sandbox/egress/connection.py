@@ -53,6 +53,8 @@ class Connection:
             end = "breach"
         except OSError as error:
             end = str(error)[:200] or type(error).__name__
+        except Exception as error:  # a fault of ours ends this connection, and is told
+            end = f"fault: {type(error).__name__}: {error}"[:200]
         except asyncio.CancelledError as why:
             # By our own sweep, or at the session's end: how it ended is told all the same.
             end = str(why) or "session"
@@ -103,7 +105,7 @@ class Connection:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._upward(server))
                 both.create_task(self._downward(server))
-        except* (Refused, Stopped, OSError) as group:
+        except BaseExceptionGroup as group:
             raise _first(group) from None
 
     # --- from the server outward --------------------------------------------------------------------
@@ -112,7 +114,7 @@ class Connection:
         loop, guard = self.shift.loop, self.guard
         while data := await loop.sock_recv(self.client, CHUNK):
             self.active = self.shift.now()
-            if self._canaries is not None:
+            if self._canaries is not None and self.guard.protocol != "tls":
                 await self._scan(data)
             await self._send(server, guard.feed(data) if guard.watching else data)
             if guard.watching and guard.awaiting:
@@ -165,12 +167,12 @@ class Connection:
     # --- the log ------------------------------------------------------------------------------------
 
     async def _tell_allowed(self, way: Way) -> None:
-        detail: dict[str, Value] = {"host": self.target.host, "port": self.target.port}
+        detail: dict[str, Value] = {"host": self.target.named, "port": self.target.port}
         detail |= {"proxy": True} if way.proxy else {"addresses": [*way.addresses[:16]]}
         await self.shift.reporter.tell("egress.allow", detail, str(self.target.rule.origin))
 
     async def _tell_end(self, end: str) -> None:
-        detail: dict[str, Value] = {"host": self.target.host, "port": self.target.port, "end": end}
+        detail: dict[str, Value] = {"host": self.target.named, "port": self.target.port, "end": end}
         detail |= {"address": self._peer} if self._peer else {}
         detail |= {"protocol": self.guard.protocol or "none", "up": self.up, "down": self.down}
         if self.guard.shown and self.guard.shown != self.target.host:

@@ -39,7 +39,7 @@ class Gateway:
     """All listeners of one trap."""
 
     def __init__(self, charge: Charge, traps: Sequence[Trapped], channel: socket.socket) -> None:
-        self.reporter = Reporter(channel)
+        self.reporter = Reporter(channel, self._look)
         self.shift = Shift(charge, self.reporter)
         self._sockets = [(one, socket.socket(fileno=one.fd)) for one in traps]
         self._tasks: set[asyncio.Task[None]] = set()
@@ -138,6 +138,11 @@ class Gateway:
                     task.cancel("idle")
 
     # --- attempts that found no listener ------------------------------------------------------------
+
+    def _look(self) -> None:
+        for trapped, one in self._sockets:
+            if trapped.kind == "observer":
+                self._on_strays(one)
 
     def _on_strays(self, observer: socket.socket) -> None:
         for _ in range(_STRAYS):

@@ -10,6 +10,7 @@ import select
 from collections.abc import Callable
 
 from sandbox.egress.charge import Charge
+from sandbox.egress.words import SETTLE, SETTLED
 from sandbox.trap import Trapped, receive
 
 MOST_FILES = 8192
@@ -35,10 +36,14 @@ def serve(trap: int, channel: int, held: bytes, charge: Charge, harden: Callable
 
 
 def _await_first(traps: list[Trapped], channel: int) -> None:
+    """Returns when something reaches the trap; until then there is nothing to settle."""
     poll = select.poll()
     for fd in (channel, *(one.fd for one in traps)):
         poll.register(fd, select.POLLIN)
-    poll.poll()
+    while [fd for fd, _ in poll.poll()] == [channel]:
+        if os.read(channel, 16) != SETTLE:
+            os._exit(0)
+        os.write(channel, SETTLED)
 
 
 def _import_all() -> None:

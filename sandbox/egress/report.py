@@ -1,7 +1,8 @@
 """What the gateway tells the wrapper: one JSON message a fact, over a socket that keeps messages whole.
 
-The wrapper writes the fact to the log and then answers with one byte, in order: whoever awaits `tell` goes
-on only when the fact is in the log. The wrapper's end of file is the gateway's end.
+The wrapper writes the fact to the log and then answers with `WRITTEN`, in order: whoever awaits `tell` goes
+on only when the fact is in the log. `SETTLE` asks for all that has happened so far, and is answered with
+`{"settled": true}` after it. The wrapper's end of file is the gateway's end.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import asyncio
 import json
 import socket
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from sandbox.egress.budget import Excess
 from sandbox.egress.decide import Denied
+from sandbox.egress.words import SETTLED, WRITTEN
 from sandbox.event import Value
 
 QUEUE = 512
@@ -23,32 +25,40 @@ QUEUE = 512
 class Reporter:
     """The gateway's end of the channel."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, look: Callable[[], None]) -> None:
+        """`look` reads what waits in the sockets, so that it is told before the answer to `SETTLE`."""
+        self._look = look
         self._channel = channel
         self._channel.setblocking(False)
-        self._outgoing: asyncio.Queue[tuple[bytes, asyncio.Future[None]]] = asyncio.Queue(QUEUE)
+        self._outgoing: asyncio.Queue[tuple[bytes, asyncio.Future[None] | None]] = asyncio.Queue()
+        self._room = asyncio.Semaphore(QUEUE)
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._closing = False
 
     async def listen(self) -> None:
         """Takes the wrapper's answers; returns when the wrapper wants no more."""
         loop = asyncio.get_running_loop()
-        while answers := await loop.sock_recv(self._channel, 4096):
-            for _ in answers:
+        while answer := await loop.sock_recv(self._channel, 16):
+            if answer == WRITTEN:
                 _done(self._waiting.popleft())
+            else:
+                self._look()
+                # What `look` found is told by tasks of its own: they get their turn first.
+                loop.call_soon(self._settled)
         self._closing = True
         while self._waiting:
             _done(self._waiting.popleft())
+
+    def _settled(self) -> None:
+        self._outgoing.put_nowait((SETTLED, None))  # nobody acknowledges it
 
     async def send(self) -> None:
         """Sends what was told, in order; never returns by itself."""
         loop = asyncio.get_running_loop()
         while True:
             body, written = await self._outgoing.get()
-            if self._closing:
-                _done(written)
-            else:
-                self._waiting.append(written)
+            if written is not None:
+                _done(written) if self._closing else self._waiting.append(written)
             await loop.sock_sendall(self._channel, body)
             self._outgoing.task_done()
 
@@ -64,8 +74,9 @@ class Reporter:
     async def _say(self, said: Mapping[str, Value]) -> None:
         body = json.dumps(said).encode()
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        await self._outgoing.put((body, written))
-        await written
+        async with self._room:
+            self._outgoing.put_nowait((body, written))
+            await written
 
     async def deny(self, kind: str, denied: Denied, **detail: Value) -> None:
         """A denial, with the option that would have granted it."""

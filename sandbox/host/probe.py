@@ -6,16 +6,20 @@ import errno
 import os
 import signal
 import struct
+from _socket import AF_INET, AF_UNIX, SOCK_SEQPACKET, SOCK_STREAM, socket, socketpair
 from collections.abc import Mapping
 
 from sandbox import linux
 from sandbox.host import cgroups, engines
 from sandbox.host.trial import Outcome, Tell, as_nobody, attempt, inside_namespaces
 from sandbox.plan.facts import HostFacts, Probe
+from sandbox.trap import receive, set_trap
 
 # cBPF: return SECCOMP_RET_ALLOW.
 ALLOW_ALL = struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF0000)
 _READ_ONLY = linux.MOUNT_ATTR_RDONLY | linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV
+
+_SOMEBODY, _PORT = "192.0.2.1", 443  # TEST-NET-1: nobody's, wherever a packet should get to
 
 _NO_NAMESPACES = {
     errno.ENOSPC: "an administrator's limit on user namespaces is used up: `sysctl user.max_user_namespaces`",
@@ -48,6 +52,7 @@ def probe(environ: Mapping[str, str] | None = None) -> HostFacts:
         proc=fresh_proc() if namespaces.works else Probe(False, "not tried without namespaces"),
         seccomp=seccomp(),
         idmap=idmap(),
+        trap=trap() if namespaces.works else Probe(False, "not tried without namespaces"),
         landlock_abi=linux.landlock_abi(),
         cgroups=cgroups.find(),
         bubblewrap=engines.bubblewrap(environ),
@@ -106,6 +111,28 @@ def seccomp() -> Probe:
     if outcome.works:
         return Probe(True, "filters install after no_new_privs")
     return _failed(outcome, "a kernel with CONFIG_SECCOMP_FILTER is needed")
+
+
+def trap() -> Probe:
+    """A connection to an address of somebody else's ends in our own listener, which is told the address."""
+
+    def body(tell: Tell) -> None:
+        tell("set the trap")
+        ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+        set_trap((_PORT,), theirs.fileno())
+        tell("receive its sockets")
+        listener = next(one.fd for one in receive(ours.fileno()) if (one.kind, one.port) == ("tcp", _PORT))
+        tell("connect")
+        socket(AF_INET, SOCK_STREAM).connect((_SOMEBODY, _PORT))
+        tell("destination")
+        accepted, _ = socket(fileno=listener)._accept()  # type: ignore[attr-defined]
+        if socket(fileno=accepted).getsockname() != (_SOMEBODY, _PORT):
+            raise OSError(errno.EPROTO, "the destination is not told")
+
+    outcome = attempt(inside_namespaces(body))
+    if outcome.works:
+        return Probe(True, "every address local, listeners, packet socket")
+    return _failed(outcome, "a kernel with CONFIG_PACKET, and network namespaces, is needed")
 
 
 def idmap() -> Probe:

@@ -15,7 +15,7 @@ from sandbox.places import cache_dir
 from sandbox.plan.facts import Cgroups, HostFacts, Probe
 from sandbox.records import names, replace
 
-_PROBES = ("namespaces", "mounts", "proc", "seccomp", "idmap", "bubblewrap", "docker", "gvisor")
+_PROBES = ("namespaces", "mounts", "proc", "seccomp", "idmap", "trap", "bubblewrap", "docker", "gvisor")
 _TYPES: dict[str, type] = {"kernel": str, "machine": str, "uid": int, "gid": int, "landlock_abi": int}
 _SIZE = 1 << 16
 
@@ -53,7 +53,7 @@ def _measured(environ: Mapping[str, str], path: str, here: dict[str, str]) -> Ho
 def usable(measured: HostFacts) -> bool:
     """True where the native backend can do everything it must."""
     root = measured.uid == 0
-    needed = (measured.namespaces, measured.mounts, measured.proc, measured.seccomp)
+    needed = (measured.namespaces, measured.mounts, measured.proc, measured.seccomp, measured.trap)
     return all(probe.works for probe in needed) and (measured.idmap.works or not root)
 
 

@@ -54,8 +54,6 @@ def _isolation(policy: Policy) -> Iterator[Finding]:
             f"asks for `{policy.isolation.runtime}`; the native sandbox shares the kernel",
             None,
         )
-    if policy.isolation.decoys:
-        yield "isolation.decoys", "plants canaries that nothing looks for yet", None
 
 
 def _rest(policy: Policy) -> Iterator[Finding]:
@@ -102,6 +100,7 @@ def _needs(facts: HostFacts) -> tuple[tuple[str, Probe], ...]:
         ("mounts in a user namespace", facts.mounts),
         ("mounts of /proc in a pid namespace", facts.proc),
         ("system call filters", facts.seccomp),
+        ("routes and listeners in a network namespace", facts.trap),
     )
 
 

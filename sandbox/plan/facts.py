@@ -40,6 +40,8 @@ class HostFacts:
     proc: Probe
     seccomp: Probe
     idmap: Probe
+    trap: Probe = Probe(False, "not tried")
+    """The routes, listeners and packet socket of egress in a network namespace of its own."""
     landlock_abi: int = 0
     cgroups: Cgroups = Cgroups()
     bubblewrap: Probe = Probe(False)

@@ -28,6 +28,7 @@ HERE = HostFacts(
     proc=YES,
     seccomp=YES,
     idmap=YES,
+    trap=YES,
     landlock_abi=7,
     cgroups=Cgroups(0, {}, "none", "a hint"),
     bubblewrap=Probe(False, "not installed", "apt install bubblewrap"),

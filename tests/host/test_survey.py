@@ -20,7 +20,7 @@ from sandbox.plan.spec import Bind, File, Spec, Symlink
 from sandbox.policy.model import Files, Origin, PathRule, Policy
 
 WORKS = Probe(True)
-FACTS = HostFacts("6.18", "x86_64", 1000, 1000, WORKS, WORKS, WORKS, WORKS, WORKS)
+FACTS = HostFacts("6.18", "x86_64", 1000, 1000, WORKS, WORKS, WORKS, WORKS, WORKS, WORKS)
 COMMAND = Closure(("/usr/bin/env",))
 
 

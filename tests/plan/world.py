@@ -102,7 +102,7 @@ def survey(tree: Mapping[str, str], **changes: Any) -> Survey:
 
 def facts(uid: int = 1000, **changes: Any) -> HostFacts:
     """A host on which everything works and no cgroup is writable."""
-    probes = dict.fromkeys(("namespaces", "mounts", "proc", "seccomp", "idmap"), WORKS)
+    probes = dict.fromkeys(("namespaces", "mounts", "proc", "seccomp", "idmap", "trap"), WORKS)
     return HostFacts(**({"kernel": "6.18", "machine": "x86_64", "uid": uid, "gid": uid, **probes} | changes))
 
 
