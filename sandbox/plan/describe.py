@@ -43,6 +43,7 @@ def rows(spec: Spec, facts: HostFacts, policy: Policy) -> tuple[Row, ...]:
         Row("syscalls", f"tier {spec.syscalls}", "seccomp filter, also for other architectures", "syscalls"),
         *_quota(spec, facts, policy),
         *_environment(spec, policy),
+        *_decoys(policy),
         Row("messages", f"frames of at most {size(spec.message)}", "relay", "traffic.message"),
         *(
             Row("waivers", text, "none: the profile waives it", waiver_key(text, policy), enforced=False)
@@ -51,6 +52,14 @@ def rows(spec: Spec, facts: HostFacts, policy: Policy) -> tuple[Row, ...]:
         *(Row("notes", text, "", enforced=False) for text in spec.notes),
     )
     return tuple(_with_origin(row, policy) for row in described)
+
+
+def _decoys(policy: Policy) -> Iterator[Row]:
+    """Each session plants its own, after the plan."""
+    if policy.isolation.decoys:
+        what = "credentials that are nobody's, in the home and the environment"
+        how = "looked for in egress, names and answers; a sighting kills"
+        yield Row("decoys", what, how, "isolation.decoys")
 
 
 def summary(described: Iterable[Row]) -> tuple[Row, ...]:

@@ -201,3 +201,9 @@ def test_summary_loses_no_file() -> None:
 )
 def test_quantities_are_short(found: str, text: str) -> None:
     assert found == text
+
+
+def test_decoys_are_a_row_with_their_line() -> None:
+    asked = policy({"isolation": {"decoys": True}})
+    (row,) = [one for one in rows(plan(asked, facts(), survey({})), facts(), asked) if one.group == "decoys"]
+    assert (row.key, row.origin, row.enforced) == ("isolation.decoys", "web.toml:30", True)

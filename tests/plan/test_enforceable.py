@@ -28,7 +28,6 @@ LATER = [
     ({"inspect": {"secrets": "log"}}, "inspect.secrets"),
     ({"inspect": {"protocol": "strict"}}, "inspect.protocol"),
     ({"isolation": {"runtime": "gvisor"}}, "isolation.runtime"),
-    ({"isolation": {"decoys": True}}, "isolation.decoys"),
     ({"server": {"transport": "http"}}, "server.transport"),
     ({"audit": {"payloads": True}}, "audit.payloads"),
 ]
