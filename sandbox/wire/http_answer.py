@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from sandbox.records import dataclass
-from sandbox.wire.http_head import LINE_MAX, Fields, Lines, Malformed, status
+from sandbox.wire.http_head import LINE_MAX, Fields, Lines, Malformed, shown, status
 
 SKIPPED_MAX = 16
 """Interim answers before the one that counts."""
 _SWITCHING = 101
+_BEGINS = b"HTTP/1."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,13 @@ class AnswerReader:
         return self._answer
 
     def _line(self) -> bytes | None:
-        if self._fields is None:
-            return self._lines.head_line("a status line", LINE_MAX)
-        return self._lines.head_line("an answer's field")
+        if self._fields is not None:
+            return self._lines.head_line("an answer's field")
+        line = self._lines.head_line("a status line", LINE_MAX)
+        begun = self._lines.data[: len(_BEGINS)]
+        if not _BEGINS.startswith(begun):
+            raise Malformed(f"`{shown(begun)}` begins no answer")
+        return line
 
     def _read(self, line: bytes) -> Answer | None:
         if self._fields is None:

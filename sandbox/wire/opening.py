@@ -1,7 +1,7 @@
 """What protocol a client speaks, told by the first bytes that it sends, from as few of them as possible.
 
-What is taken for raw bytes is not looked at again, so `http` is all that the most lenient server would take
-for a request, and not what a request should be: the strict reader behind it refuses the rest.
+What is taken for raw bytes is not looked at again. So `http` is all that the most lenient server would take
+for a request, and `tls` all that comes before a ClientHello for one: the strict readers refuse the rest.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ UNDECIDED_MAX = 1 << 14
 # that wants it: no client of ours needs it. GSSENCRequest differs from SSLRequest in its last byte, and is
 # raw, as is all that has no other name.
 _EXACT: tuple[tuple[bytes, Opening], ...] = (
-    (b"\x16\x03", "tls"),
+    *((bytes([kind, 3]), "tls") for kind in range(0x14, 0x19)),
     (b"PRI * HTTP/2.0\r\n", "http2"),
     (b"\0\0\0\x08\x04\xd2\x16\x2f", "postgres-tls"),
     (b"PROXY ", "http"),
     (b"\r\n\r\n\0\r\nQUIT\n", "http"),
 )
+
+# A ClientHello as SSL 2 framed it, which OpenSSL still takes for TLS: it can name no host.
+_SSL2 = re.compile(rb"[\x80-\xff](?:\Z|.(?:\Z|\x01(?:\Z|\x03)))", re.S)
+_SSL2_OPENING = 4
 
 # What separates words: RFC 9112 3 lets a server take any of SP, HTAB, VT, FF and bare CR, and Python's
 # `str.split`, with which servers take a request line apart, these others too.
@@ -48,12 +52,14 @@ _DECIDES_KNOWN = re.compile(rb"HTTP/|\n", re.I)
 
 
 def classify(data: bytes) -> Opening:
-    """The protocol of a stream that begins with `data`; once it is not `more`, more bytes do not change it."""
+    """The protocol of a stream that begins with `data`; what is not `more` stays what it is."""
     for start, name in _EXACT:
         if data.startswith(start):
             return name
     if any(start.startswith(data) for start, _ in _EXACT):
         return "more"
+    if _SSL2.match(data):
+        return "tls" if len(data) >= _SSL2_OPENING else "more"
     return _words(data[:UNDECIDED_MAX])
 
 
