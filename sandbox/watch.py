@@ -176,7 +176,7 @@ class Watch:
         what = "rule" if "." in quota else "quota"
         self._reason = f"ended by mcp-sandbox: {what} `{quota}`, {why}"
         self.running.kill()
-        self.note(f"error: quota-breach\n  {self._reason}")
+        self.note(f"error: {what}-breach\n  {self._reason}")
         if quota == "audit":
             return  # nothing can be written any more, and it has been said
         try:
