@@ -1,4 +1,4 @@
-"""Every packet that arrives on one interface, as a JSON line each: what left the test host, whoever sent it."""
+"""Every packet that arrives on one interface, as a JSON line: what left the test host, whoever sent it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Flows:
         self._opened: dict[tuple[Any, ...], int] = {}
 
     def number(self, packet: Packet) -> Packet:
-        """The packet with its number `n` and, for TCP, `opened`: the number of the SYN, where one was seen."""
+        """The packet with its number `n` and, for TCP, `opened`: its SYN's number, where one was seen."""
         self.count += 1
         packet["n"] = self.count
         if packet["proto"] == "tcp" and "flags" in packet:
