@@ -15,7 +15,11 @@ from sandbox.wire.opening import classify
 from sandbox.wire.pieces import Data
 
 OPENING_MOST = 1 << 14
-_SSL_REQUEST = 8
+# What a PostgreSQL client may ask for before its first message, in 8 bytes each: TLS, encryption by GSSAPI.
+# Whatever is answered, the connection goes on with another opening (its protocol, 55.2.11 and 55.2.12).
+_SSL_REQUEST, _GSS_REQUEST = (b"\0\0\0\x08" + code.to_bytes(4, "big") for code in (80877103, 80877104))
+_ASKED = 8
+_HANDSHAKE = b"\x16"
 
 
 class Refused(Exception):
@@ -40,6 +44,7 @@ class Guard:
         self._answer: http.Answer | None = None
         self._hellos = tls.HelloReader()
         self._count = 0
+        self._denied: Denied | None = None
         self.watching = not target.rule.opaque
         self.protocol = "opaque" if target.rule.opaque else ""
 
@@ -60,10 +65,12 @@ class Guard:
 
     def feed(self, data: bytes) -> bytes:
         """The bytes that may leave now; raises `Refused`, after which nothing may."""
+        self._allow(self._denied)
         return self._feed(data) if self.watching else data
 
     def answer(self, data: bytes) -> bytes:
         """Looks at what the host answers to an upgrade; the held bytes of the server's that may now leave."""
+        self._allow(self._denied)
         if self._answers is None:
             return b""
         try:
@@ -73,48 +80,52 @@ class Guard:
         if found is None:
             return b""
         self._answers, self._answer = None, found
-        return self._settled()
+        return self._reading(self._settled)
 
     # --- the opening --------------------------------------------------------------------------------
 
     def _opening(self, data: bytes) -> bytes:
         self._held += data
+        if self._held.startswith(_GSS_REQUEST):
+            return self._begin("postgres-tls", self._postgres)
         found = classify(self._held)
         if found == "more":
             if len(self._held) > OPENING_MOST:
                 raise self._refused("the opening says too little")
             return b""
-        held, self._held = self._held, b""
+        ways = {"tls": self._tls, "http": self._http, "postgres-tls": self._postgres}
+        if found in ways:
+            return self._begin(found, ways[found])
         self.protocol = found
-        if found == "tls":
-            self._feed = self._tls
-        elif found == "http":
-            self._feed = self._http
-        elif found == "postgres-tls":
-            return self._postgres(held)
-        else:
-            self._allow(decide.bare(self.target, found))
-            self.watching = False
-            return held
-        return self._feed(held)
+        return self._unwatched(found)
 
-    def _postgres(self, held: bytes) -> bytes:
-        """PostgreSQL asks for TLS in 8 bytes (its protocol, 55.2.12); what follows is an opening again."""
-        request, rest = held[:_SSL_REQUEST], held[_SSL_REQUEST:]
-        self._feed = self._after_postgres
-        return request + (self._after_postgres(rest) if rest else b"")
-
-    def _after_postgres(self, data: bytes) -> bytes:
-        self._held += data
-        if not self._held.startswith(b"\x16"):
-            # The host declined; what follows is the plain protocol, which names no host.
-            held, self._held = self._held, b""
-            self._allow(decide.bare(self.target, "raw"))
-            self.watching = False
-            return held
+    def _begin(self, protocol: str, way: Callable[[bytes], bytes]) -> bytes:
+        self.protocol, self._feed = protocol, way
         held, self._held = self._held, b""
-        self._feed = self._tls
-        return self._tls(held)
+        return way(held)
+
+    def _unwatched(self, what: str) -> bytes:
+        self._allow(decide.bare(self.target, what))
+        held, self._held = self._held, b""
+        self.watching = False
+        return held
+
+    def _postgres(self, data: bytes) -> bytes:
+        """Requests for encryption, then TLS or, where the host declined, the plain protocol."""
+        self._allow(decide.bare(self.target, self.protocol))
+        self._held += data
+        passed = b""
+        while self._held[:_ASKED] in (_SSL_REQUEST, _GSS_REQUEST):
+            passed, self._held = passed + self._held[:_ASKED], self._held[_ASKED:]
+        if self._held.startswith(_HANDSHAKE):
+            return passed + self._begin(self.protocol, self._tls)
+        if len(self._held) < _ASKED:
+            return passed
+        if not self._held.startswith(b"\0\0"):
+            # Not even the length of a first message. A host that reads TLS by now may overlook an alert, and
+            # take what follows for a ClientHello that nobody has looked at.
+            raise self._refused("neither TLS nor PostgreSQL's own protocol after a request for TLS")
+        return passed + self._unwatched("raw")
 
     # --- TLS ----------------------------------------------------------------------------------------
 
@@ -138,8 +149,11 @@ class Guard:
     # --- HTTP ---------------------------------------------------------------------------------------
 
     def _http(self, data: bytes) -> bytes:
+        return self._reading(lambda: self._passed(self._requests.feed(data)))
+
+    def _reading(self, work: Callable[[], bytes]) -> bytes:
         try:
-            return self._passed(self._requests.feed(data))
+            return work()
         except http.Malformed as why:
             raise self._refused(f"not a request that can be read in one way only: {why}") from None
 
@@ -188,10 +202,14 @@ class Guard:
 
     def _allow(self, denied: Denied | None) -> None:
         if denied is not None:
-            raise Refused(denied)
+            raise self._ended(denied)
 
     def _refused(self, reason: str) -> Refused:
-        return Refused(Denied(self.target.host, self.target.port, reason, decide.PINNED))
+        return self._ended(Denied(self.target.named, self.target.port, reason, decide.PINNED))
+
+    def _ended(self, denied: Denied) -> Refused:
+        self._denied, self._held = denied, b""
+        return Refused(denied)
 
 
 def _joined(pieces: Sequence[tls.Hello | http.Request | Data]) -> bytes:
