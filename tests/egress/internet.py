@@ -31,24 +31,29 @@ ENTER = Path(__file__).with_name("enter.py")
 PATIENCE_S = 30.0
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
-# Both ends have fixed addresses, so that there is no neighbour to wait for; 8.8.8.8 and its like are answered
-# for by the route `local default`.
+HOST_MAC, INTERNET_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"
+# The neighbours are given: who asks for one the moment after the link is up waits a second for the answer.
 HOST_NETWORK = f"""
-link add host0 type veth peer name {services.INTERFACE} netns {{internet}}
+link add host0 address {HOST_MAC} type veth peer name inet0 address {INTERNET_MAC} netns {{internet}}
 link set lo up
 addr add 10.77.0.1/24 dev host0
 addr add fd77::1/64 dev host0 nodad
 link set host0 up
+neigh add 10.77.0.2 lladdr {INTERNET_MAC} dev host0 nud permanent
+neigh add fd77::2 lladdr {INTERNET_MAC} dev host0 nud permanent
 route add default via 10.77.0.2
 route add default via fd77::2
 """
+# `local default`: every address of the world is answered for.
 INTERNET_NETWORK = f"""
 link set lo up
-addr add 10.77.0.2/24 dev {services.INTERFACE}
-addr add fd77::2/64 dev {services.INTERFACE} nodad
-link set {services.INTERFACE} up
-route add local default dev lo
-route add local ::/0 dev lo
+addr add 10.77.0.2/24 dev inet0
+addr add fd77::2/64 dev inet0 nodad
+link set inet0 up
+neigh add 10.77.0.1 lladdr {HOST_MAC} dev inet0 nud permanent
+neigh add fd77::1 lladdr {HOST_MAC} dev inet0 nud permanent
+route add local default dev lo table main
+route add local ::/0 dev lo table main
 route add blackhole {services.SILENT}
 """
 ADDRESSES = ("93.184.216.34", "93.184.216.35", "8.8.8.8", "1.1.1.1", "169.254.169.254")

@@ -29,7 +29,7 @@ SPEAKER_PORTS = (2222, 3306)
 HOST_ADDRESSES = ("127.0.0.1", "::1", "10.77.0.1", "fd77::1")
 HOST_PORTS = (18001, 18002, 18003, 18004)
 
-INTERNET, INTERFACE = "10.77.0.2", "inet0"
+INTERNET = "10.77.0.2"
 SINK_BARRIER = 9  # datagrams that mark a moment in the sinks' log; web.BARRIER in the web server's
 MARK = "mcp-mark-"
 
@@ -182,7 +182,7 @@ def hear(directory: Path, ready: Callable[[], None]) -> None:
 
 def sniff(directory: Path, ready: Callable[[], None]) -> None:
     """The log of all that arrives."""
-    listener = sniffer.listen(INTERFACE)
+    listener = sniffer.listen("inet0")
     ready()
     sniffer.sniff(listener, directory / "packets.jsonl")
 
