@@ -85,7 +85,9 @@ class Body:
         return True
 
     def _chunk_end(self, lines: Lines) -> bool:
-        if lines.line("a chunk behind its end", 0) is None:
+        if not b"\r".startswith(lines.data[lines.at : lines.at + 1]):
+            raise Malformed("a chunk that goes on where its size says it ends")
+        if lines.line("a chunk's end", 0) is None:
             return False
         self._step = self._size_line
         return True

@@ -14,7 +14,7 @@ LINE_MAX = 1 << 14
 FIELDS_MAX = 200
 
 _METHOD = re.compile(rb"[A-Z0-9_-]{1,32}")
-_METHOD_BEGUN = re.compile(rb"[A-Z0-9_-]{0,32}(?![^ ])")
+_METHOD_BEGUN = re.compile(rb"[A-Z0-9_-]{1,32} |[A-Z0-9_-]{0,32}\Z")
 # No `#`: what stands behind it belongs to the host for one parser of URLs and not for another.
 _TARGET = re.compile(r"[!\"$-~]+")
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?]*)")
