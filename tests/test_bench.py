@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -23,6 +24,16 @@ def bench(*words: str | Path) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def modules() -> tuple[Any, Any, Any]:
+    """`numbers`, `egress_numbers` and `page`, which are no package of ours."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        from benchmark import egress_numbers, numbers, page
+    finally:
+        sys.path.pop(0)
+    return numbers, egress_numbers, page
 
 
 @pytest.fixture
@@ -59,7 +70,7 @@ def test_a_quick_run_holds_every_sample_and_computes_its_marks_from_them(
         least = added("call", "byte-copy")
         assert call["measured"] == pytest.approx(added("call", "wrapped") / least, rel=0.05)
     memory = found["servers"]["echo-python"]["memory"]["wrapped"]
-    assert set(memory["parts"]) == {"wrapper", "keeper", "init"}
+    assert set(memory["parts"]) == {"wrapper", "keeper", "init", "gateway"}
     assert memory["kib"] == sum(part["kib"] for part in memory["parts"].values()) > 1000
     assert "own memory, MiB" in shown
 
@@ -72,11 +83,7 @@ def test_a_run_is_shown_again_from_its_file(tmp_path: Path) -> None:
         "memory": {"wrapped": {"kib": 40 * 1024, "parts": {"wrapper": part}}},
     }
     machine = {"cpus": 2, "model": "any", "kernel": "6.1", "python": "3.11", "load": 0.0}
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        from benchmark import numbers, page
-    finally:
-        sys.path.pop(0)
+    numbers, _, page = modules()
     marks = numbers.marks("echo", server)
     measured = {one["mark"]: (one["measured"], one["met"]) for one in marks}
     assert measured == {
@@ -96,3 +103,74 @@ def test_a_run_is_shown_again_from_its_file(tmp_path: Path) -> None:
     assert "old" not in after
     assert "| echo | start over bare, ms | at most 80 | 90.00 | **not met** |" in after
     assert page.written(after, run) == after
+
+
+def test_a_quick_run_of_the_way_out_holds_every_row(require: Require, tmp_path: Path) -> None:
+    require("native")
+    program = Path(sys.executable).parent / "mcp-sandbox"
+    options = ("--program", program, "--program-before", program)
+    shown = bench("--egress", "--quick", *options, "--json", tmp_path / "run.json")
+    found = json.loads((tmp_path / "run.json").read_text())
+    assert found["kind"] == "egress"
+    tls = [] if found["skipped"] else ["connect-tls", "download-tls", "upload-tls"]
+    assert bool(tls) is (shutil.which("openssl") is not None)
+    assert set(found["way"]) == {"connect", "download", "upload", "lookup", *tls}
+    for kind, ways in found["way"].items():
+        assert set(ways) == ({"sandboxed"} if kind == "lookup" else {"direct", "sandboxed"})
+        # Interleaved rounds: both ways have as many samples.
+        assert len({len(one) for one in ways.values()}) == 1
+        assert all(value > 0 for one in ways.values() for value in one)
+    assert {name: len(one) for name, one in found["start_ms"].items()} == {
+        "nothing allowed": 3, "a host": 3, "before": 3,
+    }  # fmt: skip
+    assert set(found["parts_ms"]) == {"load", "set", "take", "fork"}
+    assert set(found["memory"]) == {"nothing allowed", "a host", "500 connections"}
+    for held in found["memory"].values():
+        assert set(held["parts"]) == {"wrapper", "keeper", "init", "gateway"}
+    gateways = [held["parts"]["gateway"]["kib"] for held in found["memory"].values()]
+    # Without an allowed host nothing is loaded, and connections cost something.
+    assert gateways == sorted(gateways)
+    _, egress_numbers, _ = modules()
+    assert found["marks"] == egress_numbers.marks(found)
+    assert all(one["met"] is not None for one in found["marks"])
+    assert all(title in shown for title in ("new connection, times direct", "a start with a host allowed"))
+
+
+def test_a_run_of_the_way_out_is_judged_and_written_beside_the_other() -> None:
+    _, egress_numbers, page = modules()
+    part = {"kib": 9 * 1024, "read_as": "pss"}
+    run: dict[str, Any] = {
+        "kind": "egress", "date": "2026-01-01", "caller": "root", "quick": True,
+        "machine": {"cpus": 2, "model": "any", "kernel": "6.1", "python": "3.11", "load": 0.0},
+        "way": {
+            "connect": {"direct": [100.0, 110.0, 90.0], "sandboxed": [200.0, 900.0, 240.0]},
+            "download": {"direct": [1000.0], "sandboxed": [790.0]},
+            "upload": {"direct": [1000.0], "sandboxed": [800.0]},
+            "lookup": {"sandboxed": [130.0]},
+        },
+        "start_ms": {"nothing allowed": [95.0], "a host": [101.0], "before": [90.0]},
+        "parts_ms": {"load": [1.5], "set": [1.0], "take": [0.25], "fork": [0.5]},
+        "memory": {"nothing allowed": {"kib": 36 * 1024, "parts": {"gateway": part}}},
+        "skipped": ["TLS: no reason"],
+    }  # fmt: skip
+    run["marks"] = egress_numbers.marks(run)
+    assert {one["mark"]: (one["measured"], one["met"]) for one in run["marks"]} == {
+        "new connection, times direct": (2.4, True),
+        "download, times direct": (0.79, False),
+        "upload, times direct": (0.8, True),
+        "parts of the trap in a start, ms": (3.25, True),
+        "start with nothing allowed, over a program without the trap, ms": (5.0, True),
+        "start with a host, over a program without the trap, ms": (11.0, False),
+        "own memory with nothing allowed, MiB": (36.0, False),
+    }
+    before = f"head\n\n{page.EGRESS_MARK}\n\nold\n\n## Next\n\n{page.MARK}\n\nkept\n"
+    after = page.written(before, run)
+    assert after.startswith("head\n")
+    assert "old" not in after
+    assert after.endswith(f"\n## Next\n\n{page.MARK}\n\nkept\n")
+    assert "| egress | download, times direct | at least 0.8 | 0.79 | **not met** |" in after
+    assert "not measured: TLS: no reason" in after
+    assert page.written(after, run) == after
+    without = {**run, "start_ms": {"nothing allowed": [95.0], "a host": [101.0]}}
+    starts = [one for one in egress_numbers.marks(without) if one["mark"].startswith("start ")]
+    assert [one["met"] for one in starts] == [None, None]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 ANSWER_S = 60.0
 HELLO = {
@@ -50,8 +51,17 @@ class Client:
         """Seconds that one tools/call takes, from the first byte written to the last byte read."""
         return self.ask("tools/call", {"name": tool, "arguments": arguments})
 
+    def found(self, tool: str, **arguments: object) -> list[float]:
+        """What a tool that measures something itself has found."""
+        result = self._answer("tools/call", {"name": tool, "arguments": arguments})[1]
+        found: list[float] = result["structuredContent"]["found"]
+        return found
+
     def ask(self, method: str, params: Mapping[str, object]) -> float:
         """Seconds until the result; an error, or a tool that failed, ends the run."""
+        return self._answer(method, params)[0]
+
+    def _answer(self, method: str, params: Mapping[str, object]) -> tuple[float, dict[str, Any]]:
         self._last += 1
         frame = {"jsonrpc": "2.0", "id": self._last, "method": method, "params": params}
         data = json.dumps(frame).encode() + b"\n"
@@ -65,7 +75,7 @@ class Client:
                 break
         if "result" not in message or message["result"].get("isError"):
             raise Failed(f"{self.argv}: {line[:300]!r}")
-        return took
+        return took, message["result"]
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)

@@ -1,4 +1,4 @@
-"""What our own processes hold: the wrapper, the keeper and process 1 of the sandbox; never the server."""
+"""What our own processes hold: wrapper, keeper, process 1 of the sandbox, gateway; never the server."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ def own(wrapper: int) -> dict[str, object]:
     """KiB of each of our processes below `wrapper`, and how it was read: `pss`, or `rss` where refused."""
     keeper = _child(wrapper, "mcp-keeper")
     init = _child(keeper, "mcp-init") if keeper else 0
-    parts = {
-        name: _held(pid) for name, pid in (("wrapper", wrapper), ("keeper", keeper), ("init", init)) if pid
-    }
+    gateway = _child(wrapper, "mcp-gateway")
+    ours = (("wrapper", wrapper), ("keeper", keeper), ("init", init), ("gateway", gateway))
+    parts = {name: _held(pid) for name, pid in ours if pid}
     return {
         "kib": sum(kib for kib, _ in parts.values()),
         "parts": {name: {"kib": kib, "read_as": how} for name, (kib, how) in parts.items()},

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmark import numbers
+from benchmark import egress_page, numbers
 
 MARK = "<!-- scripts/bench writes below this line -->"
+EGRESS_MARK = "<!-- scripts/bench --egress writes below this line -->"
+"""What is written below a mark ends before the next heading of the second level."""
 KINDS = {
     "start": "start to the `initialize` result, ms",
     "call": "a call of 200 bytes, ms",
@@ -27,6 +29,8 @@ def machine(run: dict[str, Any]) -> str:
 def tables(run: dict[str, Any]) -> list[tuple[str, list[list[str]]]]:
     """Title and rows, the first row being the headings."""
     found = [("Marks", _marks(run))]
+    if run.get("kind") == "egress":
+        return found + egress_page.tables(run)
     for kind, title in KINDS.items():
         rows = [row for name, one in run["servers"].items() for row in _kind(name, one, kind)]
         if rows:
@@ -39,7 +43,8 @@ def tables(run: dict[str, Any]) -> list[tuple[str, list[list[str]]]]:
 def _marks(run: dict[str, Any]) -> list[list[str]]:
     rows = [["server", "mark", "goal", "measured", ""]]
     for one in run["marks"]:
-        goal = "below 0" if one["goal"] == 0 else f"at most {one['goal']:g}"
+        bound = "at least" if one.get("least") else "at most"
+        goal = "below 0" if one["goal"] == 0 else f"{bound} {one['goal']:g}"
         measured = "-" if one["measured"] is None else f"{one['measured']:.2f}"
         rows.append([one["server"], one["mark"], goal, measured, WORDS[one["met"]]])
     return rows
@@ -59,13 +64,13 @@ def _kind(name: str, subject: dict[str, Any], kind: str) -> list[list[str]]:
 
 
 def _memory(run: dict[str, Any]) -> list[list[str]]:
-    rows = [["server", "variant", "wrapper", "keeper", "process 1", "in all"]]
+    rows = [["server", "variant", "wrapper", "keeper", "process 1", "gateway", "in all"]]
     for name, subject in run["servers"].items():
         for variant, held in subject["memory"].items():
             parts = held["parts"]
             cells = [
                 f"{parts[part]['kib'] / 1024:.1f} {parts[part]['read_as'].upper()}" if part in parts else "-"
-                for part in ("wrapper", "keeper", "init")
+                for part in ("wrapper", "keeper", "init", "gateway")
             ]
             rows.append([name, variant, *cells, f"{held['kib'] / 1024:.1f}"])
     return rows
@@ -87,10 +92,12 @@ def markdown(rows: list[list[str]]) -> str:
 
 
 def written(page: str, run: dict[str, Any]) -> str:
-    """The page with the part below the mark replaced by this run."""
-    head, found, _ = page.partition(MARK)
+    """The page with the part below the run's own mark replaced by this run."""
+    mark = EGRESS_MARK if run.get("kind") == "egress" else MARK
+    head, found, rest = page.partition(mark)
     if not found:
-        raise ValueError(f"the page has no line `{MARK}`")
-    parts = [head + MARK, machine(run)]
+        raise ValueError(f"the page has no line `{mark}`")
+    _, heading, after = rest.partition("\n## ")
+    parts = [head + mark, machine(run)]
     parts += [f"### {title[0].upper()}{title[1:]}\n\n{markdown(rows)}" for title, rows in tables(run)]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts) + "\n" + heading + after
