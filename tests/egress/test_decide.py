@@ -60,7 +60,7 @@ def test_without_rules_no_name_exists() -> None:
 
 
 GRANTS = [
-    pytest.param("pypi.org", "pypi.org", id="a name"),
+    pytest.param("git.example.org", "git.example.org", id="a name"),
     pytest.param("a-b.c0.example.net", "a-b.c0.example.net", id="any name"),
     pytest.param("printer", "", id="no dot: machinery"),
     pytest.param("", "", id="the root"),
