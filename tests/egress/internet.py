@@ -205,6 +205,10 @@ class Internet:
         """The file of the test host's network namespace."""
         return f"/proc/{self._processes[1].pid}/ns/net"
 
+    def processes(self) -> list[int]:
+        """The processes that hold the internet's namespace and the test host's."""
+        return [one.pid for one in self._processes]
+
     def prefix(self, caller: str = "root") -> list[str]:
         """What makes a command run in the test host, as root or as an ordinary user."""
         enter = [sys.executable, str(ENTER), self.namespace, str(self.directory / "etc")]

@@ -76,12 +76,14 @@ def start(directory: Path, argv: Sequence[str | Path], user: str = "root") -> su
 
 def dnsmasq(directory: Path) -> list[str]:
     """Answers from the zone and from the file `renamed`; any other name does not exist."""
-    records = [f"--host-record={name},{','.join(found)}" for name, found in ZONE.items()]
+    # A file, because a `--host-record` takes one address of each family only.
+    zone = directory / "zone"
+    zone.write_text("".join(f"{address} {name}\n" for name, found in ZONE.items() for address in found))
     wild = [f"--address=/{name}/{address}" for name, found in WILDCARDS.items() for address in found]
     plain = ["--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--keep-in-foreground", "--user=root"]
     logs = ["--log-queries", f"--log-facility={directory / 'dns.log'}", "--pid-file="]
-    zone = [*records, *wild, f"--addn-hosts={directory / 'renamed'}", "--local=/test/", "--address=/#/"]
-    return ["dnsmasq", *plain, *logs, *zone]
+    names = [f"--addn-hosts={zone}", f"--addn-hosts={directory / 'renamed'}", *wild, "--address=/#/"]
+    return ["dnsmasq", *plain, *logs, *names]
 
 
 def redis() -> list[str]:
