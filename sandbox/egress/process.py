@@ -73,8 +73,12 @@ def _run(charge: Charge, traps: list[Trapped], channel: int) -> None:
 
     from sandbox.egress.gateway import Gateway
 
-    async def run() -> None:
-        with socket.socket(fileno=channel) as one:
-            await Gateway(charge, traps, one).run()
+    async def run(one: socket.socket) -> None:
+        await Gateway(charge, traps, one).run()
 
-    asyncio.run(run())
+    one = socket.socket(fileno=channel)
+    try:
+        # Not `asyncio.run`: after a fault it would wait for connections that still have something to tell.
+        asyncio.new_event_loop().run_until_complete(run(one))
+    finally:
+        one.detach()  # what went wrong is told over it
