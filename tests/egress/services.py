@@ -22,6 +22,8 @@ from pathlib import Path
 
 from tests.egress import sinks, sniffer, web
 
+Words = list[str | Path]
+
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - in a namespace where every address is ours
 TCP_PORTS = (22, 25, 4444, 6667, 8888, 9001)
 UDP_PORTS = (123, 443, 4444, 5353, 8888)
@@ -109,8 +111,8 @@ class Postgres:
         for path in (self._data, own, own / "password", own / "chain.pem"):
             shutil.chown(path, self._user)
             path.chmod(0o700 if path.is_dir() else 0o600)
-        options = ["--no-sync", "--no-instructions", "--locale=C", "-EUTF8", "-Ascram-sha-256"]
-        login = ["-U", POSTGRES_USER, "--pwfile", own / "password"]
+        options: Words = ["--no-sync", "--no-instructions", "--locale=C", "-EUTF8", "-Ascram-sha-256"]
+        login: Words = ["-U", POSTGRES_USER, "--pwfile", own / "password"]
         argv = [self._bin / "initdb", *options, *login, "-D", self._data]
         return start(self._directory, argv, self._user)
 
@@ -132,7 +134,7 @@ class Postgres:
 
     def answers(self) -> bool:
         """Whether it takes connections."""
-        asked = [self._bin / "pg_isready", "-q", "-h", INTERNET]
+        asked: Words = [self._bin / "pg_isready", "-q", "-h", INTERNET]
         return subprocess.run(asked, timeout=PATIENCE_S).returncode == 0
 
 

@@ -35,6 +35,20 @@ def say(internet: Internet, caller: str, kind: str, address: str, port: int, tex
     assert done.returncode == 0, done.stderr
 
 
+WEBSOCKET = """
+import os, socket
+one = socket.create_connection(("allowed.test", 80), 10)
+one.sendall(b"GET /chat HTTP/1.1\\r\\nHost: allowed.test\\r\\nConnection: Upgrade\\r\\n"
+            b"Upgrade: websocket\\r\\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n\\r\\n")
+file = one.makefile("rb")
+while (line := file.readline()) != b"\\r\\n":
+    print(line.decode().strip())
+mask = os.urandom(4)
+one.sendall(b"\\x81\\x85" + mask + bytes(byte ^ mask[n % 4] for n, byte in enumerate(b"hello")))
+print(file.read(7))
+"""
+
+
 # --- what is there --------------------------------------------------------------------------------
 
 
@@ -69,6 +83,14 @@ def test_an_upload_is_counted_and_a_download_is_as_long_as_asked(
     done = internet.run(["curl", "-sS", *chunked, *sizes, "http://allowed.test/big/3"], input="y" * (2 << 20))
     assert (done.stdout, done.stderr) == (str(3 << 20), "")
     assert [one["length"] for one in internet.requests()] == [2 << 20]
+
+
+def test_a_websocket_echoes(internet: Internet, caller: str) -> None:
+    done = internet.run([PYTHON, "-c", WEBSOCKET], caller)
+    first, *headers, echo = done.stdout.splitlines()
+    assert first == "HTTP/1.1 101 Switching Protocols"
+    assert "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in headers  # RFC 6455, 1.3
+    assert echo == repr(b"\x81\x05hello")
 
 
 @pytest.mark.parametrize("server", ["10.77.0.2", "8.8.8.8", "2001:4860:4860::8888"])
@@ -269,8 +291,9 @@ with Internet() as one:
 
 
 def test_no_process_remains_when_the_tests_are_killed(internet: Internet) -> None:
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", HELD], cwd=ROOT, text=True, **pipes) as holder:
+    pipe = subprocess.PIPE
+    held = [sys.executable, "-c", HELD]
+    with subprocess.Popen(held, cwd=ROOT, text=True, stdin=pipe, stdout=pipe) as holder:
         assert holder.stdout is not None
         directory, *pids = holder.stdout.readline().split()
         inodes = [Path(f"/proc/{pid}/ns/net").stat().st_ino for pid in pids]
