@@ -42,13 +42,17 @@ _METHODS = frozenset(
     b"MKCALENDAR ORDERPATCH UPDATE LABEL PURGE SUBSCRIBE UNSUBSCRIBE NOTIFY".split()
 )
 # Without a version only a path or a URL makes it a request: `GET key` is Redis's.
-_OLD = re.compile(_SPACE + rb"+(?:/|https?://)", re.I)
+_OLD = re.compile(rb"(?:(?!\r\n)" + _SPACE + rb")+(?:/|https?://)", re.I)
+# To CONNECT any word is a host, with or without a version; NATS has JSON behind it.
+_TUNNEL = re.compile(rb"[\t ]+[^\s{]")
 _OLD_LINE = re.compile(rb"[\t ]+[a-z][a-z0-9+.-]*://[^\s]*[\t ]*\r?\n", re.I)
 # What decides about the rest of the first line, whichever comes first. A control character is in no
 # request, but for the servers that take anything for the target of a method that they know: the first
-# bytes of LDAP are a digit and FF, or SP.
+# bytes of LDAP are a digit and FF, or SP. Nor does a bare LF end the line of such a method: for a server
+# that ends lines at CRLF alone it parts words. STOMP begins with CONNECT and LF, and ends a frame with NUL.
 _DECIDES = re.compile(rb"HTTP/|\n|[\0-\x08\x0e-\x1b\x7f]", re.I)
-_DECIDES_KNOWN = re.compile(rb"HTTP/|\n", re.I)
+_DECIDES_KNOWN = re.compile(rb"HTTP/|\r\n", re.I)
+_DECIDES_CONNECT = re.compile(rb"HTTP/|\r\n|\0", re.I)
 
 
 def classify(data: bytes) -> Opening:
@@ -69,12 +73,18 @@ def _words(data: bytes) -> Opening:
     word, rest = (found[1], data[found.end() :]) if found else (b"", data)
     if rest and not (word and _SPACES.match(rest)):
         return "raw"
-    if word in _METHODS and _OLD.match(rest):
+    if word in _METHODS and (_OLD.match(rest) or (word == b"CONNECT" and _TUNNEL.match(rest))):
         return "http"
-    end = (_DECIDES_KNOWN if word.upper() in _METHODS else _DECIDES).search(rest)
+    end = _decides(word.upper()).search(rest)
     if end is None:
         # Nothing that long and undecided is let through unseen.
         return "more" if len(data) < UNDECIDED_MAX else "http"
     if end[0][-1:] == b"/" or (word in _METHODS and _OLD_LINE.match(rest)):
         return "http"
     return "raw"
+
+
+def _decides(word: bytes) -> re.Pattern[bytes]:
+    if word == b"CONNECT":
+        return _DECIDES_CONNECT
+    return _DECIDES_KNOWN if word in _METHODS else _DECIDES

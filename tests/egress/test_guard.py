@@ -147,6 +147,10 @@ DISGUISED = [
     pytest.param(b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0" + hello(EVIL), id="PROXY, version 2"),
     pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9), id="HTTP/2 with prior knowledge"),
     pytest.param(b"CONNECT evil.example:443 HTTP/1.1\r\n\r\n", id="CONNECT"),
+    pytest.param(b"CONNECT evil.example:443\r\n\r\n", id="CONNECT without a version"),
+    pytest.param(b"CONNECT\nevil.example:443\nHTTP/1.1\r\n\r\n", id="CONNECT with line feeds for spaces"),
+    pytest.param(b"GET\n/ HTTP/1.1\r\nHost: evil.example\r\n\r\n", id="a line feed behind the method"),
+    pytest.param(b"GET http://evil.example/\r\n\r\n", id="absolute form without a version"),
 ]
 
 
@@ -176,6 +180,8 @@ RAW = [
     pytest.param("git.example:143", b"a1 LOGIN me x\r\n", id="IMAP"),
     pytest.param("git.example:9092", struct.pack(">IHHI", 20, 18, 3, 1) + bytes(10), id="Kafka"),
     pytest.param("git.example:9042", b"\x04\0\0\0\x05\0\0\0\0", id="Cassandra"),
+    pytest.param("git.example:61613", b"CONNECT\naccept-version:1.2\nhost:a\n\n\0", id="STOMP"),
+    pytest.param("git.example:4222", b'CONNECT {"verbose":false}\r\nPING\r\n', id="NATS"),
     pytest.param("git.example:389", b"\x30\x0c\x02\x01\x01\x60\x07\x02\x01\x03\x04\0\x80\0", id="LDAP"),
 ]
 
