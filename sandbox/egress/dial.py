@@ -23,6 +23,7 @@ from sandbox.records import dataclass
 CONNECT_S = 15.0
 STAGGER_S = 0.25
 """Before the next address is tried beside one that does not answer (RFC 8305, section 5)."""
+_DISCARD = 9
 REMEMBER_S = 5.0
 """How long an answer of the host's resolver serves further connections; each address is checked anew."""
 
@@ -129,14 +130,14 @@ def _listed(rules: Sequence[HostRule], address: str, port: int) -> bool:
 
 
 def _is_own(address: addresses.Address) -> bool:
-    """Whether `address` is this machine's: only then can a socket be bound to it (bind(2))."""
+    """Whether `address` is this machine's: what goes there would come from there too; nothing is sent."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
-            probe.bind((str(address), 0))
+            probe.connect((str(address), _DISCARD))
         except OSError:
-            return False
-    return True
+            return False  # no route leads there, so no connection will either
+        return ip_address(probe.getsockname()[0]) == address
 
 
 def _info(address: str, port: int) -> AddrInfo:
