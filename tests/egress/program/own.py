@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import threading
 
 SECONDS = 3.0
@@ -43,3 +44,8 @@ def _hear(one: socket.socket) -> None:
 def heard() -> list[str]:
     """Everything that the listeners of this process were told."""
     return list(_heard)
+
+
+def run(words: list[str]) -> str:
+    """What a program of the system says."""
+    return subprocess.run(words, capture_output=True, text=True, timeout=10).stdout
