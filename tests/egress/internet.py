@@ -44,7 +44,8 @@ neigh add fd77::2 lladdr {INTERNET_MAC} dev host0 nud permanent
 route add default via 10.77.0.2
 route add default via fd77::2
 """
-# `local default`: every address of the world is answered for.
+# `local default`: every address of the world is answered for. Those that names are asked at are also on an
+# interface: at any other dnsmasq drops TCP and cannot answer IPv6.
 INTERNET_NETWORK = f"""
 link set lo up
 addr add 10.77.0.2/24 dev inet0
@@ -56,8 +57,8 @@ route add local default dev lo table main
 route add local ::/0 dev lo table main
 route add blackhole {services.SILENT}
 """
-ADDRESSES = ("93.184.216.34", "93.184.216.35", "8.8.8.8", "1.1.1.1", "169.254.169.254")
-ADDRESSES6 = ("2606:2800:220:1::1", "2001:4860:4860::8888")
+RESOLVERS = ("8.8.8.8", "1.1.1.1", "9.9.9.9", "192.0.2.53", "2001:4860:4860::8888", "2620:fe::fe")
+ADDRESSES = ("93.184.216.34", "93.184.216.35", "169.254.169.254", "100.100.100.200", "2606:2800:220:1::1")
 
 LOGS = ("dns.log", "web.jsonl", "sinks.jsonl", "host.jsonl", "packets.jsonl")
 # Neighbours, routers and groups of IPv6 (RFC 4861, 2710, 3810), which nobody has to ask for.
@@ -136,7 +137,7 @@ class Internet:
         authority.cert_pem.write_to_path(str(self.ca_file))
         tls = self.directory / "tls"
         tls.mkdir(mode=0o700)
-        names = [*services.ZONE, *(f"*.{name}" for name in services.WILDCARDS), *ADDRESSES, *ADDRESSES6]
+        names = [*services.ZONE, *(f"*.{name}" for name in services.WILDCARDS), *ADDRESSES, *RESOLVERS]
         authority.issue_cert(*names).private_key_and_cert_chain_pem.write_to_path(str(tls / "chain.pem"))
 
     def _start(self) -> None:
@@ -145,8 +146,8 @@ class Internet:
         for one in (internet, host):
             self._hear(one, "born")
         self._configure(host, HOST_NETWORK.format(internet=internet.pid))
-        addresses = "".join(f"addr add {one} dev lo\n" for one in ADDRESSES)
-        addresses += "".join(f"addr add {one} dev lo nodad\n" for one in ADDRESSES6)
+        given = [one + " dev lo" + " nodad" * (":" in one) for one in (*ADDRESSES, *RESOLVERS)]
+        addresses = "".join(f"addr add {one}\n" for one in given)
         self._configure(internet, INTERNET_NETWORK + addresses)
         self._tell(internet, "go")
         self._hear(internet, "ready")

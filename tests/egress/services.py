@@ -55,6 +55,10 @@ ZONE: Mapping[str, tuple[str, ...]] = {
     "mapped.test": ("::ffff:127.0.0.1",),
     "nat64.test": ("64:ff9b::7f00:1",),
     "sixtofour.test": ("2002:7f00:1::",),
+    # 127.0.0.1 behind Teredo: the client's address is the last 32 bits, inverted (RFC 4380, 4).
+    "teredo.test": ("2001:0:4136:e378:8000:63bf:80ff:fffe",),
+    "linklocal.test": ("169.254.10.10", "fe80::10"),
+    "zero.test": ("0.0.0.0", "::"),  # noqa: S104 - connects to loopback (ip(7))
     "multi.test": (SILENT, V4),
     "silent.test": (SILENT,),
     "v6only.test": (V6,),

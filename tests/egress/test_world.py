@@ -15,7 +15,7 @@ import pytest
 from tests.attacks.inside import Attacker, World
 from tests.conftest import ROOT, Require
 from tests.egress import services, sinks
-from tests.egress.internet import Flow, Internet
+from tests.egress.internet import RESOLVERS, Flow, Internet
 
 PYTHON = os.path.realpath(sys.executable)
 SAY = """
@@ -93,14 +93,15 @@ def test_a_websocket_echoes(internet: Internet, caller: str) -> None:
     assert echo == repr(b"\x81\x05hello")
 
 
-@pytest.mark.parametrize("server", ["10.77.0.2", "8.8.8.8", "2001:4860:4860::8888"])
-def test_every_address_answers_for_names(
-    internet: Internet, caller: str, require: Require, server: str
+@pytest.mark.parametrize("transport", ["+notcp", "+tcp"])
+@pytest.mark.parametrize("server", [services.INTERNET, *RESOLVERS])
+def test_every_resolver_answers_for_names(
+    internet: Internet, caller: str, require: Require, server: str, transport: str
 ) -> None:
     require("dig")
-    done = internet.run(["dig", "+short", f"@{server}", "other.test"], caller)
-    assert done.stdout == "93.184.216.35\n"
-    done = internet.run(["dig", f"@{server}", "secret-word.elsewhere.example"], caller)
+    ask = ["dig", transport, f"@{server}"]
+    assert internet.run([*ask, "+short", "other.test"], caller).stdout == "93.184.216.35\n"
+    done = internet.run([*ask, "secret-word.elsewhere.example"], caller)
     assert "status: NXDOMAIN" in done.stdout
     assert internet.names_asked() == ["other.test", "secret-word.elsewhere.example"]
 
@@ -184,7 +185,7 @@ def test_the_hosts_own_listeners_hear(internet: Internet, caller: str, kind: str
     assert internet.outside_packets() == []
 
 
-@pytest.mark.parametrize("name", ["rebind.test", "rebind6.test", "own.test", "mapped.test"])
+@pytest.mark.parametrize("name", ["rebind.test", "rebind6.test", "own.test", "mapped.test", "zero.test"])
 def test_a_name_can_lead_to_the_hosts_own_listeners(internet: Internet, caller: str, name: str) -> None:
     word = f"secret by {name}"
     code = f"socket.create_connection(({name!r}, {services.HOST_PORTS[1]}), 10).sendall({word.encode()!r})"
