@@ -42,6 +42,7 @@ class Guard:
         self._requests = http.RequestReader()
         self._answers: http.AnswerReader | None = None
         self._answer: http.Answer | None = None
+        self._spoken_to = False
         self._hellos = tls.HelloReader()
         self._count = 0
         self._denied: Denied | None = None
@@ -61,7 +62,7 @@ class Guard:
     @property
     def observing(self) -> bool:
         """True while what the host says has to be given to `answer`."""
-        return self._answers is not None
+        return self._answers is not None or not (self.protocol or self._spoken_to)
 
     def feed(self, data: bytes) -> bytes:
         """The bytes that may leave now; raises `Refused`, after which nothing may."""
@@ -69,8 +70,10 @@ class Guard:
         return self._feed(data) if self.watching else data
 
     def answer(self, data: bytes) -> bytes:
-        """Looks at what the host answers to an upgrade; the held bytes of the server's that may now leave."""
+        """Looks at what the host says first, or to an upgrade; the held bytes that may now leave."""
         self._allow(self._denied)
+        if data and self.observing and not self.protocol:
+            return self._greeted(data)
         if self._answers is None:
             return b""
         try:
@@ -98,6 +101,19 @@ class Guard:
             return self._begin(found, ways[found])
         self.protocol = found
         return self._unwatched(found)
+
+    def _greeted(self, data: bytes) -> bytes:
+        """Lets go of what was held, once the host has spoken first in text: HTTP and TLS never do.
+
+        A client may answer a greeting with one word and no newline, which alone says too little. Not text are
+        TLS's alert and HTTP/2's settings, and `H` begins a web server's word for a client that is too slow.
+        """
+        self._spoken_to = True
+        text = b"!" <= data[:1] <= b"~" and data[:1] != b"H"
+        if not text or decide.bare(self.target, "raw") is not None:
+            return b""
+        self.protocol = "raw"
+        return self._unwatched("raw")
 
     def _begin(self, protocol: str, way: Callable[[bytes], bytes]) -> bytes:
         self.protocol, self._feed = protocol, way

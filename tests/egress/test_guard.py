@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.egress import decide
 from sandbox.egress.guard import OPENING_MOST, Guard, Refused
-from tests.egress.guarding import EVIL, GOOD, Watched, at, fed, same_in_pieces
+from tests.egress.guarding import EVIL, GOOD, Watched, at, fed, play, same_in_pieces
 from tests.wire import hellos as tls
 
 WEB, DATABASE, OTHER = at(f"{GOOD}:443"), at(f"{GOOD}:5432"), at(f"{GOOD}:8444")
@@ -195,6 +195,29 @@ def test_a_protocol_of_its_own_passes_on_its_port_and_on_no_web_port(place: str,
     assert (one.guard.watching, one.guard.protocol) == (False, "raw")
     for port in sorted(decide.WEB_PORTS):
         same_in_pieces(at(f"{target.host}:{port}"), stream, passes=False, steps=(1,))
+
+
+GREETINGS = [
+    pytest.param(OTHER, b"220 here I am\r\n", True, id="text"),
+    pytest.param(DATABASE, b"SSH-2.0-x\r\n", True, id="SSH"),
+    pytest.param(LOCAL, b"220 here I am\r\n", False, id="on a web port"),
+    pytest.param(OTHER, b"HTTP/1.1 408 Request Timeout\r\n\r\n", False, id="HTTP gives up"),
+    pytest.param(OTHER, b"\x15\x03\x03\0\x02\x02\x50", False, id="TLS gives up"),
+    pytest.param(OTHER, b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64", False, id="settings of HTTP/2"),
+]
+
+
+@pytest.mark.parametrize(("target", "greeting", "leaves"), GREETINGS)
+@pytest.mark.parametrize("cut", [None, 1])
+def test_one_word_answers_a_host_that_spoke_first(
+    target: decide.Target, greeting: bytes, leaves: bool, cut: int | None
+) -> None:
+    word = b"ruok"
+    play(target, [("<", greeting, b""), (">", word, word if leaves else b"")], cut)
+    one = play(target, [(">", word, b""), ("<", greeting, word if leaves else b"")], cut)
+    if not leaves:
+        one.feed(f" / HTTP/1.1\r\nHost: {EVIL}\r\n\r\n".encode(), cut)
+        assert (one.passed, one.denied is None) == (b"", False)
 
 
 @pytest.mark.parametrize(

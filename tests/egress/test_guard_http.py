@@ -356,8 +356,9 @@ def test_an_answer_before_the_body_is_complete() -> None:
 
 
 def test_while_an_upgrade_is_not_answered_nothing_more_is_read() -> None:
-    one = Watched(WEB)
-    assert not one.guard.observing
+    plain, one = Watched(WEB), Watched(WEB)
+    plain.feed(GET)
+    assert not plain.guard.observing
     one.feed(WS)
     assert (one.guard.awaiting, one.guard.observing, one.guard.undecided) == (True, True, False)
     one.answer(SWITCHED[:40])
