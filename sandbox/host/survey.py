@@ -9,7 +9,16 @@ from stat import S_ISDIR, S_ISREG
 from sandbox.host.aliases import aliases
 from sandbox.host.sockets import sockets
 from sandbox.places import cache_dir
-from sandbox.plan.etc import COPIED, COPIED_DIRECTORIES, LINKS, NETWORKED, TREES
+from sandbox.plan.etc import (
+    COPIED,
+    COPIED_DIRECTORIES,
+    COPIED_SUFFIXES,
+    JAVA,
+    JAVA_TREE,
+    LINKS,
+    NETWORKED,
+    TREES,
+)
 from sandbox.plan.facts import Closure, PathFact, Survey
 from sandbox.plan.system import PROGRAMS
 from sandbox.plan.wants import (
@@ -117,18 +126,27 @@ def _public_files() -> Iterable[tuple[str, bytes]]:
 
 def _listed() -> list[str]:
     found = []
-    for directory in COPIED_DIRECTORIES:
-        try:
-            names = sorted(os.listdir(directory))
-        except OSError:
-            continue
-        found += [f"{directory}/{name}" for name in names if name.endswith(".conf")]
+    for directory in (*COPIED_DIRECTORIES, *_java()):
+        names = sorted(_names(directory))
+        found += [f"{directory}/{name}" for name in names if name.endswith(COPIED_SUFFIXES)]
     return found
+
+
+def _java() -> list[str]:
+    return [path for path in (f"/etc/{name}" for name in _names("/etc")) if JAVA.fullmatch(path)]
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
 
 
 def _system_layout() -> Iterable[tuple[str, str]]:
     """What each system path is: "" for a directory, else the text of the link; absent paths are left out."""
-    for path in (*PROGRAMS, *TREES, *LINKS):
+    java = [f"{place}/{JAVA_TREE}" for place in _java()]
+    for path in (*PROGRAMS, *TREES, *java, *LINKS):
         try:
             yield path, os.readlink(path)
         except OSError:

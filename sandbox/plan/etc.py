@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -27,7 +28,13 @@ COPIED = (
 """World-readable on every distribution, about the system and not about its users."""
 
 COPIED_DIRECTORIES = ("/etc/ld.so.conf.d",)
-"""Directories whose `*.conf` files are copied too."""
+COPIED_SUFFIXES = (".conf", ".properties", ".cfg")
+"""Directories whose files of these names are copied too, and Java's (see `JAVA`)."""
+
+JAVA = re.compile(r"/etc/java-?\d*-openjdk")
+JAVA_TREE = "security"
+"""Directories where Debian and Arch keep what a Java reads before its first class. Of what lies deeper only
+the tree is bound: `management` may hold the passwords of those who may look into a running one."""
 
 NETWORKED = ("/etc/resolv.conf", "/etc/hosts")
 """Copied only where the host's network is shared: how this machine finds other hosts."""
@@ -112,7 +119,8 @@ def _lines(lines: list[str]) -> bytes:
 
 def _trees(system: Mapping[str, str]) -> list[ViewStep]:
     trees: list[ViewStep] = []
-    for path in TREES:
+    java = sorted(path for path in system if JAVA.fullmatch(path.removesuffix(f"/{JAVA_TREE}")))
+    for path in (*TREES, *java):
         link = system.get(path)
         if link:
             trees.append(Symlink(path, link))

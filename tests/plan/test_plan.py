@@ -40,6 +40,15 @@ def test_etc_is_never_the_hosts() -> None:
     assert at(found, "/etc/machine-id") is None
 
 
+def test_what_java_reads_at_its_start_is_there_and_what_watches_a_running_one_is_not() -> None:
+    home = "/etc/java-17-openjdk"
+    found = spec(system={"/usr": "", f"{home}/security": ""}, etc={f"{home}/net.properties": b"x"})
+    assert at(found, f"{home}/security") == Bind(f"{home}/security", f"{home}/security", why="system")
+    assert at(found, f"{home}/net.properties") == File(f"{home}/net.properties", b"x", copied=True)
+    below_home = {target_of(step) for step in found.view if below(target_of(step), home)}
+    assert below_home == {f"{home}/security", f"{home}/net.properties"}
+
+
 def test_passwd_names_root_nobody_and_the_server_alone() -> None:
     passwd = at(spec(uid=1234), "/etc/passwd").content.decode()
     assert [line.split(":")[0] for line in passwd.splitlines()] == ["root", "mcp", "nobody"]
