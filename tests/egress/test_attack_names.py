@@ -216,7 +216,7 @@ def test_packets_that_are_no_query(
     sides.silent(word)
     if not tcp:
         sides.denied("dns.deny", reason)
-    sides.control(word, "dns.send", packet=packet, server="8.8.8.8", tcp=tcp)
+    sides.control(word, "dns.send", packet=packet, server="8.8.8.8", tcp=tcp, seconds=0.3)
 
 
 @pytest.mark.threat(

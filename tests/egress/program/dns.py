@@ -32,11 +32,13 @@ def ask(
     )
 
 
-def send(packet: str, server: str, port: int = 53, tcp: bool = False) -> dict[str, Any]:
+def send(
+    packet: str, server: str, port: int = 53, tcp: bool = False, seconds: float = SECONDS
+) -> dict[str, Any]:
     """What `server` says to any bytes, given in hex."""
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM) as out:
-        out.settimeout(SECONDS)
+        out.settimeout(seconds)
         out.connect((server, port))
         return _said(_exchange(out, bytes.fromhex(packet), tcp))
 
