@@ -7,15 +7,18 @@ lets pass, and the connection stays with the one that answered: nothing is looke
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from errno import EALREADY, EINPROGRESS
 from ipaddress import ip_address
 
 from aiohappyeyeballs import start_connection
-from python_socks.async_.asyncio import Proxy
 
 from sandbox.egress import addresses, upstream
 from sandbox.egress.decide import Denied, Target
+from sandbox.egress.tunnel import through
 from sandbox.policy import hosts
 from sandbox.policy.model import HostRule
 from sandbox.records import dataclass
@@ -64,19 +67,12 @@ class Dialer:
 
     async def connect(self, target: Target, way: Way) -> socket.socket:
         """A connected, non-blocking socket; OSError (TimeoutError too) where nobody answers."""
+        if target.kind == "local":
+            return await _in_turn(way.found)
         async with asyncio.timeout(CONNECT_S):
             if way.proxy:
-                return await self._through(target, way.proxy)
+                return await through(way.proxy, target.host, target.port)
             return await start_connection(list(way.found), happy_eyeballs_delay=STAGGER_S)
-
-    async def _through(self, target: Target, url: str) -> socket.socket:
-        try:
-            found: socket.socket = await Proxy.from_url(url, rdns=True).connect(target.host, target.port)
-        except Exception as error:
-            # The library's own errors are no OSErrors; what a proxy said may be long and hostile.
-            why = f"the host's proxy: {type(error).__name__}: {str(error)[:200]}"
-            raise ConnectionError(111, why) from error
-        return found
 
     async def _resolved(self, name: str) -> list[AddrInfo]:
         loop = asyncio.get_running_loop()
@@ -144,6 +140,33 @@ def _info(address: str, port: int) -> AddrInfo:
     if ":" in address:
         return (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port, 0, 0))
     return (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port))
+
+
+async def _in_turn(found: Sequence[AddrInfo]) -> socket.socket:
+    """Loopback answers at once: nothing is gained by trying two addresses side by side."""
+    for info in found[:-1]:
+        with suppress(OSError):
+            return await _dialed(info)
+    return await _dialed(found[-1])
+
+
+async def _dialed(info: AddrInfo) -> socket.socket:
+    family, kind, protocol, _, address = info
+    one = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
+    try:
+        error = one.connect_ex(address)
+        if error == EINPROGRESS:
+            # Asked again it says that it is connected by now, without a turn of the loop (connect(2)).
+            error = one.connect_ex(address)
+        if error == EALREADY:
+            async with asyncio.timeout(CONNECT_S):  # its queue is full
+                await asyncio.get_running_loop().sock_connect(one, address)
+        elif error:
+            raise OSError(error, os.strerror(error))
+    except BaseException:
+        one.close()
+        raise
+    return one
 
 
 def _loopback(target: Target) -> list[AddrInfo]:
