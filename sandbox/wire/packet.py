@@ -11,6 +11,7 @@ _RESET = 0x04
 _UNREACHABLE = {ICMP: 3, ICMP6: 1}
 # Hop by hop, routing, destination: what a program may have put between (RFC 8200 4.1; ipv6(7)).
 _EXTENSIONS = frozenset({0, 43, 60})
+_DNS = (53).to_bytes(2, "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ def _undelivered(packet: bytes) -> Stray | None:
     if found is None or found[0] not in (TCP, UDP):
         return None
     protocol, _, destination, rest = found
+    if protocol == UDP and rest[:2] == _DNS:
+        return None  # our own answer to a lookup that nobody waits for: the port is taken by the trap
     return _stray(protocol, destination, rest[2:4])
 
 
