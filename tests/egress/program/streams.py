@@ -77,7 +77,9 @@ def in_syn(address: str, port: int, word: str, option: bool) -> str:
             out.connect((address, port))
             out.sendall(word.encode())
         else:
+            out.settimeout(None)  # else the data stays here until it is connected
             out.sendto(word.encode(), socket.MSG_FASTOPEN, (address, port))
+            out.settimeout(SECONDS)
         return everything(out)
 
 
