@@ -59,14 +59,14 @@ class Proxies:
     async def socks(self, reader: Reader, writer: Writer) -> None:
         """One request to connect, by name or by address."""
         with contextlib.suppress(OSError, asyncio.IncompleteReadError), contextlib.closing(writer):
-            _, count = await reader.readexactly(2)
-            await reader.readexactly(count)
-            writer.write(b"\x05\x00")
+            user = await _greeted(reader, writer)
+            if user not in (None, f"{USER}:{PASSWORD}"):
+                return
             _, command, _, kind = await reader.readexactly(4)
             host = await _address(reader, kind)
             (at,) = struct.unpack(">H", await reader.readexactly(2))
             own = writer.get_extra_info("sockname")[1]
-            self._log(own, host, at, None)
+            self._log(own, host, at, user)
             if command != 1 or own == SOCKS_REFUSING:
                 writer.write(_reply(SOCKS_NOT_ALLOWED))
                 return
@@ -80,6 +80,23 @@ def _basic(head: str) -> str | None:
         if name.lower() == "proxy-authorization":
             return base64.b64decode(value.strip().removeprefix("Basic ")).decode()
     return None
+
+
+async def _greeted(reader: Reader, writer: Writer) -> str | None:
+    """User and password, for a client that offers them (method 2); whether they are right, it is told."""
+    _, count = await reader.readexactly(2)
+    if 2 not in await reader.readexactly(count):
+        writer.write(b"\x05\x00")
+        return None
+    writer.write(b"\x05\x02")
+    words = []
+    await reader.readexactly(1)
+    for _ in range(2):
+        (length,) = await reader.readexactly(1)
+        words.append((await reader.readexactly(length)).decode())
+    login = ":".join(words)
+    writer.write(b"\x01\x00" if login == f"{USER}:{PASSWORD}" else b"\x01\x01")
+    return login
 
 
 async def _address(reader: Reader, kind: int) -> str:

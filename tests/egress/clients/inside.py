@@ -47,6 +47,7 @@ class Sandbox(Attacker):
         return [line["detail"] for line in lines if line["kind"] == kind]
 
     def denied(self) -> set[str]:
-        """Each `host:port` that was denied so far, and each name."""
+        """Ends the session: each `host:port` that was denied, and each name."""
+        assert self.finish()[0] == 0
         told = [one for kind in ("dns.deny", "egress.deny") for one in self.events(kind) if "host" in one]
         return {f"{one['host']}:{one['port']}" if one["port"] else one["host"] for one in told}
