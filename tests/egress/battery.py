@@ -95,8 +95,12 @@ class Sides:
         self.outside = outside(internet, world)
         self.inside = Sandboxed(internet, world, profile)
         self._at = 0
-        for one in (self.outside, self.inside):
-            one.call("own.heard")
+        try:
+            for one in (self.outside, self.inside):
+                one.call("own.heard")
+        except BaseException:
+            self.close()
+            raise
 
     def attack(self, name: str, /, **asked: Any) -> Answer:
         """Makes the attack inside; whatever it gave, for `failed`, `silent` and `denied` to judge."""

@@ -28,14 +28,14 @@ def _family(address: str) -> int:
 
 
 def tell(
-    address: str, port: int, word: str, head: str = "", broadcast: bool = False, interface: str = ""
+    address: str, port: int, word: str, head: str = "", broadcast: bool = False, interface: bool = False
 ) -> str:
     """Sends `word` behind `head` (hex); the error that came back for it is this attack's own."""
     with socket.socket(_family(address), socket.SOCK_DGRAM) as out:
         out.settimeout(0.1)
         if broadcast:
             out.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        scope = socket.if_nametoindex(interface) if interface else 0
+        scope = socket.if_nametoindex(_interface()) if interface else 0
         to = (address, port, 0, scope) if ":" in address else (address, port)
         out.connect(to)
         out.send(bytes.fromhex(head) + word.encode())
@@ -45,7 +45,19 @@ def tell(
             return ""
 
 
-def interface() -> str:
+def flood(address: str, count: int, word: str) -> int:
+    """A datagram to each of that many ports in turn, refused or not; how many were sent."""
+    sent = 0
+    with socket.socket(_family(address), socket.SOCK_DGRAM) as out:
+        for number in range(count):
+            try:
+                sent += bool(out.sendto(f"{word}{number}".encode(), (address, 1024 + number % 60_000)))
+            except OSError:
+                sent += 1  # the answer to an earlier one
+    return sent
+
+
+def _interface() -> str:
     """The interface that leads out, or the loopback where there is no other."""
     names = [name for _, name in socket.if_nameindex()]
     return next((name for name in names if name != "lo"), "lo")
@@ -80,7 +92,7 @@ def raw(address: str, protocol: int, word: str) -> int:
 def frame(word: str) -> int:
     """An Ethernet frame to everybody, past every table of the kernel."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_IP)) as out:
-        out.bind((interface(), ETH_P_IP))
+        out.bind((_interface(), ETH_P_IP))
         return out.send(b"\xff" * 6 + bytes(6) + struct.pack(">H", ETH_P_IP) + word.encode())
 
 
