@@ -78,7 +78,7 @@ class Connection:
         try:
             await self._carried()
         except Refused as refused:
-            await self.shift.deny(refused.denied)
+            await self.shift.denials.tell(refused.denied)
             return "denied"
         except Spent as spent:
             await self.shift.reporter.exceeded(spent.excess)

@@ -20,12 +20,15 @@ from sandbox.egress.decide import Denied
 from sandbox.egress.report import Reporter
 from sandbox.egress.resolver import Resolver
 from sandbox.egress.shift import Shift
-from sandbox.event import Value
 from sandbox.trap import DNS, Trapped
 from sandbox.wire import packet
 
 MOST_CONNECTIONS = 1024
 """At one time; each costs two descriptors and at most two chunks."""
+MOST_ASKERS = 64
+"""Connections to our DNS at one time."""
+MOST_TASKS = MOST_CONNECTIONS + 512
+"""Those, and connections that wait to be refused; until some have ended, no more are accepted."""
 IDLE_S = 1800.0
 OPENING_S = 30.0
 """A connection that holds back half an opening or half a request ends after this."""
@@ -44,27 +47,27 @@ class Gateway:
         self._sockets = [(one, socket.socket(fileno=one.fd)) for one in traps]
         self._tasks: set[asyncio.Task[None]] = set()
         self._live: dict[Connection, asyncio.Task[None]] = {}
+        self._asking = 0
         needles = self.shift.needles
         ipv6 = any(one.family == socket.AF_INET6 for _, one in self._sockets)
         self.resolver = Resolver(
             charge.network, self.shift.names, self.reporter,
-            NameStream(needles) if needles is not None else None, self._spawn, ipv6,
+            NameStream(needles) if needles is not None else None, ipv6,
         )  # fmt: skip
 
     async def run(self) -> None:
         """Serves until the wrapper closes the channel, then tells how every connection ended."""
         self.shift.loop.set_exception_handler(self._on_fault)
-        serving = [asyncio.create_task(one) for one in (self._sweep(), self._sums())]
+        for work in (self._sweep(), self._sums()):
+            self._spawn(work)
         self.reporter.start()
         self._listen()
-        await asyncio.wait([*serving, self.reporter.over], return_when=asyncio.FIRST_COMPLETED)
-        if not self.reporter.over.done():
-            raise RuntimeError("a part of the gateway ended")
-        self.reporter.over.result()
-        for task in (*serving, *self._tasks):
+        await self.reporter.over
+        tasks = [*self._tasks]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*serving, *self._tasks, return_exceptions=True)
-        await self._tell_sums()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tell_sums()
         self.reporter.finish()
 
     def _on_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -109,23 +112,32 @@ class Gateway:
             return
         client.setblocking(False)
         self._spawn(self._serve(client, port))
+        if len(self._tasks) > MOST_TASKS:
+            self._rest(listener, self._on_connection, listener, port)
 
     async def _serve(self, client: socket.socket, port: int) -> None:
-        address = client.getsockname()[0]
-        if port == DNS:
-            await self._serve_dns(client)
-            return
-        packed = socket.inet_pton(client.family, address)
+        with client:
+            address = client.getsockname()[0]
+            if port == DNS:
+                await self._serve_dns(client, address)
+                return
+            target = self._route(client.family, address, port)
+            if isinstance(target, Denied):
+                await self._refuse(client, target, address)
+                return
+            await self._live_through(Connection(self.shift, client, target))
+
+    def _route(self, family: int, address: str, port: int) -> decide.Target | Denied:
+        # A link-local address of IPv6 comes with its interface, and is no name's.
+        packed = socket.inet_pton(family, address.partition("%")[0])
         target = decide.route(self.shift.rules, address, port, self.shift.names.name(packed))
         if isinstance(target, decide.Target) and len(self._live) >= MOST_CONNECTIONS:
-            why = f"more than {MOST_CONNECTIONS} connections at one time"
-            target = Denied(target.host, target.port, why, "bounded")
-        if isinstance(target, Denied):
-            await self.shift.deny(target, address=address, protocol="tcp")
-            reset(client)
-            client.close()
-            return
-        await self._live_through(Connection(self.shift, client, target))
+            return _too_many(target.host, port, MOST_CONNECTIONS)
+        return target
+
+    async def _refuse(self, client: socket.socket, denied: Denied, address: str) -> None:
+        await self.shift.denials.tell(denied, address=address, protocol="tcp")
+        reset(client)
 
     async def _live_through(self, connection: Connection) -> None:
         task = asyncio.current_task()
@@ -136,12 +148,19 @@ class Gateway:
         finally:
             del self._live[connection]
 
-    async def _serve_dns(self, client: socket.socket) -> None:
-        with client:
-            try:
-                await self.resolver.serve_tcp(client)
-            except OSError:
-                return
+    async def _serve_dns(self, client: socket.socket, address: str) -> None:
+        if self._asking >= MOST_ASKERS:
+            await self._refuse(client, _too_many(address, DNS, MOST_ASKERS), address)
+            return
+        self._asking += 1
+        try:
+            # Two answers may follow each other at once.
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await self.resolver.serve_tcp(client)
+        except OSError:
+            return
+        finally:
+            self._asking -= 1
 
     async def _sweep(self) -> None:
         while True:
@@ -176,20 +195,19 @@ class Gateway:
     def _stray(self, seen: packet.Stray) -> None:
         address = ip_address(seen.address).compressed
         denied = decide.stray(seen.protocol, address, seen.port, self.shift.names.name(seen.address))
-        if self.shift.tally.first((denied.host, denied.port, denied.reason, seen.protocol)):
-            detail = {"address": address, "protocol": seen.protocol}
-            self._spawn(self.reporter.deny("egress.deny", denied, **detail))
+        self.shift.denials.note(denied, address=address, protocol=seen.protocol)
 
     # --- sums ---------------------------------------------------------------------------------------
 
     async def _sums(self) -> None:
         while True:
             await asyncio.sleep(SUMS_S)
-            await self._tell_sums()
+            self._tell_sums()
 
-    async def _tell_sums(self) -> None:
-        for kind, tally in (("dns.deny", self.resolver.tally), ("egress.deny", self.shift.tally)):
-            repeated, further = tally.take()
-            if repeated or further:
-                sums: dict[str, Value] = {"repeated": repeated, "further": further}
-                await self.reporter.tell(kind, sums, decide.DEFAULT_DENY)
+    def _tell_sums(self) -> None:
+        self.resolver.denials.tell_sums()
+        self.shift.denials.tell_sums()
+
+
+def _too_many(host: str, port: int, most: int) -> Denied:
+    return Denied(host, port, f"more than {most} connections at one time", "bounded")

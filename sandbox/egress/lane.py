@@ -135,6 +135,8 @@ class Lane:
     def _open(self, gate: asyncio.Future[None]) -> None:
         if gate is not self._gate:
             return  # another one was put up since
+        if gate.cancelled():
+            return  # nothing is answered any more, so nothing passes
         self._gate = None
         if self._held and not self._closed:
             self._flush()

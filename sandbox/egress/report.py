@@ -1,9 +1,9 @@
 """What the gateway tells the wrapper: one JSON message a fact, over a socket that keeps messages whole.
 
-The wrapper writes the fact to the log and then answers with `WRITTEN`, in order: whoever awaits `tell` goes
+The wrapper writes the fact to the log and then answers with `WRITTEN`, in order: whoever awaits `say` goes
 on only when the fact is in the log. A fact with `quiet` is not answered. `SETTLE` asks for all that has
 happened so far, and is answered with `{"settled": true}` after it. The wrapper's end of file is the
-gateway's end.
+gateway's end: what is not answered by then never is, and whoever waits for it is cancelled.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Reporter:
             _done(self._waiting.popleft())
         elif answer:
             self._look()
-            # What `look` found is told by tasks of its own: they get their turn first.
+            # Whoever has something to tell by now gets his turn first.
             self._loop.call_soon(self._send, SETTLED)
         else:
             self._end()
@@ -80,7 +80,7 @@ class Reporter:
         if not self.over.done():
             self.over.set_result(None)
         while self._waiting:
-            _done(self._waiting.popleft())
+            self._waiting.popleft().cancel("session")
 
     def _send(self, body: bytes) -> None:
         if not self._unsent:
@@ -102,30 +102,26 @@ class Reporter:
 
     # --- facts --------------------------------------------------------------------------------------
 
-    async def tell(self, kind: str, detail: Mapping[str, Value], rule: str = "", **more: Value) -> None:
-        """Returns once the event is in the log; `more` goes beside the event, for the wrapper alone."""
-        await self.say(kind, detail, rule, **more)
-
     def say(
         self, kind: str, detail: Mapping[str, Value], rule: str = "", **more: Value
     ) -> asyncio.Future[None]:
-        """The same for whoever has something to do meanwhile: the future is done once it is in the log."""
+        """Done once the event is in the log; `more` goes beside the event, for the wrapper alone."""
         return self._ask({"kind": kind, "detail": dict(detail), "rule": rule, **more})
 
-    def note(self, kind: str, detail: Mapping[str, Value]) -> None:
+    def note(self, kind: str, detail: Mapping[str, Value], rule: str = "") -> None:
         """An event that nobody waits for."""
-        self._send(_json({"kind": kind, "detail": dict(detail), "rule": "", "quiet": True}).encode())
+        self._send(_json({"kind": kind, "detail": dict(detail), "rule": rule, "quiet": True}).encode())
 
     def _ask(self, said: Mapping[str, Value]) -> asyncio.Future[None]:
         written: asyncio.Future[None] = self._loop.create_future()
         if self.over.done():
-            written.set_result(None)  # nothing is answered any more
+            written.cancel("session")  # nothing is answered any more
         else:
             self._waiting.append(written)
         self._send(_json(said).encode())
         return written
 
-    async def deny(self, kind: str, denied: Denied, **detail: Value) -> None:
+    def deny(self, kind: str, denied: Denied, **detail: Value) -> asyncio.Future[None]:
         """A denial, with the option that would have granted it."""
         found: dict[str, Value] = {
             "host": denied.host,
@@ -133,18 +129,18 @@ class Reporter:
             "reason": denied.reason,
             **detail,
         }
-        await self.tell(kind, found, denied.rule, where=denied.where, grant=denied.grant)
+        return self.say(kind, found, denied.rule, where=denied.where, grant=denied.grant)
 
-    async def exceeded(self, excess: Excess) -> None:
+    def exceeded(self, excess: Excess) -> asyncio.Future[None]:
         """A budget that is spent: the wrapper ends the sandbox, and us with it."""
         detail: dict[str, Value] = {"host": excess.host, "used": excess.used, "limit": excess.limit}
-        await self._ask({"breach": excess.quota, "why": excess.why, "detail": detail})
+        return self._ask({"breach": excess.quota, "why": excess.why, "detail": detail})
 
-    async def canary(self, name: str, encoding: str, host: str, where: str) -> None:
+    def canary(self, name: str, encoding: str, host: str, where: str) -> asyncio.Future[None]:
         """A planted credential on its way out: the wrapper ends the sandbox."""
         why = f"the decoy `{name}` was on its way to `{host}` in {where}"
         detail: dict[str, Value] = {"canary": name, "encoding": encoding, "host": host, "where": where}
-        await self.tell("canary.seen", detail, "isolation.decoys", breach="isolation.decoys", why=why)
+        return self.say("canary.seen", detail, "isolation.decoys", breach="isolation.decoys", why=why)
 
     def activity(self, host: str) -> asyncio.Future[None]:
         """An upload after a pause: no event by itself, but the watcher of behaviour counts it."""

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
 
 from sandbox.egress import decide
 from sandbox.egress.canary import NameStream
 from sandbox.egress.decide import Denied
+from sandbox.egress.denials import Denials
 from sandbox.egress.names import Names
 from sandbox.egress.report import Reporter
-from sandbox.egress.tally import Tally
 from sandbox.policy.model import Network
 from sandbox.wire import dns
 
 TTL_S = 60
 BURST = 32
 """Datagrams a turn of the loop: connections get their turn in between."""
-_TCP_QUERIES, _TCP_PATIENCE_S = 64, 10.0
+MOST_WAITING = 1024
+"""Answers that wait for their denial to be told; beyond that a query is dropped, and asked again."""
+_TCP_READS, _TCP_PATIENCE_S = 64, 10.0
 _ANCILLARY = 256
 _IP_PKTINFO = 8
 Ancillary = list[tuple[int, int, bytes]]
@@ -34,16 +35,15 @@ class Resolver:
     """One session's DNS."""
 
     def __init__(
-        self, network: Network, names: Names, reporter: Reporter, canaries: NameStream | None,
-        spawn: Callable[..., None], ipv6: bool,
+        self, network: Network, names: Names, reporter: Reporter, canaries: NameStream | None, ipv6: bool
     ) -> None:  # fmt: skip
         self._rules = network.allow
         self._names = names
         self._reporter = reporter
         self._canaries = canaries
-        self._spawn = spawn
         self._ipv6 = ipv6
-        self.tally = Tally()
+        self._waiting = 0
+        self.denials = Denials("dns.deny", reporter)
 
     def answer(self, packet: bytes) -> tuple[bytes | None, Denied | None]:
         """What to say to one query, and what was denied with it."""
@@ -95,19 +95,26 @@ class Resolver:
             self._handle(one, packet, ancillary, sender)
 
     def _handle(self, one: socket.socket, packet: bytes, ancillary: Ancillary, to: object) -> None:
-        said, denied = self.answer(packet)
-        send = None if said is None else (one, said, _from(ancillary), to)
-        self._scan(packet)
-        if denied is not None and self.tally.first((denied.host, denied.reason)):
-            self._spawn(self._deny(denied, send))
-        elif send is not None:
-            _send(*send)
+        said, telling = self._answered(packet)
+        if said is None:
+            return
+        reply = (one, said, _from(ancillary), to)
+        if telling is None:
+            _send(*reply)
+        elif self._waiting < MOST_WAITING:
+            self._waiting += 1
+            telling.add_done_callback(lambda told: self._told(told, reply))
 
-    async def _deny(self, denied: Denied, send: Reply | None) -> None:
-        # The log first: whoever gets the answer finds the denial there.
-        await self._reporter.deny("dns.deny", denied)
-        if send is not None:
-            _send(*send)
+    def _told(self, told: asyncio.Future[None], reply: Reply) -> None:
+        self._waiting -= 1
+        if not told.cancelled():
+            _send(*reply)
+
+    def _answered(self, packet: bytes) -> tuple[bytes | None, asyncio.Future[None] | None]:
+        """What to say, and what to wait for before: whoever gets the answer finds the denial in the log."""
+        said, denied = self.answer(packet)
+        self._scan(packet)
+        return said, None if denied is None else self.denials.note(denied)
 
     def _scan(self, packet: bytes) -> None:
         if self._canaries is None:
@@ -118,28 +125,36 @@ class Resolver:
             return
         seen = self._canaries.feed(query.labels)
         if seen is not None:
+            self._canaries = None  # the session ends for the first
             name = b".".join(query.labels).decode("ascii", "backslashreplace")[:253]
-            self._spawn(self._reporter.canary(seen.name, seen.encoding, name, "a name that was looked up"))
+            self._reporter.canary(seen.name, seen.encoding, name, "a name that was looked up")
 
     async def serve_tcp(self, one: socket.socket) -> None:
-        """Answers the queries of one connection (RFC 7766), a bounded number of them."""
-        loop = asyncio.get_running_loop()
+        """Answers the queries of one connection (RFC 7766), while it reads the answers, and not for ever."""
         reader = dns.TcpReader()
-        for _ in range(_TCP_QUERIES):
-            data = await asyncio.wait_for(loop.sock_recv(one, 4096), _TCP_PATIENCE_S)
-            if not data:
-                return
-            try:
-                packets = reader.feed(data)
-            except dns.Malformed:
-                return
-            for packet in packets:
-                said, denied = self.answer(packet)
-                self._scan(packet)
-                if denied is not None and self.tally.first((denied.host, denied.reason)):
-                    await self._reporter.deny("dns.deny", denied)
-                if said is not None:
-                    await loop.sock_sendall(one, len(said).to_bytes(2, "big") + said)
+        for _ in range(_TCP_READS):
+            # Of reading and of answering: a client that reads nothing is left as one that says nothing.
+            async with asyncio.timeout(_TCP_PATIENCE_S):
+                data = await asyncio.get_running_loop().sock_recv(one, 4096)
+                if not data or not await self._answer_stream(one, reader, data):
+                    return
+
+    async def _answer_stream(self, one: socket.socket, reader: dns.TcpReader, data: bytes) -> bool:
+        """False where it cannot go on."""
+        try:
+            packets = reader.feed(data)
+        except dns.Malformed as why:
+            await self.denials.tell(Denied("(malformed)", 0, f"not a query: {why}", "strict DNS"))
+            return False
+        answers = b""
+        for packet in packets:
+            said, telling = self._answered(packet)
+            if telling is not None:
+                await asyncio.shield(telling)
+            if said is not None:
+                answers += len(said).to_bytes(2, "big") + said
+        await asyncio.get_running_loop().sock_sendall(one, answers)
+        return True
 
 
 def _loopback(query: dns.Query) -> bytes:

@@ -7,13 +7,11 @@ import asyncio
 from sandbox.egress.budget import Budget
 from sandbox.egress.canary import Needles, Stream
 from sandbox.egress.charge import Charge
-from sandbox.egress.decide import Denied
+from sandbox.egress.denials import Denials
 from sandbox.egress.dial import Dialer
 from sandbox.egress.lane import Room
 from sandbox.egress.names import Names
 from sandbox.egress.report import Reporter
-from sandbox.egress.tally import Tally
-from sandbox.event import Value
 
 
 class Shift:
@@ -27,15 +25,10 @@ class Shift:
         self.names = Names()
         self.budget = Budget(charge.network)
         self.dialer = Dialer(self.rules, charge.proxies)
-        self.tally = Tally()
+        self.denials = Denials("egress.deny", reporter)
         self.room = Room()
         self.needles = Needles(dict(charge.canaries)) if charge.canaries else None
 
     def canary_stream(self) -> Stream | None:
         """A look at one direction of one connection; None where nothing was planted."""
         return Stream(self.needles) if self.needles is not None else None
-
-    async def deny(self, denied: Denied, **detail: Value) -> None:
-        """Tells a denial once; its repetitions are counted."""
-        if self.tally.first((denied.host, denied.port, denied.reason, str(detail))):
-            await self.reporter.deny("egress.deny", denied, **detail)
