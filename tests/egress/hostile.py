@@ -111,6 +111,7 @@ def push(port: int, most: int, silence: float = 1.0) -> int:
     """Sends until nothing has been taken for a while, and keeps the connection; how much was taken."""
     one = socket.create_connection((HOST, port), SECONDS)
     _held.append(one)
+    one.sendall(b"raw\n")
     one.setblocking(False)
     taken, block = 0, b"u" * (1 << 16)
     while taken < most and select.select([], [one], [], silence)[1]:
