@@ -118,11 +118,11 @@ class Sides:
         assert left == [], left
         assert not heard(self.internet, word)
 
-    def denied(self, kind: str, reason: str = "", **wanted: Any) -> Answer:
-        """The attempt in the log: a row since `attack` whose detail has these values."""
+    def denied(self, kind: str, reason: str = "", start: int | None = None, **wanted: Any) -> Answer:
+        """The attempt in the log: a row since `attack`, or byte `start`, whose detail has these values."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
-            rows = self.inside.rows(kind, self._at)
+            rows = self.inside.rows(kind, self._at if start is None else start)
             found = [one for one in rows if _fits(one["detail"], reason, wanted)]
             if found:
                 return found[0]

@@ -49,3 +49,10 @@ def heard() -> list[str]:
 def run(words: list[str]) -> str:
     """What a program of the system says."""
     return subprocess.run(words, capture_output=True, text=True, timeout=10).stdout
+
+
+def listen_abstract(name: str) -> None:
+    """Holds an abstract socket open as long as this process lives."""
+    _kept.append(socket.socket(socket.AF_UNIX))
+    _kept[-1].bind("\0" + name[1:])
+    _kept[-1].listen()

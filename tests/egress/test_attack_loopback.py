@@ -1,0 +1,211 @@
+"""The machine itself and its other sandboxes: loopback, own addresses, engine names, unix sockets."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.attacks.inside import PYTHON, World
+from tests.egress.battery import LOOKUPS, Sandboxed, Sides, fixtures, new_word
+from tests.egress.internet import Internet
+from tests.egress.services import HOST_ADDRESSES, HOST_PORTS
+
+standing, sides = fixtures("""
+[network]
+allow = ["allowed.test:80", "localhost:18002", "host.docker.internal:18003"]
+""")
+
+LISTED = 18002
+OTHERS = [port for port in HOST_PORTS if port != LISTED]
+
+
+@pytest.mark.threat(
+    "H2", backend="native", proves="no port of the host but the listed one is reached, by any address"
+)
+@pytest.mark.threat("D3", backend="native", proves="0 bytes at the host's own listeners, over TCP and IPv6")
+@pytest.mark.parametrize("port", OTHERS)
+@pytest.mark.parametrize(
+    ("addresses", "shown"),
+    [
+        pytest.param(["127.0.0.1", "::1", "localhost", "0.0.0.0", "::"], "localhost", id="loopback"),  # noqa: S104
+        *(pytest.param([address], address, id=address) for address in HOST_ADDRESSES[2:]),
+    ],
+)
+def test_a_port_of_the_host(addresses: list[str], shown: str, port: int, sides: Sides) -> None:
+    word = new_word()
+    at = sides.inside.position()
+    for address in addresses:
+        sides.refused("streams.tell", host=address, port=port, word=word)
+    sides.silent(word)
+    sides.denied("egress.deny", start=at, host=shown, port=port)
+    for address in addresses:
+        sides.internet.begin()
+        sides.control(word, "streams.tell", host=address, port=port, word=word)
+
+
+@pytest.mark.threat("H2", backend="native", proves="a listed loopback port is no other address of the host's")
+@pytest.mark.parametrize("address", ["10.77.0.1", "fd77::1"])
+def test_the_listed_port_by_another_address(address: str, sides: Sides) -> None:
+    word = new_word()
+    sides.refused("streams.tell", host=address, port=LISTED, word=word)
+    sides.silent(word)
+    sides.denied("egress.deny", host=address, port=LISTED)
+    sides.control(word, "streams.tell", host=address, port=LISTED, word=word)
+
+
+def test_the_listed_port_is_reached(sides: Sides, internet: Internet) -> None:
+    for address in ("127.0.0.1", "::1", "localhost"):
+        word = new_word()
+        sides.attack("streams.tell", host=address, port=LISTED, word=f"{word}\n")
+        assert word.encode() in internet.host_heard()
+    assert {one["port"] for one in internet.host_connections()} == {LISTED}
+    assert internet.outside_packets() == []
+
+
+ENGINES = """host.docker.internal gateway.docker.internal docker.for.mac.localhost host.containers.internal
+             host.lima.internal host.minikube.internal kubernetes.default.svc.cluster.local
+             metadata.google.internal instance-data.ec2.internal localhost.localdomain me.localhost""".split()
+
+
+@pytest.mark.threat(
+    "H2", backend="native", proves="no name of an engine leads to the host, not even an allowed one"
+)
+@pytest.mark.parametrize("name", ENGINES)
+def test_names_that_engines_give_the_host(name: str, sides: Sides, internet: Internet) -> None:
+    internet.rename(name, "10.77.0.1")
+    word = new_word()
+    sides.refused("streams.tell", host=name, port=18003, word=word)
+    sides.silent(word, LOOKUPS)
+    if name == "host.docker.internal":  # which the profile allows
+        sides.denied("egress.deny", "10.77.0.1 (private)", host=name, port=18003)
+    else:
+        assert internet.names_asked() == []
+        sides.denied("dns.deny", "not allowed", host=name)
+    if name.endswith("localhost") and "host.docker" not in name:
+        return  # libraries answer these themselves, and need not ask
+    sides.control(word, "streams.tell", host=name, port=18003, word=word)
+
+
+# --- listeners of a daemon's kind -----------------------------------------------------------------
+
+DAEMON = """
+import socket, sys, threading
+def hear(one):
+    while True:
+        client, _ = one.accept()
+        with client:
+            while data := client.recv(4096):
+                print(data.decode("latin-1"), flush=True)
+places = [(address, port) for address in ("127.0.0.1", "10.77.0.1") for port in (2375, 2376)]
+ones = [socket.create_server(one) for one in places]
+for name in sys.argv[1:]:
+    one = socket.socket(socket.AF_UNIX)
+    one.bind("\\0" + name[1:] if name[0] == "@" else name)
+    one.listen()
+    ones.append(one)
+for one in ones:
+    threading.Thread(target=hear, args=(one,), daemon=True).start()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+class Daemon:
+    """What listens in the test host as an engine does: its TCP ports, a socket file, an abstract socket."""
+
+    def __init__(self, internet: Internet, world: World) -> None:
+        self.path = str(world.scratch / f"{secrets.token_hex(4)}.sock")
+        self.abstract = f"@mcp-{secrets.token_hex(8)}"
+        # The caller's own, so that no permission stands in the way.
+        words = [*internet.prefix(), *world.prefix(), PYTHON, "-c", DAEMON, self.path, self.abstract]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.process = subprocess.Popen(words, text=True, cwd="/", **pipes)
+        assert self.line() == "ready"
+
+    def line(self) -> str:
+        """The next thing it heard."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def close(self) -> str:
+        """Ends it; what it heard that nobody asked for yet."""
+        self.process.kill()
+        return self.process.communicate(timeout=10)[0]
+
+
+@pytest.fixture
+def daemon(internet: Internet, world: World) -> Iterator[Daemon]:
+    """A daemon of the host's that believes whoever connects."""
+    made = Daemon(internet, world)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.mark.threat(
+    "H2", backend="native", proves="no engine of the host is reached: TCP ports, socket, abstract"
+)
+@pytest.mark.parametrize("way", ["127.0.0.1:2375", "10.77.0.1:2375", "127.0.0.1:2376", "path", "abstract"])
+def test_an_engine_of_the_host(way: str, sides: Sides, daemon: Daemon) -> None:
+    word = new_word()
+    host, _, port = way.partition(":")
+    name = "streams.tell" if port else "own.tell_unix"
+    request = f"GET /{word} HTTP/1.1\r\nHost: docker\r\n\r\n" if port else word
+    asked = {"host": host, "port": int(port)} if port else {"path": getattr(daemon, way)}
+    sides.refused(name, word=request, **asked)
+    sides.silent(word)
+    if port:
+        sides.denied("egress.deny", port=int(port))
+    sides.outside.call(name, word=request, **asked)
+    # The first that it heard is the control's.
+    assert word in daemon.line()
+
+
+# --- another sandbox ------------------------------------------------------------------------------
+
+SHARED = 7777
+
+
+@pytest.mark.threat("S5", backend="native", proves="a sandbox reaches no port of another, by any address")
+@pytest.mark.threat(
+    "D3", backend="native", proves="a sandbox's gateway and listeners are nobody else's way out"
+)
+def test_another_sandbox(internet: Internet, world: World) -> None:
+    profile = '[network]\nallow = ["allowed.test:80"]\n'
+    one, other = (Sandboxed(internet, world, profile) for _ in range(2))
+    try:
+        assert one.call("own.listen", child=False, port=SHARED) == {"got": SHARED}
+        made_up = one.call("dns.resolve", name="allowed.test")["got"]
+        word = new_word()
+        addresses = ("127.0.0.1", "::1", "198.18.0.1", "fd53:6278::1", "10.77.0.1", *made_up)
+        for address in addresses:
+            assert "failed" in other.call("streams.tell", host=address, port=SHARED, word=word), address
+        # The name's address in the one is no name in the other, which has not looked it up.
+        request = f"GET /{word} HTTP/1.1\r\nHost: allowed.test\r\n\r\n"
+        for address in made_up:
+            assert "failed" in other.call("streams.tell", host=address, port=80, word=request), address
+        assert one.call("own.heard", child=False) == {"got": []}
+        assert internet.outside_packets() == []
+        # The control: from the same sandbox the listener is there.
+        assert one.call("streams.tell", host="127.0.0.1", port=SHARED, word=word) == {"got": "!"}
+        assert one.call("own.heard", child=False) == {"got": [word]}
+    finally:
+        one.close()
+        other.close()
+
+
+@pytest.mark.threat("S5", backend="native", proves="no abstract socket of another sandbox is reached")
+def test_an_abstract_socket_of_another_sandbox(internet: Internet, world: World) -> None:
+    one, other = (Sandboxed(internet, world, "") for _ in range(2))
+    name = f"@mcp-{secrets.token_hex(8)}"
+    try:
+        assert one.call("own.listen_abstract", child=False, name=name) == {"got": None}
+        assert other.call("own.tell_unix", path=name, word="x") == {"failed": "ECONNREFUSED"}
+        assert one.call("own.tell_unix", path=name, word="x") == {"got": None}
+    finally:
+        one.close()
+        other.close()
