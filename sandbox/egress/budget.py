@@ -57,11 +57,15 @@ class _Meter:
 
 
 class Budget:
-    """The counters of one session. Each method says what would be exceeded, or counts and returns None."""
+    """The counters of one session. Each method says what would be exceeded, or counts and returns None.
+
+    After the first excess nothing more passes, as little as it may be: the session is ending.
+    """
 
     def __init__(self, network: Network) -> None:
         self._session = _Meter("", _limits(network))
         self._hosts: dict[tuple[str, int], _Meter] = {}
+        self._exceeded: Excess | None = None
         budgets = {(one.host, one.port): one for one in network.budgets}
         for rule in network.allow:
             at = (rule.host, rule.port)
@@ -91,12 +95,13 @@ class Budget:
     def _count(self, rule: HostRule, what: What, count: int) -> Excess | None:
         # A rule that the policy does not have is a mistake of ours, and stops here with a KeyError.
         host, session = self._hosts[rule.host, rule.port], self._session
-        # The host's own budget first: of two that are exceeded it says more.
-        excess = host.excess(what, count) or session.excess(what, count)
-        if excess is None:
+        if self._exceeded is None:
+            # The host's own budget first: of two that are exceeded it says more.
+            self._exceeded = host.excess(what, count) or session.excess(what, count)
+        if self._exceeded is None:
             host.used[what] += count
             session.used[what] += count
-        return excess
+        return self._exceeded
 
 
 def _limits(source: Network | HostBudget) -> dict[What, int | None]:

@@ -6,6 +6,7 @@ Both directions are carried with backpressure and half-closes; nothing is read t
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import struct
 from contextlib import suppress
@@ -53,6 +54,15 @@ class Connection:
         self._peer = ""
         self._canaries = shift.canary_stream()
         self._awaits_answer = False
+        self._ends: tuple[socket.socket, ...] = ()
+
+    @property
+    def broken(self) -> bool:
+        """Whether a side was reset to which nobody listens, since the other one takes nothing."""
+        poll = select.poll()
+        for one in self._ends:
+            poll.register(one, 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
 
     async def run(self) -> None:
         """The whole life; a denial resets the server's side, so that it fails at once instead of hanging."""
@@ -128,11 +138,13 @@ class Connection:
         self._over = loop.create_future()
         self._upward = Lane(loop, self.client, server, room, self._look_up, self._ended)
         self._downward = Lane(loop, server, self.client, room, self._look_down, self._ended)
+        self._ends = (self.client, server)
         try:
             self._downward.settle()
             self._upward.read()  # what the server has said by now needs no turn of the loop
             await self._over
         finally:
+            self._ends = ()
             self._upward.close()
             self._downward.close()
 

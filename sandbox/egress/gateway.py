@@ -165,11 +165,12 @@ class Gateway:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            now = self.shift.now()
             for connection, task in [*self._live.items()]:
                 patience = OPENING_S if connection.guard.undecided else IDLE_S
-                if now - connection.active > patience:
+                if self.shift.now() - connection.active > patience:
                     task.cancel("idle")
+                elif connection.broken:
+                    task.cancel("reset")
 
     # --- attempts that found no listener ------------------------------------------------------------
 
