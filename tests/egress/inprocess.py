@@ -161,13 +161,19 @@ class Peer:
             heard += data
         return heard
 
-    async def end(self) -> str:
-        """How it ends, once all is read: `closed` or `reset`."""
+    async def last(self) -> tuple[bytes, str]:
+        """All that still comes, and how it ends: `closed` or `reset`."""
+        heard = b""
         try:
-            await self.rest()
+            while data := await self._loop.sock_recv(self.socket, 1 << 16):
+                heard += data
         except ConnectionError:
-            return "reset"
-        return "closed"
+            return heard, "reset"
+        return heard, "closed"
+
+    async def end(self) -> str:
+        """How it ends, once all is read."""
+        return (await self.last())[1]
 
     def now(self) -> bytes | None:
         """What can be read without waiting; None where nothing can."""
