@@ -6,8 +6,9 @@ import fcntl
 import gc
 import os
 import signal
-from _socket import AF_UNIX, SHUT_WR, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
-from contextlib import suppress
+from _socket import AF_UNIX, MSG_DONTWAIT, SHUT_WR, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from sandbox import linux
 from sandbox.backend.native import identity, seccomp
@@ -41,13 +42,24 @@ class Gateway:
         os.close(self.trap[1])
         self.channel, self._process = ours, process
 
+    def ask(self, word: bytes) -> bool:
+        """Says one word; False where the gateway is gone, or reads nothing any more."""
+        try:
+            with self._adopted() as one:
+                return one.send(word, MSG_DONTWAIT) == len(word)
+        except OSError:
+            return False
+
     def hang_up(self) -> None:
         """Says that nothing more will be answered; what the gateway still has to say can be read."""
+        with suppress(OSError), self._adopted() as one:  # it may be gone already
+            one.shutdown(SHUT_WR)
+
+    @contextmanager
+    def _adopted(self) -> Iterator[socket]:
         one = socket(fileno=self.channel)
         try:
-            one.shutdown(SHUT_WR)
-        except OSError:
-            return  # it is gone already
+            yield one
         finally:
             one.detach()
 

@@ -73,8 +73,7 @@ class Outbound:
         """
         while self._unsettled and self._settled.acquire(blocking=False):
             self._unsettled -= 1  # came after its time was over
-        with suppress(OSError):
-            os.write(self._gateway.channel, SETTLE)
+        if self._gateway.ask(SETTLE):
             self._unsettled += 1
             if self._settled.acquire(timeout=SETTLE_S):
                 self._unsettled -= 1
