@@ -61,6 +61,7 @@ RESOLVERS = ("8.8.8.8", "1.1.1.1", "9.9.9.9", "192.0.2.53", "2001:4860:4860::888
 ADDRESSES = ("93.184.216.34", "93.184.216.35", "169.254.169.254", "100.100.100.200", "2606:2800:220:1::1")
 
 LOGS = ("dns.log", "web.jsonl", "sinks.jsonl", "host.jsonl", "packets.jsonl")
+LONGEST = 1 << 16  # bytes of one line
 # Neighbours, routers and groups of IPv6 (RFC 4861, 2710, 3810), which nobody has to ask for.
 HOUSEKEEPING = {130, 131, 132, 133, 134, 135, 136, 137, 143}
 
@@ -234,11 +235,18 @@ class Internet:
     def mark(self) -> Mark:
         """This moment: all that was sent before is in the logs when this returns, and before the mark."""
         word = services.MARK + secrets.token_hex(8)
-        before = {name: (self.directory / name).stat().st_size for name in LOGS}
+        before = {name: self._written(name) for name in LOGS}
         self._tell(self._processes[1], word)
         ends = {name: self._find(name, start, word) for name, start in before.items()}
         number = max((line["n"] for line in self._lines("packets.jsonl", before, ends)), default=0)
         return Mark(ends, number)
+
+    def _written(self, name: str) -> int:
+        """Where the last whole line ends: of a long one the beginning may be there alone."""
+        with (self.directory / name).open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            start = file.seek(max(0, end - LONGEST))
+            return start + file.read(end - start).rfind(b"\n") + 1
 
     def _find(self, name: str, start: int, word: str) -> int:
         """Where the last line with `word` ends, once it is there; the packets' log has it in hex."""
