@@ -40,7 +40,7 @@ def _keepalive(seconds: float, times: int, host: str, port: int, word: str) -> N
     time.sleep(seconds)
     with streams.connected(host, port) as out:
         for _ in range(times):
-            out.sendall(word.encode())
+            out.sendall(f"{word}\n".encode())
             time.sleep(seconds)
 
 
