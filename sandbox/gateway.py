@@ -114,7 +114,7 @@ def _keep_only(*kept: int) -> tuple[int, ...]:
         os.dup2(null, target)
     for fd, target in zip(high, placed, strict=True):
         os.dup2(fd, target, inheritable=False)
-    os.closerange(_FIRST + len(kept), os.sysconf("SC_OPEN_MAX"))
+    linux.close_from(_FIRST + len(kept))
     return placed
 
 

@@ -189,6 +189,11 @@ def close_on_exec_from(first: int) -> None:
     _syscall(_CLOSE_RANGE, "close_range", first, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC)
 
 
+def close_from(first: int) -> None:
+    """Closes every descriptor from `first` on, whatever the limit of open files is now (close_range(2))."""
+    _syscall(_CLOSE_RANGE, "close_range", first, 0xFFFFFFFF, 0)
+
+
 def landlock_abi() -> int:
     """The Landlock ABI of this kernel, 0 where there is none (landlock(7))."""
     try:

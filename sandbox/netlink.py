@@ -1,4 +1,4 @@
-"""The four requests to rtnetlink(7) that a network namespace of ours needs; `lo` is always interface 1."""
+"""What we ask of rtnetlink(7): `lo` (always interface 1), addresses and routes of a namespace, a way out."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from _socket import AF_INET, AF_INET6, AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, inet_
 
 LOOPBACK = 1
 
-_RTM_NEWLINK, _RTM_NEWADDR, _RTM_NEWROUTE = 16, 20, 24
+_RTM_NEWLINK, _RTM_NEWADDR, _RTM_NEWROUTE, _RTM_GETROUTE = 16, 20, 24, 26
 _NLMSG_ERROR = 2
 _REQUEST, _ACK, _EXCL, _CREATE = 0x1, 0x4, 0x200, 0x400
 _IFF_UP = 1
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _IFA_F_NODAD = 0x02
-_RTA_OIF, _RTA_PREFSRC = 4, 7
-_TABLE_LOCAL, _PROTOCOL_BOOT, _TYPE_LOCAL = 255, 3, 2
+_RTA_DST, _RTA_OIF, _RTA_PREFSRC = 1, 4, 7
+_TABLE_LOCAL, _PROTOCOL_BOOT, _TYPE_UNICAST, _TYPE_LOCAL = 255, 3, 1, 2
 _SCOPE_HOST, _SCOPE_UNIVERSE = 254, 0
 
 
@@ -55,13 +55,26 @@ class Netlink:
         body = head + _attribute(_RTA_OIF, struct.pack("=i", LOOPBACK)) + _attribute(_RTA_PREFSRC, packed)
         self._ask(f"local default route from {source}", _RTM_NEWROUTE, _CREATE | _EXCL, body)
 
+    def leads_out(self, address: str) -> bool:
+        """Whether a packet to `address` would leave this machine; OSError where no route leads there."""
+        family, packed = _packed(address)
+        head = struct.pack("=BBBBBBBBI", family, len(packed) * 8, 0, 0, 0, 0, 0, 0, 0)
+        answer = self._say(_RTM_GETROUTE, _REQUEST, head + _attribute(_RTA_DST, packed))
+        _, kind = struct.unpack_from("=IH", answer)
+        if kind != _RTM_NEWROUTE:
+            raise OSError(_error(answer), f"route to {address}: {os.strerror(_error(answer))}")
+        # struct rtmsg, rtm_type: local, broadcast and multicast ones are other numbers.
+        return answer[16 + 7] == _TYPE_UNICAST
+
     def _ask(self, what: str, kind: int, flags: int, body: bytes) -> None:
-        self._sequence += 1
-        head = struct.pack("=IHHII", 16 + len(body), kind, flags | _REQUEST | _ACK, self._sequence, 0)
-        self._socket.send(head + body)
-        code = _error(self._socket.recv(1 << 16))
+        code = _error(self._say(kind, flags | _REQUEST | _ACK, body))
         if code:
             raise OSError(code, f"{what}: {os.strerror(code)}")
+
+    def _say(self, kind: int, flags: int, body: bytes) -> bytes:
+        self._sequence += 1
+        self._socket.send(struct.pack("=IHHII", 16 + len(body), kind, flags, self._sequence, 0) + body)
+        return self._socket.recv(1 << 16)
 
 
 def _packed(address: str) -> tuple[int, bytes]:

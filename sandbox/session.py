@@ -29,6 +29,7 @@ from sandbox.records import replace
 if TYPE_CHECKING:
     from sandbox.watch import Watch
 
+PROXY_WAIVER = "the host's own proxy resolves the allowed names: to which addresses they lead is not checked"
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -60,6 +61,7 @@ class Session:
     def run(self) -> int:
         """The whole life; every way out passes through the stack."""
         leases.reap(self.environ)
+        self._proxies = self._upstream()
         secrets = secret_sources.read(self.spec.secrets, self.environ)
         # The sandbox is built while the log is opened; the server starts when both are done.
         running = self._start(secrets)
@@ -93,6 +95,8 @@ class Session:
         """What is about to run and what was waived, in the log before anything runs."""
         for event in opening(self.prepared, Redactor(self._values)):
             self.emit(event)
+        if any(name != "no_proxy" for name in self._proxies):
+            self.emit(Event("waiver", {"what": PROXY_WAIVER}, rule="HTTPS_PROXY, HTTP_PROXY, ALL_PROXY"))
         if self.canaries:
             names: list[Value] = [name for name, _ in self.canaries]
             self.emit(Event("decoys", {"planted": names}, rule="isolation.decoys"))
@@ -105,7 +109,7 @@ class Session:
         lease = leases.Lease(self.id, self.spec.server, os.getpid(), leases.start_time(os.getpid()), cgroups)
         path = leases.take(lease, self.environ)
         env = (*self.spec.env, *secrets)
-        charge = Charge(self.spec.egress, self.canaries, self._proxies())
+        charge = Charge(self.spec.egress, self.canaries, self._proxies)
         self.gateway = Gateway()
         running = launch.start(self.spec, launch.orders(self.spec, self.id, env, (path,)), self.gateway.trap)
         self.stack.callback(self.gateway.close)
@@ -114,13 +118,16 @@ class Session:
         self.gateway.start(charge)
         return running
 
-    def _proxies(self) -> dict[str, str]:
-        """The host's own proxy, for the gateway alone."""
+    def _upstream(self) -> dict[str, str]:
+        """The host's own proxy, for the gateway alone; that it resolves names is said, as any waiver is."""
         if not self.spec.egress.allow:
             return {}
         from sandbox.egress.upstream import settings
 
-        return settings(self.environ)
+        found = settings(self.environ)
+        if any(name != "no_proxy" for name in found):
+            self.note(f"mcp-sandbox: waived: {PROXY_WAIVER}")
+        return found
 
     def _serve(self, running: launch.Native) -> int:
         # Imported here, while the sandbox is being built: msgspec and the relay cost more than the fork.

@@ -33,7 +33,7 @@ FREE_AMONG_THEMSELVES = [LAYERS[0], LAYERS[7]]
 # System calls are made by what asks the kernel (host) and what builds with it (backend).
 ONLY_FROM = {
     "linux": {"host", "backend", "gateway"},
-    "netlink": {"trap", "host", "backend"},
+    "netlink": {"trap", "host", "backend", "egress"},
     "observer": {"trap"},
     "trap": {"host", "backend", "egress"},
 }

@@ -82,12 +82,12 @@ def reachable(
     if listed(found.compressed):
         return None
     what = kind(found)
-    if what == "private" and private:
-        what = "public"
-    if what != "public":
+    if what not in ("public", "private"):
         return what
     translated = isinstance(found, IPv6Address) and found in _NAT64 and own(_translated(found))
-    return "own" if translated or own(found) else None
+    if translated or own(found):
+        return "own"
+    return None if what == "public" or private else what
 
 
 def _translated(address: IPv6Address) -> IPv4Address:

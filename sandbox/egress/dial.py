@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from errno import EALREADY, EINPROGRESS
+from errno import EALREADY, EHOSTUNREACH, EINPROGRESS, ENETUNREACH
 from ipaddress import ip_address
 
 from aiohappyeyeballs import start_connection
@@ -19,6 +19,7 @@ from aiohappyeyeballs import start_connection
 from sandbox.egress import addresses, upstream
 from sandbox.egress.decide import Denied, Target
 from sandbox.egress.tunnel import through
+from sandbox.netlink import Netlink
 from sandbox.policy import hosts
 from sandbox.policy.model import HostRule
 from sandbox.records import dataclass
@@ -26,7 +27,6 @@ from sandbox.records import dataclass
 CONNECT_S = 15.0
 STAGGER_S = 0.25
 """Before the next address is tried beside one that does not answer (RFC 8305, section 5)."""
-_DISCARD = 9
 REMEMBER_S = 5.0
 """How long an answer of the host's resolver serves further connections; each address is checked anew."""
 
@@ -126,14 +126,13 @@ def _listed(rules: Sequence[HostRule], address: str, port: int) -> bool:
 
 
 def _is_own(address: addresses.Address) -> bool:
-    """Whether `address` is this machine's: what goes there would come from there too; nothing is sent."""
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+    """Whether `address` is this machine's, by any interface or route: the kernel says where a packet goes."""
+    with Netlink() as netlink:
         try:
-            probe.connect((str(address), _DISCARD))
-        except OSError:
-            return False  # no route leads there, so no connection will either
-        return ip_address(probe.getsockname()[0]) == address
+            return not netlink.leads_out(str(address))
+        except OSError as error:
+            # Where no route leads no connection will get to either; what cannot be told is not tried.
+            return error.errno not in (ENETUNREACH, EHOSTUNREACH)
 
 
 def _info(address: str, port: int) -> AddrInfo:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable, Coroutine, Sequence
 from ipaddress import ip_address
 from typing import Any
@@ -34,7 +35,8 @@ OPENING_S = 30.0
 """A connection that holds back half an opening or half a request ends after this."""
 SWEEP_S = 5.0
 SUMS_S = 1.0
-_STRAYS = 64
+_STRAYS, _LOOKS = 512, 16
+_SOL_PACKET, _PACKET_STATISTICS = 263, 6
 _REST_S = 0.1
 
 
@@ -45,6 +47,7 @@ class Gateway:
         self.reporter = Reporter(channel, self._look)
         self.shift = Shift(charge, self.reporter)
         self._sockets = [(one, socket.socket(fileno=one.fd)) for one in traps]
+        self._observer = next(one for trapped, one in self._sockets if trapped.kind == "observer")
         self._tasks: set[asyncio.Task[None]] = set()
         self._live: dict[Connection, asyncio.Task[None]] = {}
         self._asking = 0
@@ -83,7 +86,7 @@ class Gateway:
             elif trapped.kind == "udp":
                 self.shift.loop.add_reader(one, self.resolver.on_datagrams, one)
             else:
-                self.shift.loop.add_reader(one, self._on_strays, one)
+                self.shift.loop.add_reader(one, self._on_strays)
 
     def _rest(self, one: socket.socket, callback: Callable[..., None], *args: object) -> None:
         """Listens to `one` no more for a moment: connections get their turn."""
@@ -175,28 +178,40 @@ class Gateway:
     # --- attempts that found no listener ------------------------------------------------------------
 
     def _look(self) -> None:
-        for trapped, one in self._sockets:
-            if trapped.kind == "observer":
-                self._on_strays(one)
+        """All that waits now: a flood beyond that is counted by what the kernel dropped."""
+        for _ in range(_LOOKS):
+            if not self._strays():
+                return
 
-    def _on_strays(self, observer: socket.socket) -> None:
+    def _on_strays(self) -> None:
+        if self._strays():
+            # A flood: the kernel drops the rest meanwhile, and says how much that was.
+            self._rest(self._observer, self._on_strays)
+
+    def _strays(self) -> bool:
+        """Takes some; True where more may wait."""
         for _ in range(_STRAYS):
             try:
-                raw, _ = observer.recvfrom(256)
+                raw, _ = self._observer.recvfrom(256)
             except (BlockingIOError, InterruptedError):
-                return
+                return False
             except OSError:
                 continue  # the namespace's end
             seen = packet.parse(raw)
             if seen is not None:
                 self._stray(seen)
-        # A flood: the kernel drops the rest meanwhile.
-        self._rest(observer, self._on_strays, observer)
+        return True
 
     def _stray(self, seen: packet.Stray) -> None:
         address = ip_address(seen.address).compressed
         denied = decide.stray(seen.protocol, address, seen.port, self.shift.names.name(seen.address))
         self.shift.denials.note(denied, address=address, protocol=seen.protocol)
+
+    def _dropped(self) -> int:
+        """Packets since the last time that the observer had no room for (packet(7), PACKET_STATISTICS)."""
+        raw = self._observer.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
+        dropped: int = struct.unpack("=II", raw)[1]
+        return dropped
 
     # --- sums ---------------------------------------------------------------------------------------
 
@@ -206,6 +221,7 @@ class Gateway:
             self._tell_sums()
 
     def _tell_sums(self) -> None:
+        self.shift.denials.add(self._dropped())
         self.resolver.denials.tell_sums()
         self.shift.denials.tell_sums()
 

@@ -27,11 +27,16 @@ def serve(trap: int, channel: int, held: bytes, charge: Charge, harden: Callable
         return
     os.write(trap, held)
     os.close(trap)
+    _raise_file_limit()
+    # Root keeps its rights until all is loaded: the uid that it takes may not be able to read our files.
+    # It has read nothing of the server's by then.
+    if os.geteuid() != 0:
+        harden()
     if not charge.network.allow:
         _await_first(traps, channel)
     _import_all()
-    _raise_file_limit()
-    harden()
+    if os.geteuid() == 0:
+        harden()
     _run(charge, traps, channel)
 
 
@@ -68,6 +73,8 @@ def _raise_file_limit() -> None:
 
 
 def _run(charge: Charge, traps: list[Trapped], channel: int) -> None:
+    # An allowed name is asked for as it stands: no search domain makes another one of it (resolv.conf(5)).
+    os.environ["LOCALDOMAIN"] = ""
     import asyncio
     import socket
 

@@ -131,6 +131,12 @@ class Reporter:
         }
         return self.say(kind, found, denied.rule, where=denied.where, grant=denied.grant)
 
+    def again(self, denied: Denied, **detail: Value) -> None:
+        """A denial that the log has already, for the calls that are open now; nobody waits for it."""
+        found: dict[str, Value] = {"reason": denied.reason, **detail}
+        said = {"where": denied.where, "grant": denied.grant, "rule": denied.rule, "detail": found}
+        self._send(_json({**said, "quiet": True}).encode())
+
     def exceeded(self, excess: Excess) -> asyncio.Future[None]:
         """A budget that is spent: the wrapper ends the sandbox, and us with it."""
         detail: dict[str, Value] = {"host": excess.host, "used": excess.used, "limit": excess.limit}

@@ -28,6 +28,8 @@ _ANCILLARY = 256
 _IP_PKTINFO = 8
 Ancillary = list[tuple[int, int, bytes]]
 Reply = tuple[socket.socket, bytes, Ancillary, object]
+_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+_SHOWN_MOST = 120
 _LOOPBACK = {dns.A: b"\x7f\0\0\1", dns.AAAA: bytes(15) + b"\1"}
 
 
@@ -62,8 +64,7 @@ class Resolver:
     def _shown(self, query: dns.Query, denied: Denied) -> Denied:
         if query.name is not None:
             return denied
-        label = b".".join(query.labels).decode("ascii", "backslashreplace")[:253]
-        return Denied(label, 0, "not the spelling of a host", denied.rule)
+        return Denied(_harmless(query.labels), 0, "not the spelling of a host", denied.rule)
 
     def _allowed(self, query: dns.Query) -> tuple[bytes, Denied | None]:
         name = query.name or ""
@@ -126,8 +127,8 @@ class Resolver:
         seen = self._canaries.feed(query.labels)
         if seen is not None:
             self._canaries = None  # the session ends for the first
-            name = b".".join(query.labels).decode("ascii", "backslashreplace")[:253]
-            self._reporter.canary(seen.name, seen.encoding, name, "a name that was looked up")
+            what = "a name that was looked up"
+            self._reporter.canary(seen.name, seen.encoding, _harmless(query.labels), what)
 
     async def serve_tcp(self, one: socket.socket) -> None:
         """Answers the queries of one connection (RFC 7766), while it reads the answers, and not for ever."""
@@ -155,6 +156,12 @@ class Resolver:
                 answers += len(said).to_bytes(2, "big") + said
         await asyncio.get_running_loop().sock_sendall(one, answers)
         return True
+
+
+def _harmless(labels: tuple[bytes, ...]) -> str:
+    """Labels as text in which nothing but letters, digits, `-` and `_` stands for itself."""
+    shown = (chr(byte) if byte in _PLAIN else f"\\x{byte:02x}" for byte in b".".join(labels))
+    return "".join(shown)[:_SHOWN_MOST]
 
 
 def _loopback(query: dns.Query) -> bytes:
