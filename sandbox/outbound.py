@@ -71,12 +71,11 @@ class Outbound:
 
         A refused connection is seen beside the server's own failure: its answer may be on the way already.
         """
-        while self._unsettled and self._settled.acquire(blocking=False):
-            self._unsettled -= 1  # came after its time was over
-        if self._gateway.ask(SETTLE):
-            self._unsettled += 1
-            if self._settled.acquire(timeout=SETTLE_S):
-                self._unsettled -= 1
+        self._unsettled += self._gateway.ask(SETTLE)
+        until = time.monotonic() + SETTLE_S
+        # Earlier questions too, whose answer came too late or has not come yet: the last one is ours.
+        while self._unsettled and self._settled.acquire(timeout=max(0.0, until - time.monotonic())):
+            self._unsettled -= 1
 
     def canary_in(self, answer: bytes | bytearray) -> str | None:
         """Why a message of the server's must not reach the client; a decoy in it ends the session."""
