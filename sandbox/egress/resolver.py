@@ -10,7 +10,7 @@ import asyncio
 import socket
 
 from sandbox.egress import decide
-from sandbox.egress.canary import NameStream
+from sandbox.egress.canary import LEAST, NameStream
 from sandbox.egress.decide import Denied
 from sandbox.egress.denials import Denials
 from sandbox.egress.names import Names
@@ -113,22 +113,25 @@ class Resolver:
 
     def _answered(self, packet: bytes) -> tuple[bytes | None, asyncio.Future[None] | None]:
         """What to say, and what to wait for before: whoever gets the answer finds the denial in the log."""
+        if self._leaks(packet):
+            return None, None  # the session ends: the name is nobody's to be told any more
         said, denied = self.answer(packet)
-        self._scan(packet)
         return said, None if denied is None else self.denials.note(denied)
 
-    def _scan(self, packet: bytes) -> None:
+    def _leaks(self, packet: bytes) -> bool:
+        """Whether a decoy is in the name that is looked up, which is told then."""
         if self._canaries is None:
-            return
+            return False
         try:
-            query = dns.parse(packet)
+            labels = dns.parse(packet).labels
         except dns.Malformed:
-            return
-        seen = self._canaries.feed(query.labels)
-        if seen is not None:
-            self._canaries = None  # the session ends for the first
-            what = "a name that was looked up"
-            self._reporter.canary(seen.name, seen.encoding, _harmless(query.labels), what)
+            return False
+        seen = self._canaries.feed(labels)
+        if seen is None:
+            return False
+        self._canaries = None  # the session ends for the first
+        self._reporter.canary(seen.name, seen.encoding, _domain(labels), "a name that was looked up")
+        return True
 
     async def serve_tcp(self, one: socket.socket) -> None:
         """Answers the queries of one connection (RFC 7766), while it reads the answers, and not for ever."""
@@ -162,6 +165,16 @@ def _harmless(labels: tuple[bytes, ...]) -> str:
     """Labels as text in which nothing but letters, digits, `-` and `_` stands for itself."""
     shown = (chr(byte) if byte in _PLAIN else f"\\x{byte:02x}" for byte in b".".join(labels))
     return "".join(shown)[:_SHOWN_MOST]
+
+
+def _domain(labels: tuple[bytes, ...]) -> str:
+    """The end of a name that holds a decoy: whole labels, too few characters for any of the decoy's."""
+    kept: tuple[bytes, ...] = ()
+    for label in reversed(labels):
+        if sum(map(len, kept)) + len(label) >= LEAST:
+            break
+        kept = (label, *kept)
+    return f"*.{_harmless(kept)}" if kept else "*"
 
 
 def _loopback(query: dns.Query) -> bytes:
