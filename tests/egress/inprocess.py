@@ -257,6 +257,7 @@ async def serving(
     traps.append(Trapped("udp", DNS, datagrams.detach()))
     wrapper = Wrapper(ours)
     gateway = Gateway(Charge(policy, **(charge or {})), traps, theirs)
+    gateway._dropped = lambda: 0  # type: ignore[method-assign]  # no packet socket stands for the observer here
     running = Running(gateway, wrapper, ports)
     running.dns, running.strays = where, strays
     listening = asyncio.create_task(wrapper.listen())
