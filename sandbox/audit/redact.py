@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from base64 import b64encode
+from base64 import b32encode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 
 from sandbox.audit.chain import encode
@@ -21,6 +21,8 @@ _TINY = 4
 """A known value below this length is taken out only where it is the whole string."""
 _SHORT = 6
 """A known value below this length is looked for in plain only: its encodings would match by accident."""
+_FOLDED = 8
+"""A form of a known value of this length is found in any case and with dots in it: as host names have it."""
 
 # Each row: literals of which one is in the lower-cased text whenever the pattern matches, and the pattern.
 # The literals keep regular expressions off the hot path, and their compilation off the start.
@@ -53,6 +55,11 @@ class Redactor:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._tiny: set[str] = set()
         self._literals: list[str] = []
+        self._unfolded: list[str] = []
+        """The literals that no folded form stands for."""
+        self._folded: dict[str, re.Pattern[str] | None] = {}
+        """What `_fold` makes of each form, and what takes it out; compiled once it is met."""
+        self._in_base32: set[str] = set()
         self._percent: list[re.Pattern[str]] = []
         self.conceal(secrets)
 
@@ -67,9 +74,15 @@ class Redactor:
             found |= {secret, encode(secret)[1:-1]}
             if len(secret) >= _SHORT:
                 found |= _encodings(secret)
+                self._in_base32 |= _base32(secret)
                 self._percent.append(_percent_encoded(secret))
         # The longest first: a secret that contains another is replaced whole.
         self._literals = sorted(found, key=lambda value: (-len(value), value))
+        # Only ASCII folds the same whatever stands beside it.
+        self._unfolded = [one for one in self._literals if not one.isascii() or len(_fold(one)) < _FOLDED]
+        forms = {_fold(one) for one in self._literals} | self._in_base32
+        forms = {one for one in forms if len(one) >= _FOLDED}
+        self._folded = dict.fromkeys(sorted(forms, key=lambda value: (-len(value), value)))
 
     def json(self, detail: Mapping[str, Value]) -> str:
         """The JSON text of `detail(detail)`; a detail that cannot hold a secret is not walked."""
@@ -80,15 +93,19 @@ class Redactor:
         return text if text and self._is_clean(text) else encode(self.detail(detail))
 
     def _is_clean(self, encoded: str) -> bool:
-        """True if nothing would be taken out or shortened; `_literals` has the JSON form of every secret."""
+        """True if nothing would be taken out or shortened; the JSON form of every secret is looked for."""
         if len(encoded) > TEXT_MAX or encoded.count("{") + encoded.count("[") > DEPTH_MAX:
             return False
-        for literal in self._literals:
+        for literal in self._unfolded:
             if literal in encoded:
+                return False
+        lower = encoded.lower()
+        folded = lower.replace(".", "")
+        for form in self._folded:
+            if form in folded:
                 return False
         if self._tiny or (self._percent and ("%" in encoded or "+" in encoded)):
             return False
-        lower = encoded.lower()
         for marker in _MARKERS:
             if marker in lower:
                 return False
@@ -105,10 +122,22 @@ class Redactor:
         if "%" in clean or "+" in clean:
             for encoded in self._percent:
                 clean = encoded.sub(MARK, clean)
-        clean = self._look_alikes(clean)
+        clean = self._look_alikes(self._without_folded(clean))
         if len(clean) > TEXT_MAX or len(text) > _SCAN_MAX:
             return f"{clean[:TEXT_MAX]}… ({len(text)} characters)"
         return clean
+
+    def _without_folded(self, text: str) -> str:
+        """`text` without a secret in other letters, or spread over the labels of a host name."""
+        folded = _fold(text)
+        for form, pattern in self._folded.items():
+            if form not in folded:
+                continue
+            if pattern is None:
+                pattern = self._folded[form] = re.compile(r"\.?".join(map(re.escape, form)), re.IGNORECASE)
+            text = pattern.sub(MARK, text)
+            folded = _fold(text)
+        return text
 
     def _look_alikes(self, text: str) -> str:
         if len(text) < 8:
@@ -171,6 +200,21 @@ def _encodings(secret: str) -> set[str]:
         if len(core) >= _SHORT:
             forms |= {core, core.replace("+", "-").replace("/", "_")}
     return forms
+
+
+def _base32(secret: str) -> set[str]:
+    """Folded base32 forms of a secret at each of five alignments, but for what neighbours' bits decide."""
+    raw = secret.encode("utf-8", "surrogateescape")
+    forms = set()
+    for shift in range(5):
+        text = b32encode(bytes(shift) + raw).decode().rstrip("=")
+        forms.add(_fold(text[(0, 2, 4, 5, 7)[shift] : None if (shift + len(raw)) % 5 == 0 else -1]))
+    return forms
+
+
+def _fold(text: str) -> str:
+    """`text` as resolvers leave it of a name: in lower case; and without the dots between labels."""
+    return text.lower().replace(".", "")
 
 
 def _percent_encoded(secret: str) -> re.Pattern[str]:

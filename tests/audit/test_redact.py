@@ -146,3 +146,67 @@ def test_the_quick_way_and_the_walk_agree_that_the_secret_is_gone(secret: str, b
     assume(secret not in before + after and secret not in MARK and MARK not in secret)
     shown = json.loads(Redactor([secret]).json({"x": before + secret + after}))["x"]
     assert MARK in shown
+
+
+# --- as a host name holds it ----------------------------------------------------------------------
+
+TOKEN = "Tok3n-aB9xQ7zLm4VrYw2K"  # noqa: S105  it is meant to be one
+HEX = TOKEN.encode().hex()
+BASE64 = base64.b64encode(TOKEN.encode()).decode().rstrip("=")
+
+
+def base32(before: bytes, secret: str, after: bytes) -> str:
+    return base64.b32encode(before + secret.encode() + after).decode().rstrip("=")
+
+
+@pytest.mark.threat("S6", proves="no name that the server looks up carries a known secret into the log")
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(TOKEN.lower(), id="lower case"),
+        pytest.param(TOKEN.upper(), id="upper case"),
+        pytest.param(f"{TOKEN[:9]}.{TOKEN[9:]}", id="split over labels"),
+        pytest.param(".".join(TOKEN.lower()), id="a label for each character"),
+        pytest.param(base32(b"", TOKEN, b""), id="base32"),
+        pytest.param(base32(b"", TOKEN, b"").lower(), id="base32 in lower case"),
+        pytest.param(BASE64.lower(), id="base64 in lower case"),
+        pytest.param(f"{HEX[:21]}.{HEX[21:]}", id="hex, split over labels"),
+    ],
+)
+def test_a_secret_in_a_name_is_taken_out(form: str):
+    redactor = Redactor([TOKEN])
+    text = redactor.text(f"denied `x.{form}.evil.example`")
+    assert MARK in text
+    assert text.startswith("denied `x.")
+    assert text.endswith(".evil.example`")
+    # Base64's and base32's last character is decided by the neighbours' bits as well.
+    assert len(text) <= len(f"denied `x.{MARK}.evil.example`") + 1
+    assert json.loads(redactor.json({"host": f"x.{form}.evil.example"}))["host"] in text
+
+
+@given(st.binary(max_size=11), st.text(min_size=8, max_size=40), st.binary(max_size=11), st.booleans())
+def test_no_base32_of_a_text_with_the_secret_keeps_it(before: bytes, secret: str, after: bytes, lower: bool):
+    text = base32(before, secret, after)
+    clean = Redactor([secret]).text(text.lower() if lower else text)
+    assert MARK in clean
+    assert len(clean) - len(MARK) <= len(text) - (len(secret.encode()) * 8 - 8) // 5
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text("abXY19\u0131\u017fK\u03c3\u03a3", min_size=8, max_size=16), st.text("ab.X\u03a3", max_size=9))
+def test_the_quick_way_never_misses_a_secret_in_other_letters(secret: str, around: str):
+    text = around + (".".join(secret.lower()) if secret.isascii() else secret) + around
+    assert MARK in json.loads(Redactor([secret]).json({"x": text}))["x"]
+
+
+@pytest.mark.parametrize(
+    ("secret", "text"),
+    [
+        pytest.param("Secr3t", "the secr3t of it", id="too short to be looked for in other letters"),
+        pytest.param("Secr3t", "se.cr.3t", id="too short to be looked for over labels"),
+        pytest.param("a.b.c.d.e", "abcde", id="short without its dots"),
+    ],
+)
+def test_a_short_secret_hides_nothing_else(secret: str, text: str):
+    assert Redactor([secret]).text(text) == text
+    assert json.loads(Redactor([secret]).json({"x": text})) == {"x": text}
