@@ -10,7 +10,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-CHUNK, LEAST = 1 << 20, 1 << 16
+CHUNK, LEAST = 1 << 19, 1 << 16
 PLENTY = 1 << 25
 """Held back in all: from then on every lane reads little, so that slow readers cannot fill our memory."""
 
