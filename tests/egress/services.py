@@ -62,6 +62,7 @@ ZONE: Mapping[str, tuple[str, ...]] = {
     "multi.test": (SILENT, V4),
     "silent.test": (SILENT,),
     "v6only.test": (V6,),
+    "context7.com": (V4,),
 }
 WILDCARDS: Mapping[str, tuple[str, ...]] = {"allowed.test": (V4, V6)}
 

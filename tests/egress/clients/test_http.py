@@ -13,7 +13,7 @@ from tests.attacks.inside import PYTHON, World
 from tests.conftest import Require
 from tests.egress import services
 from tests.egress.clients.conftest import Start
-from tests.egress.clients.inside import QUICK_S, Line, Sandbox
+from tests.egress.clients.inside import QUICK_S, Line, Sandbox, begun
 from tests.egress.clients.kit import PROGRAMS, Kit
 from tests.egress.extra_services import DEAD, HALF, HTTP2, HTTP2_PLAIN, LOCAL, Extra
 from tests.egress.internet import Internet
@@ -113,6 +113,16 @@ def test_one_family_inside_is_enough_for_both_outside(
     _served(urls, internet, extra)
 
 
+@pytest.mark.parametrize("client", [client for client in CLIENTS if client.name == "java"], ids=str)
+def test_a_wish_for_http2_that_the_host_does_not_have_is_in_nobodys_way(
+    client: Client, fetching: list[str], internet: Internet, start: Start
+) -> None:
+    (found,) = start("allowed.test:80").lines([*fetching, "http://allowed.test/wish"])
+    assert (found["status"], found["version"]) == (200, "HTTP_1_1")
+    (asked,) = internet.requests()
+    assert asked["headers"]["upgrade"] == "h2c"
+
+
 def _answered(found: list[Line], urls: list[str]) -> None:
     bodies = [(one["url"], one.get("status", one.get("error")), one.get("body")) for one in found]
     assert bodies == [(url, 200, f"hello {urlsplit(url).netloc}\n") for url in urls]
@@ -143,7 +153,7 @@ def _refused(sandbox: Sandbox, argv: list[str], internet: Internet) -> None:
     assert [one for one in found if "error" not in one or one["seconds"] > QUICK_S] == []
     assert set(DENIED.values()) <= sandbox.denied()
     assert internet.requests(before) == []
-    assert internet.outside_packets(since=before) == []
+    assert begun(internet, before) == []
     assert internet.host_connections() == []
 
 

@@ -10,7 +10,7 @@ from tests.attacks.inside import PYTHON
 from tests.conftest import Require
 from tests.egress import services, sinks
 from tests.egress.clients.conftest import Start
-from tests.egress.clients.inside import QUICK_S, Line, Sandbox
+from tests.egress.clients.inside import QUICK_S, Line, Sandbox, begun
 from tests.egress.clients.kit import PROGRAMS, Kit
 from tests.egress.extra_services import HTTP2, Extra
 from tests.egress.internet import Flow, Internet
@@ -109,7 +109,7 @@ def test_databases(attempt: Attempt, internet: Internet, start: Start, require: 
         done = sandbox.run(other)
         assert (done["status"] in (1, 2), done["seconds"] < QUICK_S) == (True, True), done
     assert sandbox.denied() == {"evil.test", f"{services.V4}:{attempt.port}"}
-    assert internet.outside_packets(since=before) == []
+    assert begun(internet, before) == []
 
 
 # --- programs that try one place after the other --------------------------------------------------
@@ -125,7 +125,7 @@ def _tried(
     before = internet.mark()
     refused = sandbox.lines([*argv, *places[count:]])
     assert [one for one in refused if "error" not in one or one["seconds"] > QUICK_S] == []
-    assert internet.outside_packets(since=before) == []
+    assert begun(internet, before) == []
     return found
 
 
