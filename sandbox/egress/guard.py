@@ -15,6 +15,8 @@ from sandbox.wire.opening import classify
 from sandbox.wire.pieces import Data
 
 OPENING_MOST = 1 << 14
+LOOKS_MOST = 1024
+"""Pieces in which an opening may come: each is a look at all of them."""
 # What a PostgreSQL client may ask for before its first message, in 8 bytes each: TLS, encryption by GSSAPI.
 # Whatever is answered, the connection goes on with another opening (its protocol, 55.2.11 and 55.2.12).
 _SSL_REQUEST, _GSS_REQUEST = (b"\0\0\0\x08" + code.to_bytes(4, "big") for code in (80877103, 80877104))
@@ -44,7 +46,7 @@ class Guard:
         self._answer: http.Answer | None = None
         self._spoken_to = False
         self._hellos = tls.HelloReader()
-        self._count = 0
+        self._count = self._looks = 0
         self._denied: Denied | None = None
         self.watching = not target.rule.opaque
         self.protocol = "opaque" if target.rule.opaque else ""
@@ -93,7 +95,8 @@ class Guard:
             return self._begin("postgres-tls", self._postgres)
         found = classify(self._held)
         if found == "more":
-            if len(self._held) > OPENING_MOST:
+            self._looks += 1
+            if len(self._held) > OPENING_MOST or self._looks > LOOKS_MOST:
                 raise self._refused("the opening says too little")
             return b""
         ways = {"tls": self._tls, "http": self._http, "postgres-tls": self._postgres}
