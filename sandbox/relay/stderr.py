@@ -13,6 +13,7 @@ LINE = 8192
 RATE = 1 << 20  # bytes a second, and the burst
 TAIL = 8192
 QUEUE = 1 << 18  # what waits for a slow reader of our own stderr
+OURS = 1 << 15  # what of our own lines waits, beside it
 _READ = 1 << 16
 
 
@@ -115,7 +116,11 @@ class LineGuard:
 
 
 class StderrRelay:
-    """Drains `source` whatever happens to `sink`: a thread for each, a bounded queue between."""
+    """Drains `source` whatever happens to `sink`: a thread for each, a bounded queue between.
+
+    Our own lines wait in a queue of their own and go first, so that no flood of the server's keeps them
+    out. Where a queue is full, the server's newest lines are dropped and counted, and our oldest.
+    """
 
     def __init__(
         self, source: int, sink: int, *, line: int = LINE, rate: int = RATE, queue: int = QUEUE
@@ -126,6 +131,10 @@ class StderrRelay:
         self._queue_cap = queue
         self._queued = 0
         self._lines: deque[bytes] = deque()
+        self._ours: deque[bytes] = deque()
+        self._ours_size = 0
+        self._busy = False
+        self._closed = False
         self._tail: deque[bytes] = deque()
         self._tail_size = 0
         self._wake = threading.Condition()
@@ -143,6 +152,18 @@ class StderrRelay:
         with self._wake:
             self._offer(self._guard.whole(line))
 
+    def say(self, text: str) -> None:
+        """Put a message of our own before what waits; never blocks. Its line ends are the caller's."""
+        lines = [neutralise(line.encode("utf-8", "backslashreplace")) for line in text.split("\n")]
+        data = "\n".join([*lines, ""]).encode()
+        with self._wake:
+            self._ours.append(data)
+            self._ours_size += len(data)
+            while self._ours_size > OURS and len(self._ours) > 1:
+                # The newest is kept: it says why the session ends.
+                self._ours_size -= len(self._ours.popleft())
+            self._wake.notify_all()
+
     def tail(self) -> str:
         """The last `TAIL` bytes or so that the server said, made safe, for an error report."""
         with self._wake:
@@ -151,6 +172,14 @@ class StderrRelay:
     def flush(self, within: float) -> bool:
         """Whether, after at most `within` seconds, the source has ended and everything kept is written."""
         return self.ended.wait(within)
+
+    def close(self, within: float) -> bool:
+        """Whether all that we said ourselves is written after at most `within` seconds; nothing follows."""
+        with self._wake:
+            done = self._wake.wait_for(lambda: not (self._ours or self._busy), within)
+            self._closed = True
+            self._wake.notify_all()
+            return done
 
     def _drain(self) -> None:
         while chunk := read_some(self._source, _READ):
@@ -161,7 +190,7 @@ class StderrRelay:
             # Said even when the queue is full: it is the only trace of what it could not hold.
             self._lines.extend(line.encode() + b"\n" for line in self._guard.close())
             self._over = True
-            self._wake.notify()
+            self._wake.notify_all()
 
     def _offer(self, lines: list[str]) -> None:
         """Queue what fits, forget what does not; the tail gets everything."""
@@ -173,7 +202,7 @@ class StderrRelay:
                 continue
             self._lines.append(data)
             self._queued += len(data)
-        self._wake.notify()
+        self._wake.notify_all()
 
     def _remember(self, data: bytes) -> None:
         self._tail.append(data)
@@ -188,9 +217,28 @@ class StderrRelay:
         self.ended.set()
 
     def _next(self) -> bytes:
+        """What to write now, once there is something; empty at the end."""
         with self._wake:
-            self._wake.wait_for(lambda: self._lines or self._over)
-            batch = b"".join(self._lines)
-            self._lines.clear()
-            self._queued = 0
-            return batch
+            self._busy = False
+            self._wake.notify_all()
+            while not (self._ours or self._lines or self._closed):
+                if self._over:
+                    self.ended.set()
+                self._wake.wait()
+            self._busy = not self._closed
+            return b"" if self._closed else self._batch()
+
+    def _batch(self) -> bytes:
+        if self._ours:
+            said = b"".join(self._ours)
+            self._ours.clear()
+            self._ours_size = 0
+            return said
+        batch: list[bytes] = []
+        # Not all at once: with a slow reader, what we say meanwhile must not wait for the whole queue.
+        size = 0
+        while self._lines and size < _READ:
+            batch.append(self._lines.popleft())
+            size += len(batch[-1])
+        self._queued = max(0, self._queued - size)
+        return b"".join(batch)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import select
 import threading
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.relay.stderr import TAIL, LineGuard, StderrRelay, neutralise
+from sandbox.relay.stderr import OURS, TAIL, LineGuard, StderrRelay, neutralise
 
 PATIENCE = 10.0
 
@@ -168,3 +169,81 @@ def test_a_closed_stderr_never_blocks_the_server() -> None:
     streams.close(streams.server)
     assert streams.relay.flush(PATIENCE)
     assert "zzz\n" in streams.relay.tail()
+
+
+# --- our own lines -------------------------------------------------------------------------------
+
+
+def everything(streams: Streams) -> str:
+    """All that reaches the terminal until the relay has written what it kept."""
+    seen = b""
+    while not streams.relay.ended.is_set() or select.select([streams.terminal], [], [], 0)[0]:
+        if select.select([streams.terminal], [], [], 0.05)[0]:
+            seen += os.read(streams.terminal, 1 << 16)
+    return seen.decode()
+
+
+def flood(streams: Streams, size: int) -> None:
+    for _ in range(size >> 10):
+        os.write(streams.server, b"y" * 1023 + b"\n")
+
+
+def test_what_we_say_is_cleaned_and_keeps_its_own_line_ends() -> None:
+    streams = Streams()
+    streams.relay.say("error: quota-breach\n  \x1b[2Jwhy\u202e\udcff")
+    assert streams.relay.close(PATIENCE)
+    shown = os.read(streams.terminal, 1 << 16)
+    assert shown == b"error: quota-breach\n  \\x1b[2Jwhy\\u202e\\udcff\n"
+    streams.finish()
+
+
+def test_what_we_say_after_the_server_has_ended_is_written_too() -> None:
+    streams = Streams()
+    streams.close(streams.server)
+    assert streams.relay.flush(PATIENCE)
+    streams.relay.say("last")
+    assert streams.relay.close(PATIENCE)
+    assert os.read(streams.terminal, 1 << 16) == b"last\n"
+    streams.finish()
+
+
+@pytest.mark.threat("S3", proves="no flood of a server's on stderr keeps out what we have to say")
+def test_a_flood_of_the_servers_does_not_keep_out_what_we_say() -> None:
+    streams = Streams(queue=1 << 18, rate=1 << 30)
+    flood(streams, 1 << 20)
+    streams.relay.say("ours")
+    flood(streams, 1 << 20)
+    streams.close(streams.server)
+    seen = everything(streams)
+    assert "bytes dropped\n" in seen, "the control: the queue was full"
+    # What a pipe holds, and the one batch that was being written already.
+    assert seen.index("ours\n") <= 3 << 16
+    streams.finish()
+
+
+def test_a_stderr_that_nobody_reads_costs_bounded_time_and_room_and_keeps_our_newest() -> None:
+    streams = Streams()
+    flood(streams, 1 << 18)
+    for number in range(OURS // 16):
+        streams.relay.say(f"message {number:08} of many")
+    started = time.monotonic()
+    assert not streams.relay.flush(0.05)
+    streams.close(streams.server)
+    seen = everything(streams)
+    assert time.monotonic() - started < PATIENCE
+    last = OURS // 16 - 1
+    assert f"message {last:08} of many\n" in seen
+    assert seen.count("message ") * len("message 00000000 of many\n") <= OURS
+    assert "message 00000000" not in seen
+    streams.finish()
+
+
+def test_closing_gives_a_stuck_stderr_up() -> None:
+    streams = Streams()
+    flood(streams, 1 << 18)
+    streams.relay.say("never seen")
+    started = time.monotonic()
+    assert not streams.relay.close(0.05)
+    assert time.monotonic() - started < PATIENCE / 4
+    assert "never seen" not in everything(streams), "nothing follows the end"
+    streams.finish()
