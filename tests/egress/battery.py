@@ -11,7 +11,7 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +46,17 @@ def placed(world: World) -> Path:
 class Sandboxed:
     """The attack program in a sandbox with its own profile and log, in the test host."""
 
-    def __init__(self, internet: Internet, world: World, profile: str, *options: str) -> None:
+    def __init__(
+        self, internet: Internet, world: World, profile: str, *options: str, behind: Sequence[str] = ()
+    ) -> None:
+        """`behind`: what stands before the command, in the test host."""
         program = placed(world)
         name = secrets.token_hex(6)
         self.profile = world.file(f"attack-{name}.toml", world.scratch, HEAD + profile)
         self.log = world.scratch / f"{name}.jsonl"
         grants = ["--profile", str(self.profile), "--audit", str(self.log), "--allow-read", str(program)]
         command = world.command(*grants, *options, server=(PYTHON, str(program / "server.py")))
-        self.attacker = Attacker([*internet.prefix(), *command], world.environ)
+        self.attacker = Attacker([*internet.prefix(), *behind, *command], world.environ)
         self.call, self.ask, self.message = self.attacker.call, self.attacker.ask, self.attacker.message
 
     def rows(self, kind: str = "", start: int = 0) -> list[Answer]:
@@ -79,11 +82,11 @@ class Sandboxed:
         self.attacker.close()
 
 
-def outside(internet: Internet, world: World) -> Attacker:
+def outside(internet: Internet, world: World, *, behind: Sequence[str] = ()) -> Attacker:
     """The same program under the same caller, in the same test host, without a sandbox."""
     plain = ["env", "-u", "CANARY_TOKEN", "-u", "AWS_SECRET_ACCESS_KEY"]
     server = [PYTHON, str(placed(world) / "server.py")]
-    return Attacker([*internet.prefix(), *world.prefix(), *plain, *server], world.environ)
+    return Attacker([*internet.prefix(), *behind, *world.prefix(), *plain, *server], world.environ)
 
 
 class Sides:

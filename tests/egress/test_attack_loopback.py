@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.attacks.inside import PYTHON, World
-from tests.egress.battery import LOOKUPS, Sandboxed, Sides, fixtures, new_word
+from tests.egress.battery import LOOKUPS, Sandboxed, Sides, fixtures, new_word, outside
 from tests.egress.internet import Internet
 from tests.egress.services import HOST_ADDRESSES, HOST_PORTS
 
@@ -163,6 +163,52 @@ def test_an_engine_of_the_host(way: str, sides: Sides, daemon: Daemon) -> None:
     sides.outside.call(name, word=request, **asked)
     # The first that it heard is the control's.
     assert word in daemon.line()
+
+
+# --- ways in, and what is brought along -----------------------------------------------------------
+
+
+@pytest.mark.threat(
+    "K3", backend="native", proves="a bind shell is nobody's: no listener inside is reached from outside"
+)
+def test_a_listener_inside(sides: Sides, internet: Internet) -> None:
+    port, word = {"root": 5555, "user": 5556}[sides.world.caller], new_word()
+    addresses = ("127.0.0.1", "::1", "10.77.0.1", "fd77::1")
+    assert sides.inside.call("own.listen", child=False, port=port) == {"got": port}
+    for address in addresses:
+        assert sides.outside.call("streams.tell", host=address, port=port, word=word) == {
+            "failed": "ECONNREFUSED"
+        }
+    assert sides.inside.call("own.heard", child=False) == {"got": []}
+    assert sides.outside.call("own.listen", child=False, port=port) == {"got": port}
+    for address in addresses:
+        assert sides.outside.call("streams.tell", host=address, port=port, word=word) == {"got": "!"}
+    assert sides.outside.call("own.heard", child=False) == {"got": [word] * len(addresses)}
+
+
+# A client whose connection is open, and inheritable, while it starts a server.
+CARELESS = """
+import os, socket, sys
+one = socket.create_connection(("203.0.113.77", 4444), 10)
+os.dup2(one.fileno(), 77)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.threat(
+    "D3", backend="native", proves="no open connection of the client's, and no socket of the trap, comes in"
+)
+def test_a_connection_that_the_client_left_open(internet: Internet, world: World) -> None:
+    word, careless = new_word(), [PYTHON, "-c", CARELESS]
+    inside = Sandboxed(internet, world, '[network]\nallow = ["allowed.test:80"]\n', behind=careless)
+    try:
+        assert inside.call("own.inherited", word=word) == {"got": []}
+        assert internet.heard() == b""
+    finally:
+        inside.close()
+    with outside(internet, world, behind=careless) as control:
+        control.call("own.inherited", word=word)
+        assert word.encode() in internet.heard()
 
 
 # --- another sandbox ------------------------------------------------------------------------------
