@@ -56,15 +56,10 @@ class Resolver:
             return dns.refusal(packet, dns.FORMERR), denied
         if query.name == "localhost":
             return _loopback(query), None
-        denied_name = decide.lookup(self._rules, query.name if query.qclass == dns.IN else None)
-        if denied_name is not None:
-            return dns.failure(query, dns.NXDOMAIN), self._shown(query, denied_name)
+        denied = _strange(query) or decide.lookup(self._rules, query.name)
+        if denied is not None:
+            return dns.failure(query, dns.NXDOMAIN), denied
         return self._allowed(query)
-
-    def _shown(self, query: dns.Query, denied: Denied) -> Denied:
-        if query.name is not None:
-            return denied
-        return Denied(_harmless(query.labels), 0, "not the spelling of a host", denied.rule)
 
     def _allowed(self, query: dns.Query) -> tuple[bytes, Denied | None]:
         name = query.name or ""
@@ -175,6 +170,15 @@ def _domain(labels: tuple[bytes, ...]) -> str:
             break
         kept = (label, *kept)
     return f"*.{_harmless(kept)}" if kept else "*"
+
+
+def _strange(query: dns.Query) -> Denied | None:
+    """Why nobody's name is asked for at all."""
+    if query.qclass != dns.IN:
+        return Denied(_harmless(query.labels) or ".", 0, f"class {query.qclass} is not the internet's")
+    if query.name is None:
+        return Denied(_harmless(query.labels), 0, "not the spelling of a host")
+    return None
 
 
 def _loopback(query: dns.Query) -> bytes:

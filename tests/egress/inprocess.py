@@ -190,6 +190,13 @@ class Peer:
                 taken += self.socket.send(b"x" * min(1 << 16, most - taken))
         return taken
 
+    def push(self, data: bytes) -> bytes:
+        """Sends what is taken of `data` without waiting; the rest."""
+        try:
+            return data[self.socket.send(data) :]
+        except BlockingIOError:
+            return data
+
     def shut(self) -> None:
         self.socket.shutdown(socket.SHUT_WR)
 
