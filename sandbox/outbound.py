@@ -1,7 +1,7 @@
 """The wrapper's ear at the gateway: its facts go to the log, to a person, to open calls, and to the watcher.
 
-One thread reads the channel, writes each fact to the log, and only then answers; the gateway lets nothing
-pass whose fact is not answered yet.
+One thread reads the channel, writes each fact to the log, only then answers, and tells people last; the
+gateway lets nothing pass whose fact is not answered yet.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sandbox.audit.clerk import Clerk
+from sandbox.audit.redact import Redactor
 from sandbox.egress.behaviour import Finding, Watcher
 from sandbox.egress.decide import DEFAULT_DENY
 from sandbox.egress.words import SETTLE, SETTLED, WRITTEN
@@ -47,6 +48,7 @@ class Outbound:
     def __init__(
         self, gateway: Gateway, clerk: Clerk, calls: Calls, prepared: Prepared,
         note: Callable[[str], None], changed: Callable[[], None], canaries: tuple[tuple[str, str], ...],
+        redactor: Redactor,
     ) -> None:  # fmt: skip
         self.breach: tuple[str, str, Mapping[str, Value]] | None = None
         """The quota or rule, why, and the numbers."""
@@ -54,7 +56,7 @@ class Outbound:
         self._clerk = clerk
         self._calls = calls
         self._changed = changed
-        self._notices = Notices(prepared.policy, prepared.spec.server, note)
+        self._notices = Notices(prepared.policy, prepared.spec.server, note, redactor)
         self._watcher = Watcher(prepared.policy.network.behaviour)
         self._needles = _needles(canaries)
         self._finishing = False
@@ -120,6 +122,8 @@ class Outbound:
         if "quiet" not in said:
             with suppress(OSError):
                 os.write(self._gateway.channel, WRITTEN)
+        if "where" in said:
+            self._tell_denied(said)
 
     def _end(self, rule: str, why: str, detail: Mapping[str, Value] | None = None) -> None:
         if self.breach is None:
@@ -137,8 +141,6 @@ class Outbound:
             self._record(said, calls)
         for finding in self._behave(said, now, calls):
             self._found(finding)
-        if "where" in said:
-            self._tell_denied(said, now)
         if "breach" in said:
             self._end(str(said["breach"]), str(said["why"]), said.get("detail"))
 
@@ -152,11 +154,11 @@ class Outbound:
         rule = str(said.get("rule", ""))
         return self._notices.rule if rule == DEFAULT_DENY else rule
 
-    def _tell_denied(self, said: Mapping[str, Any], now: float) -> None:
+    def _tell_denied(self, said: Mapping[str, Any]) -> None:
         detail = said["detail"]
         text = self._notices.denied(
             str(said["where"]), str(detail.get("reason", "")), self._rule(said), str(said.get("grant", "")),
-            protocol=str(detail.get("protocol", "")), now=now,
+            protocol=str(detail.get("protocol", "")), now=time.monotonic(),
         )  # fmt: skip
         if text:
             self._calls.explain(text)

@@ -82,18 +82,19 @@ class Session:
 
     def _sink(self, secrets: tuple[tuple[str, str], ...]) -> Sink:
         # A decoy in a log would be found by whoever looks for a credential there.
-        self._values = [value for _, value in (*secrets, *self.canaries)]
+        values = [value for _, value in (*secrets, *self.canaries)]
+        self._redactor = Redactor(values)
         return Sink(
             self.id,
             self.spec.server,
             environ=self.environ,
             path=self.prepared.policy.audit.path,
-            secrets=self._values,
+            secrets=values,
         )
 
     def _announce(self) -> None:
         """What is about to run and what was waived, in the log before anything runs."""
-        for event in opening(self.prepared, Redactor(self._values)):
+        for event in opening(self.prepared, self._redactor):
             self.emit(event)
         if any(name != "no_proxy" for name in self._proxies):
             self.emit(Event("waiver", {"what": PROXY_WAIVER}, rule="HTTPS_PROXY, HTTP_PROXY, ALL_PROXY"))
@@ -136,12 +137,13 @@ class Session:
 
         clerk = Clerk(self.sink)
         self.emit = clerk.emit
-        watch = Watch(self.prepared, running, clerk, self.gateway, self.note, self.canaries)
+        watch = Watch(self.prepared, running, clerk, self.gateway, self._redactor, self.canaries)
         self.stack.callback(watch.close)
         running.ready(self.spec.argv[0])
         self.ran = True
         gc.enable()
         self.emit(Event("session.ready", {"init": running.init_pid or 0}))
+        self.note = watch.note
         watch.run()
         return self._finish(running, watch)
 

@@ -6,15 +6,17 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from sandbox.audit.clerk import Clerk
+from sandbox.audit.redact import Redactor
 from sandbox.backend.base import Ended
 from sandbox.backend.native import launch
 from sandbox.errors import AuditError
 from sandbox.event import Event, Value
 from sandbox.gateway import Gateway
 from sandbox.lifecycle import Step, Times, decide
+from sandbox.notices import one_line
 from sandbox.outbound import Outbound
 from sandbox.prepare import Prepared
 from sandbox.relay.explain import reports_failure
@@ -29,6 +31,9 @@ LAST_WORDS_S = 1.2
 LAST_WORDS_ASKED_S = 0.35
 """A client that asked for the end may read nothing any more, and the two seconds are nearly over."""
 LEAST_S = 0.05
+LAST_NOTES_S = 0.1
+OURS = frozenset(("audit", "gateway"))
+"""What ends a session without a quota or rule of the profile being broken."""
 INTERNAL_ERROR = -32603
 
 
@@ -37,12 +42,12 @@ class Watch:
 
     def __init__(
         self, prepared: Prepared, running: launch.Native, clerk: Clerk, gateway: Gateway,
-        note: Callable[[str], None], canaries: tuple[tuple[str, str], ...] = (),
+        redactor: Redactor, canaries: tuple[tuple[str, str], ...] = (),
     ) -> None:  # fmt: skip
         self.spec = spec = prepared.spec
         self.running = running
         self.clerk = clerk
-        self.note = note
+        self._redactor = redactor
         self.breach = ""
         self.signalled = 0
         self._signalled_at: float | None = None
@@ -61,7 +66,11 @@ class Watch:
             stop=self._before_client,
         )  # fmt: skip
         self._stderr = StderrRelay(running.stderr, 2)
-        self._outbound = Outbound(gateway, clerk, self._relay, prepared, note, self._changed, canaries)
+        self.note = self._stderr.say
+        """Never blocks, whoever reads our stderr; `close` waits for it, for a bounded time."""
+        self._outbound = Outbound(
+            gateway, clerk, self._relay, prepared, self.note, self._changed, canaries, redactor
+        )
         self._catch_signals()
 
     def _noise(self, line: bytes) -> None:
@@ -173,12 +182,17 @@ class Watch:
         if self.breach:
             return
         self.breach = quota
+        why = one_line(self._redactor.text(why))
         what = "rule" if "." in quota else "quota"
-        self._reason = f"ended by mcp-sandbox: {what} `{quota}`, {why}"
+        broken = "" if quota in OURS else f"{what} `{quota}`, "
+        self._reason = f"ended by mcp-sandbox: {broken}{why}"
         self.running.kill()
-        self.note(f"error: {what}-breach\n  {self._reason}")
-        if quota == "audit":
-            return  # nothing can be written any more, and it has been said
+        if quota != "audit":  # else nothing can be written any more
+            self._record_breach(quota, why, detail)
+        code = f"{quota}-failed" if quota in OURS else f"{what}-breach"
+        self.note(f"error: {code}\n  {self._reason}")
+
+    def _record_breach(self, quota: str, why: str, detail: Mapping[str, Value] | None) -> None:
         try:
             rule = quota if "." in quota else f"quota.{quota}"
             found: dict[str, Value] = {"quota": quota, "why": why, **(detail or {})}
@@ -204,7 +218,8 @@ class Watch:
         self._relay.fail_pending(INTERNAL_ERROR, reason, within=self._left())
 
     def close(self) -> None:
-        """Gives the signals back and closes what this loop opened."""
+        """Lets what we said last be read, gives the signals back and closes what this loop opened."""
+        self._stderr.close(LAST_NOTES_S)
         signal.set_wakeup_fd(-1)
         os.close(self._woken)
         os.close(self._wake)
