@@ -47,8 +47,8 @@ class Notices:
             text = self._text(self._clean(where), self._clean(reason), rule)
             self._note(f"mcp-sandbox: {one_line(text + help_)}")
         # A cut before the secret is found would leave its beginning.
-        shown = self._text(_cut(self._clean(where), HOST_MAX), _cut(self._clean(reason), REASON_MAX), rule)
-        return one_line(shown)
+        where, reason = (one_line(self._clean(text)) for text in (where, reason))
+        return one_line(self._text(_cut(where, HOST_MAX), _cut(reason, REASON_MAX), rule))
 
     def _text(self, where: str, reason: str, rule: str) -> str:
         return f"denied `{where}` to `{self._server}` (profile `{self._profile}`): {reason} [{rule}]"

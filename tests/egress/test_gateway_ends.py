@@ -108,10 +108,11 @@ def test_a_killed_gateway_ends_the_session(busy: Attacker, world: Place, remains
     kill_gateway(busy)
     gone(ours, AT_ONCE)
     answer = busy.message(AT_ONCE)
-    assert "the egress gateway ended" in answer["error"]["message"]
+    words = "ended by mcp-sandbox: the egress gateway ended, and no way out is left"
+    assert answer["error"]["message"] == words
     assert busy.message(AT_ONCE) == {}
     status, said = busy.finish()
-    assert (status, said.count("egress gateway ended")) == (124, 1)
+    assert (status, said.count(f"error: gateway-failed\n  {words}\n")) == (124, 1)
     assert remains.within(TWO) == {}
     (breach,) = world.events("quota.breach")
     assert (breach["detail"]["quota"], breach["rule"]) == ("gateway", "quota.gateway")
