@@ -14,13 +14,15 @@ from sandbox.egress.words import SETTLE, SETTLED
 from sandbox.trap import Trapped, receive
 
 MOST_FILES = 8192
+PATIENCE_MS = 1000
+"""A server is mostly up by then: what we load while it starts, it waits for where processors are few."""
 
 
 def serve(trap: int, channel: int, held: bytes, charge: Charge, harden: Callable[[], None]) -> None:
     """Returns when the wrapper has closed `channel`, or when the sandbox ended before it stood.
 
-    `held` is said on `trap` once all its sockets are here. Where the policy allows nothing, nearly every
-    server never tries: then not a module is loaded until the first attempt.
+    `held` is said on `trap` once all its sockets are here. Then not a module is loaded until the first
+    attempt, which nearly no server makes where nothing is allowed; elsewhere for `PATIENCE_MS` at most.
     """
     traps = receive(trap)
     if not traps:
@@ -32,20 +34,19 @@ def serve(trap: int, channel: int, held: bytes, charge: Charge, harden: Callable
     # It has read nothing of the server's by then.
     if os.geteuid() != 0:
         harden()
-    if not charge.network.allow:
-        _await_first(traps, channel)
+    _await_first(traps, channel, PATIENCE_MS if charge.network.allow else None)
     _import_all()
     if os.geteuid() == 0:
         harden()
     _run(charge, traps, channel)
 
 
-def _await_first(traps: list[Trapped], channel: int) -> None:
-    """Returns when something reaches the trap; until then there is nothing to settle."""
+def _await_first(traps: list[Trapped], channel: int, patience: int | None) -> None:
+    """Returns when something reaches the trap, or after so many milliseconds in which nothing happens."""
     poll = select.poll()
     for fd in (channel, *(one.fd for one in traps)):
         poll.register(fd, select.POLLIN)
-    while [fd for fd, _ in poll.poll()] == [channel]:
+    while [fd for fd, _ in poll.poll(patience)] == [channel]:
         if os.read(channel, 16) != SETTLE:
             os._exit(0)
         os.write(channel, SETTLED)
