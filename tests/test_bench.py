@@ -116,7 +116,7 @@ def test_a_quick_run_of_the_way_out_holds_every_row(require: Require, tmp_path: 
     assert bool(tls) is (shutil.which("openssl") is not None)
     assert set(found["way"]) == {"connect", "download", "upload", "lookup", *tls}
     for kind, ways in found["way"].items():
-        assert set(ways) == ({"sandboxed"} if kind == "lookup" else {"direct", "sandboxed"})
+        assert set(ways) == ({"sandboxed"} if kind == "lookup" else {"direct", "relayed", "sandboxed"})
         # Interleaved rounds: both ways have as many samples.
         assert len({len(one) for one in ways.values()}) == 1
         assert all(value > 0 for one in ways.values() for value in one)
@@ -143,9 +143,9 @@ def test_a_run_of_the_way_out_is_judged_and_written_beside_the_other() -> None:
         "kind": "egress", "date": "2026-01-01", "caller": "root", "quick": True,
         "machine": {"cpus": 2, "model": "any", "kernel": "6.1", "python": "3.11", "load": 0.0},
         "way": {
-            "connect": {"direct": [100.0, 110.0, 90.0], "sandboxed": [200.0, 900.0, 240.0]},
-            "download": {"direct": [1000.0], "sandboxed": [790.0]},
-            "upload": {"direct": [1000.0], "sandboxed": [800.0]},
+            "connect": {"direct": [100.0, 110.0, 90.0], "relayed": [150.0], "sandboxed": [200.0, 900.0, 240]},
+            "download": {"direct": [1000.0], "relayed": [900.0], "sandboxed": [790.0]},
+            "upload": {"direct": [1000.0], "relayed": [900.0], "sandboxed": [800.0]},
             "lookup": {"sandboxed": [130.0]},
         },
         "start_ms": {"nothing allowed": [95.0], "a host": [101.0], "before": [90.0]},

@@ -1,5 +1,6 @@
-"""What the way out costs: one server run directly and one in the sandbox, both alive, to a loopback target.
+"""What the way out costs: one server run directly, one in the sandbox, one through a bare relay, interleaved.
 
+All are alive at once and talk to the same target on loopback.
 Also whole starts with and without allowed hosts, the parts of the trap, and what the gateway holds.
 """
 
@@ -21,6 +22,7 @@ from benchmark.subjects import HERE
 
 NAME = "example.org"
 """Allowed and looked up; nobody outside is ever asked, since nothing connects to it."""
+WAYS = ("direct", "relayed", "sandboxed")
 Samples = dict[str, dict[str, list[float]]]
 
 
@@ -55,8 +57,9 @@ class Place:
         return os.path.join(os.path.dirname(self.program), "python")
 
     def client(self, *argv: str) -> Client:
-        """A server that runs until it is ended."""
-        return Client(argv, self.environ, self.scratch)
+        """A server that runs until it is ended; what a program remembers of hosts and policies is its own."""
+        cache = f"{self.scratch}/cache-{'before' if argv[0] == self.before else 'ours'}"
+        return Client(argv, {**self.environ, "XDG_CACHE_HOME": cache}, self.scratch)
 
     def script(self, name: str) -> str:
         """A script beside this one."""
@@ -99,14 +102,28 @@ def certificate(scratch: str) -> list[str]:
 @contextmanager
 def target(place: Place, pair: list[str]) -> Iterator[dict[str, int]]:
     """The ports of a running target: `raw`, and `tls` where there is a certificate."""
-    argv = [place.python, "-I", place.script("traffic_target.py"), *pair]
+    with helper(place, "traffic_target.py", *pair) as ports:
+        yield ports
+
+
+@contextmanager
+def relay(place: Place, ports: Mapping[str, int]) -> Iterator[dict[str, int]]:
+    """The same ports behind a relay that does nothing but copy."""
+    with helper(place, "bare_relay.py", *map(str, ports.values())) as found:
+        yield dict(zip(ports, found, strict=True))
+
+
+@contextmanager
+def helper(place: Place, name: str, *words: str) -> Iterator[Any]:
+    """What a helper says once it listens; it ends with its standard input."""
+    argv = [place.python, "-I", place.script(name), *words]
     child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - our own
     with child:
         assert child.stdin is not None  # noqa: S101 - PIPE above
         assert child.stdout is not None  # noqa: S101 - PIPE above
         line = child.stdout.readline()
         if not line:
-            raise Failed("the target did not start")
+            raise Failed(f"{name} did not start")
         yield json.loads(line)
         child.stdin.close()
 
@@ -125,10 +142,12 @@ def ways(place: Place, amount: Amount, ports: Mapping[str, int]) -> Samples:
     allowed = [f"localhost:{port}" for port in ports.values()] + [NAME]
     options = [word for one in allowed for word in ("--allow-net", one)]
     kinds = asked(amount, tls="tls" in ports)
-    found: Samples = {kind: {"direct": [], "sandboxed": []} for kind in kinds}
+    found: Samples = {kind: {way: [] for way in WAYS} for kind in kinds}
     with ExitStack() as stack:
+        relayed = stack.enter_context(relay(place, ports))
         clients = {
             "direct": place.client(*direct),
+            "relayed": place.client(*server(place, relayed)),
             "sandboxed": place.client(place.program, "run", *options, "--", *direct),
         }
         for one in clients.values():

@@ -30,11 +30,11 @@ def spread(samples: Sequence[float]) -> dict[str, float]:
     }
 
 
-def ratio(ways: dict[str, list[float]]) -> float | None:
-    """The sandboxed median over the direct one; None where there is no direct way."""
+def ratio(ways: dict[str, list[float]], way: str = "sandboxed") -> float | None:
+    """The median of a way over the direct one; None where there is no direct way."""
     if "direct" not in ways:
         return None
-    return statistics.median(ways["sandboxed"]) / statistics.median(ways["direct"])
+    return statistics.median(ways[way]) / statistics.median(ways["direct"])
 
 
 def marks(run: Run) -> list[Run]:

@@ -24,13 +24,13 @@ def tables(run: dict[str, Any]) -> list[tuple[str, list[list[str]]]]:
 
 
 def _way(run: dict[str, Any]) -> list[list[str]]:
-    rows = [["what", "direct", "sandboxed", "times direct", "n"]]
+    rows = [["what", "direct", "a bare relay", "sandboxed", "relay, times direct", "times direct", "n"]]
     for kind, ways in run["way"].items():
-        times = egress_numbers.ratio(ways)
-        cells = [_spread(ways[way]) if way in ways else "-" for way in ("direct", "sandboxed")]
-        shown = "-" if times is None else f"{times:.2f}"
-        rows.append([egress_numbers.KINDS[kind], *cells, shown, str(len(ways["sandboxed"]))])
-    return rows + [[f"not measured: {one}", "-", "-", "-", "0"] for one in run["skipped"]]
+        cells = [_spread(ways[way]) if way in ways else "-" for way in ("direct", "relayed", "sandboxed")]
+        times = [egress_numbers.ratio(ways, way) for way in ("relayed", "sandboxed")]
+        shown = ["-" if one is None else f"{one:.2f}" for one in times]
+        rows.append([egress_numbers.KINDS[kind], *cells, *shown, str(len(ways["sandboxed"]))])
+    return rows + [[f"not measured: {one}", *"-----", "0"] for one in run["skipped"]]
 
 
 def _spread(samples: list[float]) -> str:
