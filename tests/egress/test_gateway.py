@@ -263,6 +263,26 @@ def test_without_a_descriptor_left_a_connection_waits() -> None:
     run(work)
 
 
+def test_without_a_descriptor_for_the_host_a_connection_ends_and_is_told() -> None:
+    async def work() -> None:
+        with Targets() as host:
+            async with serving(network(host.port)) as running:
+                soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+                client = Peer(socket.socket())
+                running.peers.append(client)
+                # One more is for the accepted connection.
+                resource.setrlimit(resource.RLIMIT_NOFILE, (client.socket.fileno() + 2, hard))
+                try:
+                    await client._loop.sock_connect(client.socket, ("127.0.0.1", running.ports[host.port]))
+                    closed = await running.wrapper.fact("egress.close")
+                finally:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                assert "Too many open files" in closed["detail"]["end"]
+                assert await client.end() == "reset"
+
+    run(work)
+
+
 @pytest.mark.parametrize(
     ("opening", "end"),
     [

@@ -144,6 +144,26 @@ def test_a_server_that_clings_does_not_outlive_the_gateway(
     assert is_alive(gateway(busy))
 
 
+@pytest.mark.slow
+def test_a_gateway_that_is_killed_while_it_starts(world: Place, remains: Remains) -> None:
+    """At a different moment of the start each time: either nothing runs, or what runs is ended."""
+    statuses = set()
+    for start in range(16):
+        with world.inside() as attacker:
+            until(lambda: starting(attacker), "a gateway is forked")
+            time.sleep(start * 0.003)  # chooses the moment, and waits for nothing
+            kill_gateway(attacker)
+            statuses.add(attacker.process.wait(TWO))
+        assert remains.within(TWO) == {}
+    assert statuses <= {124, 125}
+
+
+def starting(attacker: Attacker) -> bool:
+    """Whether there is a gateway yet."""
+    comms = (text(f"/proc/{pid}/comm").strip() for pid in descendants(attacker.process.pid))
+    return "mcp-gateway" in comms
+
+
 # --- the session's end --------------------------------------------------------------------------------
 
 

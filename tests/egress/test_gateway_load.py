@@ -9,6 +9,7 @@ import pytest
 
 from sandbox.egress.gateway import MOST_CONNECTIONS
 from sandbox.egress.guard import Guard, Refused
+from sandbox.egress.names import MOST as MOST_NAMES
 from sandbox.egress.tally import DISTINCT
 from sandbox.wire import dns
 from tests.attacks.inside import CALLERS, Attacker
@@ -114,6 +115,24 @@ def test_a_stream_that_is_no_dns_is_told(world: Place) -> None:
     events = world.events("dns.deny")
     assert denied(events) == 20
     assert "a message of 1 bytes" in events[0]["detail"]["reason"]
+
+
+@pytest.mark.slow
+@pytest.mark.threat("S3", proves="a server that looks up names without end fills neither memory nor the log")
+def test_a_flood_of_names(world: Place) -> None:
+    """Below a wildcard each is allowed, answered here, and asked of nobody."""
+    beyond = 1000
+    with world.inside("--allow-net", "*.example.org") as attacker:
+        assert world.call(attacker, "names", domain="example.org", count=1) == {"0": 1}
+        before = resident(gateway(attacker))
+        codes = world.call(attacker, "names", SECONDS, domain="example.org", count=MOST_NAMES + beyond)
+        assert codes == {"0": MOST_NAMES, "2": beyond}
+        assert resident(gateway(attacker)) - before < 2 * GROWTH
+        assert attacker.finish()[0] == 0
+    events = world.events("dns.deny")
+    assert denied(events) == beyond
+    assert len(events) < DISTINCT + SECONDS
+    assert world.events("egress.allow") == []
 
 
 # --- many at once -------------------------------------------------------------------------------------
