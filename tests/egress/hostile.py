@@ -62,6 +62,11 @@ def wait() -> None:
         signal.pause()
 
 
+def proxies() -> list[str]:
+    """The variables that name a proxy."""
+    return [name for name in os.environ if "proxy" in name.lower()]
+
+
 def ignore_signals() -> None:
     """Ends for nothing but SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

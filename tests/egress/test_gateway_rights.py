@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.backend.native.identity import FIRST_UID
+from sandbox.egress.names import NO_ONES
 from tests.attacks.inside import CALLERS, Attacker
 from tests.conftest import ROOT, Require
 from tests.e2e.remains import text
@@ -169,10 +170,31 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.threat("D3", proves="behind the host's proxy a name is resolved there alone")
+def test_the_hosts_own_proxy(world: Place, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxied(world, host, monkeypatch)
+
+
+def proxied(world: Place, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that nobody can resolve is reached through the proxy of the wrapper's environment."""
+    variable = {"HTTPS_PROXY": f"http://clerk:horse-staple@127.0.0.1:{host.serve(host.proxy)}"}
+    monkeypatch.setattr(Place, "environ", world.environ | variable)
+    with world.inside("--allow-net", "service.invalid:5000") as attacker:
+        address = world.call(attacker, "lookup", name="service.invalid")
+        assert address.startswith(NO_ONES)
+        assert world.call(attacker, "tcp", host=address, port=5000, say="hello\n") == "hello\n"
+        assert world.call(attacker, "proxies") == []
+        assert attacker.finish()[0] == 0
+    assert host.received.startswith(b"CONNECT service.invalid:5000 HTTP/1.1\r\n")
+    (allowed,) = world.events("egress.allow")
+    assert allowed["detail"]["proxy"] is True
+    assert "horse-staple" not in str(world.events())
+
+
 @pytest.mark.root
 @pytest.mark.parametrize("options", ACTS)
 def test_a_clone_that_only_root_can_read(
-    options: list[str], locked: Path, require: Require, port: int, monkeypatch: pytest.MonkeyPatch
+    options: list[str], locked: Path, require: Require, host: Host, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The gateway gives up root: all that it will ever import has to be there by then."""
     require("native")
@@ -193,3 +215,4 @@ def test_a_clone_that_only_root_can_read(
         assert len(world.events("dns.deny")) >= 1
         assert len(world.events("egress.deny")) >= 1
         assert len(world.events("egress.allow")) == (2 if options else 0)
+        proxied(world, host, monkeypatch)
