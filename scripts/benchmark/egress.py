@@ -223,15 +223,17 @@ def memories(place: Place, amount: Amount, ports: Mapping[str, int]) -> dict[str
     traffic = ("--allow-net", f"localhost:{ports['raw']}", "--", *server(place, {"raw": ports["raw"]}))
     return {
         "nothing allowed": _held(place, *echo),
-        "a host": _held(place, "--allow-net", NAME, *echo),
+        "a host, not used yet": _held(place, "--allow-net", NAME, *echo),
+        "a host, used": _held(place, *traffic, connections=20),
         f"{amount.held} connections": _held(place, *traffic, held=amount.held),
     }
 
 
-def _held(place: Place, *words: str, held: int = 0) -> dict[str, object]:
+def _held(place: Place, *words: str, connections: int = 0, held: int = 0) -> dict[str, object]:
     client = place.client(place.program, "run", *words)
     try:
-        if held:
+        if connections or held:
+            client.found("connect", count=connections)
             client.found("hold", count=held)
         else:
             for _ in range(20):
