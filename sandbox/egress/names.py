@@ -5,13 +5,15 @@ from __future__ import annotations
 MOST = 60_000
 """Names a session; a wildcard must not let a server fill our memory."""
 
-NO_ONES = ("198.18.", "198.19.", "fd53:6278:")
+NO_ONES = ("26.53.", "3053:6278:0:1:", "198.18.0.1", "fd53:6278:")
 """How the made-up addresses begin, and those of the sandbox's own interface."""
 
 _FIRST = 256
-# 198.18.0.0/15 is for benchmarks (RFC 2544): nobody's address; the other prefix is of a private /48.
-_PREFIX_4 = 0xC6120000
-_PREFIX_6 = 0xFD53_6278_0000_0001 << 64
+# They have to look like anybody's: servers that guard against private and reserved addresses themselves would
+# refuse all others. 26.0.0.0/8 is not announced by those whose it is, 3000::/4 is not given out; neither leaves
+# the namespace, and whoever means such an address outside is answered like any literal.
+_PREFIX_4 = 0x1A350000
+_PREFIX_6 = 0x3053_6278_0000_0001 << 64
 
 
 class Names:

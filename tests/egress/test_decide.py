@@ -99,8 +99,8 @@ def test_what_grants_a_name_grants_that_name_alone(name: str) -> None:
 # --- where a connection goes ------------------------------------------------------------------------
 
 ROUTES = [
-    pytest.param("198.18.1.0", 443, "api.github.com", ("name", "api.github.com"), id="a looked-up name"),
-    pytest.param("fd53:6278:0:1::100", 443, "a.example.com", ("name", "a.example.com"), id="by a wildcard"),
+    pytest.param("26.53.1.0", 443, "api.github.com", ("name", "api.github.com"), id="a looked-up name"),
+    pytest.param("3053:6278:0:1::100", 443, "a.example.com", ("name", "a.example.com"), id="by a wildcard"),
     pytest.param("10.0.0.5", 443, None, ("literal", "10.0.0.5"), id="a listed literal"),
     pytest.param("2001:db8::5", 443, None, ("literal", "2001:db8::5"), id="a listed IPv6 literal"),
     pytest.param("127.0.0.1", 5432, None, ("local", "127.0.0.1"), id="localhost"),
@@ -108,8 +108,8 @@ ROUTES = [
     pytest.param("127.0.0.1", 6379, None, ("local", "127.0.0.1"), id="loopback as a literal"),
     pytest.param("::1", 9000, None, ("local", "::1"), id="IPv6 loopback as a literal"),
     pytest.param("127.0.0.53", 8053, None, ("literal", "127.0.0.53"), id="another address of loopback"),
-    pytest.param("198.18.1.0", 80, "api.github.com", None, id="a looked-up name on another port"),
-    pytest.param("198.18.1.0", 443, None, None, id="a made-up address that nobody looked up"),
+    pytest.param("26.53.1.0", 80, "api.github.com", None, id="a looked-up name on another port"),
+    pytest.param("26.53.1.0", 443, None, None, id="a made-up address that nobody looked up"),
     pytest.param("93.184.216.34", 443, None, None, id="an address that a server knows by heart"),
     pytest.param("10.0.0.5", 80, None, None, id="a listed literal on another port"),
     pytest.param("10.0.0.6", 443, None, None, id="beside a listed literal"),
@@ -140,22 +140,22 @@ def test_where_a_connection_goes(
         assert (found.kind, found.host, found.port) == (*expected, port)
 
 
-@pytest.mark.parametrize("address", ["10.0.0.5", "127.0.0.1", "::1", "198.18.1.0", "8.8.8.8"])
+@pytest.mark.parametrize("address", ["10.0.0.5", "127.0.0.1", "::1", "26.53.1.0", "8.8.8.8"])
 @pytest.mark.parametrize("name", [None, "api.github.com"])
 def test_without_rules_no_connection_goes_anywhere(address: str, name: str | None) -> None:
     assert isinstance(decide.route((), address, 443, name), Denied)
 
 
 ROUTE_GRANTS = [
-    pytest.param("198.18.1.0", 80, "api.github.com", "api.github.com:80", id="the name with its port"),
+    pytest.param("26.53.1.0", 80, "api.github.com", "api.github.com:80", id="the name with its port"),
     pytest.param("93.184.216.34", 443, None, "93.184.216.34:443", id="a literal"),
     pytest.param("2606:4700::1", 8443, None, "[2606:4700::1]:8443", id="an IPv6 literal"),
     pytest.param("127.0.0.1", 3000, None, "localhost:3000", id="a port of this machine's"),
     pytest.param("169.254.169.254", 80, None, "", id="metadata: no advice"),
     pytest.param("168.63.129.16", 80, None, "", id="Azure's metadata"),
     pytest.param("fd00:ec2::254", 80, None, "", id="AWS's by IPv6"),
-    pytest.param("198.18.1.9", 443, None, "", id="a made-up address of another session's"),
-    pytest.param("fd53:6278:0:1::109", 443, None, "", id="a made-up IPv6 address of another session's"),
+    pytest.param("26.53.1.9", 443, None, "", id="a made-up address of another session's"),
+    pytest.param("3053:6278:0:1::109", 443, None, "", id="a made-up IPv6 address of another session's"),
     pytest.param("198.18.0.1", 443, None, "", id="the sandbox's own address"),
     pytest.param("255.255.255.255", 443, None, "", id="not the address of one host"),
     pytest.param("::ffff:10.0.0.1", 443, None, "", id="a spelling that no profile takes"),
@@ -175,16 +175,16 @@ def test_what_would_grant_a_connection(address: str, port: int, name: str | None
 STRAYS = [
     pytest.param("tcp", "93.184.216.34", 22, None, "93.184.216.34:22", "93.184.216.34:22", id="tcp"),
     pytest.param(
-        "tcp", "198.18.1.0", 22, "a.example.com", "a.example.com:22", "a.example.com:22", id="a name"
+        "tcp", "26.53.1.0", 22, "a.example.com", "a.example.com:22", "a.example.com:22", id="a name"
     ),
     pytest.param("tcp", "127.0.0.1", 22, None, "localhost:22", "localhost:22", id="loopback"),
     pytest.param("tcp", "::1", 22, None, "localhost:22", "localhost:22", id="IPv6 loopback"),
-    pytest.param("tcp", "198.18.7.7", 22, None, "198.18.7.7:22", "", id="nobody's address"),
+    pytest.param("tcp", "26.53.7.7", 22, None, "26.53.7.7:22", "", id="nobody's address"),
     pytest.param("tcp", "169.254.169.254", 81, None, "169.254.169.254:81", "", id="metadata"),
     pytest.param("tcp", "93.184.216.34", 0, None, "93.184.216.34", "", id="port 0"),
-    pytest.param("tcp", "198.18.1.0", 0, "a.example.com", "a.example.com", "", id="port 0 of a name"),
+    pytest.param("tcp", "26.53.1.0", 0, "a.example.com", "a.example.com", "", id="port 0 of a name"),
     pytest.param("udp", "93.184.216.34", 443, None, "93.184.216.34:443", "", id="QUIC"),
-    pytest.param("udp", "198.18.1.0", 443, "a.example.com", "a.example.com:443", "", id="QUIC to a name"),
+    pytest.param("udp", "26.53.1.0", 443, "a.example.com", "a.example.com:443", "", id="QUIC to a name"),
     pytest.param("udp", "ff02::fb", 5353, None, "[ff02::fb]:5353", "", id="multicast"),
     pytest.param("sctp", "93.184.216.34", 443, None, "93.184.216.34:443", "", id="another protocol"),
 ]
@@ -246,7 +246,7 @@ SHOWN = [
     pytest.param(NAME, "api.github.com:443", False, id="a port where a name belongs"),
     pytest.param(NAME, "[api.github.com]", False, id="a name in brackets"),
     pytest.param(NAME, "", False, id="nothing"),
-    pytest.param(NAME, "198.18.1.0", False, id="the made-up address"),
+    pytest.param(NAME, "26.53.1.0", False, id="the made-up address"),
     pytest.param(IDN, "xn--bcher-kva.example", True, id="IDNA in its wire form"),
     pytest.param(IDN, "b\u00fccher.example", False, id="IDNA not in its wire form"),
     pytest.param(LITERAL, "10.0.0.5", True, id="the literal"),
@@ -369,7 +369,7 @@ _ANY = st.one_of(st.text(max_size=20), st.from_regex(r"[a-z.]{1,12}\.example\.co
 @pytest.mark.threat("D3", proves="what is shown passes only if it names the one host, whatever is looked up")
 @given(_ANY, _ANY)
 def test_what_passes_names_the_very_host_that_a_rule_allows(name: str, shown: str) -> None:
-    found = decide.route(RULES, "198.18.1.0", 443, name)
+    found = decide.route(RULES, "26.53.1.0", 443, name)
     if isinstance(found, Denied):
         return
     assert hosts.match(RULES, name, 443) is found.rule
@@ -391,6 +391,6 @@ def test_a_made_up_address_is_the_way_to_its_name() -> None:
     number = names.number("api.github.com")
     assert number is not None
     for packed in (Names.four(number), Names.six(number)):
-        found = decide.route(RULES, "198.18.1.0", 443, names.name(packed))
+        found = decide.route(RULES, "26.53.1.0", 443, names.name(packed))
         assert isinstance(found, Target)
         assert found.host == "api.github.com"

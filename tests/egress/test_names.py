@@ -28,20 +28,20 @@ def test_a_name_has_one_address_a_family_and_keeps_it(asked: list[str]) -> None:
 
 
 NOBODYS = [
-    pytest.param("198.18.1.1", id="the next that will be given out"),
-    pytest.param("198.18.0.255", id="below the first"),
+    pytest.param("26.53.1.1", id="the next that will be given out"),
+    pytest.param("26.53.0.255", id="below the first"),
     pytest.param(SOURCE_4, id="the sandbox's own"),
     pytest.param("198.19.255.255", id="the last of the block"),
     pytest.param("198.17.255.255", id="below the block"),
     pytest.param("0.0.1.0", id="the number alone"),
     pytest.param("255.255.255.255", id="the last of all"),
-    pytest.param("fd53:6278:0:1::101", id="the next IPv6 one"),
-    pytest.param("fd53:6278:0:1::ff", id="below the first IPv6 one"),
-    pytest.param("fd53:6278::100", id="the number at another prefix"),
-    pytest.param("fd53:6278:0:1:1::100", id="the number with more above it"),
-    pytest.param("fd53:6278:0:2::100", id="the prefix above"),
+    pytest.param("3053:6278:0:1::101", id="the next IPv6 one"),
+    pytest.param("3053:6278:0:1::ff", id="below the first IPv6 one"),
+    pytest.param("3053:6278::100", id="the number at another prefix"),
+    pytest.param("3053:6278:0:1:1::100", id="the number with more above it"),
+    pytest.param("3053:6278:0:2::100", id="the prefix above"),
     pytest.param(SOURCE_6, id="the sandbox's own IPv6 one"),
-    pytest.param("::ffff:198.18.1.0", id="mapped"),
+    pytest.param("::ffff:26.53.1.0", id="mapped"),
     pytest.param("64:ff9b::c612:100", id="NAT64"),
     pytest.param("2002:c612:100::", id="6to4"),
     pytest.param("::", id="zero"),
@@ -63,8 +63,8 @@ def test_what_is_no_address_is_nobodys(packed: bytes) -> None:
 
 
 def test_nobody_has_an_address_before_a_name_was_looked_up() -> None:
-    assert Names().name(ip_address("198.18.1.0").packed) is None
-    assert Names().name(ip_address("fd53:6278:0:1::100").packed) is None
+    assert Names().name(ip_address("26.53.1.0").packed) is None
+    assert Names().name(ip_address("3053:6278:0:1::100").packed) is None
 
 
 @pytest.mark.threat("D3", proves="a wildcard does not let the server fill the gateway's memory with names")
@@ -82,8 +82,8 @@ def test_the_names_of_a_session_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
 def test_every_made_up_address_is_one_that_no_name_may_resolve_to(at: int) -> None:
     number = module._FIRST + at
     four, six = IPv4Address(Names.four(number)), IPv6Address(Names.six(number))
-    assert four in ip_network("198.18.0.0/15")
-    assert six in ip_network("fd53:6278:0:1::/64")
+    assert four in ip_network("26.53.0.0/16")
+    assert six in ip_network("3053:6278:0:1::/64")
     assert kind(four) == "reserved"
     assert kind(six) == "private"
     assert str(four).startswith(NO_ONES)

@@ -26,7 +26,7 @@ from sandbox.trap import DNS
 from tests.egress.inprocess import Peer, run, serving, turns
 
 RULES = Network(tuple(map(parse, ("good.example", "*.wild.example:8443", "10.0.0.5:443"))))
-FIRST, FIRST6 = "198.18.1.0", "fd53:6278:0:1::100"
+FIRST, FIRST6 = "26.53.1.0", "3053:6278:0:1::100"
 
 
 def query(name: str, kind: str = "A", rdclass: str = "IN") -> bytes:
