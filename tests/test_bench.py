@@ -77,7 +77,7 @@ def test_a_quick_run_holds_every_sample_and_computes_its_marks_from_them(
 
 def test_a_run_is_shown_again_from_its_file(tmp_path: Path) -> None:
     variants = {"bare": [1.0, 2.0, 3.0], "wrapped": [40.0, 92.0, 95.0], "byte-copy": [2.0, 3.0, 4.0]}
-    part = {"kib": 40 * 1024, "read_as": "rss"}
+    part = {"kib": 40 * 1024, "read_as": "pss"}
     server = {
         "samples_ms": {"start": variants, "call": variants},
         "memory": {"wrapped": {"kib": 40 * 1024, "parts": {"wrapper": part}}},
@@ -91,6 +91,8 @@ def test_a_run_is_shown_again_from_its_file(tmp_path: Path) -> None:
         "call added, times the byte copy's": (90.0, False),
         "own memory, MiB": (40.0, False),
     }
+    part["read_as"] = "rss"  # too much, of which some may be others' pages
+    assert numbers.marks("echo", server)[-1]["met"] is None
     run = {
         "date": "2026-01-01", "caller": "root", "quick": True, "machine": machine,
         "servers": {"echo": server}, "marks": marks,
@@ -134,7 +136,7 @@ def test_a_quick_run_of_the_way_out_holds_every_row(require: Require, tmp_path: 
     assert unused < used < many
     _, egress_numbers, _ = modules()
     assert found["marks"] == egress_numbers.marks(found)
-    assert all(one["met"] is not None for one in found["marks"])
+    assert all(one["met"] is not None for one in found["marks"] if "memory" not in one["mark"])
     assert all(title in shown for title in ("new connection, times direct", "a start with a host allowed"))
 
 

@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from benchmark.numbers import Run, percentile
+from benchmark.numbers import Run, memory_mark, percentile
 
-CONNECTION_RATIO, BULK_RATIO, TRAP_MS, MEMORY_MIB = 2.5, 0.8, 10.0, 35.0
+CONNECTION_RATIO, BULK_RATIO, TRAP_MS = 2.5, 0.8, 10.0
 KINDS = {
     "connect": "new connection, µs",
     "connect-tls": "new TLS connection, µs",
@@ -57,7 +57,7 @@ def marks(run: Run) -> list[Run]:
         rows.append(_mark(f"start with {name}, over a program without the trap, ms", added, TRAP_MS))
     for name, held in run["memory"].items():
         if "connections" not in name:
-            rows.append(_mark(f"own memory with {name}, MiB", held["kib"] / 1024, MEMORY_MIB))
+            rows.append(memory_mark("egress", f"own memory with {name}, MiB", held))
     return rows
 
 

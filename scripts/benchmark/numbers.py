@@ -55,9 +55,14 @@ def marks(name: str, subject: Run) -> list[Run]:
     if "large" in found:
         large = _p50s(found["large"])
         rows.append(_mark(name, "1 MiB added, ms", large["wrapped"] - large["bare"], LARGE_MS))
-    held = subject["memory"]["wrapped"]["kib"] / 1024
-    rows.append(_mark(name, "own memory, MiB", held, MEMORY_MIB))
-    return rows
+    return [*rows, memory_mark(name, "own memory, MiB", subject["memory"]["wrapped"])]
+
+
+def memory_mark(server: str, what: str, held: Run) -> Run:
+    """RSS counts shared pages in each process: as an upper bound it can meet the goal, and never miss it."""
+    row = _mark(server, what, held["kib"] / 1024, MEMORY_MIB)
+    exact = all(part["read_as"] == "pss" for part in held["parts"].values())
+    return row if exact or row["met"] else {**row, "met": None}
 
 
 def _p50s(variants: dict[str, dict[str, float]]) -> dict[str, float]:
