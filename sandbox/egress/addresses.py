@@ -31,9 +31,10 @@ _FOUR: tuple[tuple[Kind, str], ...] = (
     ("link-local", "169.254.0.0/16"),
     ("multicast", "224.0.0.0/4"),
     (
+        # The last one is what we make addresses up from (`names`): no name outside may lead there.
         "reserved",
         "0.0.0.0/8 192.0.0.0/24 192.0.2.0/24 192.31.196.0/24 192.52.193.0/24 192.88.99.0/24 192.175.48.0/24 "
-        "198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 240.0.0.0/4",
+        "198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 240.0.0.0/4 26.53.0.0/16",
     ),
 )
 _SIX: tuple[tuple[Kind, str], ...] = (
@@ -45,7 +46,11 @@ _SIX: tuple[tuple[Kind, str], ...] = (
     # Each reaches an IPv4 host past an IPv4 rule: compatible, mapped, translated, local NAT64, Teredo, 6to4.
     ("embedding", "::/96 ::ffff:0:0/96 ::ffff:0:0:0/96 64:ff9b:1::/48 2001::/32 2002::/16"),
     # Of the AS112 servers' two blocks one lies in 2001::/23; 3ffe::/16 was the 6bone's (RFC 3701).
-    ("reserved", "2001::/23 2001:db8::/32 2620:4f:8000::/48 3ffe::/16 3fff::/20 5f00::/16 fec0::/10"),
+    (
+        "reserved",
+        "2001::/23 2001:db8::/32 2620:4f:8000::/48 3ffe::/16 3fff::/20 5f00::/16 fec0::/10 "
+        "3053:6278:0:1::/64",
+    ),
 )
 _TABLE_4 = [(kind, IPv4Network(net)) for kind, nets in _FOUR for net in nets.split()]
 _TABLE_6 = [(kind, IPv6Network(net)) for kind, nets in _SIX for net in nets.split()]

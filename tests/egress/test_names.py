@@ -85,7 +85,7 @@ def test_every_made_up_address_is_one_that_no_name_may_resolve_to(at: int) -> No
     assert four in ip_network("26.53.0.0/16")
     assert six in ip_network("3053:6278:0:1::/64")
     assert kind(four) == "reserved"
-    assert kind(six) == "private"
+    assert kind(six) == "reserved"
     assert str(four).startswith(NO_ONES)
     assert six.compressed.startswith(NO_ONES)
 
