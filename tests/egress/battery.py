@@ -8,6 +8,7 @@ attack by the same caller from the same test host, without a sandbox, must be he
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import shutil
 import time
@@ -18,13 +19,14 @@ from typing import Any
 import pytest
 
 from tests.attacks.inside import PYTHON, Answer, Attacker, World
-from tests.egress.internet import Flow, Internet, Packet
+from tests.egress.internet import LOGS, Flow, Internet, Packet
 
 PROGRAM = Path(__file__).with_name("program")
 PATIENCE_S = 10.0
 HEAD = 'schema = 1\nextends = "base"\ndescription = "attacked"\n'
 V4, V6 = "93.184.216.34", "2606:2800:220:1::1"
 # What allowed names lead to; a test says which of it a proof may leave in the world.
+_SENT = re.compile(rb'"(?:data|payload)": "([0-9a-f]*)"')
 LOOKUPS = Flow("udp", "10.77.0.2", 53)
 
 
@@ -118,7 +120,7 @@ class Sides:
     def silent(self, word: str, *expected: Flow) -> None:
         """Nothing of `word` is anywhere, and of packets there are none but `expected`."""
         left = self.internet.outside_packets(*expected)
-        assert left == [], left
+        assert {(one["proto"], one.get("dst"), one.get("dport")) for one in left} == set()
         assert not heard(self.internet, word)
 
     def denied(self, kind: str, reason: str = "", start: int | None = None, **wanted: Any) -> Answer:
@@ -154,16 +156,18 @@ def _fits(detail: Answer, reason: str, wanted: dict[str, Any]) -> bool:
 
 
 def heard(internet: Internet, word: str) -> list[str]:
-    """Every place in the world that has `word` in it, in whatever case."""
-    sought = word.lower().encode()
-    places = {
-        "sinks": internet.heard(),
-        "web": json.dumps(internet.requests()).encode(),
-        "host": internet.host_heard(),
-        "names": " ".join(internet.names_asked()).encode(),
-        "packets": b"\0".join(map(payload, internet.packets())),
-    }
-    return [name for name, data in places.items() if sought in data.lower()]
+    """Every log of the world that has `word` in it, in whatever case, as text or as bytes that were sent."""
+    start, end = internet.since.offsets, internet.mark().offsets
+    sought, found = word.lower().encode(), []
+    for name in LOGS:
+        with (internet.directory / name).open("rb") as file:
+            file.seek(start[name])
+            text = file.read(end[name] - start[name])
+        # Joined: of what was sent byte by byte, each packet holds one.
+        sent = bytes.fromhex(b"".join(_SENT.findall(text)).decode())
+        if sought in text.lower() or sought in sent.lower():
+            found.append(name)
+    return found
 
 
 def payload(packet: Packet) -> bytes:

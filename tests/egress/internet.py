@@ -266,6 +266,11 @@ class Internet:
         """From here on, what was before is not told."""
         self._since = self.mark()
 
+    @property
+    def since(self) -> Mark:
+        """The moment that every answer begins at."""
+        return self._since
+
     def _text(self, name: str, start: Mapping[str, int], end: Mapping[str, int]) -> str:
         with (self.directory / name).open("rb") as file:
             file.seek(start.get(name, 0))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.attacks.inside import PYTHON, World
-from tests.egress.battery import LOOKUPS, Sandboxed, Sides, fixtures, new_word, outside
+from tests.egress.battery import LOOKUPS, PATIENCE_S, Sandboxed, Sides, fixtures, new_word, outside
 from tests.egress.internet import Internet
 from tests.egress.services import HOST_ADDRESSES, HOST_PORTS
 
@@ -80,7 +81,7 @@ def test_names_that_engines_give_the_host(name: str, sides: Sides, internet: Int
     sides.refused("streams.tell", host=name, port=18003, word=word)
     sides.silent(word, LOOKUPS)
     if name == "host.docker.internal":  # which the profile allows
-        sides.denied("egress.deny", "10.77.0.1 (private)", host=name, port=18003)
+        sides.denied("egress.deny", "10.77.0.1 (own)", host=name, port=18003)
     else:
         assert internet.names_asked() == []
         sides.denied("dns.deny", "not allowed", host=name)
@@ -214,6 +215,23 @@ def test_a_connection_that_the_client_left_open(internet: Internet, world: World
 # --- another sandbox ------------------------------------------------------------------------------
 
 SHARED = 7777
+TABLES = ("tcp", "tcp6", "udp", "udp6", "raw", "raw6", "packet", "unix")
+LISTENS = {"tcp": "0A", "tcp6": "0A"}
+
+
+def open_to_others(internet: Internet) -> set[str]:
+    """Whatever of the test host's network takes what others send: listeners, and sockets of other kinds."""
+    found = set()
+    for table in TABLES:
+        lines = internet.run(["cat", f"/proc/net/{table}"]).stdout.splitlines()[1:]
+        for words in map(str.split, lines):
+            if table == "unix":
+                found |= {words[-1]} if words[-1].startswith("@") else set()
+            elif table == "packet":
+                found.add(f"packet {words[0]}")
+            elif words[3] == LISTENS.get(table, words[3]):
+                found.add(f"{table} {words[1]}")
+    return found
 
 
 @pytest.mark.threat("S5", backend="native", proves="a sandbox reaches no port of another, by any address")
@@ -242,6 +260,29 @@ def test_another_sandbox(internet: Internet, world: World) -> None:
     finally:
         one.close()
         other.close()
+
+
+@pytest.mark.threat(
+    "S5", backend="native", proves="a gateway listens nowhere: no port, no abstract name, no raw socket"
+)
+def test_the_gateway_is_open_to_nobody(internet: Internet, world: World) -> None:
+    before = open_to_others(internet)
+    assert len(before) > 30  # the canary listeners
+    one = Sandboxed(internet, world, '[network]\nallow = ["allowed.test:80", "allowed.test:9001"]\n')
+    try:
+        one.call("own.heard")
+        asked = {"seconds": 0.01, "times": 100, "host": "allowed.test", "port": 9001, "word": "x"}
+        one.call("behave.later", child=False, way="keepalive", **asked)
+        _until(lambda: internet.heard() != b"")
+        assert open_to_others(internet) == before
+    finally:
+        one.close()
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
 
 
 @pytest.mark.threat("S5", backend="native", proves="no abstract socket of another sandbox is reached")
