@@ -190,6 +190,7 @@ BUDGET = 64 << 10
         pytest.param("behave.upload", 9001, '[network.budget."allowed.test:9001"]\nupload = "64K"\n',
                      'network.budget."allowed.test:9001".upload', id="raw"),
         pytest.param("behave.upload", 9001, '', "network.upload", id="the session's"),
+        pytest.param("behave.upload_many", 9001, '', "network.upload", id="side by side"),
     ],
 )  # fmt: skip
 def test_an_upload_beyond_its_budget(
@@ -206,8 +207,7 @@ def test_an_upload_beyond_its_budget(
     assert internet.requests() == []  # none was complete
     assert len(internet.heard()) <= BUDGET
     assert len(carried(internet, Flow("tcp", V4, port))) <= BUDGET
-    up = [one["detail"]["up"] for one in inside.rows("egress.close")]
-    assert all(one <= BUDGET for one in up)
+    assert sum(one["detail"]["up"] for one in inside.rows("egress.close")) <= BUDGET
     assert control(name, **asked) == {"got": 1 << 20}
     arrived = len(internet.heard()) if port == 9001 else internet.requests()[0]["length"]
     assert arrived == 1 << 20
@@ -234,6 +234,9 @@ THEFTS: list[Any] = [
     pytest.param("behave.by_name", {"below": "evil.test", "server": "8.8.8.8"}, "hex", id="in a name"),
     pytest.param("behave.by_name", {"below": "x.allowed.test", "server": "10.77.0.2"}, "hex",
                  id="below an allowed name"),
+    pytest.param("behave.by_names", {"below": "evil.test", "server": "8.8.8.8"}, "hex", id="in many names"),
+    pytest.param("behave.by_bytes", {"host": "allowed.test", "port": 9001}, "reversed",
+                 id="backwards, byte by byte"),
     pytest.param("behave.answer", {}, "plain", id="in an answer"),
 ]  # fmt: skip
 
@@ -260,9 +263,11 @@ def test_a_theft(
     )
     (event,) = inside.rows("canary.seen")
     assert event["detail"].items() <= evidence.items()
-    spelt = [secret, secret.encode().hex()[:40], secret[8:24]]
+    # 16 characters of it are what is looked for: so many are nowhere.
+    spelt = [part for text in (secret, secret[::-1]) for part in (text[:16], text.encode().hex()[:32])]
     assert not any(one in answer for one in spelt)
     assert not any(heard(internet, one) for one in spelt)
+    assert len(internet.heard()) < 16
     assert internet.outside_packets(LOOKUPS, WEB, Flow("tcp", V4, 9001)) == []
     assert not any(one in inside.log.read_text() for one in spelt)
     _control_theft(name, asked, control, internet, world)
@@ -281,7 +286,13 @@ def _control_theft(
     if name == "behave.answer":
         assert got == {"got": secret}
         return
-    sought = {"behave.by_raw": secret, "behave.by_name": secret.encode().hex()[:40]}.get(name)
+    coded = secret.encode().hex()
+    sought = {
+        "behave.by_raw": secret,
+        "behave.by_bytes": secret[::-1],
+        "behave.by_name": coded[:40],
+        "behave.by_names": coded[12:24],
+    }.get(name)
     assert heard(internet, sought) if sought else internet.requests()[0]["length"] > len(secret), got
 
 

