@@ -36,6 +36,8 @@ def serve(trap: int, channel: int, held: bytes, charge: Charge, harden: Callable
         harden()
     _await_first(traps, channel, PATIENCE_MS if charge.network.allow else None)
     _import_all()
+    if any(url.startswith("socks") for url in charge.proxies.values()):
+        _import_socks()
     if os.geteuid() == 0:
         harden()
     _run(charge, traps, channel)
@@ -63,6 +65,13 @@ def _import_all() -> None:
     import sandbox.egress.gateway
 
     _ = (asyncio, concurrent, encodings, stringprep, unicodedata, sandbox)
+
+
+def _import_socks() -> None:
+    """What only a SOCKS proxy of the host's needs."""
+    import python_socks.async_.asyncio
+
+    _ = python_socks
 
 
 def _raise_file_limit() -> None:

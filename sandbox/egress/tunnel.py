@@ -12,7 +12,6 @@ from base64 import b64encode
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from aiohappyeyeballs import start_connection
-from python_socks.async_.asyncio import Proxy
 
 HEAD_MAX = 1 << 14
 _END = b"\r\n\r\n"
@@ -23,6 +22,9 @@ async def through(url: str, host: str, port: int) -> socket.socket:
     try:
         if url.startswith("http://"):
             return await _connect(urlsplit(url), f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        # A quarter of what the gateway would load, and few have such a proxy: `process` loads it for them.
+        from python_socks.async_.asyncio import Proxy
+
         found: socket.socket = await Proxy.from_url(url, rdns=True).connect(host, port)
     except Exception as error:
         # The library's own errors are no OSErrors; what a proxy said may be long and hostile.

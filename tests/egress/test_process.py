@@ -65,8 +65,20 @@ def test_it_ends_by_itself_where_a_host_is_allowed(waiting: Waiting) -> None:
 
 
 def test_what_it_loads_first_brings_no_event_loop() -> None:
-    code = "import sys, sandbox.gateway; print({'asyncio', 'socket', 'json'} & set(sys.modules) or 'none')"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    assert (
+        _loaded("import sandbox.gateway", "asyncio", "socket", "json", "sandbox.gateway")
+        == "sandbox.gateway\n"
     )
-    assert done.stdout == "none\n"
+
+
+def test_without_a_socks_proxy_nothing_of_it_is_loaded() -> None:
+    assert _loaded("process._import_all()", "asyncio", "python_socks") == "asyncio\n"
+    assert _loaded("process._import_all(); process._import_socks()", "python_socks") == "python_socks\n"
+
+
+def _loaded(statement: str, *names: str) -> str:
+    found = f"print(*({{*{names}}} & {{*sys.modules}}))"
+    code = f"import sys; from sandbox.egress import process; {statement}; {found}"
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
