@@ -9,9 +9,9 @@ NO_ONES = ("26.53.", "3053:6278:0:1:", "198.18.0.1", "fd53:6278:")
 """How the made-up addresses begin, and those of the sandbox's own interface."""
 
 _FIRST = 256
-# They have to look like anybody's: servers that guard against private and reserved addresses themselves would
-# refuse all others. 26.0.0.0/8 is not announced by those whose it is, 3000::/4 is not given out; neither leaves
-# the namespace, and whoever means such an address outside is answered like any literal.
+# They have to look like anybody's: servers that guard against private and reserved addresses themselves
+# refuse all others. Those whose 26.0.0.0/8 is do not announce it, 3000::/4 is not given out, and neither
+# leaves the namespace.
 _PREFIX_4 = 0x1A350000
 _PREFIX_6 = 0x3053_6278_0000_0001 << 64
 

@@ -52,8 +52,7 @@ class Resolver:
         try:
             query = dns.parse(packet)
         except dns.Malformed as why:
-            denied = Denied("(malformed)", 0, f"not a query: {why}", "strict DNS")
-            return dns.refusal(packet, dns.FORMERR), denied
+            return dns.refusal(packet, dns.FORMERR), _malformed(why)
         if query.name == "localhost":
             return _loopback(query), None
         denied = _strange(query) or decide.lookup(self._rules, query.name)
@@ -143,7 +142,7 @@ class Resolver:
         try:
             packets = reader.feed(data)
         except dns.Malformed as why:
-            await self.denials.tell(Denied("(malformed)", 0, f"not a query: {why}", "strict DNS"))
+            await self.denials.tell(_malformed(why))
             return False
         answers = b""
         for packet in packets:
@@ -154,6 +153,10 @@ class Resolver:
                 answers += len(said).to_bytes(2, "big") + said
         await asyncio.get_running_loop().sock_sendall(one, answers)
         return True
+
+
+def _malformed(why: dns.Malformed) -> Denied:
+    return Denied("(malformed)", 0, f"not a query: {why}", "strict DNS")
 
 
 def _harmless(labels: tuple[bytes, ...]) -> str:

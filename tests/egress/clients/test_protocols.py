@@ -27,9 +27,7 @@ LOOKUPS = [
     pytest.param(["allowed.test", "AAAA"], "NOERROR", "3053:6278:0:1::100", id="AAAA"),
     pytest.param(["+tcp", "allowed.test", "A"], "NOERROR", "26.53.1.0", id="by TCP"),
     pytest.param(["@8.8.8.8", "allowed.test", "A"], "NOERROR", "26.53.1.0", id="of another resolver"),
-    pytest.param(
-        ["@2001:4860:4860::8888", "allowed.test", "A"], "NOERROR", "26.53.1.0", id="of one by IPv6"
-    ),
+    pytest.param(["@2001:4860:4860::8888", "allowed.test", "A"], "NOERROR", "26.53.1.0", id="of one by IPv6"),
     pytest.param(["+noedns", "allowed.test", "A"], "NOERROR", "26.53.1.0", id="without EDNS"),
     pytest.param(["allowed.test", "HTTPS"], "NOERROR", "", id="HTTPS"),
     pytest.param(["evil.test", "A"], "NXDOMAIN", "", id="a name that is not allowed"),
