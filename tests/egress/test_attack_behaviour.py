@@ -241,6 +241,11 @@ THEFTS: list[Any] = [
 ]  # fmt: skip
 
 
+def least(text: str) -> str:
+    """The beginning of `text` that has 16 letters and digits."""
+    return next(text[:end] for end in range(len(text)) if sum(map(str.isalnum, text[:end])) == 16)
+
+
 @pytest.mark.threat(
     "S6", backend="native", proves="a stolen decoy is seen in requests, names and answers, and kills"
 )
@@ -263,11 +268,11 @@ def test_a_theft(
     )
     (event,) = inside.rows("canary.seen")
     assert event["detail"].items() <= evidence.items()
-    # 16 characters of it are what is looked for: so many are nowhere.
-    spelt = [part for text in (secret, secret[::-1]) for part in (text[:16], text.encode().hex()[:32])]
+    # 16 letters and digits of it are what is looked for: so many are nowhere.
+    spelt = [part for text in (secret, secret[::-1]) for part in (least(text), text.encode().hex()[:32])]
     assert not any(one in answer for one in spelt)
     assert not any(heard(internet, one) for one in spelt)
-    assert len(internet.heard()) < 16
+    assert len(internet.heard()) < len(least(secret[::-1]))
     assert internet.outside_packets(LOOKUPS, WEB, Flow("tcp", V4, 9001)) == []
     assert not any(one in inside.log.read_text() for one in spelt)
     _control_theft(name, asked, control, internet, world)

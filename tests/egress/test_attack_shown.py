@@ -73,6 +73,7 @@ def test_a_client_hello_for_another_host(
     sides.refused("tls.tell", **asked)
     sides.silent(word, LOOKUPS, HTTPS)
     assert carried(internet, HTTPS) == b""
+    assert set(internet.names_asked()) <= {here}
     sides.denied("egress.deny", reason, host=here, port=443)
     internet.begin()
     result = sides.outside.call("tls.tell", **asked)
@@ -193,6 +194,7 @@ def test_a_request_for_another_host(parts: list[str], reason: str, sides: Sides,
     # What was sent before, to the host that is allowed, may have arrived; nothing of what followed.
     assert b"evil" not in carried(internet, HTTP)
     assert {one["path"] for one in internet.requests()} <= {"/first"}
+    assert set(internet.names_asked()) <= {here}
     sides.denied("egress.deny", reason, host=here, port=80)
     sides.control(word, "streams.exchange", **asked)
 
