@@ -252,6 +252,14 @@ def test_a_stopped_gateway_delays_each_failed_answer_by_a_bounded_time(
     assert remains.within(TWO) == {}
 
 
+def test_a_stopped_gateway_ends_with_the_wrapper_that_was_killed(busy: Attacker, remains: Remains) -> None:
+    pid = gateway(busy)
+    os.kill(pid, signal.SIGSTOP)
+    busy.process.kill()
+    gone([pid], AT_ONCE)
+    assert remains.within(TWO) == {}
+
+
 # --- a fault in it --------------------------------------------------------------------------------------
 
 FAULT = """
