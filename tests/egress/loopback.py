@@ -176,6 +176,19 @@ class Host:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         await self.echo(reader, writer)
 
+    async def socks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Takes one request of SOCKS5 (RFC 1928, 1929), whose name it keeps in `received`; an echo too."""
+        _, count = await reader.readexactly(2)
+        await reader.readexactly(count)
+        writer.write(b"\5\2")
+        await reader.readexactly((await reader.readexactly(2))[-1])  # the user's name
+        await reader.readexactly((await reader.readexactly(1))[-1])  # the password
+        writer.write(b"\1\0")
+        size = (await reader.readexactly(5))[-1]
+        self.received += (await reader.readexactly(size + 2))[:size]
+        writer.write(b"\5\0\0\1" + bytes(6))
+        await self.echo(reader, writer)
+
     async def sink(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Takes everything."""
         while data := await reader.read(1 << 16):

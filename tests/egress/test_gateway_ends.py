@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -322,9 +321,3 @@ sys.exit(main(sys.argv[1:]))
     assert status == 125
     assert "nothing ran" in said
     assert remains.within(TWO) == {}
-
-
-def test_the_gateway_is_named_and_its_arguments_are_nobodys_business(busy: Attacker) -> None:
-    pid = gateway(busy)
-    assert text(f"/proc/{pid}/comm").strip() == "mcp-gateway"
-    assert Path(f"/proc/{pid}/cwd").resolve() == Path("/")

@@ -15,6 +15,7 @@ import pytest
 
 from sandbox import outbound as module
 from sandbox.audit.clerk import Clerk
+from sandbox.audit.redact import Redactor
 from sandbox.egress.words import SETTLE, SETTLED, WRITTEN
 from sandbox.errors import AuditError
 from sandbox.event import Event
@@ -76,7 +77,7 @@ class Ear:
         prepared = cast(Prepared, SimpleNamespace(policy=policy, spec=SimpleNamespace(server="s")))
         self.outbound = Outbound(
             self.gateway, cast(Clerk, self.log), self.calls, prepared,
-            self.notes.append, self.changed.set, (),
+            self.notes.append, self.changed.set, (), Redactor([]),
         )  # fmt: skip
         self.outbound.start()
 
@@ -130,12 +131,14 @@ def test_a_quiet_fact_is_written_and_not_answered(ear: Ear) -> None:
 
 
 def test_a_denial_is_told_to_a_person_and_to_open_calls(ear: Ear) -> None:
-    ear.say(DENY)
-    assert ear.there.recv(16) == WRITTEN
+    ear.say(DENY, ALLOW)
+    # Only then, since a person who reads slowly holds up nobody; the second answer comes after it.
+    assert ear.there.recv(16) == ear.there.recv(16) == WRITTEN
     (note,) = ear.notes
-    assert "evil.example:443" in note
+    assert "denied `evil.example:443` to `s` (profile `p`): why" in note
     assert "--allow-net evil.example" in note
-    assert ear.calls.told == [note.removeprefix("mcp-sandbox: ")]
+    (told,) = ear.calls.told
+    assert "denied `evil.example:443`" in told
 
 
 def test_a_budget_that_is_spent_is_a_breach(ear: Ear) -> None:
