@@ -91,7 +91,8 @@ def resident(pid: int) -> int:
 def denied(events: list[Event]) -> int:
     """How many attempts these denials stand for: each told by itself, and the sums."""
     sums = [event["detail"] for event in events if "repeated" in event["detail"]]
-    return len(events) - len(sums) + sum(one["repeated"] + one["further"] for one in sums)
+    counted: int = sum(one["repeated"] + one["further"] for one in sums)
+    return len(events) - len(sums) + counted
 
 
 def until(what: Callable[[], object], why: str, seconds: float = PATIENCE_S) -> None:
