@@ -151,6 +151,8 @@ class Connection:
     def _ended(self, lane: Lane, error: Exception | None) -> None:
         if self._over.done():
             return
+        if error is None and lane is self._upward:
+            error = self._unfinished()
         if error is not None:
             self._over.set_exception(error)
         elif self._upward.over and self._downward.over:
@@ -160,6 +162,14 @@ class Connection:
                 lane.sink.shutdown(socket.SHUT_WR)
         if lane is self._downward:
             self._go_on()  # whoever still waits for an answer to an upgrade gets none
+
+    def _unfinished(self) -> Refused | None:
+        """Why what the server had said before its end of file did not leave."""
+        try:
+            self.guard.finish()
+        except Refused as refused:
+            return refused
+        return None
 
     # --- what may pass ------------------------------------------------------------------------------
 

@@ -87,6 +87,11 @@ class Guard:
         self._answers, self._answer = None, found
         return self._reading(self._settled)
 
+    def finish(self) -> None:
+        """The server says no more: raises `Refused` where it said too little for what it said to leave."""
+        if self.undecided and not self.awaiting:
+            raise self._refused("it ended before it said which host is meant")
+
     # --- the opening --------------------------------------------------------------------------------
 
     def _opening(self, data: bytes) -> bytes:

@@ -326,3 +326,32 @@ def test_nothing_fed_is_nothing_decided() -> None:
     one.guard.feed(b"")
     assert one.guard.watching
     assert not one.guard.undecided
+
+
+WHOLE = b"GET / HTTP/1.1\r\nHost: good.example\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("place", "stream", "refused"),
+    [
+        pytest.param("good.example:7000", b"QUIT", True, id="a word that could begin a request"),
+        pytest.param("good.example:80", WHOLE[:30], True, id="half a head"),
+        pytest.param("good.example:443", hello(GOOD)[:40], True, id="half a ClientHello"),
+        pytest.param("good.example:7000", b"QUIT\r\n", False, id="a protocol of its own"),
+        pytest.param(
+            "good.example:80", b"GET / HTTP/1.1\r\nHost: good.example\r\n\r\n", False, id="a request"
+        ),
+        pytest.param("good.example:443", hello(GOOD), False, id="a ClientHello"),
+        pytest.param("good.example:443", b"", False, id="nothing"),
+    ],
+)
+def test_whoever_ends_before_it_said_enough_is_told_why(place: str, stream: bytes, refused: bool) -> None:
+    watched = Watched(at(place))
+    watched.feed(stream)
+    if not refused:
+        watched.guard.finish()
+        assert watched.passed == stream
+        return
+    with pytest.raises(Refused, match="before it said which host"):
+        watched.guard.finish()
+    assert watched.passed == b""
