@@ -166,6 +166,15 @@ def test_many_connections_hold(world: Place, roomy: Attacker, port: int) -> None
     serves(world, roomy, port)
 
 
+def test_the_end_of_a_session_tells_how_each_of_many_ended(world: Place, roomy: Attacker, port: int) -> None:
+    """In the time that a client gives us."""
+    assert world.call(roomy, "hold", port=port, count=MANY) == MANY
+    until(lambda: len(world.events("egress.allow")) == MANY + 1, "all are let through")
+    assert roomy.finish(2.0)[0] == 0
+    assert len(world.events("egress.close")) == MANY + 1
+    assert world.events("quota.breach") == []
+
+
 @pytest.mark.threat("S3", proves="connections beyond the most at one time are refused, and told")
 def test_one_connection_too_many(world: Place, roomy: Attacker, port: int) -> None:
     before = resident(gateway(roomy))
