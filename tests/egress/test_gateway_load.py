@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.egress.gateway import MOST_CONNECTIONS
+from sandbox.egress.gateway import MOST_CONNECTIONS, SWEEP_S
 from sandbox.egress.guard import Guard, Refused
 from sandbox.egress.names import MOST as MOST_NAMES
 from sandbox.egress.tally import DISTINCT
@@ -204,7 +204,7 @@ def test_nobody_reads(world: Place, host: Host, port: int) -> None:
     with world.inside(*allowed) as attacker:
         serves(world, attacker, port)
         before = resident(gateway(attacker))
-        for _ in range(4):
+        for _ in range(2):
             taken = world.call(attacker, "push", port=deaf, most=1 << 30, silence=0.2)
             assert taken < 64 * MIB, "the kernel's buffers, and no more"
             world.call(attacker, "pull", port=endless)
@@ -213,4 +213,15 @@ def test_nobody_reads(world: Place, host: Host, port: int) -> None:
             serves(world, attacker, port)
         assert time.monotonic() - started < 2.0
         assert resident(gateway(attacker)) - before < LEAST
+        assert attacker.finish()[0] == 0
+
+
+@pytest.mark.slow
+def test_a_reset_is_passed_on_to_a_host_that_reads_nothing(world: Place, host: Host) -> None:
+    deaf = host.serve(host.deaf)
+    with world.inside("--allow-net", f"localhost:{deaf}") as attacker:
+        world.call(attacker, "push", port=deaf, most=1 << 30, silence=0.2)
+        world.call(attacker, "abandon")
+        until(lambda: world.events("egress.close"), "the sweep sees it", 2 * SWEEP_S)
+        assert world.events("egress.close")[0]["detail"]["end"] == "reset"
         assert attacker.finish()[0] == 0
