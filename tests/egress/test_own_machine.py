@@ -97,7 +97,7 @@ def test_a_proxy_is_told_as_a_waiver(world: World) -> None:
         env=environ, cwd="/", input="", capture_output=True, text=True, timeout=30,
     )  # fmt: skip
     assert done.stderr.startswith("mcp-sandbox: waived: the host's own proxy resolves the allowed names")
-    # Names begin with the time: the newest is this one's.
-    text = max((world.home / ".local/state/mcp-sandbox").rglob(f"*{world.name}*.jsonl")).read_text()
+    logs = (world.home / ".local/state/mcp-sandbox").rglob(f"*{world.name}*.jsonl")
+    text = max(logs, key=lambda log: log.stat().st_mtime_ns).read_text()
     assert '"rule":"HTTPS_PROXY, HTTP_PROXY, ALL_PROXY"' in text
     assert "hunter2222" not in text + done.stderr

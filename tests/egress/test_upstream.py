@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -37,6 +40,16 @@ SETTINGS = [
     pytest.param({"NO_PROXY": "a,b"}, {"no_proxy": "a,b"}, id="exceptions"),
     pytest.param({"FTP_PROXY": "http://p:1", "PROXY": "x"}, {}, id="other variables"),
 ]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _loop() -> Iterator[None]:
+    """The library asks for the thread's event loop; whoever ran one before has left none."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 @pytest.mark.parametrize(("environ", "expected"), SETTINGS)
