@@ -28,6 +28,8 @@ from sandbox.prepare import Prepared
 if TYPE_CHECKING:
     from sandbox.egress.canary import Needles
 
+KINDS = frozenset({"egress.allow", "egress.deny", "egress.close", "dns.deny", "canary.seen"})
+"""What the gateway may tell of."""
 LARGEST = 1 << 16
 SETTLE_S = 0.25
 FINISH_S = 0.3
@@ -145,10 +147,13 @@ class Outbound:
             self._end(str(said["breach"]), str(said["why"]), said.get("detail"))
 
     def _record(self, said: Mapping[str, Any], calls: int) -> None:
-        detail = dict(said["detail"])
-        if said["kind"] == "egress.allow":
+        kind, detail = said["kind"], dict(said["detail"])
+        if kind not in KINDS:
+            # It reads what a hostile program says: it may tell of what is its own, and of nothing else.
+            raise ValueError("a kind of event that is not the gateway's")
+        if kind == "egress.allow":
             detail["open_calls"] = calls
-        self._clerk.emit(Event(str(said["kind"]), detail, rule=self._rule(said)))
+        self._clerk.emit(Event(kind, detail, rule=self._rule(said)))
 
     def _rule(self, said: Mapping[str, Any]) -> str:
         rule = str(said.get("rule", ""))

@@ -165,6 +165,7 @@ def test_a_budget_that_is_spent_is_a_breach(ear: Ear) -> None:
         pytest.param({"kind": "egress.allow", "detail": {}}, id="an event without its detail"),
         pytest.param({"kind": "egress.deny", "rule": "", "where": "x"}, id="an event without any"),
         pytest.param({"kind": "no.such", "detail": {}, "rule": ""}, id="an event of no kind"),
+        pytest.param({"kind": "session.end", "detail": {}, "rule": ""}, id="an event that is not its own"),
         pytest.param({"kind": "dns.deny", "detail": {"repeated": "x"}, "rule": ""}, id="no number"),
         pytest.param(b'{"kind": "' + b"x" * 70_000 + b'"}', id="more than fits"),
     ],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+from errno import EPIPE
 
 from sandbox import linux
 from sandbox.backend.native import identity, report, rlimits, view
@@ -29,6 +30,7 @@ HELD = b"H"
 """The gateway's word that it holds the trap."""
 RELEASE, TERMINATE = b"R", b"T"
 """The wrapper's commands: start the server (the first one), end it."""
+_NO_GATEWAY = "the egress gateway ended before it held the trap"
 _CAUGHT = {signal.SIGKILL, signal.SIGSTOP}
 
 
@@ -105,7 +107,10 @@ def _build_view(spec: Spec, inside: Inside) -> None:
 def _set_network(spec: Spec, to: int) -> None:
     """The trap before the server's first instruction; without a gateway `lo` alone, where nothing listens."""
     if to >= 0:
-        set_trap((rule.port for rule in spec.egress.allow), to)
+        try:
+            set_trap((rule.port for rule in spec.egress.allow), to)
+        except BrokenPipeError as error:
+            raise ConnectionError(EPIPE, _NO_GATEWAY) from error
         return
     if spec.egress.allow:
         raise PermissionError(1, "hosts are allowed and no gateway stands")
@@ -118,7 +123,7 @@ def _await_gateway(trap: int) -> None:
     if trap < 0:
         return
     if os.read(trap, 1) != HELD:
-        raise ConnectionError(104, "the egress gateway ended before it held the trap")
+        raise ConnectionError(EPIPE, _NO_GATEWAY)
     os.close(trap)
 
 
