@@ -1,7 +1,7 @@
 """The egress gateway: holds the trap's sockets outside the sandbox and carries what the policy allows.
 
-It is a process of its own: it reads what a hostile program sends, so it holds nothing of the wrapper's but
-the policy. A fault in any part of it ends it, and with it the session.
+It is a process of its own, because it reads what a hostile program sends. A fault in any part of it ends it,
+and with it the session.
 """
 
 from __future__ import annotations
