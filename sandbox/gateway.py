@@ -1,4 +1,4 @@
-"""The gateway as a process: forked beside the sandbox's build, nothing of the wrapper's left in its hands."""
+"""The gateway as a process: forked beside the sandbox's build, with two descriptors and no other."""
 
 from __future__ import annotations
 
