@@ -19,7 +19,7 @@ LAYERS = [
     {"policy"},
     {"plan", "wire", "inspect"},
     {"audit"},
-    {"linux", "netlink", "observer"},
+    {"linux", "netlink", "observer", "engine"},
     {"trap"},
     {"host", "backend", "relay", "egress", "watchdog", "supply"},
     {"build", "gateway", "leases", "lifecycle", "notices", "outbound", "prepare", "secret_sources", "session"}
@@ -33,6 +33,7 @@ FREE_AMONG_THEMSELVES = [LAYERS[0], LAYERS[7]]
 # System calls are made by what asks the kernel (host) and what builds with it (backend).
 ONLY_FROM = {
     "linux": {"host", "backend", "gateway"},
+    "engine": {"host", "backend", "images", "leases", "prepare", "build", "cli"},
     "netlink": {"trap", "host", "backend", "egress"},
     "observer": {"trap"},
     "trap": {"host", "backend", "egress"},

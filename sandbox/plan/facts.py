@@ -28,6 +28,27 @@ class Cgroups:
 
 
 @dataclass(frozen=True, slots=True)
+class Engine:
+    """What answers at a container engine's endpoint, and what it says it can enforce."""
+
+    endpoint: str
+    kind: Literal["docker", "podman"] = "docker"
+    version: str = ""
+    api: str = ""
+    place: Literal["local", "vm", "remote"] = "local"
+    """`local`: same kernel and same files; `vm`: same files, another kernel; `remote`: neither."""
+    rootless: bool = False
+    cgroup: Literal[0, 1, 2] = 0
+    seccomp: bool = False
+    limits: tuple[str, ...] = ()
+    """Of `memory`, `swap`, `pids`, `cpu`: those that its cgroups hold."""
+    runtimes: tuple[str, ...] = ()
+    machine: str = ""
+    root: str = ""
+    """The engine's data directory, on its own machine."""
+
+
+@dataclass(frozen=True, slots=True)
 class HostFacts:
     """What the kernel and this user can do; cached per boot."""
 

@@ -145,6 +145,18 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """The root that a container starts from, by the id that the engine cannot move, and what it brings."""
+
+    name: str
+    id: str
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """Everything a backend needs, and nothing it has to decide."""
 
@@ -164,5 +176,9 @@ class Spec:
     secrets: tuple[tuple[str, str], ...] = ()
     """Variable and source; the value is read at launch and is in no event, plan or cache."""
     waivers: tuple[str, ...] = ()
+    backend: Literal["native", "docker"] = "native"
+    image: Image | None = None
+    """Of a container alone: what stands where the native view has the host's own programs."""
+    runtime: Literal["default", "gvisor"] = "default"
     notes: tuple[str, ...] = ()
     """What a person should know about this plan: what was left out, what could not be guarded."""
