@@ -1,0 +1,43 @@
+"""The profiles shipped in the wheel for container engines: read, checked for shape."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from sandbox.errors import CannotEnforce, SandboxNotBuilt
+
+# Not the tables of sandbox.plan.syscalls: they would be parsed on every start for two tuples.
+MACHINES = ("x86_64", "aarch64")
+TIERS = ("strict", "net", "browser", "compat")
+
+_DIRECTORY = os.path.join(os.path.dirname(__file__), "filters")
+_REINSTALL = "pip install --force-reinstall mcp-sandbox"
+
+
+def load(tier: str, machine: str) -> str:
+    """The profile of `tier` for `machine` as JSON, or an error: never a weaker one."""
+    if machine not in MACHINES:
+        known = " and ".join(MACHINES)
+        raise CannotEnforce("no-filter", f"no system call filter for `{machine}`, only for {known}")
+    if tier not in TIERS:
+        hint = f"choose one of {', '.join(TIERS)}"
+        raise CannotEnforce("no-filter", f"no system call tier `{tier}`", rule="[syscalls] tier", hint=hint)
+    path = os.path.join(_DIRECTORY, f"{machine}-{tier}.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SandboxNotBuilt("no-filter", f"cannot read `{path}`: {error}", hint=_REINSTALL) from error
+    if not _refuses_by_default(text):
+        raise SandboxNotBuilt("no-filter", f"`{path}` is no filter: {len(text)} bytes", hint=_REINSTALL)
+    return text
+
+
+def _refuses_by_default(text: str) -> bool:
+    """Whether `text` is a whole profile: an engine would take `{}` for one that allows everything."""
+    try:
+        profile = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(profile, dict) and profile.get("defaultAction") == "SCMP_ACT_ERRNO"
