@@ -96,16 +96,24 @@ def failure(error: BaseException, where: str) -> SandboxNotBuilt | CannotEnforce
     text = _innermost(error)
     if isinstance(error, Timeout) or "timed out" in text.lower():
         what = f"the engine at {where} does not answer within {PATIENCE_S:g} s"
-        return SandboxNotBuilt("engine-hung", what, hint="restart it, for example: sudo systemctl restart docker")
+        return SandboxNotBuilt(
+            "engine-hung", what, hint="restart it, for example: sudo systemctl restart docker"
+        )
     if "permission denied" in text.lower():
-        hint = "sudo usermod -aG docker $USER, then log in again; who is in that group is root in all but name"
+        hint = (
+            "sudo usermod -aG docker $USER, then log in again; who is in that group is root in all but name"
+        )
         return SandboxNotBuilt("engine-denied", f"you may not speak to the engine at {where}", hint=hint)
     if isinstance(error, docker.errors.APIError):
-        return SandboxNotBuilt("engine-refused", f"the engine at {where} refused: {text}", hint="mcp-sandbox doctor")
+        return SandboxNotBuilt(
+            "engine-refused", f"the engine at {where} refused: {text}", hint="mcp-sandbox doctor"
+        )
     if isinstance(error, Unreachable | OSError) or "connection" in text.lower():
         hint = "start it, for example: sudo systemctl start docker"
         return SandboxNotBuilt("no-engine", f"no engine answers at {where}: {text}", hint=hint)
-    return SandboxNotBuilt("engine-failed", f"what answers at {where} is no engine: {text}", hint="mcp-sandbox doctor")
+    return SandboxNotBuilt(
+        "engine-failed", f"what answers at {where} is no engine: {text}", hint="mcp-sandbox doctor"
+    )
 
 
 def _innermost(error: BaseException) -> str:

@@ -34,6 +34,8 @@ def _unchecked(rule: HostRule, policy: Policy) -> str:
 
 def waiver_key(waiver: str, policy: Policy) -> str:
     """The key by which the profile waives that: `network.opaque` or `files.expose`."""
+    if waiver.startswith("the image "):
+        return "server.unpinned"
     return "network.opaque" if waiver in unchecked(policy) else "files.expose"
 
 

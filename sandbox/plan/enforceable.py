@@ -47,13 +47,13 @@ def _inspect(policy: Policy) -> Iterator[Finding]:
             yield f"inspect.{name}", "needs an inspector that does not exist yet", None
 
 
-def _isolation(policy: Policy) -> Iterator[Finding]:
+def _natively(policy: Policy) -> Iterator[Finding]:
+    """What a container engine alone can do."""
     if policy.isolation.runtime != _ISOLATION.runtime:
-        yield (
-            "isolation.runtime",
-            f"asks for `{policy.isolation.runtime}`; the native sandbox shares the kernel",
-            None,
-        )
+        why = f"asks for `{policy.isolation.runtime}`; the native sandbox shares the kernel"
+        yield "isolation.runtime", why, None
+    if policy.server.image is not None:
+        yield "server.image", f"names the image `{policy.server.image}`; the native sandbox has none", None
 
 
 def _rest(policy: Policy) -> Iterator[Finding]:
@@ -69,22 +69,25 @@ _RULES: tuple[Callable[[Policy], Iterator[Finding]], ...] = (
     _traffic,
     _tools,
     _inspect,
-    _isolation,
     _rest,
 )
 
 
-def unenforceable(policy: Policy) -> list[tuple[str, str, Origin]]:
+def unenforceable(policy: Policy, *, natively: bool = False) -> list[tuple[str, str, Origin]]:
     """Every key of the policy that no host could enforce: the key, why, and where it was written."""
-    found = (finding for rule in _RULES for finding in rule(policy))
+    rules = (*_RULES, _natively) if natively else _RULES
+    found = (finding for rule in rules for finding in rule(policy))
     return [(key, why, origin or key_origin(policy, key)) for key, why, origin in found]
 
 
-def refuse_unenforceable(policy: Policy, facts: HostFacts) -> None:
-    """Raises `CannotEnforce` naming every key of the policy, or the need of ours, that cannot be met."""
-    if placed := unenforceable(policy):
+def refuse_unenforceable(policy: Policy, facts: HostFacts | None) -> None:
+    """Raises `CannotEnforce` naming every key of the policy, or the need of ours, that cannot be met.
+
+    `facts`: of the host where the native backend realises it, None where an engine does.
+    """
+    if placed := unenforceable(policy, natively=facts is not None):
         raise _refused(placed)
-    for name, probe in _needs(facts):
+    for name, probe in _needs(facts) if facts is not None else ():
         if not probe.works:
             raise CannotEnforce(
                 "host-cannot-enforce",

@@ -72,7 +72,7 @@ def etc(
     network: Literal["trap", "host"],
 ) -> tuple[ViewStep, ...]:
     """Every step below /etc; the same bytes for the same host, in a stable order."""
-    written = _synthetic(identity)
+    written = synthetic(identity)
     copied = {path: contents[path] for path in contents if path not in NETWORKED}
     if network == "host":
         written = {path: content for path, content in written.items() if path not in contents}
@@ -87,7 +87,8 @@ def etc(
     return (*steps, *_trees(system))
 
 
-def _synthetic(identity: Identity) -> dict[str, bytes]:
+def synthetic(identity: Identity) -> dict[str, bytes]:
+    """The files that we write: who is inside, and that names are asked of the trap."""
     name, uid, gid = identity.name, identity.uid, identity.gid
     passwd = [
         "root:x:0:0:root:/nonexistent:/usr/sbin/nologin",

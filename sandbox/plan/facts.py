@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from sandbox.plan.image import Image
 from sandbox.records import dataclass, field
 
 
@@ -46,6 +47,16 @@ class Engine:
     machine: str = ""
     root: str = ""
     """The engine's data directory, on its own machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What a plan for a container stands on: who realises it, from which root, as which uid of the host."""
+
+    engine: Engine
+    image: Image
+    uid: int
+    gid: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,16 +15,17 @@ from sandbox.plan.enforceable import refuse_unenforceable
 from sandbox.plan.environment import environment, secrets
 from sandbox.plan.etc import etc
 from sandbox.plan.exposure import guard_waivers, waivers
-from sandbox.plan.facts import HostFacts, Survey
+from sandbox.plan.facts import Container, HostFacts, Survey
 from sandbox.plan.guards import guards, unguarded
 from sandbox.plan.limits import limits, scratch
 from sandbox.plan.mounts import bind, links, merged, needed, place_of
 from sandbox.plan.sockets import covers, unsearched
-from sandbox.plan.spec import Bind, Identity, Spec, Symlink, Tmpfs, ViewStep
+from sandbox.plan.spec import Bind, Identity, Limits, Spec, Symlink, Tmpfs, ViewStep
 from sandbox.plan.system import kernel, programs, scratch_space
 from sandbox.plan.wants import HOME, command_wants, exposed, kept_home, wants
 from sandbox.policy.model import Policy
 from sandbox.policy.paths import below
+from sandbox.records import dataclass
 
 Network = Literal["trap", "host"]
 DROPPED = 1000
@@ -35,20 +36,50 @@ _View = tuple[tuple[ViewStep, ...], tuple[str, ...], tuple[str, ...]]
 """The steps, the waivers and the notes."""
 
 
-def plan(policy: Policy, facts: HostFacts, survey: Survey, *, network: Network = "trap") -> Spec:
+def plan(
+    policy: Policy,
+    facts: HostFacts,
+    survey: Survey,
+    *,
+    network: Network = "trap",
+    container: Container | None = None,
+) -> Spec:
     """The sandbox that enforces the whole policy on this host; raises rather than enforce less."""
+    if container is not None:
+        from sandbox.plan.contained import in_container  # with all that a native start has no use for
+
+        return in_container(policy, facts, survey, container)
     refuse_unenforceable(policy, facts)
     identity = identify(facts)
-    view, waived, notes = _view(policy, facts, survey, identity, network)
-    cwd, note = _cwd(survey, view, identity.home)
+    system = programs(survey.system), etc(identity, survey.etc, survey.system, network)
+    ground = Ground(identity, (*system[0], *system[1]), idmap=facts.uid == 0 and facts.idmap.works)
+    return drawn(policy, facts, survey, ground, limits(policy, facts.cgroups), network)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a view stands on, which backends have each their own way: who, the programs and /etc, owners."""
+
+    identity: Identity
+    system: tuple[ViewStep, ...]
+    idmap: bool
+    """Mounts show their owner as the server's own uid."""
+
+
+def drawn(
+    policy: Policy, facts: HostFacts, survey: Survey, ground: Ground, bounds: Limits, network: Network
+) -> Spec:
+    """The spec on a ground that a backend has chosen."""
+    view, waived, notes = _view(policy, facts, survey, ground)
+    cwd, note = _cwd(survey, view, ground.identity.home)
     return Spec(
         server=policy.name,
         argv=survey.closure.argv,
         cwd=cwd,
-        env=environment(policy, identity, survey.closure, survey.environ),
-        identity=identity,
+        env=environment(policy, ground.identity, survey.closure, survey.environ),
+        identity=ground.identity,
         view=view,
-        limits=limits(policy, facts.cgroups),
+        limits=bounds,
         syscalls=policy.syscalls,
         network=network,
         egress=policy.network,
@@ -74,20 +105,20 @@ def identify(facts: HostFacts) -> Identity:
     return Identity(facts.uid, facts.gid, home=HOME)
 
 
-def _view(policy: Policy, facts: HostFacts, survey: Survey, identity: Identity, network: Network) -> _View:
+def _view(policy: Policy, facts: HostFacts, survey: Survey, ground: Ground) -> _View:
     asked = wants(policy, home=survey.home, cwd=survey.cwd, environ=survey.environ)
     expose = exposed(policy, home=survey.home, cwd=survey.cwd, environ=survey.environ)
     wanted = (*asked, *command_wants(survey.closure))
-    binds = merged(bind(want, survey.paths, idmap=_idmap(facts)) for want in wanted)
+    binds = merged(bind(want, survey.paths, idmap=ground.idmap) for want in wanted)
     refuse_swapped(asked, survey.paths)
     shown = waivers(policy, survey, wanted, expose)
     binds = merged((*binds, *guards(binds, survey.paths, expose)))
-    system = _system(policy, facts, survey, identity, network, binds)
-    _refuse_without_idmap(policy, facts, (*system, *binds))
+    system = _system(policy, facts, survey, ground, binds)
+    _refuse_without_idmap(facts, ground, (*system, *binds))
     refuse_log_within(policy, survey, (*system, *binds), asked)
     kept = needed(binds, system)
     for one in kept:
-        refuse_hiding(one, system, identity.home)
+        refuse_hiding(one, system, ground.identity.home)
         refuse_without_mountpoint(one, (*system, *kept), survey.paths)
     steps = (*system, *kept)
     steps = (*steps, *covers(survey.sockets, steps))
@@ -99,31 +130,22 @@ def _view(policy: Policy, facts: HostFacts, survey: Survey, identity: Identity, 
 
 
 def _system(
-    policy: Policy,
-    facts: HostFacts,
-    survey: Survey,
-    identity: Identity,
-    network: Network,
-    binds: tuple[Bind, ...],
+    policy: Policy, facts: HostFacts, survey: Survey, ground: Ground, binds: tuple[Bind, ...]
 ) -> tuple[ViewStep, ...]:
     sizes = scratch(policy)
-    home: ViewStep = Tmpfs(identity.home, sizes.home, mode=0o700)
+    place = ground.identity.home
+    home: ViewStep = Tmpfs(place, sizes.home, mode=0o700)
     if policy.files.persist:
         home = Bind(
             kept_home(policy, home=survey.home, environ=survey.environ),
-            identity.home,
+            place,
             writable=True,
             why="files.persist",
             owner=(facts.uid, facts.gid),
-            idmap=_idmap(facts),
+            idmap=ground.idmap,
             origin=str(policy.origin("files.persist")),
         )
-    steps = (
-        *programs(survey.system),
-        *etc(identity, survey.etc, survey.system, network),
-        *kernel(sizes),
-        *scratch_space(home, sizes),
-    )
+    steps = (*ground.system, *kernel(sizes), *scratch_space(home, sizes))
     return tuple(step for step in steps if not _gives_way(step, binds))
 
 
@@ -134,13 +156,9 @@ def _gives_way(step: ViewStep, binds: tuple[Bind, ...]) -> bool:
     return any(below(one.target, step.target) or below(step.target, one.target) for one in binds)
 
 
-def _idmap(facts: HostFacts) -> bool:
-    # Not needed by an unprivileged caller: the server has the caller's own uid.
-    return facts.uid == 0 and facts.idmap.works
-
-
-def _refuse_without_idmap(policy: Policy, facts: HostFacts, steps: tuple[ViewStep, ...]) -> None:
-    if facts.uid != 0 or facts.idmap.works:
+def _refuse_without_idmap(facts: HostFacts, ground: Ground, steps: tuple[ViewStep, ...]) -> None:
+    # An unprivileged caller's server has the caller's own uid and needs no mapping.
+    if facts.uid != 0 or ground.idmap:
         # Reading without it works for what everybody may read; writing would give files to a passing uid.
         return
     for step in steps:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from sandbox.plan.image import Image
 from sandbox.policy.model import Network
 from sandbox.records import dataclass
 
@@ -131,7 +132,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Quotas with the mechanism that enforces each: `cgroup-v1`, `cgroup-v2` or `rlimit`."""
+    """Quotas with the mechanism that enforces each: `cgroup-v1`, `cgroup-v2`, `rlimit`, or the `engine`'s own."""
 
     memory: int | None = None
     cpus: float | None = None
@@ -139,21 +140,9 @@ class Limits:
     open_files: int | None = None
     wall: float | None = None
     idle: float | None = None
-    mechanism: Literal["cgroup-v1", "cgroup-v2", "rlimit"] = "rlimit"
+    mechanism: Literal["cgroup-v1", "cgroup-v2", "rlimit", "engine"] = "rlimit"
     cgroups: tuple[tuple[str, str], ...] = ()
     """Controller (or `unified`) and the parent directory in which the launcher creates ours."""
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """The root that a container starts from, by the id that the engine cannot move, and what it brings."""
-
-    name: str
-    id: str
-    entrypoint: tuple[str, ...] = ()
-    command: tuple[str, ...] = ()
-    env: tuple[tuple[str, str], ...] = ()
-    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +168,7 @@ class Spec:
     backend: Literal["native", "docker"] = "native"
     image: Image | None = None
     """Of a container alone: what stands where the native view has the host's own programs."""
-    runtime: Literal["default", "gvisor"] = "default"
+    runtime: str = ""
+    """The OCI runtime by the engine's name for it; empty: the engine's own choice."""
     notes: tuple[str, ...] = ()
     """What a person should know about this plan: what was left out, what could not be guarded."""

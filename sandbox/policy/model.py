@@ -37,6 +37,10 @@ class Server:
     transport: Literal["stdio", "http"] = "stdio"
     port: int | None = None
     path: str | None = None
+    image: str | None = None
+    """The container's root: one of ours by name (`node`), or any other by digest."""
+    unpinned: bool = False
+    """A waiver: the image may be named by a tag, which its owner can move."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,16 @@ class ServerTable(_Table):
     transport: Literal["stdio", "http"] = "stdio"
     port: int | None = Field(default=None, ge=1, le=65535)
     path: Annotated[str, Field(pattern=r"^/[!-~]*$")] | None = None
+    image: Annotated[str, Field(pattern=r"^[a-z0-9][!-~]*$")] | None = Field(
+        default=None, description="The container's root: base, node, python, browser, or NAME@sha256:…"
+    )
+    unpinned: bool = Field(default=False, description="A waiver: `image` may be a tag, which can be moved")
+
+    @after_all(mode="after")
+    def _image(self) -> ServerTable:
+        if self.unpinned and not self.image:
+            raise ValueError("`unpinned` waives the digest of an `image`, and none is named")
+        return self
 
     @after_all(mode="after")
     def _http_only(self) -> ServerTable:

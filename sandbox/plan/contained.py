@@ -1,0 +1,166 @@
+"""What a plan has otherwise when a container engine realises it: who, how bounded, which /etc, which command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sandbox.errors import CannotEnforce
+from sandbox.plan.enforceable import refuse_unenforceable
+from sandbox.plan.environment import PATH
+from sandbox.plan.etc import synthetic
+from sandbox.plan.facts import Closure, Container, Engine, HostFacts, Survey
+from sandbox.plan.plan import Ground, drawn
+from sandbox.plan.spec import Bind, File, Identity, Limits, Spec, Tmpfs, ViewStep
+from sandbox.plan.wants import HOME
+from sandbox.policy.model import Origin, Policy
+from sandbox.records import replace
+
+GVISOR = "runsc"
+TIMES = ("/etc/localtime", "/etc/timezone")
+"""Public files of the host's that an image cannot know."""
+_DEFAULT = Origin("default")
+
+
+def in_container(policy: Policy, facts: HostFacts, survey: Survey, container: Container) -> Spec:
+    """The spec that an engine realises; raises rather than enforce less."""
+    refuse_unenforceable(policy, None)
+    refuse_engine(container.engine)
+    root = facts.uid == 0
+    writes = bool(policy.files.write or policy.files.persist)
+    who = identity(container, root=root, writes=writes)
+    idmap = root and facts.idmap.works and container.engine.place == "local"
+    ground = Ground(who, etc(who, survey.etc), idmap=idmap)
+    spec = drawn(policy, facts, survey, ground, limits(policy, container.engine), "trap")
+    refuse_far_files(container.engine, spec.view)
+    return replace(
+        spec,
+        argv=argv(container, survey.closure),
+        cwd=_cwd(container, spec),
+        env=environment(container, policy, spec.env),
+        view=(*spec.view, *volumes(container, policy.files.tmp, spec.view)),
+        waivers=(*spec.waivers, *unpinned(policy)),
+        backend="docker",
+        image=container.image,
+        runtime=runtime(policy, container.engine),
+    )
+
+
+def unpinned(policy: Policy) -> tuple[str, ...]:
+    """A sentence where the profile takes an image by a name that its owner can move."""
+    if not policy.server.unpinned or "@sha256:" in (policy.server.image or ""):
+        return ()
+    origin = policy.origin("server.unpinned")
+    return (f"the image `{policy.server.image}` is whatever its owner last gave that name ({origin})",)
+
+
+def _cwd(container: Container, spec: Spec) -> str:
+    """The image's own directory where the caller's is not seen inside."""
+    own = container.image.cwd if container.image.own else ""
+    return own if own and spec.cwd == spec.identity.home else spec.cwd
+
+
+def identity(container: Container, *, root: bool, writes: bool) -> Identity:
+    """The caller's own uid, or the session's for a root caller; an own image's user where nothing is written."""
+    uid, _, gid = container.image.user.partition(":")
+    if container.image.own and not writes and uid.isdigit() and int(uid) > 0:
+        return Identity(int(uid), int(gid) if gid.isdigit() else int(uid), home=HOME)
+    return Identity(container.uid, container.gid, drop=root, home=HOME)
+
+
+def limits(policy: Policy, engine: Engine) -> Limits:
+    """The policy's quotas, all by the engine; one that it says it cannot hold stops the start."""
+    quota = policy.quota
+    for name, value in (("memory", quota.memory), ("pids", quota.pids)):
+        if value is not None and name not in engine.limits:
+            raise _cannot_limit(policy, engine, name)
+    cpus = quota.cpus
+    if cpus is not None and "cpu" not in engine.limits:
+        if policy.origin("quota.cpus") != _DEFAULT:
+            raise _cannot_limit(policy, engine, "cpus")
+        cpus = None
+    return Limits(
+        memory=quota.memory,
+        cpus=cpus,
+        pids=quota.pids,
+        open_files=quota.open_files,
+        wall=quota.wall,
+        idle=quota.idle,
+        mechanism="engine",
+    )
+
+
+def _cannot_limit(policy: Policy, engine: Engine, name: str) -> CannotEnforce:
+    return CannotEnforce(
+        "cannot-enforce",
+        f"the engine at {engine.endpoint} says that it cannot limit {name}",
+        rule=f"{policy.origin(f'quota.{name}')} quota.{name}",
+        hint="mcp-sandbox doctor",
+    )
+
+
+def etc(who: Identity, contents: Mapping[str, bytes]) -> tuple[ViewStep, ...]:
+    """Ours over the image's: who the server is, how names resolve, what time it is where the user is."""
+    steps = [File(path, content) for path, content in sorted(synthetic(who).items())]
+    return (*steps, *(File(path, contents[path], copied=True) for path in TIMES if path in contents))
+
+
+def volumes(container: Container, size: int, taken: Sequence[ViewStep]) -> tuple[ViewStep, ...]:
+    """An empty tree in memory at every place where the image wants a volume of the engine's disk."""
+    there = {step.target for step in taken if isinstance(step, Bind | Tmpfs)}
+    return tuple(Tmpfs(path, size, mode=0o1777) for path in container.image.volumes if path not in there)
+
+
+def argv(container: Container, closure: Closure) -> tuple[str, ...]:
+    """The command as the engine's own command line takes it: an image's entrypoint comes first."""
+    image = container.image
+    return (*image.entrypoint, *(closure.argv or image.command))
+
+
+def environment(
+    container: Container, policy: Policy, variables: tuple[tuple[str, str], ...]
+) -> tuple[tuple[str, str], ...]:
+    """An own image keeps its PATH, behind what the command itself needs; the engine adds its other variables."""
+    own = dict(container.image.env).get("PATH")
+    if not container.image.own or not own or any(name == "PATH" for name, _ in policy.env.fixed):
+        return variables
+    made = dict(variables)
+    made["PATH"] = made["PATH"].removesuffix(PATH) + own
+    return tuple(sorted(made.items()))
+
+
+def runtime(policy: Policy, engine: Engine) -> str:
+    """The engine's name of the OCI runtime that the profile asks for; refused where it has none."""
+    if policy.isolation.runtime == "default":
+        return ""
+    if GVISOR not in engine.runtimes:
+        raise CannotEnforce(
+            "cannot-enforce",
+            f"`isolation.runtime` asks for gVisor, and the engine at {engine.endpoint} has no runtime `{GVISOR}`",
+            rule=f"{policy.origin('isolation.runtime')} isolation.runtime",
+            hint="install runsc and register it with the engine: sudo runsc install",
+        )
+    return GVISOR
+
+
+def refuse_far_files(engine: Engine, steps: Sequence[ViewStep]) -> None:
+    """An engine on another machine has none of the host's files."""
+    binds = [step for step in steps if isinstance(step, Bind)]
+    if engine.place == "remote" and binds:
+        one = binds[0]
+        raise CannotEnforce(
+            "cannot-enforce",
+            f"`{one.source}` is on this machine, and the engine at {engine.endpoint} is on another",
+            rule=f"{one.origin} {one.why}",
+            hint="use an engine of this machine, or an image that holds the server and its files",
+        )
+
+
+def refuse_engine(engine: Engine) -> None:
+    """What every sandbox needs of an engine, whatever the profile says."""
+    if not engine.seccomp:
+        raise CannotEnforce(
+            "cannot-enforce",
+            f"the engine at {engine.endpoint} filters no system calls",
+            rule="never weaker than asked",
+            hint="mcp-sandbox doctor",
+        )

@@ -1,0 +1,164 @@
+"""A spec as the body of `POST /containers/create` (Docker Engine API 1.41), and nothing that a body cannot say.
+
+Paths of the host in it are the spec's own, or below `Place.folder`, where the keeper stages what no mount of
+the engine's can make: written files and trees with mapped owners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sandbox.plan.mounts import enclosing
+from sandbox.plan.spec import Bind, File, Proc, Socket, Spec, Symlink, Tmpfs, ViewStep
+from sandbox.records import dataclass
+
+OWN_PROCESSES = 1
+"""The engine's init counts as one of the container's."""
+CORE = 1
+"""Not 0: a `|handler` in core_pattern, which the kernel starts as root, ignores 0 (core(5))."""
+PERIOD_NS = 1_000_000_000
+_SYS = "/sys"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What differs from session to session: names, the folder of staged files, whose network is joined."""
+
+    session: str
+    folder: str
+    network: str
+    """The id of the holder whose network namespace the server joins."""
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+def body(spec: Spec, place: Place, seccomp: str, secrets: tuple[tuple[str, str], ...] = ()) -> dict[str, Any]:
+    """The container that realises the spec; `secrets` are variables whose values stand in no plan."""
+    identity, image = spec.identity, spec.image
+    if image is None:
+        raise ValueError("a container needs an image")
+    variables = dict(spec.env) | dict(secrets)
+    return {
+        "Image": image.id,
+        "Entrypoint": [spec.argv[0]],
+        "Cmd": list(spec.argv[1:]),
+        "Env": [f"{name}={value}" for name, value in sorted(variables.items())],
+        "User": f"{identity.uid}:{identity.gid}",
+        "WorkingDir": spec.cwd,
+        "Tty": False,
+        "OpenStdin": True,
+        "StdinOnce": True,
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "Healthcheck": {"Test": ["NONE"]},
+        "Labels": dict(place.labels),
+        "HostConfig": _host(spec, place, seccomp),
+    }
+
+
+def _host(spec: Spec, place: Place, seccomp: str) -> dict[str, Any]:
+    limits = spec.limits
+    made: dict[str, Any] = {
+        "NetworkMode": f"container:{place.network}",
+        "ReadonlyRootfs": True,
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges:true", f"seccomp={seccomp}"],
+        "Privileged": False,
+        "IpcMode": "private",
+        "PidMode": "",
+        "CgroupnsMode": "private",
+        "Init": True,
+        "AutoRemove": True,
+        "RestartPolicy": {"Name": "no"},
+        # What server and client say to each other is written to no log of the engine's.
+        "LogConfig": {"Type": "none", "Config": {}},
+        "Mounts": [*_mounts(spec, place.folder)],
+        "Tmpfs": dict(_tmpfs(spec)),
+        "ShmSize": next((s.size for s in spec.view if isinstance(s, Tmpfs) and _is_shm(s)), 1 << 20),
+        "Ulimits": [*_ulimits(limits.open_files)],
+        **_proc(spec.view),
+    }
+    if limits.memory is not None:
+        # Together with swap: as much swap as memory, which is none.
+        made |= {"Memory": limits.memory, "MemorySwap": limits.memory}
+    if limits.pids is not None:
+        made["PidsLimit"] = limits.pids + OWN_PROCESSES
+    if limits.cpus is not None:
+        made["NanoCpus"] = round(limits.cpus * PERIOD_NS)
+    if spec.runtime:
+        made["Runtime"] = spec.runtime
+    return made
+
+
+def _ulimits(open_files: int | None) -> Iterator[dict[str, Any]]:
+    yield {"Name": "core", "Soft": CORE, "Hard": CORE}
+    if open_files is not None:
+        yield {"Name": "nofile", "Soft": open_files, "Hard": open_files}
+
+
+def _proc(view: tuple[ViewStep, ...]) -> dict[str, Any]:
+    step = next(step for step in view if isinstance(step, Proc))
+    # An engine mounts /sys, which tells of the whole machine; native has none.
+    return {"MaskedPaths": [*step.masked, _SYS], "ReadonlyPaths": list(step.readonly)}
+
+
+def _is_shm(step: Tmpfs) -> bool:
+    return step.target == "/dev/shm"  # noqa: S108 - a place inside the sandbox
+
+
+def _tmpfs(spec: Spec) -> Iterator[tuple[str, str]]:
+    owner = f"uid={spec.identity.uid},gid={spec.identity.gid}"
+    for step in spec.view:
+        if isinstance(step, Tmpfs) and not _is_shm(step):
+            size = f"size={step.size},nr_inodes={step.inodes},mode={step.mode:o}"
+            # An engine's own default forbids execution; npx-like servers run what they unpack.
+            yield step.target, f"rw,exec,nosuid,nodev,{size},{owner}"
+
+
+def _mounts(spec: Spec, folder: str) -> Iterator[dict[str, Any]]:
+    for number, step in enumerate(spec.view):
+        match step:
+            case Bind():
+                source = f"{folder}/{number}" if step.idmap else step.source
+                yield _bind(source, step.target, writable=step.writable)
+            case File():
+                yield _bind(f"{folder}/{number}", step.target)
+            case Socket():
+                yield _bind("/dev/null", step.target)
+            case Symlink() if not _is_engines(step):
+                yield from _linked(step, spec.view, folder)
+
+
+def _is_engines(step: Symlink) -> bool:
+    """Links that every engine or every image has: of /dev, /etc/mtab, /var/tmp."""
+    return step.target.startswith(("/dev/", "/etc/", "/var/tmp"))  # noqa: S108 - a place inside the sandbox
+
+
+def _linked(link: Symlink, view: tuple[ViewStep, ...], folder: str) -> Iterator[dict[str, Any]]:
+    """A body has no links: what the link leads to is mounted at its place too."""
+    outer = enclosing(link.to, view)
+    if outer is None:
+        return
+    number = view.index(outer)
+    rest = link.to.removeprefix(outer.target)
+    source = f"{folder}/{number}" if outer.idmap else outer.source
+    yield _bind(f"{source.rstrip('/')}{rest}", link.target, writable=outer.writable)
+
+
+def _bind(source: str, target: str, *, writable: bool = False) -> dict[str, Any]:
+    # Older engines make only the topmost mount read-only: what is mounted below it is then left out.
+    return {
+        "Type": "bind",
+        "Source": source,
+        "Target": target,
+        "ReadOnly": not writable,
+        "BindOptions": {"Propagation": "rprivate", "NonRecursive": not writable},
+    }
+
+
+def staged(spec: Spec) -> Iterator[tuple[int, File | Bind]]:
+    """The steps that need something in the folder: number, and what."""
+    for number, step in enumerate(spec.view):
+        if isinstance(step, File) or (isinstance(step, Bind) and step.idmap):
+            yield number, step
