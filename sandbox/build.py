@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from sandbox import leases
 from sandbox.backend.native import launch
 from sandbox.backend.native.cgroup import directory_name
+from sandbox.backend.running import Running
 from sandbox.errors import CannotEnforce
 from sandbox.host.closure import closure_of_program
 from sandbox.host.survey import survey
@@ -100,7 +101,7 @@ def _step(spec: Spec, session: str, log: str, lease: str) -> int:
         os.close(running.stderr)
 
 
-def _collect(running: launch.Native, log: str) -> None:
+def _collect(running: Running, log: str) -> None:
     """Copies both outputs to the log, bounded, until both end or the wall is reached."""
     import time
 

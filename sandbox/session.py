@@ -16,6 +16,7 @@ from sandbox.audit.sink import Sink
 from sandbox.backend.base import Ended
 from sandbox.backend.native import launch
 from sandbox.backend.native.cgroup import directory_name
+from sandbox.backend.running import Running
 from sandbox.digest import sha256
 from sandbox.egress.charge import Charge
 from sandbox.errors import BREACH, NOT_BUILT, AuditError, SandboxError, SandboxNotBuilt
@@ -102,7 +103,7 @@ class Session:
             names: list[Value] = [name for name, _ in self.canaries]
             self.emit(Event("decoys", {"planted": names}, rule="isolation.decoys"))
 
-    def _start(self, secrets: tuple[tuple[str, str], ...]) -> launch.Native:
+    def _start(self, secrets: tuple[tuple[str, str], ...]) -> Running:
         _make_persistent_homes(self.spec)
         guarded = may_appear(self.spec.view, self.spec.waivers)
         self._absent = tuple(path for path in guarded if not os.path.lexists(path))
@@ -130,7 +131,7 @@ class Session:
             self.note(f"mcp-sandbox: waived: {PROXY_WAIVER}")
         return found
 
-    def _serve(self, running: launch.Native) -> int:
+    def _serve(self, running: Running) -> int:
         # Imported here, while the sandbox is being built: msgspec and the relay cost more than the fork.
         from sandbox.audit.clerk import Clerk
         from sandbox.watch import Watch
@@ -147,7 +148,7 @@ class Session:
         watch.run()
         return self._finish(running, watch)
 
-    def _finish(self, running: launch.Native, watch: Watch) -> int:
+    def _finish(self, running: Running, watch: Watch) -> int:
         ended = running.wait(5.0) or Ended(signal=signal.SIGKILL)
         watch.drain()
         if running.oom_kills:
@@ -267,7 +268,7 @@ def new_id(server: str) -> str:
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{safe or 'server'}-{os.urandom(4).hex()}"
 
 
-def _end(running: launch.Native, path: str, lease: leases.Lease) -> None:
+def _end(running: Running, path: str, lease: leases.Lease) -> None:
     running.kill()
     running.wait(5.0)
     if not running.cleaned:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from sandbox.audit.clerk import Clerk
 from sandbox.audit.redact import Redactor
 from sandbox.backend.base import Ended
-from sandbox.backend.native import launch
+from sandbox.backend.running import Running
 from sandbox.errors import AuditError
 from sandbox.event import Event, Value
 from sandbox.gateway import Gateway
@@ -41,7 +41,7 @@ class Watch:
     """Relay, signals and quotas of one running sandbox."""
 
     def __init__(
-        self, prepared: Prepared, running: launch.Native, clerk: Clerk, gateway: Gateway,
+        self, prepared: Prepared, running: Running, clerk: Clerk, gateway: Gateway,
         redactor: Redactor, canaries: tuple[tuple[str, str], ...] = (),
     ) -> None:  # fmt: skip
         self.spec = spec = prepared.spec

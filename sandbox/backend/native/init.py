@@ -12,7 +12,9 @@ import signal
 from errno import EPIPE
 
 from sandbox import linux
-from sandbox.backend.native import identity, report, rlimits, view
+from sandbox.backend import report
+from sandbox.backend.native import identity, rlimits, view
+from sandbox.backend.running import RELEASE, TERMINATE
 from sandbox.netlink import Netlink
 from sandbox.plan.spec import Spec
 from sandbox.records import dataclass
@@ -28,8 +30,6 @@ NAMESPACES = (
 )
 HELD = b"H"
 """The gateway's word that it holds the trap."""
-RELEASE, TERMINATE = b"R", b"T"
-"""The wrapper's commands: start the server (the first one), end it."""
 _NO_GATEWAY = "the egress gateway ended before it held the trap"
 _CAUGHT = {signal.SIGKILL, signal.SIGSTOP}
 

@@ -11,7 +11,8 @@ import select
 import signal
 
 from sandbox import linux
-from sandbox.backend.native import identity, init, report, view
+from sandbox.backend import report
+from sandbox.backend.native import identity, init, view
 from sandbox.backend.native.cgroup import Cgroup
 from sandbox.plan.spec import Spec
 from sandbox.records import dataclass

@@ -1,143 +1,32 @@
-"""The wrapper's side of a native sandbox: fork the keeper, hold its pipes, learn how it ended."""
+"""The wrapper's side of a native sandbox: fork the keeper, hold its pipes."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-import select
-from contextlib import suppress
 
 from sandbox import linux
-from sandbox.backend.base import Ended
-from sandbox.backend.native import keeper, report, seccomp
-from sandbox.backend.native.init import RELEASE, TERMINATE, Ends
-from sandbox.errors import CommandNotExecutable, CommandNotFound, SandboxNotBuilt
+from sandbox.backend.native import keeper, seccomp
+from sandbox.backend.native.init import Ends
+from sandbox.backend.running import Running, channels
 from sandbox.plan.spec import Spec
 
-# One large frame fits without a second wake-up; the kernel's default is 64 KiB (pipe(7)).
-PIPE_BYTES = 1 << 20
-ENOENT, EACCES, ENOEXEC = 2, 13, 8
 
-
-class Native:
-    """A sandbox that is being built or runs; closing the lifeline ends it, whole."""
-
-    def __init__(
-        self, stdio: tuple[int, int, int], process: int, lifeline: int, reader: report.Reader
-    ) -> None:
-        self.stdin, self.stdout, self.stderr = stdio
-        self.init_pid: int | None = None
-        self.oom_kills = 0
-        self.cleaned = False
-        """Whether the keeper said, by its status, that it left nothing."""
-        self._process = process
-        self._pidfd = os.pidfd_open(process)
-        self._lifeline = lifeline
-        self._report = reader
-        self._ended: Ended | None = None
-        self._gone = False
-
-    def release(self) -> None:
-        """Lets the server start, as soon as the sandbox stands: what must come first is done."""
-        self._command(RELEASE)
-
-    def _command(self, command: bytes) -> None:
-        # A sandbox that is gone already says so in its report.
-        with suppress(BrokenPipeError):
-            os.write(self._lifeline, command)
-
-    def ready(self, executable: str) -> None:
-        """Returns once the server has been executed; raises what stopped it, with nothing left behind."""
-        while (words := self._report.line()) is not None:
-            if words[0] == "pid":
-                self.init_pid = int(words[1])
-            elif words[0] == "ready":
-                return
-            elif words[0] == "error":
-                self._fail(words, executable)
-        self._fail(["error", "start", "0", "the sandbox ended before the server was executed"], executable)
-
-    def _fail(self, words: list[str], executable: str) -> None:
-        self.kill()
-        self.wait()
-        raise failure(words[1], int(words[2]), " ".join(words[3:]), executable)
-
-    def take_stdin(self) -> int:
-        """Gives the server's stdin away: only its new owner then keeps the server from its end of file."""
-        taken, self.stdin = self.stdin, -1
-        return taken
-
-    def terminate(self) -> None:
-        """SIGTERM for the server."""
-        if self._lifeline >= 0:
-            self._command(TERMINATE)
-
-    def kill(self) -> None:
-        """Lets go of the lifeline: process 1 and the keeper end everything at once."""
-        if self._lifeline >= 0:
-            os.close(self._lifeline)
-            self._lifeline = -1
-
-    def fileno(self) -> int:
-        """The keeper's pidfd."""
-        return self._pidfd
-
-    def wait(self, timeout: float | None = None) -> Ended | None:
-        """How the server ended, once the keeper has cleaned up; None after `timeout` seconds."""
-        if not self._gone:
-            readable, _, _ = select.select([self._pidfd], [], [], timeout)
-            if not readable:
-                return None
-            self.cleaned = os.waitpid(self._process, 0)[1] == 0
-            self._gone = True
-            self._read_end()
-            self.kill()
-            os.close(self._pidfd)
-            os.close(self._report.fd)
-        return self._ended
-
-    def _read_end(self) -> None:
-        self._ended = Ended(signal=9)  # process 1 that says nothing was killed
-        while (words := self._report.line()) is not None:
-            if words[0] == "ended":
-                number = int(words[2])
-                self._ended = Ended(status=number) if words[1] == "status" else Ended(signal=number)
-            elif words[0] == "oom":
-                self.oom_kills = int(words[1])
-
-
-def failure(step: str, code: int, text: str, executable: str) -> Exception:
-    """The error a person sees for a step that failed."""
-    if step == "execute" and code == ENOENT:
-        what = f"`{executable}` or its interpreter does not exist inside the sandbox"
-        return CommandNotFound("command-not-found", what, hint=f"mcp-sandbox plan -- {executable}")
-    if step == "execute" and code == EACCES:
-        what = f"`{executable}` may not be executed"
-        return CommandNotExecutable("command-not-executable", what, hint=f"chmod +x {executable}")
-    if step == "execute" and code == ENOEXEC:
-        what = f"`{executable}` is neither a program of this machine nor a script with a `#!` line"
-        return CommandNotExecutable("command-not-executable", what)
-    return SandboxNotBuilt(
-        "sandbox-not-built", f"step `{step}` failed, nothing ran\n{text}", hint="mcp-sandbox doctor --refresh"
-    )
-
-
-def start(spec: Spec, orders: keeper.Orders, trap: tuple[int, int] = (-1, -1)) -> Native:
+def start(spec: Spec, orders: keeper.Orders, trap: tuple[int, int] = (-1, -1)) -> Running:
     """Forks the keeper and returns at once, `ready` waits; call it before any thread exists.
 
     `trap` is a pair of connected sockets: the sandbox's end, which is closed here, and the gateway's.
     """
-    stdin, to_server = _pipe()
-    from_server, stdout = _pipe()
-    errors, stderr = os.pipe()
-    told, tell = os.pipe()
-    held, hold = os.pipe()
+    made = channels()
     process = os.fork()
     if process == 0:
-        _close(to_server, from_server, errors, told, hold, trap[1])
-        keeper.run(spec, Ends(stdin, stdout, stderr, tell, held, trap[0]), orders)
-    _close(stdin, stdout, stderr, tell, held, trap[0])
-    return Native((to_server, from_server, errors), process, hold, report.Reader(told))
+        made.keeper_keeps()
+        if trap[1] >= 0:
+            os.close(trap[1])
+        ends = Ends(made.stdin[0], made.stdout[1], made.stderr[1], made.report[1], made.lifeline[0], trap[0])
+        keeper.run(spec, ends, orders)
+    if trap[0] >= 0:
+        os.close(trap[0])
+    return made.wrapper_keeps(process)
 
 
 def orders(
@@ -145,18 +34,3 @@ def orders(
 ) -> keeper.Orders:
     """What the keeper needs, read while the host's file system is still in sight."""
     return keeper.Orders(seccomp.load(spec.syscalls, linux.MACHINE), env, session, remove)
-
-
-def _close(*descriptors: int) -> None:
-    for fd in descriptors:
-        if fd >= 0:
-            os.close(fd)
-
-
-def _pipe() -> tuple[int, int]:
-    ends = os.pipe()
-    try:
-        fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    except OSError:
-        return ends  # the user's pipe quota is spent: smaller pipes are slower, not weaker
-    return ends

@@ -1,0 +1,162 @@
+"""The wrapper's hold on a sandbox that is being built or runs, whichever keeper realises it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+from contextlib import suppress
+
+from sandbox.backend import report
+from sandbox.backend.base import Ended
+from sandbox.errors import CommandNotExecutable, CommandNotFound, SandboxNotBuilt
+from sandbox.records import dataclass
+
+RELEASE, TERMINATE = b"R", b"T"
+"""The wrapper's commands: start the server (the first one), end it."""
+# One large frame fits without a second wake-up; the kernel's default is 64 KiB (pipe(7)).
+PIPE_BYTES = 1 << 20
+ENOENT, EACCES, ENOEXEC = 2, 13, 8
+
+
+class Running:
+    """A sandbox that is being built or runs; closing the lifeline ends it, whole."""
+
+    def __init__(
+        self, stdio: tuple[int, int, int], process: int, lifeline: int, reader: report.Reader
+    ) -> None:
+        self.stdin, self.stdout, self.stderr = stdio
+        self.init_pid: int | None = None
+        self.oom_kills = 0
+        self.cleaned = False
+        """Whether the keeper said, by its status, that it left nothing."""
+        self._process = process
+        self._pidfd = os.pidfd_open(process)
+        self._lifeline = lifeline
+        self._report = reader
+        self._ended: Ended | None = None
+        self._gone = False
+
+    def release(self) -> None:
+        """Lets the server start, as soon as the sandbox stands: what must come first is done."""
+        self._command(RELEASE)
+
+    def _command(self, command: bytes) -> None:
+        # A sandbox that is gone already says so in its report.
+        with suppress(BrokenPipeError):
+            os.write(self._lifeline, command)
+
+    def ready(self, executable: str) -> None:
+        """Returns once the server has been executed; raises what stopped it, with nothing left behind."""
+        while (words := self._report.line()) is not None:
+            if words[0] == "pid":
+                self.init_pid = int(words[1])
+            elif words[0] == "ready":
+                return
+            elif words[0] == "error":
+                self._fail(words, executable)
+        self._fail(["error", "start", "0", "the sandbox ended before the server was executed"], executable)
+
+    def _fail(self, words: list[str], executable: str) -> None:
+        self.kill()
+        self.wait()
+        raise failure(words[1], int(words[2]), " ".join(words[3:]), executable)
+
+    def take_stdin(self) -> int:
+        """Gives the server's stdin away: only its new owner then keeps the server from its end of file."""
+        taken, self.stdin = self.stdin, -1
+        return taken
+
+    def terminate(self) -> None:
+        """SIGTERM for the server."""
+        if self._lifeline >= 0:
+            self._command(TERMINATE)
+
+    def kill(self) -> None:
+        """Lets go of the lifeline: process 1 and the keeper end everything at once."""
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
+
+    def fileno(self) -> int:
+        """The keeper's pidfd."""
+        return self._pidfd
+
+    def wait(self, timeout: float | None = None) -> Ended | None:
+        """How the server ended, once the keeper has cleaned up; None after `timeout` seconds."""
+        if not self._gone:
+            readable, _, _ = select.select([self._pidfd], [], [], timeout)
+            if not readable:
+                return None
+            self.cleaned = os.waitpid(self._process, 0)[1] == 0
+            self._gone = True
+            self._read_end()
+            self.kill()
+            os.close(self._pidfd)
+            os.close(self._report.fd)
+        return self._ended
+
+    def _read_end(self) -> None:
+        self._ended = Ended(signal=9)  # process 1 that says nothing was killed
+        while (words := self._report.line()) is not None:
+            if words[0] == "ended":
+                number = int(words[2])
+                self._ended = Ended(status=number) if words[1] == "status" else Ended(signal=number)
+            elif words[0] == "oom":
+                self.oom_kills = int(words[1])
+
+
+def failure(step: str, code: int, text: str, executable: str) -> Exception:
+    """The error a person sees for a step that failed."""
+    if step == "execute" and code == ENOENT:
+        what = f"`{executable}` or its interpreter does not exist inside the sandbox"
+        return CommandNotFound("command-not-found", what, hint=f"mcp-sandbox plan -- {executable}")
+    if step == "execute" and code == EACCES:
+        what = f"`{executable}` may not be executed"
+        return CommandNotExecutable("command-not-executable", what, hint=f"chmod +x {executable}")
+    if step == "execute" and code == ENOEXEC:
+        what = f"`{executable}` is neither a program of this machine nor a script with a `#!` line"
+        return CommandNotExecutable("command-not-executable", what)
+    return SandboxNotBuilt(
+        "sandbox-not-built", f"step `{step}` failed, nothing ran\n{text}", hint="mcp-sandbox doctor --refresh"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """The pipes between a wrapper and its keeper: the wrapper's ends, and the keeper's."""
+
+    stdin: tuple[int, int]
+    stdout: tuple[int, int]
+    stderr: tuple[int, int]
+    report: tuple[int, int]
+    lifeline: tuple[int, int]
+
+    def wrapper_keeps(self, process: int) -> Running:
+        """In the wrapper, after the fork: its own ends, around the keeper's process."""
+        _close(self.stdin[0], self.stdout[1], self.stderr[1], self.report[1], self.lifeline[0])
+        stdio = self.stdin[1], self.stdout[0], self.stderr[0]
+        return Running(stdio, process, self.lifeline[1], report.Reader(self.report[0]))
+
+    def keeper_keeps(self) -> None:
+        """In the keeper, after the fork: only what is its own stays open."""
+        _close(self.stdin[1], self.stdout[0], self.stderr[0], self.report[0], self.lifeline[1])
+
+
+def channels() -> Channels:
+    """Fresh pipes, each as (read end, write end)."""
+    return Channels(_pipe(), _pipe(), os.pipe(), os.pipe(), os.pipe())
+
+
+def _close(*descriptors: int) -> None:
+    for fd in descriptors:
+        os.close(fd)
+
+
+def _pipe() -> tuple[int, int]:
+    ends = os.pipe()
+    try:
+        fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    except OSError:
+        return ends  # the user's pipe quota is spent: smaller pipes are slower, not weaker
+    return ends
