@@ -229,13 +229,14 @@ def _failed(text: str) -> SandboxNotBuilt:
 
 def _taken(making: Making) -> Held | None:
     for container, folder in _spares(making):
-        with suppress(OSError):
-            connection = _connected(folder)
-            # Either it is ours now, or somebody else's: no third one needs to find it.
-            _discard(folder)
-            if _asked(connection):
-                return Held(container, connection, warm=True)
-            connection.close()
+        connection = _living(folder)
+        if connection is None:
+            continue
+        # Either it is ours now, or somebody else's: no third one needs to find it.
+        _discard(folder)
+        if _asked(connection):
+            return Held(container, connection, warm=True)
+        connection.close()
     return None
 
 
@@ -250,15 +251,21 @@ def _spares(making: Making) -> Iterator[tuple[str, str]]:
 
 
 def _lives(folder: str) -> bool:
-    """Whether somebody listens there; the folder of a dead one is removed."""
+    connection = _living(folder)
+    if connection is not None:
+        connection.close()
+    return connection is not None
+
+
+def _living(folder: str) -> socket | None:
+    """A connection to the spare there; the folder of a dead one is removed."""
     try:
-        _connected(folder).close()
+        return _connected(folder)
     except (FileNotFoundError, ConnectionRefusedError):
         _discard(folder)
-        return False
     except OSError:
-        return False
-    return True
+        pass  # not ours, or too busy to answer
+    return None
 
 
 def _connected(folder: str) -> socket:

@@ -127,7 +127,7 @@ def hold(taker: socket) -> bool:
         finally:
             os.close(to)
         drop_rights()
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever it was: the taker must not wait for an answer
         _say(taker, f"{getattr(error, 'errno', None) or 0} {error}".encode()[:LARGEST])
         return False
     return _say(taker, HELD)
