@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 
-from sandbox.errors import UsageError
+from sandbox.errors import CannotEnforce, SandboxError, UsageError
 from sandbox.host.closure import closure, closure_of_program
 from sandbox.host.remembered import facts as remembered_facts
 from sandbox.host.survey import survey
@@ -34,6 +34,7 @@ class Wish:
     flags: Flags = NO_FLAGS
     name: str | None = None
     refresh: bool = False
+    backend: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +58,78 @@ def prepare(wish: Wish, progress: Callable[[str], None], *, build: bool = True) 
         what = f"profile `{policy.name}` names no server, and no command was given"
         hint = "write the server's command after `--`, or as `command` under `[server]`"
         raise UsageError("no-command", what, hint=hint)
-    facts = remembered_facts(wish.environ)
-    request = parse(command)
-    frozen = _frozen(request, wish, policy, facts, progress, build) if request else None
-    needs = _closure(command, frozen, wish)
+    asked = Asked(wish, policy, remembered_facts(wish.environ), command, parse(command), progress, build)
+    if wish.backend == "docker" or (wish.backend == "auto" and needs_engine(policy)):
+        return _contained(asked)
+    try:
+        return _natively(asked)
+    except CannotEnforce as refused:
+        if wish.backend != "auto" or not asked.facts.docker.works:
+            raise
+        return _instead(asked, refused)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A wish with what is known of it before a backend is chosen."""
+
+    wish: Wish
+    policy: Policy
+    facts: HostFacts
+    command: tuple[str, ...]
+    request: Request | None
+    progress: Callable[[str], None]
+    build: bool
+
+    def planned(self, spec: Spec, needs: Closure, frozen: Frozen | None) -> Prepared:
+        """The end of every preparation."""
+        name = self.wish.name or server_name(self.policy, self.request, self.command)
+        named = replace(spec, server=name)
+        return Prepared(self.wish, self.policy, self.facts, named, needs, self.request, frozen)
+
+
+def needs_engine(policy: Policy) -> bool:
+    """Whether the profile asks for what only a container engine has."""
+    return policy.server.image is not None or policy.isolation.runtime != "default"
+
+
+def _natively(asked: Asked) -> Prepared:
+    wish, policy = asked.wish, asked.policy
+    frozen = _frozen(asked) if asked.request else None
+    needs = _closure(asked.command, frozen, wish)
     seen = survey(policy, needs, environ=wish.environ, cwd=wish.cwd)
-    spec = plan(policy, facts, seen)
-    spec = replace(spec, server=wish.name or server_name(policy, request, command))
-    return Prepared(wish, policy, facts, spec, needs, request, frozen)
+    return asked.planned(plan(policy, asked.facts, seen), needs, frozen)
 
 
-def _frozen(
-    request: Request,
-    wish: Wish,
-    policy: Policy,
-    facts: HostFacts,
-    progress: Callable[[str], None],
-    build: bool,
-) -> Frozen | None:
-    scripts = policy.supply.scripts
-    if not build:
+def _contained(asked: Asked) -> Prepared:
+    from sandbox import containers
+
+    wish, policy = asked.wish, asked.policy
+    needs = containers.closure_inside(asked.command, policy, wish.environ, wish.cwd)
+    place = containers.container(policy, asked.facts, needs, asked.request, wish.environ)
+    seen = survey(policy, needs, environ=wish.environ, cwd=wish.cwd)
+    return asked.planned(plan(policy, asked.facts, seen, container=place), needs, None)
+
+
+def _instead(asked: Asked, refused: CannotEnforce) -> Prepared:
+    """The whole of it by an engine, where native cannot; else native's own refusal."""
+    try:
+        made = _contained(asked)
+    except SandboxError as error:
+        raise CannotEnforce(
+            refused.code,
+            f"{refused.what}\nand the Docker backend cannot take its place: {error.what}",
+            rule=refused.rule,
+            hint=refused.hint,
+        ) from error
+    asked.progress(f"by the Docker backend: {refused.what}")
+    return made
+
+
+def _frozen(asked: Asked) -> Frozen | None:
+    wish, request, scripts = asked.wish, asked.request, asked.policy.supply.scripts
+    assert request is not None  # noqa: S101 - asked of packages alone
+    if not asked.build:
         return peek(request, environ=wish.environ, scripts=scripts)
     from sandbox.build import builder
 
@@ -86,8 +139,8 @@ def _frozen(
         cwd=wish.cwd,
         scripts=scripts,
         refresh=wish.refresh,
-        run_build=builder(facts, wish.environ),
-        progress=progress,
+        run_build=builder(asked.facts, wish.environ),
+        progress=asked.progress,
     )
 
 

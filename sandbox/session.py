@@ -28,17 +28,21 @@ from sandbox.prepare import Prepared
 from sandbox.records import replace
 
 if TYPE_CHECKING:
+    from sandbox.backend.docker.launch import Early
     from sandbox.watch import Watch
 
 PROXY_WAIVER = "the host's own proxy resolves the allowed names: to which addresses they lead is not checked"
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def run(prepared: Prepared, note: Callable[[str], None]) -> int:
-    """Runs the server until either side ends; returns the exit status (`exit_status`)."""
+def run(prepared: Prepared, note: Callable[[str], None], early: Early | None = None) -> int:
+    """Runs the server until either side ends; returns the exit status (`exit_status`).
+
+    `early`: a docker keeper that was forked before the plan, for a session that an engine realises.
+    """
     with ExitStack() as stack:
         stack.callback(_restore_signals, {number: signal.getsignal(number) for number in SIGNALS})
-        return Session(prepared, note, stack).run()
+        return Session(prepared, note, stack, early).run()
 
 
 def _restore_signals(handlers: dict[signal.Signals, object]) -> None:
@@ -49,7 +53,10 @@ def _restore_signals(handlers: dict[signal.Signals, object]) -> None:
 class Session:
     """Owns every resource of one run through `stack`; what was opened is closed in reverse."""
 
-    def __init__(self, prepared: Prepared, note: Callable[[str], None], stack: ExitStack) -> None:
+    def __init__(
+        self, prepared: Prepared, note: Callable[[str], None], stack: ExitStack, early: Early | None = None
+    ) -> None:
+        self._early = early
         self.prepared, self.canaries = _with_decoys(prepared)
         self.spec = self.prepared.spec
         self.note = note
@@ -110,15 +117,24 @@ class Session:
         cgroups = tuple(f"{parent}/{directory_name(self.id)}" for _, parent in self.spec.limits.cgroups)
         lease = leases.Lease(self.id, self.spec.server, os.getpid(), leases.start_time(os.getpid()), cgroups)
         path = leases.take(lease, self.environ)
-        env = (*self.spec.env, *secrets)
         charge = Charge(self.spec.egress, self.canaries, self._proxies)
         self.gateway = Gateway()
-        running = launch.start(self.spec, launch.orders(self.spec, self.id, env, (path,)), self.gateway.trap)
+        running = self._realise(secrets, path)
         self.stack.callback(self.gateway.close)
         self.stack.callback(_end, running, path, lease)
         # Beside the sandbox's build, which goes on meanwhile.
         self.gateway.start(charge)
         return running
+
+    def _realise(self, secrets: tuple[tuple[str, str], ...], lease: str) -> Running:
+        """By the backend that the plan chose."""
+        if self.spec.backend == "native":
+            told = launch.orders(self.spec, self.id, (*self.spec.env, *secrets), (lease,))
+            return launch.start(self.spec, told, self.gateway.trap)
+        from sandbox import containers
+
+        early = self._early or containers.Early(self.environ)
+        return containers.start(early, self.spec, self.id, self.environ, secrets, (lease,), self.gateway.trap)
 
     def _upstream(self) -> dict[str, str]:
         """The host's own proxy, for the gateway alone; that it resolves names is said, as any waiver is."""
@@ -143,7 +159,7 @@ class Session:
         running.ready(self.spec.argv[0])
         self.ran = True
         gc.enable()
-        self.emit(Event("session.ready", {"init": running.init_pid or 0}))
+        self.emit(Event("session.ready", _realised(running)))
         self.note = watch.note
         watch.run()
         return self._finish(running, watch)
@@ -171,6 +187,10 @@ class Session:
 
     def _close(self, status: int, reason: str) -> None:
         self.emit(Event("session.end", {"status": status, "reason": reason}), sync=True)
+
+
+def _realised(running: Running) -> dict[str, Value]:
+    return {"container": running.container} if running.container else {"init": running.init_pid or 0}
 
 
 def _with_decoys(prepared: Prepared) -> tuple[Prepared, tuple[tuple[str, str], ...]]:
@@ -215,7 +235,8 @@ def opening(prepared: Prepared, redactor: Redactor) -> list[Event]:
         Event(
             "session.start",
             {"command": command, "profile": policy.name,
-             "sources": [list(source) for source in policy.sources], "backend": "native", "pid": os.getpid()},
+             "sources": [list(source) for source in policy.sources],
+             "backend": spec.backend, "pid": os.getpid()},
         )
     ]  # fmt: skip
     if prepared.frozen is not None:

@@ -1,14 +1,19 @@
 """What the processes of a sandbox tell the wrapper: one line of text a fact, over one pipe.
 
 `pid N` (the sandbox's init as the host sees it), `ready` (the server was executed),
-`ended status N` or `ended signal N`, `oom N` (kills by the memory limit), `error STEP ERRNO TEXT`.
+`ended status N` or `ended signal N`, `oom N` (kills by the memory limit), `error STEP ERRNO TEXT`; of a
+container also `container ID` and `refused JSON` (code, what, rule and hint of one of our errors).
 """
 
 from __future__ import annotations
 
 import os
 
+from sandbox.errors import SandboxError
+
 PIPE_BUF = 4096
+MOST_WORDS = 600
+"""Characters of each part of an error: in JSON's escapes all four fit into one line."""
 
 
 def tell(fd: int, *words: object) -> None:
@@ -25,6 +30,14 @@ def tell_error(fd: int, step: str, error: BaseException) -> None:
     code = error.errno if isinstance(error, OSError) and error.errno else 0
     text = str(error.args[-1]) if isinstance(error, OSError) and error.args else repr(error)
     tell(fd, "error", step.replace(" ", "-"), code, text)
+
+
+def tell_refusal(fd: int, error: SandboxError) -> None:
+    """Writes an error that already says everything."""
+    import json
+
+    told = [error.code, error.what[:MOST_WORDS], error.rule[:MOST_WORDS], error.hint[:MOST_WORDS]]
+    tell(fd, "refused", json.dumps(told))
 
 
 class Reader:

@@ -27,6 +27,8 @@ class Running:
     ) -> None:
         self.stdin, self.stdout, self.stderr = stdio
         self.init_pid: int | None = None
+        self.container = ""
+        """The engine's id, where one realises it."""
         self.oom_kills = 0
         self.cleaned = False
         """Whether the keeper said, by its status, that it left nothing."""
@@ -53,6 +55,10 @@ class Running:
                 self.init_pid = int(words[1])
             elif words[0] == "ready":
                 return
+            elif words[0] == "container":
+                self.container = words[1]
+            elif words[0] == "refused":
+                self._refuse(" ".join(words[1:]))
             elif words[0] == "error":
                 self._fail(words, executable)
         self._fail(["error", "start", "0", "the sandbox ended before the server was executed"], executable)
@@ -61,6 +67,14 @@ class Running:
         self.kill()
         self.wait()
         raise failure(words[1], int(words[2]), " ".join(words[3:]), executable)
+
+    def _refuse(self, told: str) -> None:
+        import json
+
+        self.kill()
+        self.wait()
+        code, what, rule, hint = json.loads(told)
+        raise SandboxNotBuilt(code, what, rule=rule, hint=hint)
 
     def take_stdin(self) -> int:
         """Gives the server's stdin away: only its new owner then keeps the server from its end of file."""

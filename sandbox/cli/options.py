@@ -67,7 +67,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--backend",
         choices=("auto", "native", "docker"),
         default="auto",
-        help="default: auto (docker: refused yet)",
+        help="auto (default): native where it can enforce everything, else docker",
     )
     parser.add_argument("--name", metavar="NAME", help="the server's name in the audit log")
     parser.add_argument("--audit", metavar="PATH", help="write the audit log there")
@@ -110,6 +110,7 @@ def wish(args: argparse.Namespace, environ: Mapping[str, str], cwd: str) -> Wish
         flags=flags(args),
         name=args.name,
         refresh=args.refresh,
+        backend=args.backend,
     )
 
 
@@ -129,8 +130,6 @@ def command_of(words: list[str]) -> tuple[str, ...]:
 
 def refuse_later(args: argparse.Namespace) -> None:
     """Raises `CannotEnforce` for what later versions do."""
-    if args.backend == "docker":
-        raise _later("--backend docker", "the Docker backend")
     for name, (option, what) in LATER.items():
         if getattr(args, name) is not None:
             raise _later(option, what)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+from contextlib import ExitStack
 
 from sandbox.cli import options
 from sandbox.cli.output import note
@@ -12,8 +13,9 @@ from sandbox.errors import SandboxNotBuilt
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
+    from sandbox.backend.docker.launch import Early
     from sandbox.plan.spec import Spec
-    from sandbox.prepare import Prepared
+    from sandbox.prepare import Prepared, Wish
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,10 +46,23 @@ def main(args: argparse.Namespace) -> int:
             note(text)
 
     wish = options.wish(args, dict(os.environ), os.getcwd())
-    prepared = prepare(wish, lambda text: tell(f"mcp-sandbox: {text}"))
-    for line in said(prepared, verbose=bool(args.verbose)):
-        note(f"mcp-sandbox: {line}")
-    return run(prepared, note)
+    with ExitStack() as stack:
+        early = _early(wish, stack)
+        prepared = prepare(wish, lambda text: tell(f"mcp-sandbox: {text}"))
+        for line in said(prepared, verbose=bool(args.verbose)):
+            note(f"mcp-sandbox: {line}")
+        return run(prepared, note, early)
+
+
+def _early(wish: Wish, stack: ExitStack) -> Early | None:
+    """A docker keeper, where it is known already that one is wanted: it gets ready while we plan."""
+    if wish.backend != "docker":
+        return None
+    from sandbox.backend.docker.launch import Early
+
+    early = Early(wish.environ)
+    stack.callback(early.close)
+    return early
 
 
 def said(prepared: Prepared, *, verbose: bool) -> list[str]:

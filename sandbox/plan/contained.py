@@ -15,9 +15,9 @@ from sandbox.plan.wants import HOME
 from sandbox.policy.model import Origin, Policy
 from sandbox.records import replace
 
-GVISOR = "runsc"
 TIMES = ("/etc/localtime", "/etc/timezone")
 """Public files of the host's that an image cannot know."""
+_CLOSED = "/root"
 _DEFAULT = Origin("default")
 
 
@@ -37,7 +37,7 @@ def in_container(policy: Policy, facts: HostFacts, survey: Survey, container: Co
         argv=argv(container, survey.closure),
         cwd=_cwd(container, spec),
         env=environment(container, policy, spec.env),
-        view=(*spec.view, *volumes(container, policy.files.tmp, spec.view)),
+        view=(*spec.view, *over_the_image(container, policy.files.tmp, spec.view)),
         waivers=(*spec.waivers, *unpinned(policy)),
         backend="docker",
         image=container.image,
@@ -104,10 +104,14 @@ def etc(who: Identity, contents: Mapping[str, bytes]) -> tuple[ViewStep, ...]:
     return (*steps, *(File(path, contents[path], copied=True) for path in TIMES if path in contents))
 
 
-def volumes(container: Container, size: int, taken: Sequence[ViewStep]) -> tuple[ViewStep, ...]:
-    """An empty tree in memory at every place where the image wants a volume of the engine's disk."""
-    there = {step.target for step in taken if isinstance(step, Bind | Tmpfs)}
-    return tuple(Tmpfs(path, size, mode=0o1777) for path in container.image.volumes if path not in there)
+def over_the_image(container: Container, size: int, taken: Sequence[ViewStep]) -> tuple[ViewStep, ...]:
+    """Empty trees in memory: where the image wants a volume on the engine's disk, and over its /root."""
+    there = [step.target for step in taken if isinstance(step, Bind | Tmpfs | File)]
+    made = [Tmpfs(path, size, mode=0o1777) for path in container.image.volumes if path not in there]
+    if any(path.startswith(f"{_CLOSED}/") for path in there):
+        # A root caller's own programs may lie below it, where an image lets nobody pass.
+        made.append(Tmpfs(_CLOSED, 1 << 16, inodes=1 << 10, mode=0o555))
+    return tuple(made)
 
 
 def argv(container: Container, closure: Closure) -> tuple[str, ...]:
@@ -130,16 +134,14 @@ def environment(
 
 def runtime(policy: Policy, engine: Engine) -> str:
     """The engine's name of the OCI runtime that the profile asks for; refused where it has none."""
-    if policy.isolation.runtime == "default":
-        return ""
-    if GVISOR not in engine.runtimes:
-        raise CannotEnforce(
-            "cannot-enforce",
-            f"`isolation.runtime` asks for gVisor, and the engine at {engine.endpoint} has no runtime `{GVISOR}`",
-            rule=f"{policy.origin('isolation.runtime')} isolation.runtime",
-            hint="install runsc and register it with the engine: sudo runsc install",
-        )
-    return GVISOR
+    if policy.isolation.runtime == "default" or engine.gvisor:
+        return engine.gvisor if policy.isolation.runtime == "gvisor" else ""
+    raise CannotEnforce(
+        "cannot-enforce",
+        f"`isolation.runtime` asks for gVisor, and the engine at {engine.endpoint} has no runtime set up for it",
+        rule=f"{policy.origin('isolation.runtime')} isolation.runtime",
+        hint="mcp-sandbox doctor",
+    )
 
 
 def refuse_far_files(engine: Engine, steps: Sequence[ViewStep]) -> None:

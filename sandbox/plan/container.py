@@ -19,6 +19,7 @@ CORE = 1
 """Not 0: a `|handler` in core_pattern, which the kernel starts as root, ignores 0 (core(5))."""
 PERIOD_NS = 1_000_000_000
 _SYS = "/sys"
+_SENTRY_TASKS, _TASKS_EACH = 64, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,10 @@ def _host(spec: Spec, place: Place, seccomp: str) -> dict[str, Any]:
         made |= {"Memory": limits.memory, "MemorySwap": limits.memory}
     if limits.pids is not None:
         made["PidsLimit"] = limits.pids + OWN_PROCESSES
+        if spec.runtime:
+            # gVisor counts its own: the cgroup sees some five tasks of the host's for each process inside.
+            made["PidsLimit"] = _SENTRY_TASKS + _TASKS_EACH * limits.pids
+            made["Ulimits"].append({"Name": "nproc", "Soft": limits.pids, "Hard": limits.pids})
     if limits.cpus is not None:
         made["NanoCpus"] = round(limits.cpus * PERIOD_NS)
     if spec.runtime:

@@ -45,6 +45,8 @@ class Engine:
     """Of `memory`, `swap`, `pids`, `cpu`: those that its cgroups hold."""
     runtimes: tuple[str, ...] = ()
     machine: str = ""
+    gvisor: str = ""
+    """The runtime that is gVisor and set up as we need it: the sandbox's own network, our filter applied."""
     root: str = ""
     """The engine's data directory, on its own machine."""
 

@@ -1,0 +1,146 @@
+"""The docker keeper: a child of the wrapper that owns everything of one session at the engine.
+
+It loads the SDK while the wrapper still plans, then does what its orders say, and ends with the server, with
+the wrapper (whose death closes the lifeline) or with the engine. When it exits 0, nothing is left.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from errno import EPIPE
+
+from sandbox import linux
+from sandbox.backend import report
+from sandbox.backend.docker import orders as orders_of
+from sandbox.backend.running import RELEASE, TERMINATE
+from sandbox.records import dataclass
+
+HELD = b"H"
+"""The gateway's word that it holds the trap (`native.init.HELD`)."""
+LAST_OUTPUT_S = 1.0
+SPARE_AFTER_S = 1.0
+"""A spare is for the next session; this one's server starts first."""
+TYPE_CHECKING = False  # as `typing` has it, without its import
+if TYPE_CHECKING:
+    from sandbox.backend.docker.container import Container
+
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGQUIT)
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """The keeper's ends of the pipes to the wrapper, and the channel over which its orders come."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+    report: int
+    lifeline: int
+    orders: int
+
+
+def run(ends: Ends, environ: Mapping[str, str]) -> None:
+    """Never returns: exits 0 when everything is gone, 1 when something could not be removed."""
+    status = 1
+    try:
+        _leave_group()
+        status = 0 if _serve(ends, environ) else 1
+    except BaseException as error:
+        report.tell_error(ends.report, "keeper", error)
+    finally:
+        os._exit(status)
+
+
+def _leave_group() -> None:
+    os.setsid()
+    os.chdir("/")
+    linux.set_name("mcp-keeper")
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _serve(ends: Ends, environ: Mapping[str, str]) -> bool:
+    """Whether nothing is left."""
+    # With the SDK, whose import is why this process begins before there is anything to do.
+    from sandbox.backend.docker.container import Container
+    from sandbox.errors import SandboxError
+
+    api = _early(environ)
+    received = orders_of.receive(ends.orders)
+    if received is None:
+        return True
+    told, trap = received
+    container = Container(told, environ, api)
+    try:
+        _live(container, ends, trap)
+    except SandboxError as error:
+        report.tell_refusal(ends.report, error)
+    except BaseException as error:
+        report.tell_error(ends.report, container.step, error)
+    return container.remove() and _removed(told.remove)
+
+
+def _early(environ: Mapping[str, str]) -> object:
+    """A client before there are orders; one that cannot be had is an error once somebody wants it."""
+    from sandbox import engine
+    from sandbox.errors import SandboxError
+
+    try:
+        return engine.connect(environ)
+    except SandboxError:
+        return None
+
+
+def _live(container: Container, ends: Ends, trap: int) -> None:
+    """From nothing to the server's end; returns when the wrapper wants no more of it, or it is over."""
+    container.build(trap)
+    container.step = "go-ahead"
+    if os.read(ends.lifeline, 1) != RELEASE:
+        return
+    container.step = "gateway"
+    if os.read(trap, 1) != HELD:
+        raise ConnectionError(EPIPE, "the egress gateway ended before it held the trap")
+    os.close(trap)
+    out = container.start(ends.stdin, ends.stdout, ends.stderr)
+    report.tell(ends.report, "container", container.id)
+    report.tell(ends.report, "ready")
+    _attend(container, ends)
+    out.join(LAST_OUTPUT_S)
+    if container.oom:
+        report.tell(ends.report, "oom", container.oom)
+    if container.status is not None:
+        report.tell(ends.report, "ended", "status", container.status)
+
+
+def _attend(container: Container, ends: Ends) -> None:
+    """Waits for the server's end, and obeys; the end of the lifeline is the end."""
+    poll = select.poll()
+    poll.register(container.ended, select.POLLIN)
+    poll.register(ends.lifeline, select.POLLIN)
+    spare_at: float | None = time.monotonic() + SPARE_AFTER_S
+    while True:
+        wait = None if spare_at is None else max(0.0, spare_at - time.monotonic()) * 1000
+        ready = {fd for fd, _ in poll.poll(wait)}
+        if container.ended in ready:
+            return
+        if ends.lifeline in ready:
+            command = os.read(ends.lifeline, 64)
+            if not command:
+                return
+            if TERMINATE in command:
+                container.terminate()
+        if not ready:
+            container.keep_spare()
+            spare_at = None
+
+
+def _removed(paths: Sequence[str]) -> bool:
+    for path in paths:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+    return True

@@ -1,0 +1,70 @@
+"""What an engine's mounts cannot make, in a folder of the session's own: written files, mapped owners.
+
+A root caller's tree is cloned and attributed as native does it (`view.gather`), then attached below the
+folder, where the engine finds it: nothing of the caller's is looked up by name afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from sandbox import linux
+from sandbox.backend.docker.orders import Orders
+from sandbox.backend.native import identity, view
+from sandbox.plan.spec import Bind
+
+
+def stage(orders: Orders) -> None:
+    """Makes the folder and all that the body names in it."""
+    os.makedirs(orders.folder, mode=0o700)
+    for number, mode, content in orders.files:
+        _write(f"{orders.folder}/{number}", content.encode("latin-1"), mode)
+    _map_owners(orders)
+
+
+def _write(path: str, content: bytes, mode: int) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(fd, "wb") as file:
+        file.write(content)
+        os.fchmod(file.fileno(), mode)
+
+
+def _map_owners(orders: Orders) -> None:
+    steps = {
+        number: Bind(source, source, writable=writable, owner=(uid, gid), idmap=True, is_dir=is_dir)
+        for number, source, writable, is_dir, uid, gid in orders.trees
+    }
+    if not steps:
+        return
+    trees = view.gather(tuple(steps.values()), identity.idmaps(steps.values(), orders.uid, orders.gid))
+    for number, step in steps.items():
+        place = f"{orders.folder}/{number}"
+        if step.is_dir:
+            os.mkdir(place)
+        else:
+            _write(place, b"", 0o600)
+        linux.attach_tree(trees[step], place)
+        os.close(trees[step])
+
+
+def clear(folder: str) -> bool:
+    """Takes all of it away, nothing in a tree that is still mounted; False where some is left."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return True
+    for name in names:
+        _remove(f"{folder}/{name}")
+    with suppress(OSError):
+        os.rmdir(folder)
+    return not os.path.lexists(folder)
+
+
+def _remove(path: str) -> None:
+    if os.geteuid() == 0:
+        with suppress(OSError):  # not a mount
+            linux.umount(path, linux.MNT_DETACH)
+    with suppress(OSError):
+        # A directory here is only ever a mount point: a mounted one is busy, one with content is not ours.
+        (os.rmdir if os.path.isdir(path) and not os.path.islink(path) else os.unlink)(path)

@@ -1,0 +1,141 @@
+"""The wiring of the Docker backend: which image and command a policy gets, and the orders of one session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from sandbox import images, leases
+from sandbox.backend.docker import seccomp
+from sandbox.backend.docker.launch import Early
+from sandbox.backend.docker.orders import Orders
+from sandbox.backend.native.identity import FIRST_UID
+from sandbox.backend.running import Running
+from sandbox.errors import CommandNotFound
+from sandbox.host.closure import closure, language_of
+from sandbox.host.engine import engine
+from sandbox.host.lookup import is_system
+from sandbox.places import state_dir
+from sandbox.plan.container import Place, body, staged
+from sandbox.plan.facts import Closure, Container, HostFacts
+from sandbox.plan.image import Image
+from sandbox.plan.spec import Bind, File, Spec
+from sandbox.policy.model import Policy
+from sandbox.records import replace
+from sandbox.supply.request import Request
+
+HOLDER = "base"
+_SHEBANG = 256
+_ECOSYSTEMS = {"npm": "node", "pypi": "python"}
+
+
+def container(
+    policy: Policy, facts: HostFacts, needs: Closure, request: Request | None, environ: Mapping[str, str]
+) -> Container:
+    """What the plan stands on: the engine as it is, the image, and who the server is on the engine's host."""
+    found = engine(environ)
+    root = facts.uid == 0
+    # One of this session's own, as native's: no two servers of a root caller are the same user.
+    own = FIRST_UID + os.getpid()
+    uid, gid = (own, own) if root else (facts.uid, facts.gid)
+    return Container(found, image(policy, needs, request, environ), uid, gid)
+
+
+def image(policy: Policy, needs: Closure, request: Request | None, environ: Mapping[str, str]) -> Image:
+    """The profile's own, else the one of ours that has what the command needs."""
+    named = policy.server.image
+    if named is not None and named not in images.NAMES:
+        return images.own(named, environ, unpinned=policy.server.unpinned)
+    return images.find(named or image_name(policy, needs, request), environ)
+
+
+def image_name(policy: Policy, needs: Closure, request: Request | None) -> str:
+    """`browser` for its tier, else by the package's ecosystem or by what interprets the command."""
+    if policy.syscalls == "browser":
+        return "browser"
+    if request is not None:
+        return _ECOSYSTEMS[request.ecosystem]
+    language = language_of(needs.argv[0]) or _of_script(needs.argv[0])
+    return language if language in images.NAMES else HOLDER
+
+
+def _of_script(path: str) -> str:
+    """What the first line of a script asks for."""
+    try:
+        with open(path, "rb") as file:
+            first = file.read(_SHEBANG).split(b"\n")[0]
+    except OSError:
+        return ""
+    words = first[2:].decode(errors="replace").split() if first.startswith(b"#!") else []
+    named = [word for word in words if not word.startswith("-") and not word.endswith("/env")]
+    return language_of(named[0]) if named else ""
+
+
+def closure_inside(command: tuple[str, ...], policy: Policy, environ: Mapping[str, str], cwd: str) -> Closure:
+    """What the command needs of this host; programs of the system are those of the image."""
+    named = policy.server.image
+    if named is not None and named not in images.NAMES:
+        return Closure(command, why="the image")
+    try:
+        found = closure(command, environ=environ, cwd=cwd)
+    except CommandNotFound:
+        if "/" in command[0]:
+            raise
+        return Closure(command, why="the image")  # this machine need not have what the image has
+    if not is_system(found.argv[0]):
+        return found
+    return replace(found, argv=(os.path.basename(found.argv[0]), *found.argv[1:]))
+
+
+def folder(session: str, environ: Mapping[str, str]) -> str:
+    """Where a session's staged files are."""
+    return f"{state_dir(environ)}/containers/{session}"
+
+
+def create_body(
+    spec: Spec, session: str, environ: Mapping[str, str], secrets: tuple[tuple[str, str], ...] = ()
+) -> dict[str, object]:
+    """The create body, but for the holder whose network is joined: that is known once there is one."""
+    place = Place(session, folder(session, environ), "HOLDER", labels(session))
+    return body(spec, place, seccomp.load(spec.syscalls, os.uname().machine), secrets)
+
+
+def labels(session: str, role: str = "server") -> tuple[tuple[str, str], ...]:
+    """How a container says whose it is."""
+    own = os.getpid()
+    return (
+        ("io.mcp-sandbox.session", session),
+        ("io.mcp-sandbox.role", role),
+        ("io.mcp-sandbox.owner", str(os.getuid())),
+        ("io.mcp-sandbox.lease", f"{own}~{leases.start_time(own)}"),
+    )
+
+
+def start(
+    early: Early,
+    spec: Spec,
+    session: str,
+    environ: Mapping[str, str],
+    secrets: tuple[tuple[str, str], ...],
+    remove: tuple[str, ...],
+    trap: tuple[int, int],
+) -> Running:
+    """Tells the keeper what to build, and returns at once."""
+    steps = [*staged(spec)]
+    told = Orders(
+        name=f"mcp-sandbox-{session}",
+        body=create_body(spec, session, environ, secrets),
+        ports=sorted({rule.port for rule in spec.egress.allow}),
+        folder=folder(session, environ),
+        files=[(n, s.mode, s.content.decode("latin-1")) for n, s in steps if isinstance(s, File)],
+        trees=[(n, s.source, s.writable, s.is_dir, *s.owner) for n, s in steps if isinstance(s, Bind)],
+        uid=spec.identity.uid,
+        gid=spec.identity.gid,
+        holder=images.find(HOLDER, environ).id,
+        spares=f"{state_dir(environ)}/holders",
+        labels=list(labels(session)),
+        engine=engine(environ).endpoint,
+        limits=list(engine(environ).limits),
+        remove=list(remove),
+    )
+    return early.start(told, trap)
