@@ -1,4 +1,4 @@
-"""What a plan has otherwise when a container engine realises it: who, how bounded, which /etc, which command."""
+"""What a plan has otherwise when an engine realises it: who, how bounded, which /etc, which command."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _cwd(container: Container, spec: Spec) -> str:
 
 
 def identity(container: Container, *, root: bool, writes: bool) -> Identity:
-    """The caller's own uid, or the session's for a root caller; an own image's user where nothing is written."""
+    """The caller's uid, or the session's for a root caller; an own image's user where nothing is written."""
     uid, _, gid = container.image.user.partition(":")
     if container.image.own and not writes and uid.isdigit() and int(uid) > 0:
         return Identity(int(uid), int(gid) if gid.isdigit() else int(uid), home=HOME)
@@ -123,7 +123,7 @@ def argv(container: Container, closure: Closure) -> tuple[str, ...]:
 def environment(
     container: Container, policy: Policy, variables: tuple[tuple[str, str], ...]
 ) -> tuple[tuple[str, str], ...]:
-    """An own image keeps its PATH, behind what the command itself needs; the engine adds its other variables."""
+    """An own image keeps its PATH, behind what the command needs; the engine adds its other variables."""
     own = dict(container.image.env).get("PATH")
     if not container.image.own or not own or any(name == "PATH" for name, _ in policy.env.fixed):
         return variables
@@ -138,7 +138,7 @@ def runtime(policy: Policy, engine: Engine) -> str:
         return engine.gvisor if policy.isolation.runtime == "gvisor" else ""
     raise CannotEnforce(
         "cannot-enforce",
-        f"`isolation.runtime` asks for gVisor, and the engine at {engine.endpoint} has no runtime set up for it",
+        f"`isolation.runtime` asks for gVisor, which the engine at {engine.endpoint} is not set up for",
         rule=f"{policy.origin('isolation.runtime')} isolation.runtime",
         hint="mcp-sandbox doctor",
     )

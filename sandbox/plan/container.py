@@ -1,4 +1,4 @@
-"""A spec as the body of `POST /containers/create` (Docker Engine API 1.41), and nothing that a body cannot say.
+"""A spec as the body of `POST /containers/create` (Docker Engine API 1.41): pure, and all that it can say.
 
 Paths of the host in it are the spec's own, or below `Place.folder`, where the keeper stages what no mount of
 the engine's can make: written files and trees with mapped owners.

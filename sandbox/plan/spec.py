@@ -132,7 +132,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Quotas with the mechanism that enforces each: `cgroup-v1`, `cgroup-v2`, `rlimit`, or the `engine`'s own."""
+    """Quotas with the mechanism that enforces each: a `cgroup-…`, `rlimit`, or the `engine`'s own."""
 
     memory: int | None = None
     cpus: float | None = None
