@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 from sandbox import images, leases
 from sandbox.backend.docker import seccomp
@@ -94,7 +95,7 @@ def folder(session: str, environ: Mapping[str, str]) -> str:
 
 def create_body(
     spec: Spec, session: str, environ: Mapping[str, str], secrets: tuple[tuple[str, str], ...] = ()
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """The create body, but for the holder whose network is joined: that is known once there is one."""
     place = Place(session, folder(session, environ), "HOLDER", labels(session))
     return body(spec, place, seccomp.load(spec.syscalls, os.uname().machine), secrets)

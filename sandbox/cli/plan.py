@@ -35,17 +35,30 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> int:
     """Prints the plan; whatever would stop `run` stops this with the same message and status."""
+    from sandbox.plan.container_rows import arguments
     from sandbox.plan.describe import rows, summary
     from sandbox.prepare import prepare
 
     prepared = prepare(options.wish(args, dict(os.environ), os.getcwd()), note, build=False)
     described = rows(prepared.spec, prepared.facts, prepared.policy)
+    body = _create(prepared)
+    if body is not None:
+        described = (*described, *arguments(body))
     if args.json:
-        document(_document(prepared, described))
+        document({**_document(prepared, described), "create": body})
         return 0
     emit(_headline(prepared))
     _print(described if args.all else summary(described))
     return 0
+
+
+def _create(prepared: Prepared) -> dict[str, Any] | None:
+    """The body of the create call; the session's name and its holder are known at the start."""
+    if prepared.spec.backend != "docker":
+        return None
+    from sandbox.containers import create_body
+
+    return create_body(prepared.spec, "SESSION", os.environ)
 
 
 def unbuilt(prepared: Prepared) -> str:
@@ -60,7 +73,7 @@ def unbuilt(prepared: Prepared) -> str:
 
 def _headline(prepared: Prepared) -> str:
     name = paint(prepared.spec.server, "bold", sys.stdout)
-    text = f"{name}: profile {prepared.policy.name}, native backend"
+    text = f"{name}: profile {prepared.policy.name}, {prepared.spec.backend} backend"
     missing = unbuilt(prepared)
     return f"{text}\n{paint('note', 'yellow', sys.stdout)}: {missing}" if missing else text
 
@@ -70,7 +83,7 @@ def _document(prepared: Prepared, described: tuple[Row, ...]) -> dict[str, Any]:
     return {
         "server": prepared.spec.server,
         "profile": prepared.policy.name,
-        "backend": "native",
+        "backend": prepared.spec.backend,
         "command": list(prepared.spec.argv),
         "cwd": prepared.spec.cwd,
         "unbuilt": missing or None,

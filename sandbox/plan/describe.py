@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from sandbox.plan import container_rows
 from sandbox.plan.egress import waiver_key
 from sandbox.plan.enforceable import key_origin
 from sandbox.plan.facts import HostFacts
@@ -36,9 +37,10 @@ _RLIMIT = {"memory": "RLIMIT_DATA and polling", "pids": "RLIMIT_NPROC in the use
 
 def rows(spec: Spec, facts: HostFacts, policy: Policy) -> tuple[Row, ...]:
     """Every step and limit of the spec, in the order in which a person asks for them."""
+    contained = spec.backend == "docker"
     described = (
-        *(_view_row(step, policy) for step in spec.view),
-        *_process(spec),
+        *(_view_row(step, policy, contained=contained) for step in spec.view),
+        *(container_rows.process(spec) if contained else _process(spec)),
         *network_rows(spec, policy),
         Row("syscalls", f"tier {spec.syscalls}", "seccomp filter, also for other architectures", "syscalls"),
         *_quota(spec, facts, policy),
@@ -81,7 +83,12 @@ def _alike(before: Row, row: Row) -> bool:
     return listed and same and replace(before, what="") == replace(row, what="")
 
 
-def _view_row(step: ViewStep, policy: Policy) -> Row:
+def _view_row(step: ViewStep, policy: Policy, *, contained: bool) -> Row:
+    row = _native_row(step)
+    return replace(row, mechanism=container_rows.mechanism(step)) if contained else row
+
+
+def _native_row(step: ViewStep) -> Row:
     if isinstance(step, Bind):
         return _bind_row(step)
     if isinstance(step, Tmpfs):
@@ -166,6 +173,8 @@ def _quota(spec: Spec, facts: HostFacts, policy: Policy) -> Iterator[Row]:
 
 
 def _mechanism(name: str, limits: Limits) -> str:
+    if limits.mechanism == "engine":
+        return container_rows.quota(name, limits)
     if limits.mechanism == "rlimit":
         return _RLIMIT[name]
     directories = dict(limits.cgroups)
