@@ -131,11 +131,11 @@ def _mounts(spec: Spec, folder: str) -> Iterator[dict[str, Any]]:
                 yield _bind(f"{folder}/{number}", step.target)
             case Socket():
                 yield _bind("/dev/null", step.target)
-            case Symlink() if not _is_engines(step):
+            case Symlink() if not engines_own(step):
                 yield from _linked(step, spec.view, folder)
 
 
-def _is_engines(step: Symlink) -> bool:
+def engines_own(step: Symlink) -> bool:
     """Links that every engine or every image has: of /dev, /etc/mtab, /var/tmp."""
     return step.target.startswith(("/dev/", "/etc/", "/var/tmp"))  # noqa: S108 - a place inside the sandbox
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sandbox.plan.container import OWN_PROCESSES
+from sandbox.plan.container import OWN_PROCESSES, engines_own
 from sandbox.plan.rows import Row, size
 from sandbox.plan.spec import (
     Bind,
@@ -30,25 +30,27 @@ def mechanism(step: ViewStep) -> str:
     """How an engine makes one step of the view."""
     match step:
         case Bind():
-            how = [
-                "bind mount by the engine",
-                *([] if step.writable else ["read-only, what is mounted below left out"]),
-            ]
-            return ", ".join([*how, *(["idmapped"] if step.idmap else [])])
+            access = "" if step.writable else ", read-only, without what is mounted below it"
+            return f"bind mount by the engine{access}{', idmapped' if step.idmap else ''}"
         case Tmpfs():
             return "tmpfs by the engine, with size and inode cap, nosuid, nodev"
         case File():
             return "read-only bind mount of a file of the session's folder"
         case Symlink():
-            return "what it leads to, mounted there too; links of /dev are the engine's"
+            return "what it leads to, mounted there too"
         case Device():
-            return "the engine's own /dev"
+            return "the engine's own"
         case Proc():
             return "new procfs, MaskedPaths and ReadonlyPaths; /sys is empty"
         case Socket():
             return "/dev/null over it"
         case Directory():
             return "the image's"
+
+
+def said(step: ViewStep) -> bool:
+    """Whether a plan names it: what every container has without being asked says nothing."""
+    return not isinstance(step, Device | Directory) and not (isinstance(step, Symlink) and engines_own(step))
 
 
 def process(spec: Spec) -> Iterator[Row]:
