@@ -9,6 +9,7 @@ from sandbox.errors import CannotEnforce, SandboxError, UsageError
 from sandbox.host.closure import closure, closure_of_program
 from sandbox.host.remembered import facts as remembered_facts
 from sandbox.host.survey import survey
+from sandbox.plan.enforceable import unenforceable
 from sandbox.plan.facts import Closure, HostFacts
 from sandbox.plan.plan import plan
 from sandbox.plan.spec import Spec
@@ -64,8 +65,8 @@ def prepare(wish: Wish, progress: Callable[[str], None], *, build: bool = True) 
     try:
         return _natively(asked)
     except CannotEnforce as refused:
-        if wish.backend != "auto" or not asked.facts.docker.works:
-            raise
+        if wish.backend != "auto" or not asked.facts.docker.works or unenforceable(policy):
+            raise  # nowhere else could it be enforced either
         return _instead(asked, refused)
 
 

@@ -87,9 +87,12 @@ def _alike(before: Row, row: Row) -> bool:
     return listed and same and replace(before, what="") == replace(row, what="")
 
 
-def _view_row(step: ViewStep, policy: Policy, *, contained: bool) -> Row:
-    row = _native_row(step)
-    return replace(row, mechanism=container_rows.mechanism(step)) if contained else row
+def _view_rows(spec: Spec, *, contained: bool) -> Iterator[Row]:
+    for step in spec.view:
+        if not contained:
+            yield _native_row(step)
+        elif container_rows.said(step):
+            yield replace(_native_row(step), mechanism=container_rows.mechanism(step))
 
 
 def _native_row(step: ViewStep) -> Row:
