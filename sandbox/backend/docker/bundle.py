@@ -13,7 +13,14 @@ from collections.abc import Iterable
 import sandbox
 
 HOLDER = "sandbox.backend.docker.holder_program"
-HOLDS = ("sandbox.netlink", "sandbox.observer", "sandbox.records", "sandbox.trap", HOLDER)
+HOLDS = (
+    "sandbox.backend.docker.handover",
+    "sandbox.netlink",
+    "sandbox.observer",
+    "sandbox.records",
+    "sandbox.trap",
+    HOLDER,
+)
 MOST = 128 << 10
 """Of one argument, its final zero included (execve(2), MAX_ARG_STRLEN)."""
 

@@ -8,19 +8,18 @@ then means the next spare, or a holder of one's own; after it, the start fails.
 
 from __future__ import annotations
 
-import array
 import json
 import os
 import stat
 import time
-from _socket import AF_UNIX, SCM_RIGHTS, SOCK_CLOEXEC, SOCK_SEQPACKET, SOL_SOCKET
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from socket import socket
 from typing import Any, Protocol
 
 from sandbox.backend.docker import bundle
-from sandbox.backend.docker.holder_program import HELD, LARGEST, TAKE, TAKEN
+from sandbox.backend.docker.handover import ask, hand_over
 from sandbox.digest import sha256
 from sandbox.errors import SandboxNotBuilt
 from sandbox.records import dataclass
@@ -31,7 +30,6 @@ MEMORY = 64 << 20
 PROCESSES = 8
 ASK_S = 0.25
 """A living spare answers in well under a millisecond; one that does not is passed over."""
-TRAP_S = 5.0
 START_S = 15.0
 _ABANDONED_S = 4 * START_S
 _PAUSE_S, _LOOK_S = 0.002, 0.25
@@ -90,9 +88,11 @@ def take(api: Engine, making: Making, name: str, ports: Iterable[int], trap: int
     _check(making.folder)
     held = _taken(making) or _made(api, making, name)
     try:
-        _hand_over(held.connection, ports, trap)
-    except BaseException:
+        hand_over(held.connection, ports, trap)
+    except BaseException as error:
         held.connection.close()
+        if isinstance(error, OSError):
+            raise _failed(str(error)) from error
         raise
     return held
 
@@ -100,6 +100,7 @@ def take(api: Engine, making: Making, name: str, ports: Iterable[int], trap: int
 def spare(api: Engine, making: Making) -> Spare | None:
     """One for the next session, which lives while the caller keeps its connection; None where one waits."""
     _check(making.folder)
+    sweep(making.folder)
     if any(_lives(folder) for _, folder in _spares(making)):
         return None
     made_of = _key(making)
@@ -129,8 +130,8 @@ def sweep(folder: str) -> None:
 # --- what the engine is asked for ------------------------------------------------------------------
 
 
-def body(making: Making, folder: str, *, ipv6: bool) -> dict[str, Any]:
-    """The body of `POST /containers/create` for a holder that listens in `folder`."""
+def body(making: Making, mounted: dict[str, Any], *, ipv6: bool) -> dict[str, Any]:
+    """The body of `POST /containers/create` for a holder; `mounted` says what lies at `/s`."""
     limits = {"memory": {"Memory": MEMORY}, "pids": {"PidsLimit": PROCESSES}}
     host: dict[str, Any] = {
         "NetworkMode": "none",
@@ -146,7 +147,7 @@ def body(making: Making, folder: str, *, ipv6: bool) -> dict[str, Any]:
         "Dns": ["127.0.0.53"],
         "DnsSearch": ["."],
         "Sysctls": {f"net.ipv6.conf.{one}.disable_ipv6": "0" for one in ("all", "default", "lo") if ipv6},
-        "Mounts": [{"Type": "bind", "Source": folder, "Target": "/s"}],
+        **mounted,
     }
     for limit in making.limits:
         host |= limits.get(limit, {})
@@ -165,13 +166,17 @@ def body(making: Making, folder: str, *, ipv6: bool) -> dict[str, Any]:
     }
 
 
+def _bound(folder: str) -> dict[str, Any]:
+    return {"Mounts": [{"Type": "bind", "Source": folder, "Target": "/s"}]}
+
+
 def _has_ipv6() -> bool:
     return os.path.exists(_IPV6)
 
 
 def _key(making: Making) -> str:
     """The same for spares that are the same: of one engine, image and code."""
-    made_of = {**body(making, "", ipv6=_has_ipv6()), "Labels": {}, "Engine": making.engine}
+    made_of = {**body(making, {}, ipv6=_has_ipv6()), "Labels": {}, "Engine": making.engine}
     return sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -181,7 +186,7 @@ def _key(making: Making) -> str:
 def _made(api: Engine, making: Making, name: str) -> Held:
     one = _start(api, making, name)
     _discard(one.folder)
-    if _asked(one.connection):
+    if ask(one.connection):
         return Held(one.container, one.connection, warm=False)
     one.connection.close()
     raise _failed("it listened and did not answer")
@@ -191,7 +196,7 @@ def _start(api: Engine, making: Making, name: str) -> Spare:
     """A holder that listens, and is ours; nothing is left of one that does not come up."""
     folder = _new_folder(making.folder)
     try:
-        config = body(making, folder, ipv6=_has_ipv6())
+        config = body(making, _bound(folder), ipv6=_has_ipv6())
         container = str(api.create_container_from_config(config, name)["Id"])
         try:
             api.start(container)
@@ -234,7 +239,7 @@ def _taken(making: Making) -> Held | None:
             continue
         # Either it is ours now, or somebody else's: no third one needs to find it.
         _discard(folder)
-        if _asked(connection):
+        if ask(connection):
             return Held(container, connection, warm=True)
         connection.close()
     return None
@@ -283,29 +288,6 @@ def _connected(folder: str) -> socket:
         return one
     finally:
         os.close(fd)
-
-
-def _asked(connection: socket) -> bool:
-    """Whether the holder is ours from now on."""
-    try:
-        connection.send(TAKE)
-        return connection.recv(64) == TAKEN
-    except OSError:
-        return False
-
-
-def _hand_over(connection: socket, ports: Iterable[int], trap: int) -> None:
-    """Returns once the trap stands and the holder has no right left."""
-    said = " ".join(map(str, ports)).encode()
-    try:
-        connection.settimeout(TRAP_S)
-        connection.sendmsg([said], [(SOL_SOCKET, SCM_RIGHTS, array.array("i", [trap]))])
-        answer = connection.recv(LARGEST)
-    except OSError as error:
-        raise _failed(f"it was taken and did not answer: {error}") from error
-    if answer != HELD:
-        raise _failed(answer.decode(errors="replace") or "it ended before the trap stood")
-    connection.settimeout(None)
 
 
 # --- folders ---------------------------------------------------------------------------------------

@@ -10,21 +10,19 @@ this Python has no ctypes for capset(2). It runs from a bundle, with what a mini
 
 from __future__ import annotations
 
-import array
 import os
 import select
-from _socket import AF_UNIX, CMSG_LEN, MSG_CMSG_CLOEXEC, SCM_RIGHTS, SOCK_CLOEXEC, SOCK_SEQPACKET, SOL_SOCKET
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET
 from contextlib import suppress
 from socket import socket
 
+from sandbox.backend.docker.handover import HELD, LARGEST, TAKE, TAKEN, order
 from sandbox.trap import set_trap
 
 ADDRESS = "/s/s"
-TAKE, TAKEN, HELD = b"take", b"taken", b"held"
 PATIENCE_S = 120
 """Without an owner for so long, whoever made this container is gone."""
 NOBODY = 65534
-LARGEST = 4096
 _BACKLOG = 16
 
 
@@ -121,7 +119,7 @@ def _say(one: socket, word: bytes) -> bool:
 def hold(taker: socket) -> bool:
     """Sets the trap as the taker says, gives up every right, and answers `HELD` or what went wrong."""
     try:
-        ports, to = _order(taker)
+        ports, to = order(taker)
         try:
             set_trap(ports, to)
         finally:
@@ -131,18 +129,6 @@ def hold(taker: socket) -> bool:
         _say(taker, f"{getattr(error, 'errno', None) or 0} {error}".encode()[:LARGEST])
         return False
     return _say(taker, HELD)
-
-
-def _order(taker: socket) -> tuple[list[int], int]:
-    """The ports, and the one descriptor that came with them."""
-    numbers = array.array("i")
-    said, ancillary, _, _ = taker.recvmsg(LARGEST, CMSG_LEN(4 * numbers.itemsize), MSG_CMSG_CLOEXEC)
-    for level, kind, data in ancillary:
-        if level == SOL_SOCKET and kind == SCM_RIGHTS:
-            numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
-    if len(numbers) != 1:
-        raise ValueError(f"{len(numbers)} descriptors came, not one")
-    return [int(port) for port in said.split()], numbers[0]
 
 
 def drop_rights() -> None:

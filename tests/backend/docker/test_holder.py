@@ -20,6 +20,7 @@ import pytest
 
 from sandbox import engine
 from sandbox.backend.docker import holder
+from sandbox.backend.docker.handover import ask
 from sandbox.backend.docker.holder import Held, Making, Spare
 from sandbox.errors import SandboxError, SandboxNotBuilt
 from sandbox.trap import Trapped, receive
@@ -280,8 +281,8 @@ def test_of_many_that_ask_at_once_one_gets_the_spare(session: Session) -> None:
 def test_one_that_asks_too_late_on_an_open_connection_gets_nothing(session: Session) -> None:
     spare = session.spare()
     with holder._connected(spare.folder) as first, holder._connected(spare.folder) as second:
-        assert holder._asked(first)
-        assert not holder._asked(second)
+        assert ask(first)
+        assert not ask(second)
         first.settimeout(1)
         with pytest.raises(TimeoutError):
             first.recv(1)  # still the holder's taker
@@ -391,18 +392,23 @@ def test_a_long_folder_is_no_obstacle(session: Session) -> None:
 
 
 def test_the_body_grants_a_network_of_its_own_and_nothing_else() -> None:
-    host = holder.body(Making("sha256:1", "/spares", "unix:///e"), "/spares/one", ipv6=False)["HostConfig"]
+    host = holder.body(Making("sha256:1", "/spares", "unix:///e"), {}, ipv6=False)["HostConfig"]
     assert host["NetworkMode"] == "none"
     assert host["CapDrop"] == ["ALL"]
-    assert host["Mounts"] == [{"Type": "bind", "Source": "/spares/one", "Target": "/s"}]
     assert host["ReadonlyRootfs"] is host["AutoRemove"] is True
     assert not {"Privileged", "Binds", "Devices", "PidMode", "UsernsMode", "VolumesFrom"} & host.keys()
     assert host["Sysctls"] == {}
 
 
+def test_one_folder_of_the_host_is_mounted(session: Session) -> None:
+    spare = session.spare()
+    (mount,) = session.api.inspect_container(spare.container)["Mounts"]
+    assert (mount["Type"], mount["Destination"]) == ("bind", "/s")
+    assert os.path.dirname(mount["Source"]) == session.making.folder
+
+
 def test_limits_that_the_engine_lacks_are_not_asked_for() -> None:
-    host = holder.body(Making("sha256:1", "/spares", "unix:///e", limits=("pids",)), "/f", ipv6=True)[
-        "HostConfig"
-    ]
+    asked = Making("sha256:1", "/spares", "unix:///e", limits=("pids",))
+    host = holder.body(asked, {}, ipv6=True)["HostConfig"]
     assert "PidsLimit" in host
     assert "Memory" not in host
