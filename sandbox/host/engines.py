@@ -48,7 +48,7 @@ def gvisor(environ: Mapping[str, str]) -> Probe:
 def docker(environ: Mapping[str, str]) -> Probe:
     """True where an engine answers a ping at DOCKER_HOST or at one of the usual sockets."""
     named = environ.get("DOCKER_HOST", "")
-    addresses = [named] if named else [f"unix://{path}" for path in _sockets(environ) if os.path.exists(path)]
+    addresses = [named] if named else [f"unix://{path}" for path in sockets(environ) if os.path.exists(path)]
     problem = "no engine's socket"
     for address in addresses:
         try:
@@ -58,7 +58,7 @@ def docker(environ: Mapping[str, str]) -> Probe:
     return Probe(False, problem)
 
 
-def _sockets(environ: Mapping[str, str]) -> list[str]:
+def sockets(environ: Mapping[str, str]) -> list[str]:
     home, runtime = home_of(environ), environ.get("XDG_RUNTIME_DIR", "")
     own = [f"{runtime}/docker.sock", f"{runtime}/podman/podman.sock"] if runtime.startswith("/") else []
     desktop = [f"{home}/.docker/run/docker.sock", f"{home}/.docker/desktop/docker.sock"]

@@ -46,7 +46,7 @@ def _measured(environ: Mapping[str, str], path: str, here: dict[str, str]) -> Ho
     if usable(measured):
         remember(path, here, measured)
     else:
-        _forget(path)
+        forget(path)
     return measured
 
 
@@ -88,7 +88,7 @@ def recall(path: str, here: Mapping[str, str]) -> tuple[HostFacts, str] | None:
     import json
 
     try:
-        value = json.loads(_own_file(path))
+        value = json.loads(own_file(path))
         if not here["boot"] or any(value["where"][key] != here[key] for key in ("boot", "kernel", "code")):
             return None
         decoded = decode(value["facts"])
@@ -98,7 +98,8 @@ def recall(path: str, here: Mapping[str, str]) -> tuple[HostFacts, str] | None:
         return None
 
 
-def _own_file(path: str) -> bytes:
+def own_file(path: str) -> bytes:
+    """The content of a file that this user alone can have written; PermissionError for any other."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         found = os.fstat(fd)
@@ -148,23 +149,29 @@ def _texts(*values: Any) -> bool:
 
 
 def remember(path: str, here: Mapping[str, str], measured: HostFacts) -> None:
-    """Writes the facts for the next start, 0600, whole or not at all; an unwritable cache is no failure."""
-    import json
+    """Writes the facts for the next start."""
     from dataclasses import asdict  # only here, at the first start after a boot
 
-    text = json.dumps({"where": dict(here), "facts": asdict(measured)})
+    keep(path, {"where": dict(here), "facts": asdict(measured)})
+
+
+def keep(path: str, value: Mapping[str, Any]) -> None:
+    """Writes JSON, 0600, whole or not at all; an unwritable cache is no failure."""
+    import json
+
     partial = f"{path}.{os.getpid()}"
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(fd, "w") as file:
-            file.write(text)
+            file.write(json.dumps(value))
         os.replace(partial, path)
     except OSError:
-        _forget(partial)
+        forget(partial)
 
 
-def _forget(path: str) -> None:
+def forget(path: str) -> None:
+    """Removes a memory, if there is one."""
     try:
         os.unlink(path)
     except OSError:
