@@ -10,7 +10,7 @@ from typing import Protocol
 
 from sandbox.errors import SandboxNotBuilt
 from sandbox.records import replace
-from sandbox.supply import npm, programs, pypi, spec
+from sandbox.supply import inside, npm, programs, pypi, spec
 from sandbox.supply.job import SCRATCH, BuildJob, Order
 from sandbox.supply.programs import Interpreter
 from sandbox.supply.request import Request
@@ -28,6 +28,11 @@ _PASSWORD = re.compile(r"(://)[^/\s@]+@")
 
 # What the installers print, the error's code, and a hint.
 _CAUSES = (
+    (
+        r"[Nn]o interpreter found for",
+        "python-not-found",
+        "install that python, or ask for none; an image of ours has one python",
+    ),
     (
         r"does not satisfy Python|Requires-Python|requires a different Python",
         "python-does-not-fit",
@@ -91,10 +96,11 @@ def build(order: Order, store: Store, key: str, before: Entry | None) -> Entry:
     """Build, keep and remember; what was resolved `before` for another interpreter keeps its versions."""
     request = order.request
     maker: Maker = npm if request.ecosystem == "npm" else pypi
-    interpreter = maker.interpreter(request, order.environ)
+    interpreter = _interpreter(maker, order)
     specs = _pinned(request.specs, before) if before else request.specs
     started = time.monotonic()
-    order.progress(f"building {request.title} in a sandbox…")
+    place = "a sandbox" if order.image is None else "a container"
+    order.progress(f"building {request.title} in {place}…")
     with store.stage(key) as staging:
         tree = os.path.join(staging, "tree")
         maker.prepare(tree)
@@ -105,7 +111,7 @@ def build(order: Order, store: Store, key: str, before: Entry | None) -> Entry:
         remove(os.path.join(tree, SCRATCH))
         maker.finish(tree)
         unrun = maker.unrun(tree, order.scripts)
-        entry = _describe(maker, tree, request, interpreter)
+        entry = _describe(maker, tree, order, interpreter)
         digest, manifest = seal(tree)
         store.keep(staging, digest, manifest)
         entry = replace(entry, digest=digest)
@@ -117,17 +123,25 @@ def build(order: Order, store: Store, key: str, before: Entry | None) -> Entry:
     return entry
 
 
-def _describe(maker: Maker, tree: str, request: Request, interpreter: Interpreter) -> Entry:
+def _interpreter(maker: Maker, order: Order) -> Interpreter:
+    if order.image is not None:
+        return inside.interpreter(order.image, order.request)
+    return maker.interpreter(order.request, order.environ)
+
+
+def _describe(maker: Maker, tree: str, order: Order, interpreter: Interpreter) -> Entry:
     """What the finished tree offers, before it has its digest."""
+    request, image = order.request, order.image
     return Entry(
         digest="",
         starts=maker.starts(tree, interpreter),
         default=maker.default(tree, request.specs),
         interpreter=interpreter.path,
-        stamp=_stamp(interpreter),
+        stamp=_stamp(interpreter) if image is None else (0, 0),
         abi=interpreter.abi,
         resolved=_believed(maker.resolved(tree, request.specs)),
         built=time.time_ns(),
+        image=image.id if image else "",
     )
 
 

@@ -18,17 +18,24 @@ from sandbox.supply import spec
 from sandbox.supply.frozen import Frozen
 from sandbox.supply.key import key_of
 from sandbox.supply.request import Request
-from sandbox.supply.store import Entry, Store, stamp_of
+from sandbox.supply.store import Entry, Store, fits
 
 if TYPE_CHECKING:
+    from sandbox.plan.image import Image
     from sandbox.supply.job import BuildJob, Order
 
 
-def peek(request: Request, *, environ: Mapping[str, str], scripts: Sequence[str] = ()) -> Frozen | None:
+def peek(
+    request: Request,
+    *,
+    environ: Mapping[str, str],
+    scripts: Sequence[str] = (),
+    image: Image | None = None,
+) -> Frozen | None:
     """What `freeze` would reuse; None where it would build."""
     store = _store(environ)
-    entry = store.lookup(key_of(request, environ, scripts))
-    return _frozen(entry, request, store, reused=True) if entry and _fits(entry) else None
+    entry = store.lookup(key_of(request, environ, scripts, image))
+    return _frozen(entry, request, store, reused=True) if entry and fits(entry, image) else None
 
 
 def freeze(
@@ -40,22 +47,26 @@ def freeze(
     refresh: bool = False,
     run_build: Callable[[BuildJob], int],
     progress: Callable[[str], None],
+    image: Image | None = None,
 ) -> Frozen:
-    """The frozen server of `request`; built at most once however many ask, and never twice when pinned."""
+    """The frozen server of `request`; built at most once however many ask, and never twice when pinned.
+
+    `image`: the one whose programs run it, where they are not the host's.
+    """
     _check_project(request, cwd)
     try:
-        store, key = _store(environ), key_of(request, environ, scripts)
+        store, key = _store(environ), key_of(request, environ, scripts, image)
         entry = store.lookup(key)
         again = refresh and not request.pinned
         if refresh and not again:
             progress(f"{request.title} is pinned: there is nothing to refresh")
-        if entry and _fits(entry) and not again:
+        if entry and fits(entry, image) and not again:
             with suppress(OSError):  # a store that cannot be written still serves
                 store.sweep()
             return _frozen(entry, request, store, reused=True)
         from sandbox.supply.job import Order  # a warm start needs nothing of a build
 
-        order = Order(request, environ, cwd, tuple(scripts), run_build, progress)
+        order = Order(request, environ, cwd, tuple(scripts), run_build, progress, image)
         return _cold(order, store, key, stale=entry if again else None)
     except OSError as error:
         where = f": `{error.filename}`" if error.filename else ""
@@ -76,13 +87,13 @@ def _cold(order: Order, store: Store, key: str, *, stale: Entry | None) -> Froze
         entry = store.lookup(key)
         # What another start built meanwhile counts; what is to be refreshed does not.
         entry = None if entry == stale else entry
-        if entry and _fits(entry):
+        if entry and fits(entry, order.image):
             return _frozen(entry, order.request, store, reused=True)
         if waited and (failed := store.failure(key, since=asked)):
             raise failed
         from sandbox.supply.build import build, refit
 
-        kept = refit(entry, order.environ) if entry else None
+        kept = refit(entry, order.environ) if entry and order.image is None else None
         if kept is not None:
             store.remember(key, kept)
             return _frozen(kept, order.request, store, reused=True)
@@ -102,11 +113,6 @@ def _store(environ: Mapping[str, str]) -> Store:
     return store
 
 
-def _fits(entry: Entry) -> bool:
-    """The interpreter is the very one that the tree was built for."""
-    return stamp_of(entry.interpreter) == entry.stamp
-
-
 def _frozen(entry: Entry, request: Request, store: Store, *, reused: bool) -> Frozen:
     program = request.bin or entry.default
     start = entry.starts.get(program) if program else None
@@ -117,8 +123,8 @@ def _frozen(entry: Entry, request: Request, store: Store, *, reused: bool) -> Fr
         raise SandboxError(
             "no-such-program", f"{what} {request.title}; programs: {names}", hint=f"name one: {chosen}"
         )
-    tree = store.tree(entry.digest)
-    return Frozen((*start, *request.args), tree, entry.interpreter, entry.resolved, entry.digest, reused)
+    tree, interpreter = store.tree(entry.digest), "" if entry.image else entry.interpreter
+    return Frozen((*start, *request.args), tree, interpreter, entry.resolved, entry.digest, reused)
 
 
 def _check_project(request: Request, cwd: str) -> None:

@@ -15,7 +15,7 @@ class Frozen:
     argv: tuple[str, ...]
     tree: str
     interpreter: str
-    """The host's real node or python; empty where the program is a native one."""
+    """The host's real node or python; empty where the program is a native one, or the image has it."""
     resolved: tuple[str, ...]
     digest: str
     reused: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from sandbox.plan.image import Image
 from sandbox.records import dataclass
 from sandbox.supply.frozen import MOUNT, Frozen
 from sandbox.supply.request import Request
@@ -55,3 +56,5 @@ class Order:
     scripts: tuple[str, ...]
     run_build: Callable[[BuildJob], int]
     progress: Callable[[str], None]
+    image: Image | None = None
+    """The image whose programs build and run it; None: the host's do."""

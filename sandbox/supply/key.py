@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 from sandbox.digest import sha256
+from sandbox.plan.image import Image
 from sandbox.supply.request import Request
 
 SCHEMA = 1
@@ -59,16 +60,16 @@ def wanted_python(request: Request, environ: Mapping[str, str]) -> str | None:
     return request.python or environ.get("UV_PYTHON") or None
 
 
-def _choice(request: Request, environ: Mapping[str, str]) -> frozenset[str]:
+def _choice(request: Request, environ: Mapping[str, str], image: Image | None) -> frozenset[str]:
     """The variables that the program which will build listens to; uv ignores pip's."""
     if request.ecosystem == "npm":
         return _NPM_CHOICE
-    return _UV_CHOICE if uv_path(request.runner, environ) else _PIP_CHOICE
+    return _UV_CHOICE if image or uv_path(request.runner, environ) else _PIP_CHOICE
 
 
-def _registries(request: Request, environ: Mapping[str, str]) -> list[tuple[str, str]]:
+def _registries(request: Request, environ: Mapping[str, str], image: Image | None) -> list[tuple[str, str]]:
     """The variables that say which registry is asked: another registry may hold another package."""
-    heard = _choice(request, environ)
+    heard = _choice(request, environ, image)
     scoped = request.ecosystem == "npm"
     return sorted(
         (name, value)
@@ -77,13 +78,21 @@ def _registries(request: Request, environ: Mapping[str, str]) -> list[tuple[str,
     )
 
 
-def key_of(request: Request, environ: Mapping[str, str], scripts: Sequence[str]) -> str:
-    """A name that says nothing of its contents: an index URL may hold a password."""
+def _interpreter(request: Request, environ: Mapping[str, str], image: Image | None) -> str | None:
+    """Which one was asked for. The image goes by its name: one that was built anew keeps the versions."""
+    if image is not None:
+        return f"image {image.name} {request.python or ''}"
     if request.ecosystem == "npm":
-        interpreter = which("node", environ, beside=request.runner)
-    else:
-        interpreter = wanted_python(request, environ)
+        return which("node", environ, beside=request.runner)
+    return wanted_python(request, environ)
+
+
+def key_of(
+    request: Request, environ: Mapping[str, str], scripts: Sequence[str], image: Image | None = None
+) -> str:
+    """A name that says nothing of its contents: an index URL may hold a password."""
+    interpreter = _interpreter(request, environ, image)
     machine = os.uname().machine
     asked = (request.ecosystem, request.specs, request.options, sorted(scripts))
-    whole = json.dumps([SCHEMA, *asked, interpreter, machine, _registries(request, environ)])
+    whole = json.dumps([SCHEMA, *asked, interpreter, machine, _registries(request, environ, image)])
     return sha256(whole.encode()).hexdigest()[:40]

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from sandbox.errors import SandboxNotBuilt
-from sandbox.supply import programs, settings, spec
+from sandbox.supply import inside, programs, settings, spec
 from sandbox.supply.job import CONFIG, MOUNT, SCRATCH, BuildJob, Order, Settings
 from sandbox.supply.key import which
 from sandbox.supply.programs import Interpreter
@@ -46,9 +46,7 @@ def interpreter(request: Request, environ: Mapping[str, str]) -> Interpreter:
 def jobs(order: Order, specs: Sequence[str], node: Interpreter, staging: str) -> list[BuildJob]:
     """Install with every script off; then, for packages in `scripts` alone, run theirs without any token."""
     request, environ = order.request, order.environ
-    cli = programs.npm_cli(request.runner, node, environ)
-    root = os.path.dirname(os.path.dirname(cli))
-    package = () if root.startswith("/usr/") else ((root, root),)  # /usr is visible everywhere
+    cli, package = _npm(order, node)
 
     def job(title: str, words: Sequence[str], found: Settings) -> BuildJob:
         return BuildJob(
@@ -62,7 +60,7 @@ def jobs(order: Order, specs: Sequence[str], node: Interpreter, staging: str) ->
             files=found.files,
         )
 
-    prefix = os.path.dirname(os.path.dirname(node.path))
+    prefix = os.path.dirname(os.path.dirname(_of_host(order, node)))
     install = (*_INSTALL, *request.options, "--", *specs)
     made = [job(request.title, install, settings.npm(environ, prefix=prefix))]
     scripts = [spec.npm_name(spec.npm(each)) for each in order.scripts]
@@ -71,6 +69,22 @@ def jobs(order: Order, specs: Sequence[str], node: Interpreter, staging: str) ->
         title = f"install scripts of {', '.join(scripts)} (npm)"
         made.append(job(title, (*_REBUILD, "--", *scripts), settings.without_logins(environ)))
     return made
+
+
+def _npm(order: Order, node: Interpreter) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """npm's own script, and the mount that shows it."""
+    if order.image is not None:
+        return inside.NPM, ()
+    cli = programs.npm_cli(order.request.runner, node, order.environ)
+    root = os.path.dirname(os.path.dirname(cli))
+    return cli, () if root.startswith("/usr/") else ((root, root),)  # /usr is visible everywhere
+
+
+def _of_host(order: Order, node: Interpreter) -> str:
+    """The node whose global npmrc is the user's; on a host without one it is where most have it."""
+    if order.image is None:
+        return node.path
+    return os.path.realpath(which("node", order.environ, beside=order.request.runner) or inside.NODE)
 
 
 def prepare(tree: str) -> None:

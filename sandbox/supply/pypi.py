@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 
 from sandbox.errors import CommandNotFound, SandboxNotBuilt
-from sandbox.supply import programs, settings, spec
+from sandbox.records import replace
+from sandbox.supply import inside, programs, settings, spec
 from sandbox.supply.job import CONFIG, MOUNT, SCRATCH, BuildJob, Order
 from sandbox.supply.key import uv_path, wanted_python
 from sandbox.supply.programs import Interpreter
@@ -50,10 +51,13 @@ def jobs(order: Order, specs: Sequence[str], python: Interpreter, staging: str) 
     """A venv with wheels in it; a source distribution runs its own code and is built only if in `scripts`."""
     request, environ = order.request, order.environ
     found = settings.pypi(environ, request.options)
-    uv, binary = _placed(uv_path(request.runner, environ))
+    uv, binary = (inside.UV, ()) if order.image else _placed(uv_path(request.runner, environ))
+    if order.image and request.python:
+        # uv looks for it among the image's, and says it where there is none.
+        python = replace(python, path=request.python)
     steps = (_uv if uv else _pip)(uv, python, request, specs, order.scripts)
-    # The host's python compiles, without `site`: the venv's would run the `.pth` lines of the packages.
-    compiling = (python.path, "-I", "-S", "-c", _COMPILE)
+    # The base python compiles, without `site`: the venv's would run the `.pth` lines of the packages.
+    compiling = (inside.PYTHON if order.image else python.path, "-I", "-S", "-c", _COMPILE)
     caches = {
         "UV_CACHE_DIR": f"{MOUNT}/{SCRATCH}/uv",
         "PIP_CACHE_DIR": f"{MOUNT}/{SCRATCH}/pip",

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from sandbox.errors import SandboxNotBuilt
+from sandbox.plan.image import Image
 from sandbox.records import dataclass
 from sandbox.supply.key import SCHEMA
 
@@ -41,6 +42,8 @@ class Entry:
     resolved: tuple[str, ...]
     built: int
     """Nanoseconds of the clock: tells a rebuild with the same outcome from no rebuild."""
+    image: str = ""
+    """The id of the image whose interpreter it is; empty where it is the host's."""
 
 
 def stamp_of(path: str) -> Stamp | None:
@@ -50,6 +53,13 @@ def stamp_of(path: str) -> Stamp | None:
     except OSError:
         return None
     return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
+
+
+def fits(entry: Entry, image: Image | None) -> bool:
+    """The interpreter is the very one that the tree was built for."""
+    if image is not None:
+        return entry.image == image.id
+    return stamp_of(entry.interpreter) == entry.stamp
 
 
 def _stamp(size: int, mtime_ns: int) -> Stamp:
