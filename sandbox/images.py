@@ -39,16 +39,19 @@ def built(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 
 
 def build(names: Sequence[str], environ: Mapping[str, str], say: Say) -> None:
-    """Builds images at the engine and remembers them; one build at a time for a user."""
-    from sandbox import engine
-    from sandbox.imaging.build import LOAD_S, from_packages
+    """Builds images, after those they stand on, and remembers them; one build at a time for a user."""
+    import tempfile
 
-    wanted = [recipe.known(name) for name in names]
+    from sandbox import engine
+    from sandbox.imaging.build import LOAD_S, Packages
+
+    wanted = dict.fromkeys(one for name in names for one in recipe.chain(name))
     api = engine.connect(environ, timeout=LOAD_S)
     cache = f"{cache_dir(environ)}/images"
-    with _alone(environ):
+    with _alone(environ), tempfile.TemporaryDirectory(prefix="mcp-sandbox-layers-") as place:
+        builder = Packages(api, place, cache, environ, say)
         for name in wanted:
-            done = from_packages(api, name, cache, environ, say)
+            done = builder.build(name)
             _remember(done, environ)
             say(f"{name}: {done.id[7:19]}, {done.size / 1e6:.0f} MB, {done.packages} packages")
 

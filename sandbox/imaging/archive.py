@@ -1,72 +1,18 @@
-"""A tree's tar archive, made the same for the same files, and the archive that an engine loads as an image."""
+"""The archive that an engine loads as an image, and the configuration whose hash is the image's id."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import tarfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import IO, Any
+from typing import Any
 
 from sandbox.imaging.recipe import EPOCH
-from sandbox.records import dataclass
+from sandbox.imaging.tree import Layer
 
 _CHUNK = 1 << 20
-# What is the builder's machine's and not the image's; the engine brings its own /dev.
-_LEFT_OUT = (
-    "dev/",
-    "etc/apt/",
-    "var/lib/apt/lists/",
-    "etc/resolv.conf",
-    "etc/hostname",
-    "build/",
-    ".dockerenv",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A layer in a file: its hash, its size, and how many packages and which list of contents are in it."""
-
-    path: str
-    digest: str
-    size: int
-
-
-def normalise(source: IO[bytes], target: str, *, since: float) -> Layer:
-    """Copies a tar stream to a file without what differs from build to build: moments after `since`, names, devices."""
-    with tarfile.open(fileobj=source, mode="r|", bufsize=_CHUNK) as read:
-        with tarfile.open(target, "w", format=tarfile.PAX_FORMAT, bufsize=_CHUNK) as write:
-            for entry in read:
-                kept = _kept(entry, since)
-                if kept is not None:
-                    write.addfile(kept, read.extractfile(entry) if entry.isreg() else None)
-    return layer(target)
-
-
-def _kept(entry: tarfile.TarInfo, since: float) -> tarfile.TarInfo | None:
-    name = entry.name.removeprefix("./").lstrip("/")
-    if not name or name == "." or name.startswith(_LEFT_OUT) or entry.isdev():
-        return None
-    entry.name = name
-    if entry.islnk():
-        entry.linkname = entry.linkname.removeprefix("./").lstrip("/")
-    entry.uname = entry.gname = ""
-    entry.pax_headers = {}
-    # Packages bring their files' moments, which compiled Python relies on; the build's own are this day's.
-    entry.mtime = EPOCH if entry.mtime >= since else int(entry.mtime)
-    if not entry.isdir():
-        entry.mode &= ~0o6000
-    return entry
-
-
-def layer(path: str) -> Layer:
-    """The layer that is in a file."""
-    with open(path, "rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        return Layer(path, digest, opened.seek(0, io.SEEK_END))
 
 
 def config(settings: dict[str, Any], digests: list[str], machine: str) -> bytes:

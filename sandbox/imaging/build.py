@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import platform
 import tarfile
-import tempfile
 import time
 from collections.abc import Callable, Mapping
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from sandbox import engine
 from sandbox.errors import SandboxNotBuilt
-from sandbox.imaging import archive, debian, recipe
+from sandbox.imaging import archive, debian, recipe, tree
+from sandbox.imaging.tree import Layer
 from sandbox.records import dataclass
 
 SBOM = "/usr/share/mcp-sandbox/sbom.json"
 LOAD_S = 300.0
+CLOCK_S = 2
+"""A file system's clock may be a tick behind, and mtimes are in whole seconds in a tar."""
 Say = Callable[[str], None]
 
 
@@ -38,24 +39,34 @@ class Built:
         return len(json.loads(self.contents)["components"])
 
 
-def from_packages(api: engine.Api, name: str, cache: str, environ: Mapping[str, str], say: Say) -> Built:
-    """The image made by mmdebstrap and loaded into the engine; its id is that of its bytes."""
-    os.makedirs(cache, mode=0o700, exist_ok=True)
-    say(f"{name}: installing {len(recipe.packages(name))} packages and what they need (mmdebstrap)")
-    with tempfile.TemporaryDirectory(dir=cache) as place:
-        made: list[archive.Layer] = []
+class Packages:
+    """Builds images from Debian's packages, each upon the layers of its parents; its files go to `place`."""
 
-        def consume(stream: object) -> None:
-            target = os.path.join(place, "layer.tar")
-            made.append(archive.normalise(cast(IO[bytes], stream), target, since=since))
+    def __init__(self, api: engine.Api, place: str, cache: str, environ: Mapping[str, str], say: Say) -> None:
+        self.api, self.place, self.cache, self.environ, self.say = api, place, cache, environ, say
+        self.layers: dict[str, Layer] = {}
 
-        since = time.time()
-        debian.build(name, cache, environ, consume)
-        say(f"{name}: loading {made[0].size >> 20} MiB into the engine")
-        return load(api, name, made)
+    def build(self, name: str) -> Built:
+        """The image, whose parents were built before; its id is that of its bytes."""
+        below = [self.layers[one] for one in recipe.chain(name)[:-1]]
+        self.say(f"{name}: installing {', '.join(recipe.packages(name))} and what they need (mmdebstrap)")
+        self.layers[name] = self._layer(name, below)
+        self.say(f"{name}: loading {self.layers[name].size >> 20} MiB into the engine")
+        return load(self.api, name, [*below, self.layers[name]])
+
+    def _layer(self, name: str, below: list[Layer]) -> Layer:
+        made: list[Layer] = []
+        since = int(time.time()) - CLOCK_S
+        beneath = below[-1].index if below else {}
+
+        def consume(stream: IO[bytes]) -> None:
+            made.append(tree.layer(stream, f"{self.place}/{name}.tar", since=since, below=beneath))
+
+        debian.build(name, below, self.cache, self.environ, consume)
+        return made[0]
 
 
-def load(api: engine.Api, name: str, layers: list[archive.Layer]) -> Built:
+def load(api: engine.Api, name: str, layers: list[Layer]) -> Built:
     """Gives the engine an image of these layers, under our tag."""
     machine = platform.machine()
     configuration = archive.config(recipe.settings(name), [one.digest for one in layers], machine)

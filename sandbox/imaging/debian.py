@@ -1,4 +1,4 @@
-"""An image's tree from Debian's packages alone, where no registry answers: mmdebstrap, as root or in a user namespace."""
+"""An image's tree from Debian's packages alone, where no registry answers: by mmdebstrap, also without root."""
 
 from __future__ import annotations
 
@@ -10,21 +10,37 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import IO, cast
 
 from sandbox.errors import SandboxNotBuilt
 from sandbox.imaging import fetch, recipe, sources
+from sandbox.imaging.tree import Layer
 
-PATIENCE_S = 1200
-Say = Callable[[str], None]
-Read = Callable[[object], None]
+_MIRRORS = "/etc/apt/apt.conf.d/90machine"
+_DEBS = "/var/cache/apt/archives"
+# As mmdebstrap itself installs: apt from outside, which knows the mirrors, and dpkg inside.
+_INSTALL = (
+    'APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get --yes -oDir::Bin::dpkg=env -oDPkg::Options::=--unset=TMPDIR '
+    '-oDPkg::Options::=dpkg -oDPkg::Chroot-Directory="$1" install '
+)
+_WHITEOUTS = (
+    """find "$1" -xdev -name '.wh.*' | """
+    """while read -r gone; do rm -rf "${gone%/*}/${gone##*/.wh.}" "$gone"; done"""
+)
 
 
-def build(name: str, cache: str, environ: Mapping[str, str], consume: Callable[[object], None]) -> None:
-    """Makes the tree of `name` and hands `consume` the stream of its tar archive; raises unless all went well."""
+def build(
+    name: str,
+    below: Sequence[Layer],
+    cache: str,
+    environ: Mapping[str, str],
+    consume: Callable[[IO[bytes]], None],
+) -> None:
+    """Makes the tree of `name` upon the layers of its parents; `consume` gets the stream of its tar archive."""
     program = _mmdebstrap()
     with tempfile.TemporaryDirectory(prefix="mcp-sandbox-image-") as work:
-        _fill(work, name, cache, environ)
-        _run([program, *arguments(name, root=os.geteuid() == 0)], work, environ, consume)
+        _fill(work, name, below, cache, environ)
+        _run([program, *arguments(name, len(below), root=os.geteuid() == 0)], work, environ, consume)
 
 
 def _mmdebstrap() -> str:
@@ -35,58 +51,59 @@ def _mmdebstrap() -> str:
     return found
 
 
-def arguments(name: str, *, root: bool) -> list[str]:
-    """The command line of mmdebstrap, for a work directory that `_fill` filled."""
-    hooks = [
-        *_setup('mkdir -p "$1/var/cache/apt/archives" "$1/etc/apt/apt.conf.d"'),
-        *_setup("sync-in debs /var/cache/apt/archives"),
-        *_setup("upload settings /etc/apt/apt.conf.d/90machine"),
-        *_custom("sync-out /var/cache/apt/archives debs"),
-        *_custom("copy-in build /"),
-        *_custom('chroot "$1" sh /build/finish'),
-    ]
+def arguments(name: str, below: int, *, root: bool) -> list[str]:
+    """The command line of mmdebstrap, for a work directory that `_fill` filled; `below` counts the layers."""
+    packages = recipe.packages(name)
     return [
         f"--mode={'root' if root else 'unshare'}",
-        "--variant=minbase",
         "--format=tar",
-        f"--include={','.join(recipe.packages(name))}",
+        *(("--variant=custom",) if below else ("--variant=minbase", f"--include={','.join(packages)}")),
         '--aptopt=Acquire::Languages "none"',
+        '--aptopt=APT::Install-Recommends "false"',
         "--dpkgopt=force-unsafe-io",
         "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*",
+        # What was downloaded stays for the next image; /dev is the engine's.
         "--skip=essential/unlink,output/dev,output/mknod,download/empty",
-        *hooks,
+        *(f"--setup-hook={hook}" for hook in _before(below)),
+        *(f"--customize-hook={hook}" for hook in _after(packages if below else ())),
         recipe.SUITE,
         "-",
         "-",
     ]
 
 
-def _setup(hook: str) -> tuple[str]:
-    return (f"--setup-hook={hook}",)
+def _before(below: int) -> Iterator[str]:
+    yield from (f"tar-in layer{number} /" for number in range(below))
+    if below:
+        yield _WHITEOUTS
+    yield f'mkdir -p "$1{_DEBS}" "$1/etc/apt/apt.conf.d"'
+    yield f"sync-in debs {_DEBS}"
+    yield f"upload settings {_MIRRORS}"
 
 
-def _custom(hook: str) -> tuple[str]:
-    return (f"--customize-hook={hook}",)
+def _after(packages: Sequence[str]) -> Iterator[str]:
+    if packages:
+        yield _INSTALL + " ".join(packages)
+    yield f"sync-out {_DEBS} debs"
+    yield "copy-in build /"
+    yield 'chroot "$1" sh /build/finish'
 
 
-def _fill(work: str, name: str, cache: str, environ: Mapping[str, str]) -> None:
+def _fill(work: str, name: str, below: Sequence[Layer], cache: str, environ: Mapping[str, str]) -> None:
     """The files that the hooks copy, under names that need no quoting."""
-    inside = os.path.join(work, "build")
-    os.mkdir(inside)
     os.chmod(work, 0o755)  # noqa: S103 - in a user namespace the hooks run under another uid
+    os.mkdir(f"{work}/build")
     for file in recipe.SHARED:
-        shutil.copyfile(os.path.join(recipe.folder(), file), os.path.join(inside, file))
-    for one in recipe.chain(name):
-        _write(
-            os.path.join(inside, f"{one}.tar"),
-            fetch.bundle(one, platform.machine(), f"{cache}/downloads", environ),
-        )
-    debs = os.path.join(cache, "debs")
-    os.makedirs(debs, mode=0o700, exist_ok=True)
-    os.symlink(debs, os.path.join(work, "debs"))
-    _write(os.path.join(work, "settings"), sources.settings(_said("apt-config", "dump")).encode())
-    _write(os.path.join(work, "sources"), _sources().encode())
+        shutil.copyfile(os.path.join(recipe.folder(), file), f"{work}/build/{file}")
+    elsewhere = fetch.bundle(name, platform.machine(), f"{cache}/downloads", environ)
+    _write(f"{work}/build/files.tar", elsewhere)
+    os.makedirs(f"{cache}/debs", mode=0o700, exist_ok=True)
+    os.symlink(f"{cache}/debs", f"{work}/debs")
+    for number, layer in enumerate(below):
+        os.symlink(layer.path, f"{work}/layer{number}")
+    _write(f"{work}/settings", sources.settings(_said("apt-config", "dump")).encode())
+    _write(f"{work}/sources", _sources().encode())
 
 
 def _write(path: str, content: bytes) -> None:
@@ -120,7 +137,7 @@ def _run(
     broken: tarfile.TarError | None = None
     with _process(argv, work, env) as child:
         try:
-            consume(child.stdout)
+            consume(cast(IO[bytes], child.stdout))
         except tarfile.TarError as error:  # of a stream cut short: what mmdebstrap says counts
             broken = error
     if child.returncode or broken:

@@ -91,8 +91,8 @@ def lines(content: str) -> Iterator[str]:
 
 
 def packages(name: str) -> tuple[str, ...]:
-    """The Debian packages of the image and of all it stands on."""
-    return tuple(sorted({package for one in chain(name) for package in lines(text(one, "packages"))}))
+    """The Debian packages that the image itself, not its parents, asks for."""
+    return tuple(sorted(lines(text(name, "packages"))))
 
 
 def downloads(name: str, machine: str) -> tuple[Download, ...]:
