@@ -22,7 +22,19 @@ LAYERS = [
     {"linux", "netlink", "observer", "engine"},
     {"trap"},
     {"host", "backend", "relay", "egress", "watchdog", "supply", "imaging"},
-    {"build", "gateway", "images", "leases", "lifecycle", "notices", "outbound", "prepare", "secret_sources", "session"}
+    {
+        "build",
+        "containers",
+        "gateway",
+        "images",
+        "leases",
+        "lifecycle",
+        "notices",
+        "outbound",
+        "prepare",
+        "secret_sources",
+        "session",
+    }
     | {"watch"},
     {"attack", "clients", "demo"},
     {"cli"},
@@ -33,7 +45,7 @@ FREE_AMONG_THEMSELVES = [LAYERS[0], LAYERS[7]]
 # System calls are made by what asks the kernel (host) and what builds with it (backend).
 ONLY_FROM = {
     "linux": {"host", "backend", "gateway"},
-    "engine": {"host", "backend", "images", "imaging", "leases", "prepare", "build", "cli"},
+    "engine": {"host", "backend", "images", "imaging", "leases", "build", "cli"},
     "netlink": {"trap", "host", "backend", "egress"},
     "observer": {"trap"},
     "trap": {"host", "backend", "egress"},

@@ -39,11 +39,7 @@ def rows(spec: Spec, facts: HostFacts, policy: Policy) -> tuple[Row, ...]:
     """Every step and limit of the spec, in the order in which a person asks for them."""
     contained = spec.backend == "docker"
     described = (
-        *(
-            _view_row(step, policy, contained=contained)
-            for step in spec.view
-            if not contained or container_rows.said(step)
-        ),
+        *_view_rows(spec, contained=contained),
         *(container_rows.process(spec) if contained else _process(spec)),
         *network_rows(spec, policy),
         Row("syscalls", f"tier {spec.syscalls}", "seccomp filter, also for other architectures", "syscalls"),

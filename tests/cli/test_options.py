@@ -52,7 +52,6 @@ def test_only_the_first_dashes_are_ours(words: list[str], command: tuple[str, ..
 @pytest.mark.parametrize(
     "words",
     [
-        ["--backend", "docker", "--", "x"],
         ["--listen", "127.0.0.1:1", "--", "x"],
         ["--http", "3000", "--", "x"],
         ["--", "https://example.org/mcp"],
