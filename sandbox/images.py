@@ -11,7 +11,9 @@ from typing import Any
 from sandbox.errors import SandboxNotBuilt
 from sandbox.imaging import recipe
 from sandbox.places import cache_dir, state_dir
+from sandbox.plan.image import Image
 
+NAMES = ("base", "node", "python", "browser")
 SCHEMA = 1
 Say = Callable[[str], None]
 
@@ -36,6 +38,35 @@ def built(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         return {name: one for name, one in document["images"].items() if isinstance(one, dict)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
+
+
+def find(name: str, environ: Mapping[str, str]) -> Image:
+    """One of ours, made by this version's recipe; raises where the engine has none, and says how to build it."""
+    wanted = recipe.recipe(name)
+    known = built(environ).get(name, {})
+    if known.get("recipe") == wanted:
+        return Image(name, str(known["id"]))
+    return Image(name, _asked_of_engine(name, wanted, environ))
+
+
+def _asked_of_engine(name: str, wanted: str, environ: Mapping[str, str]) -> str:
+    """The id under the recipe's own tag: somebody else of this machine may have built it."""
+    from sandbox import engine
+
+    found = recipe.tag(name)
+    api = engine.connect(environ)
+    try:
+        with engine.failures(engine.endpoint(environ)):
+            described = api.inspect_image(found)
+    except SandboxNotBuilt as error:
+        if isinstance(error.__cause__, engine.NotFound):
+            raise missing(name, "is not there, or was made by another version") from None
+        raise
+    labels = described["Config"].get("Labels") or {}
+    if labels.get("io.mcp-sandbox.recipe") != wanted:
+        raise missing(name, "was not made by this version's recipe")
+    _write_entry(name, {"id": described["Id"], "recipe": wanted, "size": described["Size"]}, environ)
+    return str(described["Id"])
 
 
 def build(names: Sequence[str], environ: Mapping[str, str], say: Say) -> None:
@@ -73,8 +104,7 @@ def _alone(environ: Mapping[str, str]) -> Iterator[None]:
 def _remember(done: Any, environ: Mapping[str, str]) -> None:
     import time
 
-    images = built(environ)
-    images[done.name] = {
+    entry = {
         "id": done.id,
         "recipe": done.recipe,
         "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -82,6 +112,11 @@ def _remember(done: Any, environ: Mapping[str, str]) -> None:
         "packages": done.packages,
     }
     _write(contents_file(done.name, environ), done.contents)
+    _write_entry(done.name, entry, environ)
+
+
+def _write_entry(name: str, entry: dict[str, Any], environ: Mapping[str, str]) -> None:
+    images = {**built(environ), name: entry}
     _write(state_file(environ), json.dumps({"schema": SCHEMA, "images": images}, indent=1).encode())
 
 
