@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sandbox import images, leases
-from sandbox.backend.docker import seccomp
+from sandbox.backend.docker import reap, seccomp
 from sandbox.backend.docker.launch import Early
 from sandbox.backend.docker.orders import Orders
 from sandbox.backend.native.identity import FIRST_UID
@@ -26,6 +26,7 @@ from sandbox.records import replace
 from sandbox.supply.request import Request
 
 HOLDER = "base"
+MOST_PROCESSES = 32768
 _SHEBANG = 256
 _ECOSYSTEMS = {"npm": "node", "pypi": "python"}
 
@@ -97,19 +98,48 @@ def create_body(
     spec: Spec, session: str, environ: Mapping[str, str], secrets: tuple[tuple[str, str], ...] = ()
 ) -> dict[str, Any]:
     """The create body, but for the holder whose network is joined: that is known once there is one."""
-    place = Place(session, folder(session, environ), "HOLDER", labels(session))
+    podman = engine(environ).kind == "podman"
+    most = processes() if podman else 0
+    place = Place(session, folder(session, environ), "HOLDER", labels(session), podman, most)
     return body(spec, place, seccomp.load(spec.syscalls, os.uname().machine), secrets)
+
+
+def processes() -> int:
+    """An RLIMIT_NPROC that every engine of this machine may set."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    return MOST_PROCESSES if hard == resource.RLIM_INFINITY else min(MOST_PROCESSES, hard)
+
+
+def written(spec: Spec, environ: Mapping[str, str]) -> list[tuple[int | str, int, str]]:
+    """The files of the session's folder: name, mode, content; for Podman the filter is one of them."""
+    steps = ((n, step) for n, step in staged(spec) if isinstance(step, File))
+    made: list[tuple[int | str, int, str]] = [(n, s.mode, s.content.decode("latin-1")) for n, s in steps]
+    if engine(environ).kind == "podman":
+        made.append(("seccomp.json", 0o400, seccomp.load(spec.syscalls, os.uname().machine)))
+    return made
 
 
 def labels(session: str, role: str = "server") -> tuple[tuple[str, str], ...]:
     """How a container says whose it is."""
-    own = os.getpid()
-    return (
-        ("io.mcp-sandbox.session", session),
-        ("io.mcp-sandbox.role", role),
-        ("io.mcp-sandbox.owner", str(os.getuid())),
-        ("io.mcp-sandbox.lease", f"{own}~{leases.start_time(own)}"),
+    return reap.labels(session, role)
+
+
+def with_containers(lease: leases.Lease, environ: Mapping[str, str]) -> leases.Lease:
+    """The lease with all that `start` will make for its session."""
+    name = server_name(lease.session)
+    return replace(
+        lease,
+        engine=engine(environ).endpoint,
+        containers=(name, f"{name}-net"),
+        folder=folder(lease.session, environ),
     )
+
+
+def server_name(session: str) -> str:
+    """What the server's container is called."""
+    return f"mcp-sandbox-{session}"
 
 
 def start(
@@ -122,14 +152,13 @@ def start(
     trap: tuple[int, int],
 ) -> Running:
     """Tells the keeper what to build, and returns at once."""
-    steps = [*staged(spec)]
     told = Orders(
-        name=f"mcp-sandbox-{session}",
+        name=server_name(session),
         body=create_body(spec, session, environ, secrets),
         ports=sorted({rule.port for rule in spec.egress.allow}),
         folder=folder(session, environ),
-        files=[(n, s.mode, s.content.decode("latin-1")) for n, s in steps if isinstance(s, File)],
-        trees=[(n, s.source, s.writable, s.is_dir, *s.owner) for n, s in steps if isinstance(s, Bind)],
+        files=written(spec, environ),
+        trees=[(n, s.source, s.writable, s.is_dir, *s.owner) for n, s in staged(spec) if isinstance(s, Bind)],
         uid=spec.identity.uid,
         gid=spec.identity.gid,
         holder=images.find(HOLDER, environ).id,

@@ -41,7 +41,7 @@ def built(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 
 
 def find(name: str, environ: Mapping[str, str]) -> Image:
-    """One of ours, made by this version's recipe; raises where the engine has none, and says how to build it."""
+    """One of ours, made by this version's recipe; raises where the engine has none, with what builds it."""
     wanted = recipe.recipe(name)
     known = built(environ).get(name, {})
     if known.get("recipe") == wanted:

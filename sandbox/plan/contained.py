@@ -61,6 +61,9 @@ def _cwd(container: Container, spec: Spec) -> str:
 
 def identity(container: Container, *, root: bool, writes: bool) -> Identity:
     """The caller's uid, or the session's for a root caller; an own image's user where nothing is written."""
+    if container.engine.rootless:
+        # Root of a rootless engine's namespace is the caller on the host, and owns what the caller owns.
+        return Identity(0, 0, home=HOME)
     uid, _, gid = container.image.user.partition(":")
     if container.image.own and not writes and uid.isdigit() and int(uid) > 0:
         return Identity(int(uid), int(gid) if gid.isdigit() else int(uid), home=HOME)

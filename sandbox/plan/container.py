@@ -31,6 +31,14 @@ class Place:
     network: str
     """The id of the holder whose network namespace the server joins."""
     labels: tuple[tuple[str, str], ...] = ()
+    podman: bool = False
+    processes: int = 0
+    """Podman alone: RLIMIT_NPROC, which it would otherwise raise beyond what the caller may have."""
+
+
+def seccomp_file(folder: str) -> str:
+    """Where Podman reads the filter, which Docker takes as text."""
+    return f"{folder}/seccomp.json"
 
 
 def body(spec: Spec, place: Place, seccomp: str, secrets: tuple[tuple[str, str], ...] = ()) -> dict[str, Any]:
@@ -60,11 +68,12 @@ def body(spec: Spec, place: Place, seccomp: str, secrets: tuple[tuple[str, str],
 
 def _host(spec: Spec, place: Place, seccomp: str) -> dict[str, Any]:
     limits = spec.limits
+    filtered = seccomp_file(place.folder) if place.podman else seccomp
     made: dict[str, Any] = {
         "NetworkMode": f"container:{place.network}",
         "ReadonlyRootfs": True,
         "CapDrop": ["ALL"],
-        "SecurityOpt": ["no-new-privileges:true", f"seccomp={seccomp}"],
+        "SecurityOpt": ["no-new-privileges:true", f"seccomp={filtered}"],
         "Privileged": False,
         "IpcMode": "private",
         "PidMode": "",
@@ -75,7 +84,7 @@ def _host(spec: Spec, place: Place, seccomp: str) -> dict[str, Any]:
         # What server and client say to each other is written to no log of the engine's.
         "LogConfig": {"Type": "none", "Config": {}},
         "Mounts": [*_mounts(spec, place.folder)],
-        "Tmpfs": dict(_tmpfs(spec)),
+        "Tmpfs": dict(_tmpfs(spec, podman=place.podman)),
         "ShmSize": next((s.size for s in spec.view if isinstance(s, Tmpfs) and _is_shm(s)), 1 << 20),
         "Ulimits": [*_ulimits(limits.open_files)],
         **_proc(spec.view),
@@ -91,6 +100,8 @@ def _host(spec: Spec, place: Place, seccomp: str) -> dict[str, Any]:
             made["Ulimits"].append({"Name": "nproc", "Soft": limits.pids, "Hard": limits.pids})
     if limits.cpus is not None:
         made["NanoCpus"] = round(limits.cpus * PERIOD_NS)
+    if place.podman:
+        made["Ulimits"].append({"Name": "nproc", "Soft": place.processes, "Hard": place.processes})
     if spec.runtime:
         made["Runtime"] = spec.runtime
     return made
@@ -112,13 +123,17 @@ def _is_shm(step: Tmpfs) -> bool:
     return step.target == "/dev/shm"  # noqa: S108 - a place inside the sandbox
 
 
-def _tmpfs(spec: Spec) -> Iterator[tuple[str, str]]:
-    owner = f"uid={spec.identity.uid},gid={spec.identity.gid}"
+def _tmpfs(spec: Spec, *, podman: bool) -> Iterator[tuple[str, str]]:
+    identity = spec.identity
+    # Podman knows no owner of a tmpfs: one that is not root's is everybody's, which inside is nobody else.
+    owner = "" if podman else f",uid={identity.uid},gid={identity.gid}"
+    open_to_all = podman and identity.uid != 0
     for step in spec.view:
         if isinstance(step, Tmpfs) and not _is_shm(step):
-            size = f"size={step.size},nr_inodes={step.inodes},mode={step.mode:o}"
+            mode = 0o1777 if open_to_all else step.mode
+            size = f"size={step.size},nr_inodes={step.inodes},mode={mode:o}"
             # An engine's own default forbids execution; npx-like servers run what they unpack.
-            yield step.target, f"rw,exec,nosuid,nodev,{size},{owner}"
+            yield step.target, f"rw,exec,nosuid,nodev,{size}{owner}"
 
 
 def _mounts(spec: Spec, folder: str) -> Iterator[dict[str, Any]]:

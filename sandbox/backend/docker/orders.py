@@ -22,8 +22,8 @@ class Orders:
     ports: list[int]
     folder: str
     """Of the session: written files and mapped trees, by the number of their step."""
-    files: list[tuple[int, int, str]]
-    """Number, mode and content (latin-1, so that JSON carries every byte)."""
+    files: list[tuple[int | str, int, str]]
+    """Name, mode and content (latin-1, so that JSON carries every byte)."""
     trees: list[tuple[int, str, bool, bool, int, int]]
     """Number, source, writable, whether it is a directory, and uid and gid of the owner to be mapped."""
     uid: int
