@@ -50,19 +50,22 @@ class Bundle:
         exec(compile(cls.sources[module.__name__], f"<{{module.__name__}}>", "exec"), module.__dict__)
 
 sys.meta_path.insert(0, Bundle)
-from {main} import main
-main()
+{last}
 """
 
 
 def text(modules: Iterable[str] = HOLDS, main: str = HOLDER) -> str:
-    """A program that calls `main` of the module of that name, and finds `modules` in itself."""
-    found = sources(modules)
-    packed = binascii.b2a_base64(zlib.compress(repr(found).encode(), 9), newline=False).decode()
-    program = _LOADER.format(packed=packed, main=main)
-    if len(program.encode()) >= MOST:
-        raise ValueError(f"a program of {len(program)} characters does not fit into one argument")
-    return program
+    """A program for one argument that calls `main` of that module, and finds `modules` in itself."""
+    found = program(modules, f"from {main} import main\nmain()")
+    if len(found.encode()) >= MOST:
+        raise ValueError(f"a program of {len(found)} characters does not fit into one argument")
+    return found
+
+
+def program(modules: Iterable[str], last: str) -> str:
+    """One of any length, that ends with the lines `last`."""
+    packed = binascii.b2a_base64(zlib.compress(repr(sources(modules)).encode(), 9), newline=False).decode()
+    return _LOADER.format(packed=packed, last=last)
 
 
 def sources(modules: Iterable[str]) -> dict[str, str]:
@@ -71,11 +74,31 @@ def sources(modules: Iterable[str]) -> dict[str, str]:
     for name in tuple(names):
         parts = name.split(".")
         names |= {".".join(parts[:count]) for count in range(1, len(parts))}
-    return {name: _source(name) for name in sorted(names)}
+    return {name: source(name) for name in sorted(names)}
 
 
-def _source(name: str) -> str:
-    place = os.path.join(os.path.dirname(os.path.dirname(sandbox.__file__)), *name.split("."))
-    path = f"{place}/__init__.py" if os.path.isdir(place) else f"{place}.py"
+def source(name: str) -> str:
+    path = path_of(name)
+    if path is None:
+        raise ValueError(f"there is no module `{name}`")
     with open(path, encoding="utf-8") as file:
         return file.read()
+
+
+def path_of(name: str) -> str | None:
+    """The file of a module that is written in Python."""
+    place = os.path.join(_home(name.partition(".")[0]), *name.split("."))
+    found = (f"{place}/__init__.py", f"{place}.py")
+    return next((path for path in found if os.path.isfile(path)), None)
+
+
+def _home(package: str) -> str:
+    """The folder that `package` lies in."""
+    if package == "sandbox":
+        return os.path.dirname(os.path.dirname(sandbox.__file__))
+    from importlib.util import find_spec  # nothing of it is needed at a usual start
+
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(f"there is no package `{package}`")
+    return os.path.dirname(spec.submodule_search_locations[0])

@@ -36,8 +36,8 @@ def inside(program: str) -> str:
 
 
 def test_every_module_is_imported_under_its_name_from_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = bundle._source
-    monkeypatch.setattr(bundle, "_source", lambda name: SHOW if name == "sandbox.show" else plain(name))
+    plain = bundle.source
+    monkeypatch.setattr(bundle, "source", lambda name: SHOW if name == "sandbox.show" else plain(name))
     printed = inside(bundle.text((*bundle.HOLDS, "sandbox.show"), "sandbox.show"))
     found = [line.split() for line in printed.splitlines()]
     assert {*bundle.HOLDS, "sandbox", "sandbox.backend.docker"} < {name for name, _, _ in found}
@@ -71,6 +71,6 @@ def test_it_holds_all_that_it_imports_of_ours() -> None:
 def test_what_does_not_fit_into_one_argument_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(bundle.text()) < bundle.MOST // 4
     noise = os.urandom(bundle.MOST).hex()
-    monkeypatch.setattr(bundle, "_source", lambda _name: noise)
+    monkeypatch.setattr(bundle, "source", lambda _name: noise)
     with pytest.raises(ValueError, match="does not fit"):
         bundle.text()
