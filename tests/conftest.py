@@ -7,12 +7,13 @@ import json
 import os
 import pwd
 import shutil
-import subprocess
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests import backends
 
 ROOT = Path(__file__).resolve().parent.parent
 TEST_USERS = ("mcp-sandbox-test", "tester", "nobody")
@@ -25,6 +26,7 @@ REAL_HOME = Path(os.environ.get("HOME", "/nonexistent"))
 SANDBOXED = ("tests/attacks/", "tests/e2e/", "tests/backend/")
 
 Require = Callable[[str], None]
+Ready = Callable[[str], str]
 Prefix = Callable[[list[str]], list[str]]
 
 
@@ -103,22 +105,19 @@ def _native() -> str:
     return "; ".join(f"{name}: {one.detail}" for name, one in needed.items() if not one.works)
 
 
-def _docker() -> str:
-    if not shutil.which("docker"):
-        return "no docker client"
-    done = subprocess.run(["docker", "info"], capture_output=True, text=True, timeout=20)
-    return "" if done.returncode == 0 else "no docker engine answers"
-
-
 def _program(name: str) -> str:
     return "" if shutil.which(name) else f"`{name}` is not installed"
 
 
-_PROBES: dict[str, Callable[[], str]] = {"native": _native, "docker": _docker}
+_PROBES: dict[str, Callable[[], str]] = {
+    "native": _native,
+    "docker": backends.without_engine,
+    "gvisor": backends.without_gvisor,
+}
 _missing: dict[str, str] = {}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def require() -> Require:
     """`require("native")`, `require("node")`: a missing part skips the test, and in CI fails it."""
 
@@ -130,6 +129,18 @@ def require() -> Require:
         if CI:
             pytest.fail(f"CI must provide `{part}`: {_missing[part]}", pytrace=False)
         pytest.skip(f"needs `{part}`: {_missing[part]}")
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def ready(require: Require, shared_cache: Path) -> Ready:
+    """`ready("docker")`: requires the backend, and returns the note of its images that a state directory needs."""
+    own = Path(os.environ.get("XDG_STATE_HOME") or REAL_HOME / ".local" / "state")
+
+    def check(backend: str) -> str:
+        require(backend)
+        return "" if backend == backends.NATIVE else backends.built_images(own, shared_cache)
 
     return check
 
@@ -203,7 +214,7 @@ class Proofs:
                 "row": mark.args[0],
                 "proves": mark.kwargs["proves"],
                 "test": f"{file}::{nodeid.partition('::')[2].partition('[')[0]}",
-                "backend": str(mark.kwargs.get("backend") or parameters.get("backend", usual)),
+                "backend": str(parameters.get("backend") or mark.kwargs.get("backend", usual)),
                 "outcome": self.outcomes[nodeid],
                 "sha256": hashlib.sha256(item.path.read_bytes()).hexdigest(),
             }

@@ -1,40 +1,30 @@
-"""The worlds that attacks are made in: one for each kind of caller, furnished once."""
+"""The worlds that attacks are made in: one for each kind of caller and each backend, furnished once."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
-from tests.attacks.inside import CALLERS, Sides, World
-from tests.conftest import ROOT, Require
+from tests import backends
+from tests.attacks.inside import Sides, World, furnished
+from tests.conftest import Ready
 
 
-@pytest.fixture(scope="session", params=CALLERS)
-def settled(request: pytest.FixtureRequest) -> Iterator[World]:
-    """A world of the caller's; `world` is how tests ask for it."""
-    made = World(request.param)
-    try:
-        probe = [*made.prefix(), sys.executable, "-c", "import sandbox.cli.main"]
-        done = subprocess.run(probe, cwd="/", env={"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=30)
-        if done.returncode != 0 and made.prefix():
-            pytest.skip("this clone is root's alone: proved by the run as an ordinary user")
-        yield made
-    finally:
-        made.remove()
-
-
-@pytest.fixture
-def world(settled: World, require: Require) -> World:
-    """A caller with canaries, on a host that can build the sandbox."""
-    require("native")
-    return settled
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Worlds and the programs in them outlive their tests."""
+    backends.parametrise(metafunc, "session")
 
 
 @pytest.fixture(scope="session")
-def standing(settled: World) -> Iterator[list[Sides]]:
+def world(caller: str, backend: str, ready: Ready) -> Iterator[World]:
+    """A caller with canaries, on a host that can build the sandbox."""
+    with furnished(caller, backend, ready(backend)) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def standing(world: World) -> Iterator[list[Sides]]:
     """The attack program on both sides of this world, at most one pair at a time."""
     made: list[Sides] = []
     try:

@@ -15,17 +15,24 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from sandbox.images import state_file
+from tests import backends
+from tests.backends import CALLERS as CALLERS
 from tests.conftest import ROOT, unprivileged_user
 
 PROGRAM = Path(__file__).with_name("program")
 PYTHON = os.path.realpath(sys.executable)
 RUN = "import sys; from sandbox.cli.main import main; sys.exit(main(sys.argv[1:]))"
 SECONDS = 30.0
-CALLERS = ("root", "user") if os.geteuid() == 0 else ("user",)
+PLAIN = 'schema = 1\nextends = "base"\n'
+RUNTIME = '\n[isolation]\nruntime = "gvisor"\n'
 
 Answer = dict[str, Any]
 
@@ -33,8 +40,11 @@ Answer = dict[str, Any]
 class World:
     """A caller with a home full of canaries, a project that is granted, and everything else that is not."""
 
-    def __init__(self, caller: str) -> None:
+    def __init__(self, caller: str, backend: str = backends.NATIVE, images: str = "") -> None:
+        """`images`: the note of what was built, which the state directory needs for a container engine."""
         self.caller = caller
+        self.backend = backend
+        self._images = images
         self.uid, self.gid = _ids(caller)
         self.word = f"canary-{secrets.token_hex(12)}"
         self.base = Path(tempfile.mkdtemp(prefix="mcp-attacks-")).resolve()
@@ -56,8 +66,15 @@ class World:
         (self.project / "readme.txt").write_text("granted\n")
         (self.project / "absolute").symlink_to(self.home / "notes.txt")
         (self.project / "relative").symlink_to("../notes.txt")
+        if self.backend != backends.NATIVE:
+            self._note_images()
         self.base.chmod(0o755)
         self.own(self.base)
+
+    def _note_images(self) -> None:
+        note = Path(state_file({"HOME": str(self.home)}))
+        note.parent.mkdir(parents=True)
+        note.write_text(self._images)
 
     def own(self, top: Path) -> Path:
         """Gives everything from `top` down to the caller."""
@@ -84,18 +101,35 @@ class World:
             "CANARY_TOKEN": self.word,
             "AWS_SECRET_ACCESS_KEY": self.word,
         }
-        return mine
+        return mine | {name: os.environ[name] for name in ("DOCKER_HOST",) if name in os.environ}
 
     def prefix(self) -> list[str]:
         """What makes a command the caller's."""
         if self.uid == os.geteuid():
             return []
-        return ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups", "--"]
+        groups = ["--clear-groups"] if self.backend == backends.NATIVE else backends.groups()
+        return ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", *groups, "--"]
 
     def command(self, *options: str, server: Iterable[str] = ()) -> list[str]:
         """`mcp-sandbox run` with the attack program behind it, or another server."""
-        words = ["run", "--name", self.name, *options, "--", *(tuple(server) or self.server())]
-        return [*self.prefix(), sys.executable, "-c", RUN, *words]
+        chosen = [*self.where(), *self._runtime(options)]
+        words = ["--name", self.name, *chosen, "--", *(tuple(server) or self.server())]
+        return [*self.prefix(), sys.executable, "-c", RUN, "run", *words]
+
+    def where(self) -> tuple[str, ...]:
+        """The options of `run` that choose this world's backend."""
+        return () if self.backend == backends.NATIVE else ("--backend", "docker")
+
+    def _runtime(self, options: Iterable[str]) -> list[str]:
+        """The options, with a profile that asks for gVisor too, or alone."""
+        words = list(options)
+        if self.backend != backends.GVISOR:
+            return words
+        at = words.index("--profile") + 1 if "--profile" in words else 0
+        text = Path(words[at]).read_text() if at else PLAIN
+        name = f"gvisor-{hashlib.sha256(text.encode()).hexdigest()[:8]}.toml"
+        path = str(self.file(name, self.base, text + RUNTIME))
+        return [*words[:at], path, *words[at + 1 :]] if at else ["--profile", path, *words]
 
     def server(self) -> tuple[str, ...]:
         return (PYTHON, str(self.program / "server.py"))
@@ -111,6 +145,21 @@ class World:
 
     def remove(self) -> None:
         shutil.rmtree(self.base)
+
+
+@contextmanager
+def furnished(caller: str, backend: str = backends.NATIVE, images: str = "") -> Iterator[World]:
+    """A world of the caller's; skips where that caller cannot read this clone."""
+    made = World(caller, backend, images)
+    try:
+        probe = [*made.prefix(), sys.executable, "-c", "import sandbox.cli.main"]
+        done = subprocess.run(probe, cwd="/", env={"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=30)
+        if done.returncode != 0:
+            assert made.prefix(), "the package cannot be imported"
+            pytest.skip("this clone is root's alone: proved by the run as an ordinary user")
+        yield made
+    finally:
+        made.remove()
 
 
 def _ids(caller: str) -> tuple[int, int]:

@@ -11,6 +11,8 @@ import pytest
 
 from tests.attacks.inside import Sides, World, tree
 
+pytestmark = pytest.mark.backends(docker="root user", gvisor="user")
+
 Place = Callable[[World], str]
 
 UNGRANTED = [

@@ -14,6 +14,8 @@ import pytest
 
 from tests.attacks.inside import Attacker, Sides, World
 
+pytestmark = pytest.mark.backends(docker="root user", gvisor="user")
+
 WAYS = ("chmod", "fchmod", "open", "O_TMPFILE", "mknod", "openat2")
 
 

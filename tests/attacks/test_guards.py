@@ -27,6 +27,8 @@ from sandbox.errors import SandboxError
 from sandbox.policy.flags import Flags
 from sandbox.prepare import Wish, prepare
 from sandbox.session import run
+
+pytestmark = pytest.mark.backends(docker="root user", gvisor="user")
 source, secret, command = sys.argv[1], sys.argv[2], tuple(sys.argv[3:])
 prepared = prepare(Wish(command, dict(os.environ), "/", flags=Flags(allow_read=(source,))), note)
 if secret:

@@ -19,6 +19,8 @@ import pytest
 from sandbox.plan.system import MASKED
 from tests.attacks.inside import Sides, World
 
+pytestmark = pytest.mark.backends(docker="root user", gvisor="user")
+
 HOST_SOCKETS = (
     "/run/docker.sock",
     "/var/run/docker.sock",

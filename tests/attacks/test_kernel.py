@@ -6,6 +6,8 @@ import pytest
 
 from tests.attacks.inside import Sides
 
+pytestmark = pytest.mark.backends(docker="root user", gvisor="user")
+
 
 @pytest.mark.threat("H2", proves="no crash starts the host's core dump handler")
 def test_a_crash_starts_no_handler_of_the_hosts(sides: Sides) -> None:

@@ -11,6 +11,8 @@ import pytest
 from tests.attacks.inside import Attacker, World
 from tests.e2e.remains import named
 
+pytestmark = pytest.mark.backends(docker="root user", gvisor="user")
+
 MIB = 1 << 20
 PROFILE = """schema = 1
 extends = "base"

@@ -15,6 +15,8 @@ from sandbox.backend.native.identity import FIRST_UID
 from tests.attacks.inside import PYTHON, Sides, World
 from tests.e2e.remains import descendants, named, namespaces, text
 
+pytestmark = pytest.mark.backends(docker="root user", gvisor="user")
+
 BYSTANDER = "import sys; print('ready', flush=True); sys.stdin.read()"
 NAMESPACES = {"user", "mnt", "pid", "net", "ipc", "uts", "cgroup"}
 GRANTED = {"HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "USER"}

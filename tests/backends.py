@@ -1,0 +1,97 @@
+"""Which backends a test is run against, for which callers, and what a sandbox at a container engine needs there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from sandbox import engine, images
+from sandbox.host import engine as facts
+from sandbox.imaging import recipe
+
+NATIVE, DOCKER, GVISOR = "native", "docker", "gvisor"
+BACKENDS = (NATIVE, DOCKER, GVISOR)
+CALLERS = ("root", "user") if os.geteuid() == 0 else ("user",)
+IMAGES = ("base", "python", "node")
+BUILD_S = 900
+# The engine does not change between the two halves of a run, and its tests take minutes.
+SECOND_HALF = os.environ.get("MCP_SANDBOX_PART") == "user"
+
+
+def parametrise(metafunc: pytest.Metafunc, scope: str, indirect: Sequence[str] = ()) -> None:
+    """One case for each backend and caller that `@pytest.mark.backends` names; without one, native alone."""
+    if "backend" not in metafunc.fixturenames:
+        return
+    mark = metafunc.definition.get_closest_marker("backends")
+    cases = list(_cases(mark.kwargs if mark else {}))
+    names = ("caller", "backend")
+    ids = ["-".join(one) for one in cases]
+    metafunc.parametrize(names, cases, indirect=list(indirect), ids=ids, scope=scope)  # type: ignore[arg-type]
+
+
+def _cases(more: dict[str, str]) -> list[tuple[str, str]]:
+    wanted = {NATIVE: "root user"} if SECOND_HALF else {NATIVE: "root user", **more}
+    # An ordinary user's run is for that user, whoever stands for all callers elsewhere.
+    return [(one, name) for name, who in wanted.items() for one in CALLERS if one in who or len(CALLERS) == 1]
+
+
+# --- the engine ------------------------------------------------------------------------------------
+
+
+def without_engine() -> str:
+    """Why nothing can be run at a container engine here, or nothing."""
+    try:
+        engine.connect(os.environ).ping()
+    except Exception as error:
+        return f"no container engine answers: {error}"
+    return ""
+
+
+def without_gvisor() -> str:
+    """Why the engine runs nothing under gVisor, or nothing."""
+    missing = without_engine()
+    if missing:
+        return missing
+    found = facts.engine(os.environ, refresh=True)
+    return "" if found.gvisor else "the engine has no runtime for gVisor that we can use"
+
+
+def groups() -> list[str]:
+    """What gives an ordinary user the engine and nothing else: the group of its socket."""
+    socket = urlsplit(engine.endpoint(os.environ)).path
+    return [f"--groups={os.stat(socket).st_gid}"]
+
+
+@cache
+def built_images(own: Path, cache: Path) -> str:
+    """The note of images as their recipes are now: this user's `own` state has it, or they are built here."""
+    state = next((place for place in (own, cache / "images-state") if _current(place)), None)
+    if state is None:
+        state = cache / "images-state"
+        _build(state)
+    return Path(images.state_file({"XDG_STATE_HOME": str(state)})).read_text()
+
+
+def _current(state: Path) -> bool:
+    there = {one["Id"] for one in engine.connect(os.environ).images()}
+    found = images.built({"XDG_STATE_HOME": str(state)})
+    ours = [found.get(name, {}) for name in IMAGES]
+    recipes = [recipe.recipe(name) for name in IMAGES]
+    return [one.get("recipe") for one in ours] == recipes and {one["id"] for one in ours} <= there
+
+
+def _build(state: Path) -> None:
+    command = [sys.executable, "-c", "import sandbox.cli.main as m; raise SystemExit(m.main())"]
+    environ = os.environ | {"XDG_STATE_HOME": str(state)}
+    done = subprocess.run(
+        [*command, "image", "build", *IMAGES], env=environ, capture_output=True, text=True, timeout=BUILD_S
+    )
+    if done.returncode != 0:
+        pytest.fail(f"the images cannot be built: {done.stderr}", pytrace=False)
