@@ -165,6 +165,7 @@ def start(
         spares=f"{state_dir(environ)}/holders",
         labels=list(labels(session)),
         engine=engine(environ).endpoint,
+        podman=engine(environ).kind == "podman",
         limits=list(engine(environ).limits),
         remove=list(remove),
     )

@@ -94,6 +94,10 @@ def failures(where: str) -> Iterator[None]:
 def failure(error: BaseException, where: str) -> SandboxNotBuilt | CannotEnforce:
     """The error a person sees for an exception of the SDK."""
     text = _innermost(error)
+    if isinstance(error, docker.errors.APIError):
+        return SandboxNotBuilt(
+            "engine-refused", f"the engine at {where} refused: {text}", hint="mcp-sandbox doctor"
+        )
     if isinstance(error, Timeout) or "timed out" in text.lower():
         what = f"the engine at {where} does not answer within {PATIENCE_S:g} s"
         return SandboxNotBuilt(
@@ -104,10 +108,6 @@ def failure(error: BaseException, where: str) -> SandboxNotBuilt | CannotEnforce
             "sudo usermod -aG docker $USER, then log in again; who is in that group is root in all but name"
         )
         return SandboxNotBuilt("engine-denied", f"you may not speak to the engine at {where}", hint=hint)
-    if isinstance(error, docker.errors.APIError):
-        return SandboxNotBuilt(
-            "engine-refused", f"the engine at {where} refused: {text}", hint="mcp-sandbox doctor"
-        )
     if isinstance(error, Unreachable | OSError) or "connection" in text.lower():
         hint = "start it, for example: sudo systemctl start docker"
         return SandboxNotBuilt("no-engine", f"no engine answers at {where}: {text}", hint=hint)

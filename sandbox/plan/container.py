@@ -70,7 +70,7 @@ def _host(spec: Spec, place: Place, seccomp: str) -> dict[str, Any]:
     limits = spec.limits
     filtered = seccomp_file(place.folder) if place.podman else seccomp
     made: dict[str, Any] = {
-        "NetworkMode": f"container:{place.network}",
+        "NetworkMode": "host" if spec.network == "host" else f"container:{place.network}",
         "ReadonlyRootfs": True,
         "CapDrop": ["ALL"],
         "SecurityOpt": ["no-new-privileges:true", f"seccomp={filtered}"],
@@ -131,7 +131,9 @@ def _tmpfs(spec: Spec, *, podman: bool) -> Iterator[tuple[str, str]]:
     for step in spec.view:
         if isinstance(step, Tmpfs) and not _is_shm(step):
             mode = 0o1777 if open_to_all else step.mode
-            size = f"size={step.size},nr_inodes={step.inodes},mode={mode:o}"
+            # Nor a number of inodes: the memory that they take is counted, as all of it is.
+            inodes = "" if podman else f",nr_inodes={step.inodes}"
+            size = f"size={step.size}{inodes},mode={mode:o}"
             # An engine's own default forbids execution; npx-like servers run what they unpack.
             yield step.target, f"rw,exec,nosuid,nodev,{size}{owner}"
 

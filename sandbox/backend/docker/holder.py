@@ -55,6 +55,8 @@ class Making:
     engine: str
     limits: tuple[str, ...] = ("memory", "pids")
     labels: tuple[tuple[str, str], ...] = ()
+    ulimits: tuple[tuple[str, int], ...] = ()
+    """Of an engine that would raise them beyond what the caller may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ def body(making: Making, mounted: dict[str, Any], *, ipv6: bool) -> dict[str, An
         "Dns": ["127.0.0.53"],
         "DnsSearch": ["."],
         "Sysctls": {f"net.ipv6.conf.{one}.disable_ipv6": "0" for one in ("all", "default", "lo") if ipv6},
+        "Ulimits": [{"Name": name, "Soft": most, "Hard": most} for name, most in making.ulimits],
         **mounted,
     }
     for limit in making.limits:
