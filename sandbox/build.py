@@ -36,7 +36,9 @@ def builder(facts: HostFacts, environ: Mapping[str, str]) -> Callable[[BuildJob]
         base = build_spec(job, facts, environ)
         for number, step in enumerate(job.steps):
             session = f"build-{os.getpid()}-{number}"
-            status = _step(replace(base, argv=step), session, job.log, _lease(session, base, environ))
+            spec = replace(base, argv=step)
+            told = launch.orders(spec, session, spec.env, (_lease(session, spec, environ),))
+            status = collect(launch.start(spec, told), step[0], job.log)
             if status != 0:
                 return status
         return 0
@@ -54,10 +56,12 @@ def build_spec(job: BuildJob, facts: HostFacts, environ: Mapping[str, str]) -> S
         raise CannotEnforce(
             "cannot-build", "the store needs an idmapped mount: " + facts.idmap.detail, hint=facts.idmap.hint
         )
-    owner = _owner(job.staging)
+    owner = owner_of(job.staging)
     steps: list[ViewStep] = [Bind(job.staging, job.mount, writable=True, owner=owner, idmap=idmap)]
     for source, inside in job.mounts:
-        steps.append(Bind(source, inside, owner=_owner(source), idmap=idmap, is_dir=os.path.isdir(source)))
+        if not inside.startswith("/usr/"):  # which every sandbox shows already
+            is_dir = os.path.isdir(source)
+            steps.append(Bind(source, inside, owner=owner_of(source), idmap=idmap, is_dir=is_dir))
     steps += [File(inside, content) for inside, content in job.files]
     env = dict(spec.env) | dict(job.env)
     return replace(spec, cwd=job.mount, env=tuple(env.items()), view=(*spec.view, *steps), server="build")
@@ -74,7 +78,8 @@ def _programs(job: BuildJob, environ: Mapping[str, str]) -> Closure:
     )
 
 
-def _owner(path: str) -> tuple[int, int]:
+def owner_of(path: str) -> tuple[int, int]:
+    """uid and gid of a file of the host's."""
     status = os.stat(path)
     return status.st_uid, status.st_gid
 
@@ -85,20 +90,21 @@ def _lease(session: str, spec: Spec, environ: Mapping[str, str]) -> str:
     return leases.take(lease, environ)
 
 
-def _step(spec: Spec, session: str, log: str, lease: str) -> int:
-    running = launch.start(spec, launch.orders(spec, session, spec.env, (lease,)))
+def collect(running: Running, program: str, log: str) -> int:
+    """The exit status of a build that is being started; all it prints goes to the log."""
     try:
         running.release()
-        running.ready(spec.argv[0])
-        os.close(running.stdin)
+        running.ready(program)
+        os.close(running.take_stdin())
         _collect(running, log)
         ended = running.wait(5.0)
         return ended.exit_status if ended is not None else 124
     finally:
         running.kill()
         running.wait(5.0)
-        os.close(running.stdout)
-        os.close(running.stderr)
+        for fd in (running.stdin, running.stdout, running.stderr):
+            if fd >= 0:
+                os.close(fd)
 
 
 def _collect(running: Running, log: str) -> None:

@@ -8,11 +8,14 @@ from typing import Any
 
 from sandbox import images, leases
 from sandbox.backend.docker import reap, seccomp
+from sandbox.backend.docker.holder import Making
 from sandbox.backend.docker.launch import Early
 from sandbox.backend.docker.orders import Orders
 from sandbox.backend.native.identity import FIRST_UID
 from sandbox.backend.running import Running
+from sandbox.egress.charge import Charge
 from sandbox.errors import CommandNotFound
+from sandbox.gateway import Far
 from sandbox.host.closure import closure, language_of
 from sandbox.host.engine import engine
 from sandbox.host.lookup import is_system
@@ -152,7 +155,18 @@ def start(
     trap: tuple[int, int],
 ) -> Running:
     """Tells the keeper what to build, and returns at once."""
-    told = Orders(
+    return early.start(orders(spec, session, environ, secrets, remove), trap)
+
+
+def orders(
+    spec: Spec,
+    session: str,
+    environ: Mapping[str, str],
+    secrets: tuple[tuple[str, str], ...],
+    remove: tuple[str, ...],
+) -> Orders:
+    """All that a keeper needs to know."""
+    return Orders(
         name=server_name(session),
         body=create_body(spec, session, environ, secrets),
         ports=sorted({rule.port for rule in spec.egress.allow}),
@@ -162,11 +176,37 @@ def start(
         uid=spec.identity.uid,
         gid=spec.identity.gid,
         holder=images.find(HOLDER, environ).id,
-        spares=f"{state_dir(environ)}/holders",
+        spares=spares(environ),
         labels=list(labels(session)),
         engine=engine(environ).endpoint,
         podman=engine(environ).kind == "podman",
+        far=engine(environ).place != "local",
         limits=list(engine(environ).limits),
         remove=list(remove),
     )
-    return early.start(told, trap)
+
+
+def far(spec: Spec, session: str, environ: Mapping[str, str]) -> Far | None:
+    """A gateway beside the container, where the engine's machine cannot hand sockets to this one."""
+    found = engine(environ)
+    if found.place == "local":
+        return None
+    base, python = images.find(HOLDER, environ), images.find("python", environ)
+    ports = tuple(sorted({rule.port for rule in spec.egress.allow}))
+    making = Making(base.id, spares(environ), found.endpoint, found.limits, labels(session, "holder"))
+
+    def run(trap: int, channel: int, charge: Charge, bpf: bytes) -> None:
+        from sandbox import engine as engines
+        from sandbox.backend.docker import far_gateway
+        from sandbox.backend.docker.far_words import Order
+
+        api = engines.connect(environ)
+        order = Order(ports, charge, bpf)
+        far_gateway.run(api, far_gateway.Far(server_name(session), python.id, making, order), trap, channel)
+
+    return run
+
+
+def spares(environ: Mapping[str, str]) -> str:
+    """The folder where holders wait."""
+    return f"{state_dir(environ)}/holders"

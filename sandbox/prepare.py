@@ -21,6 +21,12 @@ from sandbox.supply.freeze import freeze, peek
 from sandbox.supply.frozen import Frozen
 from sandbox.supply.request import Request, parse
 
+TYPE_CHECKING = False  # as `typing` has it, without its import
+if TYPE_CHECKING:
+    from sandbox.plan.facts import Container
+    from sandbox.plan.image import Image
+    from sandbox.supply.job import BuildJob
+
 NO_FLAGS = Flags()
 
 
@@ -108,8 +114,11 @@ def _contained(asked: Asked) -> Prepared:
     wish, policy = asked.wish, asked.policy
     needs = containers.closure_inside(asked.command, policy, wish.environ, wish.cwd)
     place = containers.container(policy, asked.facts, needs, asked.request, wish.environ)
+    frozen = _frozen_inside(asked, place) if asked.request else None
+    if frozen is not None:
+        needs = Closure(frozen.argv, ((frozen.tree, frozen.mount),), why="a frozen package")
     seen = survey(policy, needs, environ=wish.environ, cwd=wish.cwd)
-    return asked.planned(plan(policy, asked.facts, seen, container=place), needs, None)
+    return asked.planned(plan(policy, asked.facts, seen, container=place), needs, frozen)
 
 
 def _instead(asked: Asked, refused: CannotEnforce) -> Prepared:
@@ -128,20 +137,44 @@ def _instead(asked: Asked, refused: CannotEnforce) -> Prepared:
 
 
 def _frozen(asked: Asked) -> Frozen | None:
+    def run(job: BuildJob) -> int:
+        from sandbox.build import builder  # where there is something to build
+
+        return builder(asked.facts, asked.wish.environ)(job)
+
+    return _supplied(asked, run, None)
+
+
+def _frozen_inside(asked: Asked, place: Container) -> Frozen | None:
+    """The package as the image's own programs build and run it."""
+    from sandbox.supply.inside import refuse_far, refuse_without_tools
+
+    assert asked.request is not None  # noqa: S101 - asked of packages alone
+    refuse_without_tools(place.image, asked.request)
+    refuse_far(place.engine)
+
+    def run(job: BuildJob) -> int:
+        from sandbox.container_build import builder
+
+        return builder(asked.facts, place, asked.wish.environ)(job)
+
+    return _supplied(asked, run, place.image)
+
+
+def _supplied(asked: Asked, run: Callable[[BuildJob], int], image: Image | None) -> Frozen | None:
     wish, request, scripts = asked.wish, asked.request, asked.policy.supply.scripts
     assert request is not None  # noqa: S101 - asked of packages alone
     if not asked.build:
-        return peek(request, environ=wish.environ, scripts=scripts)
-    from sandbox.build import builder
-
+        return peek(request, environ=wish.environ, scripts=scripts, image=image)
     return freeze(
         request,
         environ=wish.environ,
         cwd=wish.cwd,
         scripts=scripts,
         refresh=wish.refresh,
-        run_build=builder(asked.facts, wish.environ),
+        run_build=run,
         progress=asked.progress,
+        image=image,
     )
 
 

@@ -24,6 +24,7 @@ LAYERS = [
     {"host", "backend", "relay", "egress", "watchdog", "supply", "imaging"},
     {
         "build",
+        "container_build",
         "containers",
         "gateway",
         "images",

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from sandbox.errors import CannotEnforce
+from sandbox.plan.facts import Engine
 from sandbox.plan.image import Image
-from sandbox.supply.programs import Interpreter
 from sandbox.supply.request import Request
+
+TYPE_CHECKING = False  # as `typing` has it, without its import
+if TYPE_CHECKING:
+    from sandbox.supply.programs import Interpreter
 
 NODE = "/usr/local/bin/node"
 NPM = "/usr/local/lib/node_modules/npm/bin/npm-cli.js"
@@ -30,6 +34,19 @@ def refuse_without_tools(image: Image, request: Request) -> None:
     )
 
 
+def refuse_far(engine: Engine) -> None:
+    """The store is a directory of this machine, which an engine on another cannot mount."""
+    if engine.place == "remote":
+        raise CannotEnforce(
+            "cannot-enforce",
+            f"the package store is on this machine, and the engine at {engine.endpoint} is on another",
+            rule="a package runs from a store of the caller's own",
+            hint="use an engine of this machine, or an image that holds the server: `[server] image`",
+        )
+
+
 def interpreter(image: Image, request: Request) -> Interpreter:
     """The image's node or python; what a tree was built for is known by the image's id."""
+    from sandbox.supply.programs import Interpreter  # with what asks the host's, for a build alone
+
     return Interpreter(NODE if request.ecosystem == "npm" else PYTHON, "", image.id)

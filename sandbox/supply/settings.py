@@ -14,6 +14,9 @@ from collections.abc import Iterable, Mapping
 from sandbox.supply.job import CONFIG, Settings
 
 _LARGEST = 1 << 20
+_SYSTEM = frozenset(
+    "/ /etc /usr /usr/bin /usr/lib /usr/local /usr/local/bin /usr/local/lib /usr/share".split()
+)
 
 _SHARED = re.compile(
     r"(https?|all|no)_proxy|SSL_CERT_(FILE|DIR)|NODE_EXTRA_CA_CERTS|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE", re.I
@@ -163,5 +166,5 @@ def _settings(env: Mapping[str, str], files: Mapping[str, bytes], texts: Iterabl
 
 
 def _mountable(path: str) -> bool:
-    """It exists, is no root of everything, and is not in /usr, which every sandbox shows already."""
-    return path != "/" and not path.startswith(("/usr/", CONFIG, "//")) and os.path.exists(path)
+    """It exists, and is no directory of the system's that a mount would hide programs in."""
+    return path not in _SYSTEM and not path.startswith((CONFIG, "//")) and os.path.exists(path)
