@@ -155,7 +155,8 @@ def _attached(api: Engine, name: str, body: dict[str, Any], *, start: bool = Fal
     with _created(api, name, body) as container:
         # Before the start: nothing that it says is lost.
         found = api.attach_socket(container, _ATTACH)
-        with getattr(found, "_sock", found) as stream:
+        # The client's file object and the socket in it: the descriptor is closed with the second of them.
+        with found, getattr(found, "_sock", found) as stream:
             if start:
                 api.start(container)
             yield _Attached(container, stream)
