@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from sandbox.errors import SandboxNotBuilt
+from sandbox.imaging import own as owned
 from sandbox.imaging import recipe
+from sandbox.imaging.written import write
 from sandbox.places import cache_dir, state_dir
 from sandbox.plan.image import Image
 
-NAMES = ("base", "node", "python", "browser")
 SCHEMA = 1
+NAMES = tuple(recipe.PARENTS)
 Say = Callable[[str], None]
+
+
+def _note(text: str) -> None:
+    """Stdout is MCP's: progress goes to stderr, as the backend of a build's does."""
+    sys.stderr.write(f"mcp-sandbox: {text}\n")
 
 
 def state_file(environ: Mapping[str, str]) -> str:
@@ -111,27 +119,25 @@ def _remember(done: Any, environ: Mapping[str, str]) -> None:
         "size": done.size,
         "packages": done.packages,
     }
-    _write(contents_file(done.name, environ), done.contents)
+    write(contents_file(done.name, environ), done.contents)
     _write_entry(done.name, entry, environ)
 
 
 def _write_entry(name: str, entry: dict[str, Any], environ: Mapping[str, str]) -> None:
     images = {**built(environ), name: entry}
-    _write(state_file(environ), json.dumps({"schema": SCHEMA, "images": images}, indent=1).encode())
+    write(state_file(environ), json.dumps({"schema": SCHEMA, "images": images}, indent=1).encode())
 
 
-def _write(path: str, content: bytes) -> None:
-    """Whole or not at all, for this user alone."""
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    staged = f"{path}.{os.getpid()}"
-    fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(fd, "wb") as opened:
-        opened.write(content)
-    os.replace(staged, path)
+def own(reference: str, environ: Mapping[str, str], *, unpinned: bool = False, say: Say = _note) -> Image:
+    """The profile's own image: pinned by digest unless waived, and pulled where the engine lacks it."""
+    from sandbox.host.engine import engine
+
+    owned.check(reference, unpinned=unpinned)
+    return owned.own(reference, engine(environ).endpoint, environ, say, unpinned=unpinned)
 
 
 def missing(name: str, why: str) -> SandboxNotBuilt:
-    """The error for an image that is not there."""
+    """The error for an image of ours that is not there."""
     return SandboxNotBuilt(
         "image-missing",
         f"the image `{name}` {why}",

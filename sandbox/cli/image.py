@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
         "--from",
         dest="source",
         choices=("registry", "packages"),
-        help="a registry's Debian, or this machine's Debian packages (the registry's unless it cannot be had)",
+        help="upon a registry's Debian, or from Debian's packages alone (registry unless none answers)",
     )
     listed = actions.add_parser("list", help="show which images there are")
     listed.add_argument("--json", action="store_true", help="one JSON document")

@@ -5,24 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
-from sandbox.imaging.recipe import EPOCH
+from sandbox.imaging.recipe import EPOCH, Settings
 from sandbox.imaging.tree import Layer
 
 _CHUNK = 1 << 20
 
 
-def config(settings: dict[str, Any], digests: list[str], machine: str) -> bytes:
+def config(settings: Settings, labels: Mapping[str, str], digests: list[str], machine: str) -> bytes:
     """The image's configuration, whose SHA-256 is the image's id at an engine of Docker's."""
     created = datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     document = {
         "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine),
         "os": "linux",
         "created": created,
-        "config": settings,
+        "config": {
+            "User": settings.user,
+            "WorkingDir": settings.folder,
+            "Env": settings.env,
+            "Labels": dict(labels),
+        },
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]},
         "history": [{"created": created, "created_by": "mcp-sandbox image build"} for _ in digests],
     }

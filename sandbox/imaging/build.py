@@ -69,7 +69,9 @@ class Packages:
 def load(api: engine.Api, name: str, layers: list[Layer]) -> Built:
     """Gives the engine an image of these layers, under our tag."""
     machine = platform.machine()
-    configuration = archive.config(recipe.settings(name), [one.digest for one in layers], machine)
+    configuration = archive.config(
+        recipe.settings(name), recipe.labels(name), [one.digest for one in layers], machine
+    )
     tag = recipe.tag(name)
     with engine.failures("the engine"):
         for message in api.load_image(archive.stream(configuration, layers, tag), quiet=True):

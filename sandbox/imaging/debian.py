@@ -1,4 +1,4 @@
-"""An image's tree from Debian's packages alone, where no registry answers: by mmdebstrap, also without root."""
+"""An image's tree from Debian's packages alone, where no registry answers: mmdebstrap, also without root."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sandbox.errors import SandboxNotBuilt
 from sandbox.imaging import fetch, recipe, sources
 from sandbox.imaging.tree import Layer
 
+Consume = Callable[[IO[bytes]], None]
 _MIRRORS = "/etc/apt/apt.conf.d/90machine"
 _DEBS = "/var/cache/apt/archives"
 # As mmdebstrap itself installs: apt from outside, which knows the mirrors, and dpkg inside.
@@ -34,9 +35,9 @@ def build(
     below: Sequence[Layer],
     cache: str,
     environ: Mapping[str, str],
-    consume: Callable[[IO[bytes]], None],
+    consume: Consume,
 ) -> None:
-    """Makes the tree of `name` upon the layers of its parents; `consume` gets the stream of its tar archive."""
+    """Makes the tree of `name` upon the layers of its parents; `consume` gets it as a tar stream."""
     program = _mmdebstrap()
     with tempfile.TemporaryDirectory(prefix="mcp-sandbox-image-") as work:
         _fill(work, name, below, cache, environ)
@@ -112,7 +113,8 @@ def _write(path: str, content: bytes) -> None:
 
 
 def _said(*argv: str) -> str:
-    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603 - apt's
+    return done.stdout
 
 
 def _sources() -> str:
@@ -127,9 +129,7 @@ def _sources() -> str:
     return "".join(f"{line}\n" for line in found)
 
 
-def _run(
-    argv: Sequence[str], work: str, environ: Mapping[str, str], consume: Callable[[object], None]
-) -> None:
+def _run(argv: Sequence[str], work: str, environ: Mapping[str, str], consume: Consume) -> None:
     env = {**environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     env.pop(
         "SOURCE_DATE_EPOCH", None
@@ -151,7 +151,7 @@ def _run(
 def _process(argv: Sequence[str], work: str, env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """The process, ended and waited for whatever happens to us; what it says goes to the file `log`."""
     with open(os.path.join(work, "sources"), "rb") as listed, open(os.path.join(work, "log"), "wb") as log:
-        child = subprocess.Popen(
+        child = subprocess.Popen(  # noqa: S603 - mmdebstrap, no shell
             argv, cwd=work, env=dict(env), stdin=listed, stdout=subprocess.PIPE, stderr=log
         )
         try:

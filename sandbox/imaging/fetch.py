@@ -1,4 +1,4 @@
-"""What an image takes from npm and PyPI, by the machine's own npm and pip and their settings, checked by hash."""
+"""What an image takes from npm and PyPI, by the machine's own npm and pip, checked by hash."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def _ask(one: Download, staging: str, environ: Mapping[str, str]) -> None:
     """The registry's own client puts the package's one file into the empty directory."""
     command = {"npm": _npm_command, "pypi": _pip_command}[one.registry](one, staging)
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - npm or pip, no shell
             command, env=dict(environ), cwd=staging, capture_output=True, text=True, timeout=PATIENCE_S
         )
     except subprocess.TimeoutExpired:
@@ -196,4 +196,5 @@ def _pip_command(one: Download, staging: str) -> list[str]:
 def _has_pip(python: str) -> bool:
     if not os.access(python, os.X_OK):
         return False
-    return subprocess.run([python, "-m", "pip", "--version"], capture_output=True, timeout=30).returncode == 0
+    asked = [python, "-m", "pip", "--version"]
+    return subprocess.run(asked, capture_output=True, timeout=30).returncode == 0  # noqa: S603 - no shell

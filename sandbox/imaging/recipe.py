@@ -1,4 +1,4 @@
-"""What an image is made of: the files of its recipe, its parents', and the hash that tells one recipe from the next."""
+"""What an image is made of: its recipe's files, its parents', and the hash that tells recipes apart."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHARED = ("finish", "sbom")
 OWN = ("Dockerfile", "packages", "downloads")
 SUITE = "bookworm"
 EPOCH = 1767225600
-"""2026-01-01: the moment at which all that a build writes was written, so that two builds give the same bytes."""
+"""2026-01-01: the moment of all that a build itself writes, so that two builds give the same bytes."""
 FORMAT = 1
 """Raised when the builder changes what the same recipe yields."""
 
@@ -30,6 +30,15 @@ class Download:
     version: str
     machine: str
     integrity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How an image starts what it is told to: as whom, where, with which variables."""
+
+    user: str
+    folder: str
+    env: tuple[str, ...]
 
 
 def folder() -> str:
@@ -107,12 +116,8 @@ def instruction(dockerfile: str, start: str) -> str:
     return found[-1].strip() if found else ""
 
 
-def settings(name: str) -> dict[str, object]:
-    """The configuration that the Dockerfiles of the chain give the image, in the engine's own words."""
+def settings(name: str) -> Settings:
+    """What the Dockerfiles of the chain say, the last word counting."""
     whole = "\n".join(text(one, "Dockerfile") for one in chain(name))
-    return {
-        "User": instruction(whole, "USER "),
-        "WorkingDir": instruction(whole, "WORKDIR "),
-        "Env": re.findall(r"^ENV (.*)$", whole, re.MULTILINE),
-        "Labels": labels(name),
-    }
+    env = tuple(line.removeprefix("ENV ") for line in lines(whole) if line.startswith("ENV "))
+    return Settings(instruction(whole, "USER "), instruction(whole, "WORKDIR "), env)

@@ -9,7 +9,7 @@ QUERY = ("apt-get", "--print-uris", "update")
 """Lists every release file that apt would ask for, whether or not it ever did."""
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _ASKED = re.compile(r"'(?P<uri>[^']+?)/?/dists/(?P<release>[^']+)/InRelease'")
-# A mirror's own folder, or a moment of a snapshot; `/linux/debian` is how others call what they add to Debian.
+# A mirror's own folder, or a moment of a snapshot; others call what they add to Debian `/linux/debian`.
 _DEBIAN = re.compile(r"(?<!/linux)/debian(-security)?(/\d{8}T\d{6}Z)?")
 _PARTS = ("", "-updates", "-security", "/updates")
 # How a machine's administrator made apt reach its mirrors; all else of its configuration is its own affair.
@@ -17,7 +17,7 @@ _SETTINGS = re.compile(r"Acquire::(https?|ForceIPv[46]|Retries|Check-Valid-Until
 
 
 def sources(asked: str, codename: str, suite: str) -> tuple[str, ...]:
-    """Lines of a sources.list for `suite`, from what apt asks for on a machine that runs Debian `codename`."""
+    """Lines of a sources.list for `suite`, from what apt asks for on a machine of Debian `codename`."""
     return tuple(dict.fromkeys(_lines(asked, codename, suite)))
 
 

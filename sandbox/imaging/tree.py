@@ -1,4 +1,4 @@
-"""A tree's tar archive, made the same for the same files, and the layer that leads from one tree to the next."""
+"""A tree's archive, made the same for the same files, and the layer that leads from one tree to the next."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Layer:
 def layer(source: IO[bytes], target: str, *, since: float, below: Index) -> Layer:
     """Writes what a tree's tar stream has beyond the tree `below`, without what differs from build to build.
 
-    `since`: when the build began. What was written later bears one moment; what packages brought keeps its own.
+    `since`: when the build began. What was written later bears one moment; packages' files keep theirs.
     """
     index: Index = {}
     with tarfile.open(fileobj=source, mode="r|", bufsize=_CHUNK) as read:
@@ -93,7 +93,7 @@ def _signature(entry: tarfile.TarInfo, content: bytes) -> tuple[object, ...]:
 
 
 class _Writer:
-    """Writes entries to an archive, each after the folders that lead to it: their attributes count in a layer."""
+    """Writes entries, each after the folders that lead to it: a layer sets their attributes too."""
 
     def __init__(self, archive: tarfile.TarFile) -> None:
         self.archive = archive
