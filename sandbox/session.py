@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from sandbox.digest import sha256
 from sandbox.egress.charge import Charge
 from sandbox.errors import BREACH, NOT_BUILT, AuditError, SandboxError, SandboxNotBuilt
 from sandbox.event import Event, Value
-from sandbox.gateway import Gateway
+from sandbox.gateway import Far, Gateway
 from sandbox.plan.guards import may_appear
 from sandbox.plan.spec import Bind, File, Spec
 from sandbox.prepare import Prepared
@@ -114,17 +114,35 @@ class Session:
         _make_persistent_homes(self.spec)
         guarded = may_appear(self.spec.view, self.spec.waivers)
         self._absent = tuple(path for path in guarded if not os.path.lexists(path))
-        cgroups = tuple(f"{parent}/{directory_name(self.id)}" for _, parent in self.spec.limits.cgroups)
-        lease = leases.Lease(self.id, self.spec.server, os.getpid(), leases.start_time(os.getpid()), cgroups)
+        lease = self._lease()
         path = leases.take(lease, self.environ)
         charge = Charge(self.spec.egress, self.canaries, self._proxies)
         self.gateway = Gateway()
         running = self._realise(secrets, path)
         self.stack.callback(self.gateway.close)
-        self.stack.callback(_end, running, path, lease)
+        self.stack.callback(_end, running, path, lease, self.environ)
         # Beside the sandbox's build, which goes on meanwhile.
-        self.gateway.start(charge)
+        self.gateway.start(charge, self._far())
         return running
+
+    def _lease(self) -> leases.Lease:
+        """All that this session will make, before it makes any of it."""
+        spec, own = self.spec, os.getpid()
+        cgroups = tuple(f"{parent}/{directory_name(self.id)}" for _, parent in spec.limits.cgroups)
+        lease = leases.Lease(
+            self.id,
+            spec.server,
+            own,
+            leases.start_time(own),
+            cgroups,
+            spec.backend,
+            self.prepared.policy.name,
+        )
+        if spec.backend == "native":
+            return lease
+        from sandbox import containers
+
+        return containers.with_containers(lease, self.environ)
 
     def _realise(self, secrets: tuple[tuple[str, str], ...], lease: str) -> Running:
         """By the backend that the plan chose."""
@@ -132,9 +150,18 @@ class Session:
             told = launch.orders(self.spec, self.id, (*self.spec.env, *secrets), (lease,))
             return launch.start(self.spec, told, self.gateway.trap)
         from sandbox import containers
+        from sandbox.backend.docker.launch import Early
 
-        early = self._early or containers.Early(self.environ)
+        early = self._early or Early(self.environ)
         return containers.start(early, self.spec, self.id, self.environ, secrets, (lease,), self.gateway.trap)
+
+    def _far(self) -> Far | None:
+        """A gateway in a container, where no socket of the engine's machine reaches this one."""
+        if self.spec.backend == "native":
+            return None
+        from sandbox import containers
+
+        return containers.far(self.spec, self.id, self.environ)
 
     def _upstream(self) -> dict[str, str]:
         """The host's own proxy, for the gateway alone; that it resolves names is said, as any waiver is."""
@@ -169,7 +196,11 @@ class Session:
         watch.drain()
         if running.oom_kills:
             watch.breached("memory", f"the kernel ended {running.oom_kills} process(es) at the memory limit")
+        if running.lost:
+            watch.breached("engine", running.lost)
         watch.fail_open_calls(ended)
+        if running.not_executed is not None and not watch.breach:
+            raise running.not_executed
         planted = self._planted()
         status = exit_status(watch, ended.exit_status)
         if watch.breach != "audit":
@@ -289,11 +320,11 @@ def new_id(server: str) -> str:
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{safe or 'server'}-{os.urandom(4).hex()}"
 
 
-def _end(running: Running, path: str, lease: leases.Lease) -> None:
+def _end(running: Running, path: str, lease: leases.Lease, environ: Mapping[str, str]) -> None:
     running.kill()
     running.wait(5.0)
     if not running.cleaned:
-        leases.release(path, lease)
+        leases.release(path, lease, environ)
     for fd in (running.stdin, running.stdout, running.stderr):
         if fd >= 0:
             os.close(fd)

@@ -32,7 +32,7 @@ LAST_WORDS_ASKED_S = 0.35
 """A client that asked for the end may read nothing any more, and the two seconds are nearly over."""
 LEAST_S = 0.05
 LAST_NOTES_S = 0.1
-OURS = frozenset(("audit", "gateway"))
+OURS = frozenset(("audit", "engine", "gateway"))
 """What ends a session without a quota or rule of the profile being broken."""
 INTERNAL_ERROR = -32603
 

@@ -2,7 +2,8 @@
 
 `pid N` (the sandbox's init as the host sees it), `ready` (the server was executed),
 `ended status N` or `ended signal N`, `oom N` (kills by the memory limit), `error STEP ERRNO TEXT`; of a
-container also `container ID` and `refused JSON` (code, what, rule and hint of one of our errors).
+container also `container ID`, `refused JSON` (code, what, rule and hint of one of our errors), `lost TEXT`
+(the engine went away). An `error execute` after `ready` is an init's that found no server to start.
 """
 
 from __future__ import annotations

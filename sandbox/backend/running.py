@@ -30,6 +30,10 @@ class Running:
         self.container = ""
         """The engine's id, where one realises it."""
         self.oom_kills = 0
+        self.lost = ""
+        """What became of the engine, where its end was the sandbox's."""
+        self.not_executed: Exception | None = None
+        """Where that was known only after the start."""
         self.cleaned = False
         """Whether the keeper said, by its status, that it left nothing."""
         self._process = process
@@ -38,6 +42,7 @@ class Running:
         self._report = reader
         self._ended: Ended | None = None
         self._gone = False
+        self._executable = ""
 
     def release(self) -> None:
         """Lets the server start, as soon as the sandbox stands: what must come first is done."""
@@ -50,6 +55,7 @@ class Running:
 
     def ready(self, executable: str) -> None:
         """Returns once the server has been executed; raises what stopped it, with nothing left behind."""
+        self._executable = executable
         while (words := self._report.line()) is not None:
             if words[0] == "pid":
                 self.init_pid = int(words[1])
@@ -118,6 +124,10 @@ class Running:
                 self._ended = Ended(status=number) if words[1] == "status" else Ended(signal=number)
             elif words[0] == "oom":
                 self.oom_kills = int(words[1])
+            elif words[0] == "lost":
+                self.lost = " ".join(words[1:])
+            elif words[0] == "error" and words[1] == "execute":
+                self.not_executed = failure(words[1], int(words[2]), " ".join(words[3:]), self._executable)
 
 
 def failure(step: str, code: int, text: str, executable: str) -> Exception:

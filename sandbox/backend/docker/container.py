@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from errno import EPIPE
 from socket import socket
 from threading import Thread
 
 from sandbox import engine
-from sandbox.backend.docker import holder, pump, stage
+from sandbox.backend.docker import holder, pump, reap, stage
 from sandbox.backend.docker.orders import Orders
 
-GONE_S = 5.0
-"""An engine removes a dead container within a few tenths of a second."""
-_PAUSE_S = 0.01
+GONE_S = 3.0
+"""An engine removes a container within a few tenths of a second."""
+_ENDED_BY_ENGINE = (128 + signal.SIGTERM, 128 + signal.SIGKILL)
+"""How a server ends when its engine is shut down."""
+HELD = b"H"
+"""The gateway's word that it holds the trap (`native.init.HELD`); a far one says its holder's id too."""
+FAR_WORDS = 256
 _ATTACH = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
 
 
 class Container:
-    """Owned by the keeper; `ended` is readable once the server is over, `status` then says how."""
+    """Owned by the keeper; `ended` is readable once the server is over, `status` or `lost` then says how."""
 
     def __init__(self, orders: Orders, environ: Mapping[str, str], api: engine.Api) -> None:
         self.step = "engine"
         self.id = ""
         self.status: int | None = None
         self.oom = 0
+        self.lost = ""
+        """What the engine's end looked like, where that ended the session."""
+        self.held_far = False
         self.ended, self._end = os.pipe()
         self._orders = orders
         self._environ = environ
         self._api = api
         self._held: holder.Held | None = None
+        self._init = -1
         self._spare: holder.Spare | None = None
+        self._maker: Thread | None = None
         self._stream: socket | None = None
 
     def build(self, trap: int) -> None:
@@ -44,21 +55,36 @@ class Container:
         stage.stage(told)
         with engine.failures(told.engine):
             self.step = "network"
-            self._held = holder.take(self._api, self._making(), f"{told.name}-net", told.ports, trap)
+            if told.holder:
+                told.body["HostConfig"]["NetworkMode"] = f"container:{self._network(trap)}"
             self.step = "container"
-            told.body["HostConfig"]["NetworkMode"] = f"container:{self._held.container}"
             self.id = self._api.create_container_from_config(told.body, told.name)["Id"]
             self.step = "attach"
             self._stream = self._api.attach_socket(self.id, _ATTACH)._sock
             # The client's own time-out is for answers; a server may be silent for days.
             self._stream.settimeout(None)
 
+    def _network(self, trap: int) -> str:
+        """The id of the holder whose network the server joins."""
+        told = self._orders
+        if told.far:
+            said = os.read(trap, FAR_WORDS)
+            if said[:1] != HELD:
+                raise ConnectionError(EPIPE, "the egress gateway ended before it held the trap")
+            self.held_far = True
+            return said[1:].decode()
+        self._held = holder.take(self._api, self._making(), f"{told.name}-net", told.ports, trap)
+        return self._held.container
+
     def _making(self) -> holder.Making:
         told = self._orders
         labels = [(name, "holder" if name.endswith(".role") else value) for name, value in told.labels]
-        return holder.Making(told.holder, told.spares, told.engine, tuple(told.limits), tuple(labels))
+        ulimits = tuple((one["Name"], one["Hard"]) for one in told.body["HostConfig"]["Ulimits"])
+        # Podman raises the two that a body does not name, to more than a caller may have.
+        kept = tuple(one for one in ulimits if one[0] in ("nofile", "nproc")) if told.podman else ()
+        return holder.Making(told.holder, told.spares, told.engine, tuple(told.limits), tuple(labels), kept)
 
-    def start(self, stdin: int, stdout: int, stderr: int) -> Thread:
+    def start(self, stdin: int, stdout: int, stderr: int) -> pump.Output:
         """Starts the server and all that carries for it; the thread ends with the server's output."""
         self.step = "execute"
         with engine.failures(self._orders.engine):
@@ -69,18 +95,32 @@ class Container:
 
     def _watch(self) -> None:
         """Until the engine says that the server is over, or says nothing any more."""
-        with suppress(*engine.Failed):
+        try:
             client = engine.connect(self._environ)
-            wanted = {"container": [self.id], "event": ["oom", "die"]}
-            # Since ever: whatever happened before this listens is told too.
-            for event in client.events(since=1, filters=wanted, decode=True):
-                if event.get("Action") == "oom":
-                    self.oom += 1
-                    break  # the kernel ended one process; a breach ends the tree
-                if event.get("Action") == "die":
-                    self.status = int(event["Actor"]["Attributes"]["exitCode"])
-                    break
+            self._init = _init(client, self.id)
+            while not self._told(client) and client.inspect_container(self.id)["State"]["Running"]:
+                pass  # the stream broke, not the engine
+        except engine.Failed as error:
+            self._lose(error)
         os.write(self._end, b"e")
+
+    def _told(self, client: engine.Api) -> bool:
+        """Whether the engine told of the end before it stopped telling."""
+        wanted = {"container": [self.id], "event": ["oom", "die"]}
+        # Since ever: whatever happened before this listens is told too.
+        for event in client.events(since=1, filters=wanted, decode=True):
+            if event.get("Action") == "oom":
+                self.oom += 1
+                return True  # the kernel ended one process; a breach ends the tree
+            if event.get("Action") == "die":
+                self.status = int(event["Actor"]["Attributes"]["exitCode"])
+                return True
+        return False
+
+    def _lose(self, error: BaseException) -> None:
+        """Remembers how the engine failed, where that may be why the server is over."""
+        if self.status in (None, *_ENDED_BY_ENGINE) and not isinstance(error, engine.NotFound):
+            self.lost = self.lost or engine.failure(error, self._orders.engine).what
 
     def terminate(self) -> None:
         """SIGTERM for the server."""
@@ -89,31 +129,57 @@ class Container:
 
     def keep_spare(self) -> None:
         """A holder for the next session, made beside this one's work; without one a start takes longer."""
-        Thread(target=self._make_spare, name="spare", daemon=True).start()
+        if self._orders.holder:
+            self._maker = Thread(target=self._make_spare, name="spare", daemon=True)
+            self._maker.start()
 
     def _make_spare(self) -> None:
         with suppress(*engine.Failed, Exception):
             self._spare = holder.spare(engine.connect(self._environ), self._making())
 
+    def remove_server(self) -> bool:
+        """Ends the server, at once and with all its processes; False where the engine did not do it."""
+        if not self.id:
+            return True
+        self._api.timeout = GONE_S
+        if reap.removed(self._api, self.id, time.monotonic() + GONE_S, self._lose):
+            return True
+        if self._init >= 0:
+            with suppress(OSError):  # it is over, or it is not ours to end
+                signal.pidfd_send_signal(self._init, signal.SIGKILL)
+        return False
+
     def remove(self) -> bool:
         """Takes everything of the session from the engine and from the host; False where something stayed."""
-        if self._spare is not None:
-            self._spare.close()
         if self._held is not None:
             self._held.connection.close()
-        left = [one for one in (self.id, self._held.container if self._held else "") if one]
-        gone = [self._removed(one) for one in left]
-        return stage.clear(self._orders.folder) and all(gone)
+        gone = self.remove_server() and self._remove_holder()
+        self._end_spare()
+        return stage.clear(self._orders.folder) and gone
 
-    def _removed(self, container: str) -> bool:
+    def _remove_holder(self) -> bool:
         until = time.monotonic() + GONE_S
-        while time.monotonic() < until:
-            try:
-                self._api.remove_container(container, force=True)
-            except engine.NotFound:
-                return True
-            except engine.Conflict:
-                time.sleep(_PAUSE_S)  # the engine is removing it already
-            except engine.Failed:
-                return False
-        return False
+        return self._held is None or reap.removed(self._api, self._held.container, until, self._lose)
+
+    def _end_spare(self) -> None:
+        if self._maker is not None:
+            self._maker.join(GONE_S)
+        if self._spare is not None:
+            self._spare.close()
+
+
+def _init(client: engine.Api, container: str) -> int:
+    """A pidfd of the container's first process, to end it should the engine go away; -1 where there is none.
+
+    The engine's pid may mean another process here: one in whose cgroup's name the container stands is it.
+    """
+    try:
+        pid = int(client.inspect_container(container)["State"]["Pid"])
+        fd = os.pidfd_open(pid)
+        with open(f"/proc/{pid}/cgroup") as file:
+            if container in file.read():
+                return fd
+        os.close(fd)
+    except (engine.NotFound, OSError, ValueError, KeyError):
+        pass
+    return -1

@@ -6,6 +6,7 @@ the wrapper (whose death closes the lifeline) or with the engine. When it exits 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -21,7 +22,7 @@ from sandbox.backend.running import RELEASE, TERMINATE
 from sandbox.records import dataclass
 
 HELD = b"H"
-"""The gateway's word that it holds the trap (`native.init.HELD`)."""
+"""The gateway's word that it holds the trap (`native.init.HELD`); a far one has said it already."""
 LAST_OUTPUT_S = 1.0
 SPARE_AFTER_S = 1.0
 """A spare is for the next session; this one's server starts first."""
@@ -75,6 +76,8 @@ def _serve(ends: Ends, environ: Mapping[str, str]) -> bool:
     if received is None:
         return True
     told, trap = received
+    if not _locked(told.remove):
+        return True  # whoever reaped the lease takes it that nothing is made any more
     container = Container(told, environ, api)
     try:
         _live(container, ends, trap)
@@ -82,7 +85,23 @@ def _serve(ends: Ends, environ: Mapping[str, str]) -> bool:
         report.tell_refusal(ends.report, error)
     except BaseException as error:
         report.tell_error(ends.report, container.step, error)
-    return container.remove() and _removed(told.remove)
+    gone = container.remove()
+    if container.lost:
+        report.tell(ends.report, "lost", container.lost)
+    return gone and _removed(told.remove)
+
+
+def _locked(paths: Sequence[str]) -> bool:
+    """Takes the leases for as long as this process lives; False where one is gone, as its wrapper is."""
+    for path in paths:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        if not os.fstat(fd).st_nlink:
+            return False
+    return True
 
 
 def _early(environ: Mapping[str, str]) -> object:
@@ -103,22 +122,25 @@ def _live(container: Container, ends: Ends, trap: int) -> None:
     if os.read(ends.lifeline, 1) != RELEASE:
         return
     container.step = "gateway"
-    if os.read(trap, 1) != HELD:
+    if not container.held_far and os.read(trap, 1) != HELD:
         raise ConnectionError(EPIPE, "the egress gateway ended before it held the trap")
     os.close(trap)
     out = container.start(ends.stdin, ends.stdout, ends.stderr)
     report.tell(ends.report, "container", container.id)
     report.tell(ends.report, "ready")
-    _attend(container, ends)
+    if not _attend(container, ends):
+        container.remove_server()
     out.join(LAST_OUTPUT_S)
     if container.oom:
         report.tell(ends.report, "oom", container.oom)
-    if container.status is not None:
+    if out.not_executed:
+        report.tell(ends.report, "error", "execute", *out.not_executed)
+    elif container.status is not None:
         report.tell(ends.report, "ended", "status", container.status)
 
 
-def _attend(container: Container, ends: Ends) -> None:
-    """Waits for the server's end, and obeys; the end of the lifeline is the end."""
+def _attend(container: Container, ends: Ends) -> bool:
+    """Obeys until the server is over; False where the end of the lifeline came first."""
     poll = select.poll()
     poll.register(container.ended, select.POLLIN)
     poll.register(ends.lifeline, select.POLLIN)
@@ -127,11 +149,11 @@ def _attend(container: Container, ends: Ends) -> None:
         wait = None if spare_at is None else max(0.0, spare_at - time.monotonic()) * 1000
         ready = {fd for fd, _ in poll.poll(wait)}
         if container.ended in ready:
-            return
+            return True
         if ends.lifeline in ready:
             command = os.read(ends.lifeline, 64)
             if not command:
-                return
+                return False
             if TERMINATE in command:
                 container.terminate()
         if not ready:

@@ -6,9 +6,11 @@ The stream's format: Docker Engine API, "Attach to a container", stream format.
 from __future__ import annotations
 
 import os
+import re
 from _socket import SHUT_WR
 from collections.abc import Iterator
 from contextlib import suppress
+from errno import EACCES, ENOENT, ENOEXEC
 from socket import socket
 from threading import Thread
 
@@ -48,10 +50,81 @@ class Frames:
         return view[missing:]
 
 
-def start(stream: socket, stdin: int, stdout: int, stderr: int) -> Thread:
+class Opening:
+    """The first words of a container: those of an init that could not execute the server are not its own."""
+
+    def __init__(self) -> None:
+        self.not_executed: tuple[int, str] | None = None
+        """The error number and its text."""
+        self._held = b""
+        self._over = False
+
+    def feed(self, stream: int, piece: bytes) -> bytes:
+        """What of it is to be passed on; an init writes its line in pieces."""
+        if self._over:
+            return piece
+        if stream != STDERR:
+            self._over = True  # no init says anything there
+            return piece
+        self._held += piece
+        if len(self._held) < _LONGEST and b"\n" not in self._held and _MAY_BE.match(self._held):
+            return b""
+        self._over = True
+        found = _NOT_EXECUTED.match(self._held)
+        if found is None:
+            return self.rest()
+        text = found[1].decode(errors="replace")
+        self.not_executed = _NUMBERS.get(text, 0), text
+        self._held = self._held[found.end() :]
+        return self.rest()
+
+    def rest(self) -> bytes:
+        """What was held back and is the server's."""
+        held, self._held = self._held, b""
+        return held
+
+
+_LONGEST = 4096 + 256
+_MAY_BE = re.compile(rb"\[(F(A(T(A(L( (t(i(n(i.*)?)?)?)?)?)?)?)?)?)?$|E(R(R(O(R.*)?)?)?)?$", re.DOTALL)
+_NOT_EXECUTED = re.compile(
+    rb"(?:\[FATAL tini \(\d+\)\] exec .+ failed|ERROR \(catatonit:\d+\): failed to exec pid1): (.+)\n"
+)
+_NUMBERS = {os.strerror(number): number for number in (ENOENT, EACCES, ENOEXEC)}
+
+
+class Output(Thread):
+    """Carries what a container says until it says no more; `not_executed` then tells of a failed start."""
+
+    def __init__(self, stream: socket, stdout: int, stderr: int) -> None:
+        super().__init__(name="stdout", daemon=True)
+        self._stream = stream
+        self._targets = {STDOUT: stdout, STDERR: stderr}
+        self._opening = Opening()
+
+    @property
+    def not_executed(self) -> tuple[int, str] | None:
+        """Why the server could not be executed: the error number and its text; None where it was."""
+        return self._opening.not_executed
+
+    def run(self) -> None:
+        """Ends with the stream, or with whoever reads it."""
+        with suppress(OSError, ValueError):
+            self._carry()
+            _write(self._targets[STDERR], self._opening.rest())
+        for fd in self._targets.values():
+            os.close(fd)
+
+    def _carry(self) -> None:
+        frames = Frames()
+        while data := self._stream.recv(_PIECE):
+            for number, piece in frames.feed(data):
+                _write(self._targets[number], self._opening.feed(number, piece))
+
+
+def start(stream: socket, stdin: int, stdout: int, stderr: int) -> Output:
     """Carries all three until their ends; the thread returned ends with the server's output."""
     Thread(target=_carry_in, args=(stdin, stream), name="stdin", daemon=True).start()
-    outward = Thread(target=_carry_out, args=(stream, stdout, stderr), name="stdout", daemon=True)
+    outward = Output(stream, stdout, stderr)
     outward.start()
     return outward
 
@@ -65,18 +138,7 @@ def _carry_in(stdin: int, stream: socket) -> None:
     os.close(stdin)
 
 
-def _carry_out(stream: socket, stdout: int, stderr: int) -> None:
-    frames = Frames()
-    targets = {STDOUT: stdout, STDERR: stderr}
-    with suppress(OSError, ValueError):
-        while data := stream.recv(_PIECE):
-            for number, piece in frames.feed(data):
-                _write(targets[number], piece)
-    os.close(stdout)
-    os.close(stderr)
-
-
 def _write(fd: int, piece: bytes) -> None:
-    written = os.write(fd, piece)
+    written = 0
     while written < len(piece):
         written += os.write(fd, memoryview(piece)[written:])
