@@ -11,6 +11,7 @@ from sandbox.backend.docker import reap, seccomp
 from sandbox.backend.docker.holder import Making
 from sandbox.backend.docker.launch import Early
 from sandbox.backend.docker.orders import Orders
+from sandbox.backend.native import seccomp as native_seccomp
 from sandbox.backend.native.identity import FIRST_UID
 from sandbox.backend.running import Running
 from sandbox.egress.charge import Charge
@@ -104,7 +105,12 @@ def create_body(
     podman = engine(environ).kind == "podman"
     most = processes() if podman else 0
     place = Place(session, folder(session, environ), "HOLDER", labels(session), podman, most)
-    return body(spec, place, seccomp.load(spec.syscalls, os.uname().machine), secrets)
+    return body(spec, place, seccomp.load(spec.syscalls, machine(environ)), secrets)
+
+
+def machine(environ: Mapping[str, str]) -> str:
+    """The engine's architecture, as uname(2) has it."""
+    return engine(environ).machine or os.uname().machine
 
 
 def processes() -> int:
@@ -120,7 +126,7 @@ def written(spec: Spec, environ: Mapping[str, str]) -> list[tuple[int | str, int
     steps = ((n, step) for n, step in staged(spec) if isinstance(step, File))
     made: list[tuple[int | str, int, str]] = [(n, s.mode, s.content.decode("latin-1")) for n, s in steps]
     if engine(environ).kind == "podman":
-        made.append(("seccomp.json", 0o400, seccomp.load(spec.syscalls, os.uname().machine)))
+        made.append(("seccomp.json", 0o400, seccomp.load(spec.syscalls, machine(environ))))
     return made
 
 
@@ -195,13 +201,14 @@ def far(spec: Spec, session: str, environ: Mapping[str, str]) -> Far | None:
     ports = tuple(sorted({rule.port for rule in spec.egress.allow}))
     making = Making(base.id, spares(environ), found.endpoint, found.limits, labels(session, "holder"))
 
-    def run(trap: int, channel: int, charge: Charge, bpf: bytes) -> None:
+    def run(trap: int, channel: int, charge: Charge, _: bytes) -> None:
         from sandbox import engine as engines
         from sandbox.backend.docker import far_gateway
         from sandbox.backend.docker.far_words import Order
 
         api = engines.connect(environ)
-        order = Order(ports, charge, bpf)
+        # For the engine's kernel, not for this machine's.
+        order = Order(ports, charge, native_seccomp.load("net", machine(environ)))
         far_gateway.run(api, far_gateway.Far(server_name(session), python.id, making, order), trap, channel)
 
     return run

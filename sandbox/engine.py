@@ -121,10 +121,9 @@ def _innermost(error: BaseException) -> str:
     explanation = getattr(error, "explanation", None)
     if explanation:
         return " ".join(str(explanation).split())
-    last = error
-    while last.args and isinstance(last.args[-1], BaseException):
-        last = last.args[-1]
-    reason = getattr(last, "reason", None)
-    if isinstance(reason, BaseException):
-        return _innermost(reason)
-    return " ".join((getattr(last, "strerror", None) or str(last) or type(last).__name__).split())
+    last: BaseException | None = error
+    words = str(error) or type(error).__name__
+    while last is not None:
+        words = getattr(last, "strerror", None) or words
+        last = last.__cause__ or last.__context__
+    return " ".join(words.split())

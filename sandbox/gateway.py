@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 from _socket import AF_UNIX, MSG_DONTWAIT, SHUT_WR, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from sandbox import linux
@@ -17,6 +17,8 @@ from sandbox.egress.charge import Charge
 from sandbox.egress.process import serve
 
 TIER = "net"
+Far = Callable[[int, int, Charge, bytes], None]
+"""Runs a gateway elsewhere: its end of the trap, its channel, what it is charged with, its filter."""
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _FIRST = 3
 
@@ -30,14 +32,17 @@ class Gateway:
         self.channel = -1
         self._process = 0
 
-    def start(self, charge: Charge) -> None:
-        """Forks it, once the sandbox is being built; from the main thread, before any other exists."""
+    def start(self, charge: Charge, far: Far | None = None) -> None:
+        """Forks it, once the sandbox is being built; from the main thread, before any other exists.
+
+        `far`: it runs in a container, and what is forked only carries its channel.
+        """
         # Read here: the gateway may not be able to open our files any more when it needs it.
         bpf = seccomp.load(TIER, linux.MACHINE)
         ours, theirs = _pair()
         process = os.fork()
         if process == 0:
-            _run(self.trap[1], theirs, charge, bpf)
+            _run(self.trap[1], theirs, charge, bpf, far)
         os.close(theirs)
         os.close(self.trap[1])
         self.channel, self._process = ours, process
@@ -49,6 +54,17 @@ class Gateway:
                 return one.send(word, MSG_DONTWAIT) == len(word)
         except OSError:
             return False
+
+    def fault(self) -> str:
+        """What ended it, where it has said so before anybody listened; else nothing."""
+        import json
+
+        with suppress(OSError, ValueError), self._adopted() as one:
+            while said := one.recv(1 << 16, MSG_DONTWAIT):
+                found = json.loads(said)
+                if "fault" in found:
+                    return str(found["fault"])
+        return ""
 
     def hang_up(self) -> None:
         """Says that nothing more will be answered; what the gateway still has to say can be read."""
@@ -80,7 +96,7 @@ def _pair() -> tuple[int, int]:
     return ours.detach(), theirs.detach()
 
 
-def _run(trap: int, channel: int, charge: Charge, bpf: bytes) -> None:
+def _run(trap: int, channel: int, charge: Charge, bpf: bytes, far: Far | None) -> None:
     """Never returns. A fault ends the process, and the wrapper then ends the session."""
     try:
         gc.enable()
@@ -88,6 +104,9 @@ def _run(trap: int, channel: int, charge: Charge, bpf: bytes) -> None:
         linux.set_name("mcp-gateway")
         _leave_group()
         trap, channel = _keep_only(trap, channel)
+        if far is not None:
+            far(trap, channel, charge, bpf)
+            os._exit(0)
         serve(trap, channel, HELD, charge, lambda: _give_up_rights(bpf))
         os._exit(0)
     except BaseException as error:

@@ -85,6 +85,8 @@ class Session:
             self.status = BREACH if self.ran else NOT_BUILT
         except SandboxError as error:
             self._close(error.exit_status, error.code)
+            if fault := self.gateway.fault():
+                error.what += f"\n{fault}"
             raise
         return self.status
 

@@ -46,7 +46,7 @@ FREE_AMONG_THEMSELVES = [LAYERS[0], LAYERS[7]]
 # System calls are made by what asks the kernel (host) and what builds with it (backend).
 ONLY_FROM = {
     "linux": {"host", "backend", "gateway"},
-    "engine": {"host", "backend", "images", "imaging", "leases", "build", "cli"},
+    "engine": {"host", "backend", "containers", "images", "imaging", "leases", "build", "cli"},
     "netlink": {"trap", "host", "backend", "egress"},
     "observer": {"trap"},
     "trap": {"host", "backend", "egress"},

@@ -18,6 +18,7 @@ from sandbox.records import replace
 TIMES = ("/etc/localtime", "/etc/timezone")
 """Public files of the host's that an image cannot know."""
 _CLOSED = "/root"
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _DEFAULT = Origin("default")
 
 
@@ -29,9 +30,13 @@ def in_container(policy: Policy, facts: HostFacts, survey: Survey, container: Co
     writes = bool(policy.files.write or policy.files.persist)
     who = identity(container, root=root, writes=writes)
     idmap = root and facts.idmap.works and container.engine.place == "local"
-    ground = Ground(who, etc(who, survey.etc), idmap=idmap)
+    # An engine elsewhere has no file of ours; its own /etc/resolv.conf and hosts are the holder's.
+    files = () if container.engine.place == "remote" else etc(who, survey.etc)
+    ground = Ground(who, files, idmap=idmap)
     spec = drawn(policy, facts, survey, ground, limits(policy, container.engine), "trap")
     refuse_far_files(container.engine, spec.view)
+    refuse_far_decoys(container.engine, policy)
+    refuse_far_localhost(container.engine, policy)
     return replace(
         spec,
         argv=argv(container, survey.closure),
@@ -148,7 +153,7 @@ def runtime(policy: Policy, engine: Engine) -> str:
 
 
 def refuse_far_files(engine: Engine, steps: Sequence[ViewStep]) -> None:
-    """An engine on another machine has none of the host's files."""
+    """An engine on another machine has none of the host's files, and none of ours."""
     binds = [step for step in steps if isinstance(step, Bind)]
     if engine.place == "remote" and binds:
         one = binds[0]
@@ -158,6 +163,30 @@ def refuse_far_files(engine: Engine, steps: Sequence[ViewStep]) -> None:
             rule=f"{one.origin} {one.why}",
             hint="use an engine of this machine, or an image that holds the server and its files",
         )
+
+
+def refuse_far_decoys(engine: Engine, policy: Policy) -> None:
+    """A decoy is a file that we write."""
+    if engine.place == "remote" and policy.isolation.decoys:
+        raise CannotEnforce(
+            "cannot-enforce",
+            f"decoys are files of this machine, and the engine at {engine.endpoint} is on another",
+            rule=f"{policy.origin('isolation.decoys')} isolation.decoys",
+            hint="use an engine of this machine, or leave the decoys out",
+        )
+
+
+def refuse_far_localhost(engine: Engine, policy: Policy) -> None:
+    """The gateway dials from the engine's machine, whose loopback is not this one's."""
+    for rule in policy.network.allow:
+        if engine.place != "local" and rule.host in _LOOPBACK:
+            raise CannotEnforce(
+                "cannot-enforce",
+                f"`{rule.host}:{rule.port}` is this machine's, and the engine at {engine.endpoint} "
+                "runs on another",
+                rule=f"{rule.origin} network.allow",
+                hint="allow the service by a name that the engine's machine can reach",
+            )
 
 
 def refuse_engine(engine: Engine) -> None:

@@ -7,13 +7,13 @@ import signal
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from errno import EPIPE
 from socket import socket
 from threading import Thread
 
 from sandbox import engine
 from sandbox.backend.docker import holder, pump, reap, stage
 from sandbox.backend.docker.orders import Orders
+from sandbox.errors import SandboxNotBuilt
 
 GONE_S = 3.0
 """An engine removes a container within a few tenths of a second."""
@@ -53,10 +53,10 @@ class Container:
             self._api = engine.connect(self._environ)
         self.step = "files"
         stage.stage(told)
+        self.step = "network"
+        if told.holder:
+            told.body["HostConfig"]["NetworkMode"] = f"container:{self._network(trap)}"
         with engine.failures(told.engine):
-            self.step = "network"
-            if told.holder:
-                told.body["HostConfig"]["NetworkMode"] = f"container:{self._network(trap)}"
             self.step = "container"
             self.id = self._api.create_container_from_config(told.body, told.name)["Id"]
             self.step = "attach"
@@ -70,10 +70,12 @@ class Container:
         if told.far:
             said = os.read(trap, FAR_WORDS)
             if said[:1] != HELD:
-                raise ConnectionError(EPIPE, "the egress gateway ended before it held the trap")
+                what = "the egress gateway ended before it held the trap"
+                raise SandboxNotBuilt("gateway-not-built", what, hint="mcp-sandbox doctor --refresh")
             self.held_far = True
             return said[1:].decode()
-        self._held = holder.take(self._api, self._making(), f"{told.name}-net", told.ports, trap)
+        with engine.failures(told.engine):
+            self._held = holder.take(self._api, self._making(), f"{told.name}-net", told.ports, trap)
         return self._held.container
 
     def _making(self) -> holder.Making:

@@ -29,7 +29,7 @@ class Orders:
     uid: int
     gid: int
     holder: str
-    """The id of the image that holders are made from."""
+    """The id of the image that holders are made from; empty for a container that builds, and has no trap."""
     spares: str
     """The folder where spare holders lie."""
     labels: list[tuple[str, str]]
@@ -38,6 +38,9 @@ class Orders:
     """Of the engine's: which it holds."""
     remove: list[str]
     """Files to remove once everything is gone."""
+    podman: bool = False
+    far: bool = False
+    """The gateway's own container brings the holder, and says its id on the trap."""
 
 
 def send(channel: int, orders: Orders, trap: int) -> None:
