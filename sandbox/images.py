@@ -7,16 +7,20 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sandbox.errors import SandboxNotBuilt
+from sandbox.errors import SandboxError, SandboxNotBuilt
 from sandbox.imaging import own as owned
 from sandbox.imaging import recipe
 from sandbox.imaging.written import write
 from sandbox.places import cache_dir, state_dir
 from sandbox.plan.image import Image
 
+if TYPE_CHECKING:
+    from sandbox.imaging.prune import Removed
+
 SCHEMA = 1
+PRUNE_S = 60.0
 NAMES = tuple(recipe.PARENTS)
 Say = Callable[[str], None]
 
@@ -77,22 +81,77 @@ def _asked_of_engine(name: str, wanted: str, environ: Mapping[str, str]) -> str:
     return str(described["Id"])
 
 
-def build(names: Sequence[str], environ: Mapping[str, str], say: Say) -> None:
-    """Builds images, after those they stand on, and remembers them; one build at a time for a user."""
+def build(names: Sequence[str], environ: Mapping[str, str], say: Say, source: str = "") -> None:
+    """Builds images, after those they stand on, and remembers them; one build at a time for a user.
+
+    `source`: `registry` or `packages`; by itself the registry's Debian where it can be had.
+    """
     import tempfile
 
     from sandbox import engine
     from sandbox.imaging.build import LOAD_S, Packages
+    from sandbox.imaging.registry import Registry
 
     wanted = dict.fromkeys(one for name in names for one in recipe.chain(name))
     api = engine.connect(environ, timeout=LOAD_S)
     cache = f"{cache_dir(environ)}/images"
     with _alone(environ), tempfile.TemporaryDirectory(prefix="mcp-sandbox-layers-") as place:
-        builder = Packages(api, place, cache, environ, say)
+        packages = source == "packages" or (not source and not _registry_answers(api, say))
+        made = Packages(api, place, cache, environ, say) if packages else Registry(api, cache, environ, say)
         for name in wanted:
-            done = builder.build(name)
+            done = made.build(name)
             _remember(done, environ)
             say(f"{name}: {done.id[7:19]}, {done.size / 1e6:.0f} MB, {done.packages} packages")
+
+
+def _registry_answers(api: Any, say: Say) -> bool:
+    from sandbox.imaging.registry import debian, reach
+
+    say(f"looking for {debian()}")
+    if why := reach(api):
+        say(f"it cannot be had ({why}): building from Debian's packages")
+    return not why
+
+
+def listed(environ: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A row for each image that comes with us: `current`, `stale`, `gone` from the engine, or `missing`."""
+    there = _ids(environ)
+    known = built(environ)
+    return [_row(name, known.get(name, {}), there, environ) for name in NAMES]
+
+
+def _row(
+    name: str, one: dict[str, Any], there: set[str] | None, environ: Mapping[str, str]
+) -> dict[str, Any]:
+    state = "current" if one.get("recipe") == recipe.recipe(name) else "stale"
+    if not one:
+        state = "missing"
+    elif there is not None and one["id"] not in there:
+        state = "gone"
+    contents = contents_file(name, environ)
+    sbom = contents if os.path.exists(contents) else None
+    return {"name": name, "tag": recipe.tag(name), "state": state, **one, "sbom": sbom}
+
+
+def _ids(environ: Mapping[str, str]) -> set[str] | None:
+    """The images of ours that the engine has; None where no engine answers."""
+    from sandbox import engine
+
+    try:
+        api = engine.connect(environ)
+        with engine.failures(str(api.base_url)):
+            return {one["Id"] for one in api.images(filters={"label": "io.mcp-sandbox.image"})}
+    except SandboxError:
+        return None
+
+
+def prune(environ: Mapping[str, str]) -> Removed:
+    """Removes older recipes' images and our volumes of packages, but for what a container uses."""
+    from sandbox import engine
+    from sandbox.imaging.prune import prune as pruned
+
+    with _alone(environ):
+        return pruned(engine.connect(environ, timeout=PRUNE_S))
 
 
 @contextmanager

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import Any
 
-from sandbox.cli.output import note
+from sandbox import images
+from sandbox.cli.output import document, emit, note
 from sandbox.imaging.recipe import PARENTS
 
 EPILOG = """examples:
@@ -39,8 +41,35 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> int:
     """0 when it was done; every failure is an error with its own status."""
-    from sandbox import images
+    return {"build": _build, "list": _list, "prune": _prune}[args.action](args)
 
-    if args.action == "build":
-        images.build(args.names or list(PARENTS), os.environ, note)
+
+def _build(args: argparse.Namespace) -> int:
+    images.build(args.names or list(images.NAMES), os.environ, note, args.source or "")
+    return 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    rows = images.listed(os.environ)
+    if args.json:
+        document({"images": rows})
+        return 0
+    for row in rows:
+        emit(_line(row))
+    return 0
+
+
+def _line(row: dict[str, Any]) -> str:
+    start = f"{row['name']:<8} {row['state']:<8}"
+    if "id" not in row:
+        return f"{start} mcp-sandbox image build {row['name']}"
+    size, packages, built = row.get("size", 0) // 1_000_000, row.get("packages", "?"), row.get("built", "")
+    return f"{start} {row['id'][7:19]}  {size:>5} MB  {packages:>4} packages  {built}".rstrip()
+
+
+def _prune(args: argparse.Namespace) -> int:
+    gone = images.prune(os.environ)
+    for name in (*gone.images, *gone.volumes):
+        emit(f"removed {name}")
+    emit(f"{len(gone.images)} images, {gone.bytes // 1_000_000} MB, and {len(gone.volumes)} volumes")
     return 0
