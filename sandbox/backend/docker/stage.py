@@ -14,12 +14,20 @@ from sandbox.backend.docker.orders import Orders
 from sandbox.backend.native import identity, view
 from sandbox.plan.spec import Bind
 
+_OTHERS_READ = 0o044
+"""Inside alone: the folder is the caller's, and nobody else enters it."""
+
 
 def stage(orders: Orders) -> None:
     """Makes the folder and all that the body names in it."""
     os.makedirs(orders.folder, mode=0o700)
-    for number, mode, content in orders.files:
-        _write(f"{orders.folder}/{number}", content.encode("latin-1"), mode)
+    for name, mode, content in orders.files:
+        path = f"{orders.folder}/{name}"
+        # A server that is somebody else must be able to read what native would write as its own.
+        stranger = os.geteuid() not in (0, orders.uid)
+        _write(path, content.encode("latin-1"), mode | (_OTHERS_READ if stranger else 0))
+        if os.geteuid() == 0:
+            os.chown(path, orders.uid, orders.gid)
     _map_owners(orders)
 
 
