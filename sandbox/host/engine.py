@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from sandbox.errors import SandboxNotBuilt
 from sandbox.host.engines import sockets
 from sandbox.host.lookup import home_of
 from sandbox.host.remembered import forget, keep, own_file
@@ -62,8 +63,9 @@ def measure(environ: Mapping[str, str]) -> Measured:
 
     path = f"{cache_dir(environ)}/engine-{os.geteuid()}.json"
     forget(path)
-    api = client.connect(environ)
     endpoint = client.endpoint(environ)
+    _refuse_nothing(endpoint)
+    api = client.connect(environ)
     with client.failures(endpoint):
         version, info = api.version(), api.info()
         found = answers.facts(endpoint, version, info, os.uname(), _controllers(api, version))
@@ -76,6 +78,13 @@ def measure(environ: Mapping[str, str]) -> Measured:
         str(info.get("Driver", "")),
         str(info.get("OperatingSystem", "")),
     )
+
+
+def _refuse_nothing(endpoint: str) -> None:
+    """The usual finding in words of our own: the SDK's are three exceptions deep."""
+    if endpoint.startswith("unix://") and not os.path.exists(endpoint.removeprefix("unix://")):
+        hint = "start an engine, for example: sudo systemctl start docker"
+        raise SandboxNotBuilt("no-engine", f"no engine's socket at {endpoint}", hint=hint)
 
 
 def _controllers(api: Any, version: Mapping[str, Any]) -> list[str] | None:
