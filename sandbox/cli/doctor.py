@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from dataclasses import asdict, dataclass
-from typing import Literal
+from dataclasses import asdict
 
+from sandbox.cli import doctor_engine
+from sandbox.cli.doctor_engine import Seen
+from sandbox.cli.findings import Row, State
 from sandbox.cli.output import document, emit, paint
 from sandbox.plan.facts import HostFacts, Probe
 
-State = Literal["works", "fails", "limited", "absent"]
 # State -> what a terminal shows, what a pipe shows, colour.
 _MARKS: dict[State, tuple[str, str, str]] = {
     "works": ("✓", "ok", "green"),
@@ -21,22 +22,13 @@ _MARKS: dict[State, tuple[str, str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the report: a probe or a backend."""
-
-    name: str
-    state: State
-    detail: str
-    hint: str = ""
-
-
 def parser() -> ArgumentParser:
     """The options of `doctor`."""
     built = ArgumentParser(
         prog="mcp-sandbox doctor",
         description="Tries everything the sandbox relies on, on this host and as this user.",
-        epilog="exit status: 0 the native backend can do all it must, 1 something stops it\n\n"
+        epilog="exit status: 0 the native backend can do all it must, or else the docker backend can;\n"
+        "1 something stops both\n\n"
         "example:\n  mcp-sandbox doctor --json",
         formatter_class=RawDescriptionHelpFormatter,
     )
@@ -48,21 +40,27 @@ def parser() -> ArgumentParser:
 
 
 def main(args: Namespace) -> int:
-    """Measures, renews what `run` remembers, prints; 1 where the native backend cannot be used."""
+    """Measures, renews what `run` remembers, prints; 1 where no backend can do all it must."""
     # A diagnosis from memory would repeat the trouble that was just mended: --refresh or not, it is measured.
     from sandbox.host.remembered import facts
 
     found = facts(os.environ, refresh=True)
-    native, docker = verdicts(found)
+    seen = doctor_engine.look(os.environ)
+    backends = (native(found), doctor_engine.verdict(seen))
     if args.json:
-        _json(found, native, docker)
+        _json(found, seen, backends)
     else:
-        _print(found, [native, docker])
-    return 1 if native.state == "fails" else 0
+        _print(found, seen, backends)
+    return 0 if usable(*backends) else 1
+
+
+def usable(native: Row, docker: Row) -> bool:
+    """True where `run` finds a backend: native with whatever it can limit, else docker with everything."""
+    return native.state != "fails" or docker.state == "works"
 
 
 def rows(found: HostFacts) -> list[Row]:
-    """Every probe: what the native backend needs first, then what is only used where it exists."""
+    """Every probe of the host: what the native backend needs first, then what is used where it exists."""
     return [
         _needed("namespaces", found.namespaces),
         _needed("read-only view", found.mounts),
@@ -73,8 +71,6 @@ def rows(found: HostFacts) -> list[Row]:
         _cgroups(found),
         _landlock(found),
         _optional("bubblewrap", found.bubblewrap),
-        _optional("docker engine", found.docker),
-        _optional("gvisor", found.gvisor),
     ]
 
 
@@ -97,18 +93,15 @@ def _landlock(found: HostFacts) -> Row:
     return Row("landlock", "works" if abi else "absent", f"ABI {abi}" if abi else "not in this kernel")
 
 
-def verdicts(found: HostFacts) -> tuple[Row, Row]:
-    """What each backend can do here: native, then docker."""
+def native(found: HostFacts) -> Row:
+    """What the native backend can do here."""
     stopped = [row.name for row in rows(found) if row.state == "fails"]
     if stopped:
-        native = Row("native", "fails", f"cannot be used here: {', '.join(stopped)}")
-    elif found.cgroups.version:
-        native = _by_cgroup(found)
-    else:
-        detail = "memory by polling, processes by rlimit, both checked; CPU cannot be limited"
-        native = Row("native", "limited", f"isolates fully; {detail}")
-    engine = "an engine answers" if found.docker.works else "no engine answers"
-    return native, Row("docker", "absent", f"{engine}; this backend comes in a later version")
+        return Row("native", "fails", f"cannot be used here: {', '.join(stopped)}")
+    if found.cgroups.version:
+        return _by_cgroup(found)
+    detail = "memory by polling, processes by rlimit, both checked; CPU cannot be limited"
+    return Row("native", "limited", f"isolates fully; {detail}")
 
 
 def _by_cgroup(found: HostFacts) -> Row:
@@ -118,16 +111,17 @@ def _by_cgroup(found: HostFacts) -> Row:
     return Row("native", "works", f"enforces everything; memory, processes and CPU {by}")
 
 
-def _print(found: HostFacts, backends: list[Row]) -> None:
+def _print(found: HostFacts, seen: Seen, backends: tuple[Row, Row]) -> None:
     who = "root, which drops to a uid of its own first" if found.uid == 0 else f"uid {found.uid}"
     emit(f"{paint('this host', 'bold', sys.stdout)}: Linux {found.kernel}, {found.machine}, as {who}\n")
-    table = rows(found)
-    width = max(len(row.name) for row in (*table, *backends))
-    for row in table:
+    host, engine = rows(found), doctor_engine.rows(seen, found.gvisor)
+    width = max(len(row.name) for row in (*host, *engine, *backends))
+    for row in host:
         _line(row, width)
-    emit(f"\n{paint('backends', 'bold', sys.stdout)}\n")
-    for row in backends:
-        _line(row, width)
+    for title, part in (("container engine", engine), ("backends", backends)):
+        emit(f"\n{paint(title, 'bold', sys.stdout)}\n")
+        for row in part:
+            _line(row, width)
 
 
 def _line(row: Row, width: int) -> None:
@@ -145,14 +139,16 @@ def _pretty() -> bool:
     return sys.stdout.isatty() and (sys.stdout.encoding or "").lower().startswith("utf")
 
 
-def _json(found: HostFacts, native: Row, docker: Row) -> None:
+def _json(found: HostFacts, seen: Seen, backends: tuple[Row, Row]) -> None:
     host = {"kernel": found.kernel, "machine": found.machine, "uid": found.uid, "gid": found.gid}
+    probes = (*rows(found), *doctor_engine.rows(seen, found.gvisor))
     document(
         {
-            "usable": native.state != "fails",
+            "usable": usable(*backends),
             "host": host,
-            "probes": [asdict(row) for row in rows(found)],
+            "probes": [asdict(row) for row in probes],
             "cgroups": {"version": found.cgroups.version, "directories": dict(found.cgroups.directories)},
-            "backends": [asdict(native), asdict(docker)],
+            "engine": doctor_engine.described(seen),
+            "backends": [asdict(row) for row in backends],
         }
     )
