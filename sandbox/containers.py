@@ -137,11 +137,12 @@ def labels(session: str, role: str = "server") -> tuple[tuple[str, str], ...]:
 
 def with_containers(lease: leases.Lease, environ: Mapping[str, str]) -> leases.Lease:
     """The lease with all that `start` will make for its session."""
-    name = server_name(lease.session)
+    name, found = server_name(lease.session), engine(environ)
+    beside = ("net",) if found.place == "local" else ("net", "gateway", "addresses")
     return replace(
         lease,
-        engine=engine(environ).endpoint,
-        containers=(name, f"{name}-net"),
+        engine=found.endpoint,
+        containers=(name, *(f"{name}-{one}" for one in beside)),
         folder=folder(lease.session, environ),
     )
 

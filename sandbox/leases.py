@@ -181,6 +181,7 @@ def _leases(folder: str) -> Iterator[tuple[str, Lease]]:
 _WORDS = ("server", "backend", "profile", "engine", "folder")
 _LISTS = ("cgroups", "containers")
 _WRITTEN = (*_WORDS, *_LISTS)
+_EARLIER = {"backend": "native"}
 
 
 def _read(folder: str, name: str) -> Lease | None:
@@ -192,7 +193,7 @@ def _read(folder: str, name: str) -> Lease | None:
     try:
         with open(f"{folder}/{name}") as file:
             body = json.load(file)
-        words = {key: str(body.get(key, "")) for key in _WORDS}
+        words = {key: str(body.get(key, _EARLIER.get(key, ""))) for key in _WORDS}
         lists = {key: tuple(map(str, body.get(key, ()))) for key in _LISTS}
         return Lease(session, pid=int(pid), started=int(started), **words, **lists)  # type: ignore[arg-type]
     except (OSError, ValueError, TypeError, AttributeError):

@@ -33,6 +33,7 @@ LAYERS = [
         "notices",
         "outbound",
         "prepare",
+        "prune",
         "secret_sources",
         "session",
     }

@@ -17,6 +17,7 @@ COMMANDS = {
     "check": "validate profiles",
     "doctor": "show what this host can enforce",
     "demo": "run a real server in the sandbox and show what it could not do",
+    "ps": "show your running sandboxes, and remove what killed ones left",
     "image": "build, list and remove the images of the Docker backend",
     "profile": "list profiles, show one, or print the schema of the file",
     "audit": "show, follow or verify the audit log",

@@ -20,6 +20,7 @@ SESSION, ROLE = "io.mcp-sandbox.session", "io.mcp-sandbox.role"
 OWNER, LEASE = "io.mcp-sandbox.owner", "io.mcp-sandbox.lease"
 MACHINE = "io.mcp-sandbox.machine"
 """Another machine's processes, which may share the engine, cannot be asked for from here."""
+SPARE = "mcp-sandbox-spare-"
 ANSWER_S = 1.0
 _LISTENS_S = 0.2
 _PAUSE_S = 0.01
@@ -64,6 +65,16 @@ class Engines:
         self._until = time.monotonic() + seconds
         self._seconds = seconds
         self._known: dict[str, Any] = {}
+
+    def here(self) -> str:
+        """Where the caller's environment says that an engine is; empty where it says nothing sensible."""
+        from sandbox import engine
+        from sandbox.errors import SandboxError
+
+        try:
+            return engine.endpoint(self._environ)
+        except SandboxError:
+            return ""
 
     def remove(self, endpoint: str, containers: Iterable[str]) -> bool:
         """Whether none of the containers is left at that engine."""
@@ -143,17 +154,21 @@ def dead(
 ) -> list[Found]:
     """Those of `GET /containers/json` that are nobody's: their process is gone, and nobody took them over.
 
-    A holder outlives its maker's session in the hands of who took it, and ends by itself with that one.
+    A spare holder outlives its maker's session in the hands of who took it, and ends by itself with that one.
     Its folder tells: it is removed when somebody takes it. One that does not run is nobody's.
     """
     return [
-        Found(str(one["Id"]), (one.get("Names") or ["/"])[0].lstrip("/"), one["Labels"].get(ROLE, ""))
+        Found(str(one["Id"]), _name(one), one["Labels"].get(ROLE, ""))
         for one in listed
         if gone(one["Labels"].get(LEASE, "")) and not _in_other_hands(one, exists)
     ]
 
 
+def _name(one: Mapping[str, Any]) -> str:
+    return str((one.get("Names") or ["/"])[0]).lstrip("/")
+
+
 def _in_other_hands(one: Mapping[str, Any], exists: Callable[[str], bool]) -> bool:
-    if one["Labels"].get(ROLE) != "holder" or one.get("State") != "running":
+    if not _name(one).startswith(SPARE) or one.get("State") != "running":
         return False
     return not any(exists(mount.get("Source", "")) for mount in one.get("Mounts") or ())
