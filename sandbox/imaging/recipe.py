@@ -90,7 +90,6 @@ def labels(name: str) -> dict[str, str]:
         "io.mcp-sandbox.recipe": recipe(name),
         "org.opencontainers.image.title": f"mcp-sandbox/{name}",
         "org.opencontainers.image.description": f"where mcp-sandbox runs MCP servers ({name})",
-        "org.opencontainers.image.base.name": instruction(text("base", "Dockerfile"), "ARG DEBIAN="),
     }
 
 

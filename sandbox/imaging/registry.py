@@ -39,12 +39,15 @@ def reach(api: engine.Api) -> str:
 class Registry:
     """Builds images at the engine, each from its Dockerfile and the image that its parent became."""
 
-    def __init__(self, api: engine.Api, cache: str, environ: Mapping[str, str], say: Say) -> None:
+    def __init__(
+        self, api: engine.Api, cache: str, environ: Mapping[str, str], say: Say, upon: str = ""
+    ) -> None:
         self.api, self.cache, self.environ, self.say = api, cache, environ, say
+        self.upon = upon or debian()
 
     def build(self, name: str) -> Built:
         """The image, whose parent was built before."""
-        self.say(f"{name}: building its Dockerfile upon {recipe.PARENTS[name] or debian()}")
+        self.say(f"{name}: building its Dockerfile upon {recipe.PARENTS[name] or self.upon}")
         with engine.failures(str(self.api.base_url)):
             self._build(name)
             return described(self.api, name, recipe.tag(name))
@@ -54,8 +57,8 @@ class Registry:
         answers = self.api.build(
             fileobj=io.BytesIO(context(name, f"{self.cache}/downloads", self.environ)),
             custom_context=True,
-            buildargs={"BASE": recipe.tag(parent)} if parent else {},
-            labels=recipe.labels(name),
+            buildargs={"BASE": recipe.tag(parent)} if parent else {"DEBIAN": self.upon},
+            labels={**recipe.labels(name), "org.opencontainers.image.base.name": self.upon},
             tag=recipe.tag(name),
             forcerm=True,
             decode=True,
