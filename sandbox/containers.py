@@ -105,7 +105,8 @@ def create_body(
     podman = engine(environ).kind == "podman"
     most = processes() if podman else 0
     place = Place(session, folder(session, environ), "HOLDER", labels(session), podman, most)
-    return body(spec, place, seccomp.load(spec.syscalls, machine(environ)), secrets)
+    profile = seccomp.load(spec.syscalls, machine(environ))
+    return body(spec, place, seccomp.for_sentry(profile) if spec.runtime else profile, secrets)
 
 
 def machine(environ: Mapping[str, str]) -> str:

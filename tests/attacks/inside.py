@@ -247,8 +247,12 @@ class Sides:
         grants = ("--allow-read", str(world.project), "--allow-write", str(world.out))
         self.outside = world.outside()
         self.inside = world.inside(*grants)
-        for one in (self.outside, self.inside):
-            one.call("processes.parent")
+        try:
+            for one in (self.outside, self.inside):
+                one.call("processes.parent")
+        except BaseException:
+            self.close()
+            raise
 
     def refused(
         self, name: str, expected: str, /, *, outside: Mapping[str, Any] | None = None, **asked: Any
