@@ -38,13 +38,13 @@ INFO: dict[str, Any] = {
 
 
 class Fake(socketserver.ThreadingUnixStreamServer):
-    """Answers `/version` and `/info`, in every version of the API; `hang` accepts and says nothing."""
+    """Answers what is asked about it and its images, in every version of the API."""
 
     daemon_threads = True
 
     def __init__(self, path: str, version: Mapping[str, Any], info: Mapping[str, Any], raw: bytes) -> None:
         super().__init__(path, _Answer)
-        self.answers = {"version": version, "info": info}
+        self.answers: dict[str, Any] = {"version": version, "info": info, "images/json": []}
         self.raw = raw
         self.asked: list[str] = []
         self.path = path
@@ -65,7 +65,8 @@ class _Answer(BaseHTTPRequestHandler):
             self.wfile.write(self.server.raw)
             self.close_connection = True
             return
-        known = self.server.answers.get(self.path.rpartition("/")[2])
+        page = self.path.partition("?")[0].lstrip("/")
+        known = self.server.answers.get(page.partition("/")[2] if page.startswith("v1.") else page)
         body = json.dumps({"message": "no such page"} if known is None else known).encode()
         self.send_response(404 if known is None else 200)
         self.send_header("Content-Type", "application/json")
