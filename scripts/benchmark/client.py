@@ -26,8 +26,11 @@ class Failed(Exception):
 class Client:
     """One server, bare or wrapped, in a session of its own so that all of it can be ended."""
 
-    def __init__(self, argv: Sequence[str], environ: Mapping[str, str], cwd: str) -> None:
+    def __init__(
+        self, argv: Sequence[str], environ: Mapping[str, str], cwd: str, ended_s: float = 0.3
+    ) -> None:
         self.argv = argv
+        self._ended_s = ended_s
         self._last = 0
         self._buffer = b""
         began = time.perf_counter()
@@ -102,12 +105,12 @@ class Client:
         return line
 
     def end(self) -> None:
-        """Ends it as clients do: end of file first, then its whole process group."""
+        """Ends it as clients do: end of file first, and after `ended_s` seconds its whole process group."""
         assert self.child.stdin is not None  # noqa: S101 - PIPE above
         assert self.child.stdout is not None  # noqa: S101 - PIPE above
         self.child.stdin.close()
         try:
-            self.child.wait(0.3)
+            self.child.wait(self._ended_s)
         except subprocess.TimeoutExpired:
             os.killpg(self.child.pid, signal.SIGKILL)
             self.child.wait()

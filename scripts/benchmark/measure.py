@@ -11,8 +11,8 @@ from benchmark.client import Client
 from benchmark.subjects import Subject
 
 SMALL, LARGE = 200, 1 << 20
-# Package managers are only about starting: afterwards the process is the same.
-START_ONLY = ("runner",)
+# Package managers and spares are only about starting: afterwards the processes are the same.
+START_ONLY = ("runner", "wrapped-cold")
 OURS = ("wrapped", "wrapped-runner")
 
 
@@ -56,7 +56,8 @@ def starts(subject: Subject, amount: Amount, environ: Mapping[str, str], cwd: st
     """From spawn to the `initialize` result; the first start of each variant warms up and is not counted."""
     found: dict[str, list[float]] = {name: [] for name in subject.variants}
     for number, name in enumerate(turns(list(subject.variants), amount.starts + 1)):
-        client = Client(subject.variants[name], environ, cwd)
+        subject.before.get(name, _nothing)()
+        client = Client(subject.variants[name], environ, cwd, subject.ended_s)
         client.end()
         if number >= len(found):
             found[name].append(_ms(client.start_s))
@@ -70,7 +71,7 @@ def calls(subject: Subject, amount: Amount, environ: Mapping[str, str], cwd: str
     with ExitStack() as stack:
         clients = {}
         for name in names:
-            clients[name] = Client(subject.variants[name], environ, cwd)
+            clients[name] = Client(subject.variants[name], environ, cwd, subject.ended_s)
             stack.callback(clients[name].end)
         for name in turns(names, 1):
             _calls(clients[name], subject, SMALL, 20)
@@ -90,16 +91,18 @@ def _calls(client: Client, subject: Subject, size: int, count: int) -> list[floa
     return [_ms(client.call(subject.tool, arguments)) for _ in range(count)]
 
 
-def _memory(
-    subject: Subject, argv: tuple[str, ...], environ: Mapping[str, str], cwd: str
-) -> dict[str, object]:
+def _nothing() -> None:
+    """What most variants wait for."""
+
+
+def _memory(subject: Subject, argv: tuple[str, ...], environ: Mapping[str, str], cwd: str) -> memory.Held:
     """Measured alone, so that no second copy of ours shares its pages, and after it has worked."""
-    client = Client(argv, environ, cwd)
+    client = Client(argv, environ, cwd, subject.ended_s)
     try:
         _calls(client, subject, SMALL, 50)
         if subject.echoes:
             _calls(client, subject, LARGE, 2)
-        return memory.own(client.child.pid)
+        return subject.held(client.child.pid)
     finally:
         client.end()
 

@@ -1,17 +1,29 @@
-"""What our own processes hold: wrapper, keeper, process 1 of the sandbox, gateway; never the server."""
+"""What our own processes hold: wrapper, keeper, process 1, gateway, holder; never the server."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+Held = dict[str, object]
 
-def own(wrapper: int) -> dict[str, object]:
-    """KiB of each of our processes below `wrapper`, and how it was read: `pss`, or `rss` where refused."""
+
+def own(wrapper: int) -> Held:
+    """What the processes of a session that this host realises hold."""
+    return summed(processes(wrapper))
+
+
+def processes(wrapper: int) -> dict[str, int]:
+    """The pids of our processes below `wrapper`."""
     keeper = _child(wrapper, "mcp-keeper")
     init = _child(keeper, "mcp-init") if keeper else 0
     gateway = _child(wrapper, "mcp-gateway")
-    ours = (("wrapper", wrapper), ("keeper", keeper), ("init", init), ("gateway", gateway))
-    parts = {name: _held(pid) for name, pid in ours if pid}
+    ours = {"wrapper": wrapper, "keeper": keeper, "init": init, "gateway": gateway}
+    return {name: pid for name, pid in ours.items() if pid}
+
+
+def summed(ours: dict[str, int]) -> Held:
+    """KiB of each process, and how it was read: `pss`, or `rss` where refused."""
+    parts = {name: _held(pid) for name, pid in ours.items()}
     return {
         "kib": sum(kib for kib, _ in parts.values()),
         "parts": {name: {"kib": kib, "read_as": how} for name, (kib, how) in parts.items()},

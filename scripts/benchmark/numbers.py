@@ -37,40 +37,41 @@ def summaries(subject: Run) -> dict[str, dict[str, dict[str, float]]]:
 def marks(name: str, subject: Run) -> list[Run]:
     """The goals of docs/performance.md for one server: what was measured, and whether it was met."""
     found = summaries(subject)
-    start, call = _p50s(found["start"]), _p50s(found["call"])
-    rows = [_mark(name, "start over bare, ms", start["wrapped"] - start["bare"], START_MS)]
+    start, call = p50s(found["start"]), p50s(found["call"])
+    rows = [mark(name, "start over bare, ms", start["wrapped"] - start["bare"], START_MS)]
     if "runner" in start:
         rows.append(
-            _mark(name, "start by runner over bare, ms", start["wrapped-runner"] - start["bare"], START_MS)
+            mark(name, "start by runner over bare, ms", start["wrapped-runner"] - start["bare"], START_MS)
         )
         rows.append(
-            _mark(
+            mark(
                 name, "start by runner over the bare runner, ms", start["wrapped-runner"] - start["runner"], 0
             )
         )
     added, least = call["wrapped"] - call["bare"], call["byte-copy"] - call["bare"]
     # A byte copy that adds nothing measurable makes a ratio of noise: no verdict then.
     ratio = added / least if least > 0.01 else None
-    rows.append(_mark(name, "call added, times the byte copy's", ratio, CALL_RATIO))
+    rows.append(mark(name, "call added, times the byte copy's", ratio, CALL_RATIO))
     if "large" in found:
-        large = _p50s(found["large"])
-        rows.append(_mark(name, "1 MiB added, ms", large["wrapped"] - large["bare"], LARGE_MS))
+        large = p50s(found["large"])
+        rows.append(mark(name, "1 MiB added, ms", large["wrapped"] - large["bare"], LARGE_MS))
     return [*rows, memory_mark(name, "own memory, MiB", subject["memory"]["wrapped"])]
 
 
 def memory_mark(server: str, what: str, held: Run) -> Run:
     """RSS counts shared pages in each process: as an upper bound it can meet the goal, and never miss it."""
-    row = _mark(server, what, held["kib"] / 1024, MEMORY_MIB)
+    row = mark(server, what, held["kib"] / 1024, MEMORY_MIB)
     exact = all(part["read_as"] == "pss" for part in held["parts"].values())
     return row if exact or row["met"] else {**row, "met": None}
 
 
-def _p50s(variants: dict[str, dict[str, float]]) -> dict[str, float]:
+def p50s(variants: dict[str, dict[str, float]]) -> dict[str, float]:
+    """variant -> median."""
     return {name: one["p50"] for name, one in variants.items()}
 
 
-def _mark(server: str, what: str, measured: float | None, goal: float) -> Run:
-    # A bare runner is to be beaten, not equalled.
+def mark(server: str, what: str, measured: float | None, goal: float) -> Run:
+    """One row: at most `goal`, but below it where that is 0; without a measurement, no verdict."""
     met = None if measured is None else (measured < goal if goal == 0 else measured <= goal)
     return {
         "server": server, "mark": what, "goal": goal, "met": met,

@@ -7,12 +7,21 @@ from typing import Any
 from benchmark import egress_page, numbers
 
 MARK = "<!-- scripts/bench writes below this line -->"
+DOCKER_MARK = "<!-- scripts/bench --backend docker writes below this line -->"
 EGRESS_MARK = "<!-- scripts/bench --egress writes below this line -->"
+MARKS = {"egress": EGRESS_MARK, "docker": DOCKER_MARK}
 """What is written below a mark ends before the next heading of the second level."""
 KINDS = {
     "start": "start to the `initialize` result, ms",
     "call": "a call of 200 bytes, ms",
     "large": "a call of 1 MiB, ms",
+}
+PARTS = {
+    "wrapper": "wrapper",
+    "keeper": "keeper",
+    "init": "process 1",
+    "gateway": "gateway",
+    "holder": "holder",
 }
 WORDS = {True: "met", False: "**not met**", None: "no verdict"}
 
@@ -20,8 +29,9 @@ WORDS = {True: "met", False: "**not met**", None: "no verdict"}
 def machine(run: dict[str, Any]) -> str:
     """On what, when and by whom it was measured."""
     on = run["machine"]
+    engine = "engine {engine}, docker command line {cli}, ".format(**run["engine"]) if "engine" in run else ""
     return (
-        f"{run['date']}, {on['cpus']} processors ({on['model']}), kernel {on['kernel']}, "
+        f"{run['date']}, {on['cpus']} processors ({on['model']}), kernel {on['kernel']}, {engine}"
         f"Python {on['python']}, as {run['caller']}; load before the run {on['load']}."
     )
 
@@ -64,13 +74,17 @@ def _kind(name: str, subject: dict[str, Any], kind: str) -> list[list[str]]:
 
 
 def _memory(run: dict[str, Any]) -> list[list[str]]:
-    rows = [["server", "variant", "wrapper", "keeper", "process 1", "gateway", "in all"]]
+    there = {
+        part for one in run["servers"].values() for held in one["memory"].values() for part in held["parts"]
+    }
+    shown = {part: title for part, title in PARTS.items() if part in there}
+    rows = [["server", "variant", *shown.values(), "in all"]]
     for name, subject in run["servers"].items():
         for variant, held in subject["memory"].items():
             parts = held["parts"]
             cells = [
                 f"{parts[part]['kib'] / 1024:.1f} {parts[part]['read_as'].upper()}" if part in parts else "-"
-                for part in ("wrapper", "keeper", "init", "gateway")
+                for part in shown
             ]
             rows.append([name, variant, *cells, f"{held['kib'] / 1024:.1f}"])
     return rows
@@ -93,7 +107,7 @@ def markdown(rows: list[list[str]]) -> str:
 
 def written(page: str, run: dict[str, Any]) -> str:
     """The page with the part below the run's own mark replaced by this run."""
-    mark = EGRESS_MARK if run.get("kind") == "egress" else MARK
+    mark = MARKS.get(run.get("kind", ""), MARK)
     head, found, rest = page.partition(mark)
     if not found:
         raise ValueError(f"the page has no line `{mark}`")

@@ -7,9 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from benchmark import memory
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -29,6 +31,12 @@ class Subject:
     variants: Mapping[str, tuple[str, ...]]
     echoes: bool = True
     """Whether the tool takes a `message` of any size."""
+    ended_s: float = 0.3
+    """How long an ended session may take before it is killed."""
+    before: Mapping[str, Callable[[], None]] = field(default_factory=dict)
+    """What must have returned before a variant is started."""
+    held: Callable[[int], memory.Held] = memory.own
+    """What the processes of ours below a wrapper hold."""
 
 
 def environ(state: str) -> dict[str, str]:
@@ -127,13 +135,19 @@ def real(program: str) -> list[Subject]:
     return found
 
 
-def _everything(program: str) -> Subject:
+def everything_entry() -> Path:
+    """What node runs as the server `everything`; installed where it is not yet."""
     place = cache() / "npm"
     entry = place / "node_modules" / EVERYTHING / "dist" / "index.js"
     if not entry.exists():
         _say(f"installing {EVERYTHING}")
         place.mkdir(parents=True, exist_ok=True)
         _run("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(place), EVERYTHING)
+    return entry
+
+
+def _everything(program: str) -> Subject:
+    entry = everything_entry()
     node = str(shutil.which("node"))
     variants = around(program, (node, str(entry), "stdio"))
     runner = ("npx", "-y", EVERYTHING)
