@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from posixpath import normpath
 
 from sandbox.errors import CannotEnforce
 from sandbox.plan.enforceable import refuse_unenforceable
@@ -18,7 +19,6 @@ from sandbox.records import replace
 TIMES = ("/etc/localtime", "/etc/timezone")
 """Public files of the host's that an image cannot know."""
 _CLOSED = "/root"
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _DEFAULT = Origin("default")
 
 
@@ -70,9 +70,15 @@ def identity(container: Container, *, root: bool, writes: bool) -> Identity:
         # Root of a rootless engine's namespace is the caller on the host, and owns what the caller owns.
         return Identity(0, 0, home=HOME)
     uid, _, gid = container.image.user.partition(":")
-    if container.image.own and not writes and uid.isdigit() and int(uid) > 0:
-        return Identity(int(uid), int(gid) if gid.isdigit() else int(uid), home=HOME)
+    if container.image.own and not writes and _number(uid) > 0:
+        own = _number(gid)
+        return Identity(_number(uid), own if own >= 0 else _number(uid), home=HOME)
     return Identity(container.uid, container.gid, drop=root, home=HOME)
+
+
+def _number(text: str) -> int:
+    """A uid or gid as an image writes it; -1 for a name, which only the image could look up."""
+    return int(text) if text.isascii() and text.isdigit() else -1
 
 
 def limits(policy: Policy, engine: Engine) -> Limits:
@@ -115,7 +121,8 @@ def etc(who: Identity, contents: Mapping[str, bytes]) -> tuple[ViewStep, ...]:
 def over_the_image(container: Container, size: int, taken: Sequence[ViewStep]) -> tuple[ViewStep, ...]:
     """Empty trees in memory: where the image wants a volume on the engine's disk, and over its /root."""
     there = [step.target for step in taken if isinstance(step, Bind | Tmpfs | File)]
-    made = [Tmpfs(path, size, mode=0o1777) for path in container.image.volumes if path not in there]
+    volumes = dict.fromkeys(normpath(path) for path in container.image.volumes)
+    made = [Tmpfs(path, size, mode=0o1777) for path in volumes if path not in there]
     if any(path.startswith(f"{_CLOSED}/") for path in there):
         # A root caller's own programs may lie below it, where an image lets nobody pass.
         made.append(Tmpfs(_CLOSED, 1 << 16, inodes=1 << 10, mode=0o555))
@@ -133,7 +140,8 @@ def environment(
 ) -> tuple[tuple[str, str], ...]:
     """An own image keeps its PATH, behind what the command needs; the engine adds its other variables."""
     own = dict(container.image.env).get("PATH")
-    if not container.image.own or not own or any(name == "PATH" for name, _ in policy.env.fixed):
+    asked = "PATH" in policy.env.passed or any(name == "PATH" for name, _ in policy.env.fixed)
+    if not container.image.own or not own or asked:
         return variables
     made = dict(variables)
     made["PATH"] = made["PATH"].removesuffix(PATH) + own
@@ -179,7 +187,7 @@ def refuse_far_decoys(engine: Engine, policy: Policy) -> None:
 def refuse_far_localhost(engine: Engine, policy: Policy) -> None:
     """The gateway dials from the engine's machine, whose loopback is not this one's."""
     for rule in policy.network.allow:
-        if engine.place != "local" and rule.host in _LOOPBACK:
+        if engine.place != "local" and _is_loopback(rule.host):
             raise CannotEnforce(
                 "cannot-enforce",
                 f"`{rule.host}:{rule.port}` is this machine's, and the engine at {engine.endpoint} "
@@ -187,6 +195,11 @@ def refuse_far_localhost(engine: Engine, policy: Policy) -> None:
                 rule=f"{rule.origin} network.allow",
                 hint="allow the service by a name that the engine's machine can reach",
             )
+
+
+def _is_loopback(host: str) -> bool:
+    """Of canonical hosts: all of 127.0.0.0/8, whose addresses alone end in a number."""
+    return host in ("localhost", "::1") or (host.startswith("127.") and host[-1].isdigit())
 
 
 def refuse_engine(engine: Engine) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sandbox.plan.facts import Cgroups, Closure, HostFacts, PathFact, Probe, Survey
+from sandbox.plan.container import Place
+from sandbox.plan.facts import Cgroups, Closure, Container, Engine, HostFacts, PathFact, Probe, Survey
+from sandbox.plan.image import Image
 from sandbox.policy import hosts
 from sandbox.policy.model import (
     AuditPolicy,
@@ -114,6 +116,29 @@ def failing(detail: str, hint: str) -> Probe:
 def cgroups(version: Any, *controllers: str) -> Cgroups:
     """A writable parent for each controller."""
     return Cgroups(version, {name: f"/sys/fs/cgroup/{name}" for name in controllers})
+
+
+def engine(**changes: Any) -> Engine:
+    """An engine on this machine that holds every limit."""
+    able: dict[str, Any] = {"seccomp": True, "limits": ("memory", "swap", "pids", "cpu"), "machine": "x86_64"}
+    return Engine(**({"endpoint": "unix:///engine.sock", **able} | changes))
+
+
+def image(name: str = "base", **changes: Any) -> Image:
+    """An image of ours; `changes` say what another brings along."""
+    return Image(name, "sha256:" + "1" * 64, **changes)
+
+
+def container(
+    at: Engine | None = None, *, image: Image | None = None, uid: int = 1000, gid: int = 1000
+) -> Container:
+    """What a plan for a container stands on, for an ordinary caller unless said otherwise."""
+    return Container(at or engine(), image or Image("base", "sha256:" + "1" * 64), uid, gid)
+
+
+def place(**changes: Any) -> Place:
+    """One session's place at an engine."""
+    return Place(**({"session": "s1", "folder": "/state/s1", "network": "h0"} | changes))
 
 
 def rules(*texts: str, file: str = "web.toml") -> tuple[PathRule, ...]:
