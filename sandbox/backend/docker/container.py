@@ -13,6 +13,7 @@ from threading import Thread
 from sandbox import engine
 from sandbox.backend.docker import holder, pump, reap, stage
 from sandbox.backend.docker.orders import Orders
+from sandbox.backend.docker.reserve import Reserve
 from sandbox.errors import SandboxNotBuilt
 
 GONE_S = 3.0
@@ -42,8 +43,7 @@ class Container:
         self._api = api
         self._held: holder.Held | None = None
         self._init = -1
-        self._spare: holder.Spare | None = None
-        self._maker: Thread | None = None
+        self._reserve: Reserve | None = None
         self._stream: socket | None = None
 
     def build(self, trap: int) -> None:
@@ -132,12 +132,7 @@ class Container:
     def keep_spare(self) -> None:
         """A holder for the next session, made beside this one's work; without one a start takes longer."""
         if self._orders.holder:
-            self._maker = Thread(target=self._make_spare, name="spare", daemon=True)
-            self._maker.start()
-
-    def _make_spare(self) -> None:
-        with suppress(*engine.Failed, Exception):
-            self._spare = holder.spare(engine.connect(self._environ), self._making())
+            self._reserve = Reserve(lambda: holder.spare(engine.connect(self._environ), self._making()))
 
     def remove_server(self) -> bool:
         """Ends the server, at once and with all its processes; False where the engine did not do it."""
@@ -156,18 +151,13 @@ class Container:
         if self._held is not None:
             self._held.connection.close()
         gone = self.remove_server() and self._remove_holder()
-        self._end_spare()
+        if self._reserve is not None:
+            self._reserve.close()
         return stage.clear(self._orders.folder) and gone
 
     def _remove_holder(self) -> bool:
         until = time.monotonic() + GONE_S
         return self._held is None or reap.removed(self._api, self._held.container, until, self._lose)
-
-    def _end_spare(self) -> None:
-        if self._maker is not None:
-            self._maker.join(GONE_S)
-        if self._spare is not None:
-            self._spare.close()
 
 
 def _init(client: engine.Api, container: str) -> int:
