@@ -1,4 +1,4 @@
-"""The spare that a session keeps: one after another, each once the last was taken, and none that outlives it."""
+"""The spare that a session keeps: another once one was taken, and none that outlives the session."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def test_who_takes_the_spare_is_followed_by_another(tmp_path: Path) -> None:
     assert not folder.exists()
     assert other.exists()
     kept.close()
-    assert second.recv(1) == b"", "a spare lives as long as its session"
+    with second:
+        assert second.recv(1) == b"", "a spare lives as long as its session"
     assert not other.exists()
     assert making.asked == 2
 
@@ -80,7 +81,8 @@ def test_one_that_is_just_being_made_ends_with_its_session(tmp_path: Path) -> No
     ending.join(SOON_S)
     assert not ending.is_alive()
     theirs, folder = making.made.get(timeout=SOON_S)
-    assert theirs.recv(1) == b""
+    with theirs:
+        assert theirs.recv(1) == b""
     assert not folder.exists()
     assert making.asked == 1
 
