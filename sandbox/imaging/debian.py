@@ -64,8 +64,9 @@ def arguments(name: str, below: int, *, root: bool) -> list[str]:
         "--dpkgopt=force-unsafe-io",
         "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*",
-        # What was downloaded stays for the next image; /dev is the engine's.
-        "--skip=essential/unlink,output/dev,output/mknod,download/empty",
+        # What was downloaded stays for the next image; /dev is the engine's. `finish` cleans up: after it
+        # mmdebstrap's own apt would find no configuration of the tree's and clean this machine's lists.
+        "--skip=essential/unlink,output/dev,output/mknod,download/empty,cleanup/apt",
         *(f"--setup-hook={hook}" for hook in _before(below)),
         *(f"--customize-hook={hook}" for hook in _after(packages if below else ())),
         recipe.SUITE,
