@@ -152,6 +152,10 @@ def _frozen_inside(asked: Asked, place: Container) -> Frozen | None:
     assert asked.request is not None  # noqa: S101 - asked of packages alone
     refuse_without_tools(place.image, asked.request)
     refuse_far(place.engine)
+    if asked.build and _peeked(asked, place.image) is None:
+        from sandbox import leases
+
+        leases.reap(asked.wish.environ)  # a build that was killed may still write where the next one clears
 
     def run(job: BuildJob) -> int:
         from sandbox.container_build import builder
@@ -161,16 +165,22 @@ def _frozen_inside(asked: Asked, place: Container) -> Frozen | None:
     return _supplied(asked, run, place.image)
 
 
+def _peeked(asked: Asked, image: Image | None) -> Frozen | None:
+    assert asked.request is not None  # noqa: S101 - asked of packages alone
+    scripts = asked.policy.supply.scripts
+    return peek(asked.request, environ=asked.wish.environ, scripts=scripts, image=image)
+
+
 def _supplied(asked: Asked, run: Callable[[BuildJob], int], image: Image | None) -> Frozen | None:
-    wish, request, scripts = asked.wish, asked.request, asked.policy.supply.scripts
+    wish, request = asked.wish, asked.request
     assert request is not None  # noqa: S101 - asked of packages alone
     if not asked.build:
-        return peek(request, environ=wish.environ, scripts=scripts, image=image)
+        return _peeked(asked, image)
     return freeze(
         request,
         environ=wish.environ,
         cwd=wish.cwd,
-        scripts=scripts,
+        scripts=asked.policy.supply.scripts,
         refresh=wish.refresh,
         run_build=run,
         progress=asked.progress,

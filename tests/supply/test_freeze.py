@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.errors import CommandNotFound, SandboxError, SandboxNotBuilt
+from sandbox.errors import CannotEnforce, CommandNotFound, SandboxError, SandboxNotBuilt
+from sandbox.plan.facts import Engine
+from sandbox.plan.image import Image
 from sandbox.supply.freeze import peek
+from sandbox.supply.inside import refuse_far, refuse_without_tools
 from sandbox.supply.job import BuildJob
 from sandbox.supply.request import parse
-from tests.supply.toolchain import PACKAGE, Builder, frozen, install, node_at, store_of, world
+from tests.supply.toolchain import PACKAGE, Builder, asked, frozen, install, node_at, store_of, world
 
 PROGRAM = Path(__file__).with_name("toolchain.py")
 ROOT = PROGRAM.parent.parent.parent
@@ -256,6 +259,68 @@ def test_peek_builds_nothing_and_finds_what_is_there(tmp_path: Path) -> None:
     found = peek(request, environ=environ)
     assert found is not None
     assert (found.argv, found.digest, found.reused) == (made.argv, made.digest, True)
+
+
+IMAGE, REBUILT = Image("node", "sha256:1"), Image("node", "sha256:2")
+
+
+def test_for_an_image_nothing_of_the_hosts_is_asked(tmp_path: Path) -> None:
+    environ, builder = {**world(tmp_path), "PATH": "/nonexistent"}, Builder(tmp_path / "count")
+    made = frozen("npx -y pkg x", environ, builder, image=IMAGE)
+    assert made.argv == ("/usr/local/bin/node", "/opt/mcp/node_modules/pkg/main.js", "x")
+    assert (made.interpreter, builder.calls) == ("", 1)
+    (job,) = builder.jobs
+    assert job.steps[0][:2] == ("/usr/local/bin/node", "/usr/local/lib/node_modules/npm/bin/npm-cli.js")
+    assert frozen("npx -y pkg y", environ, builder, image=IMAGE).reused
+    assert peek(asked("npx -y pkg"), environ=environ, image=IMAGE) is not None
+
+
+def test_an_image_and_the_host_have_each_their_own_answer(tmp_path: Path) -> None:
+    environ, builder = world(tmp_path), Builder(tmp_path / "count")
+    frozen("npx -y pkg", environ, builder)
+    assert peek(asked("npx -y pkg"), environ=environ, image=IMAGE) is None
+    assert not frozen("npx -y pkg", environ, builder, image=IMAGE).reused
+    assert frozen("npx -y pkg", environ, builder).reused
+    assert frozen("npx -y pkg", environ, builder, image=IMAGE).reused
+
+
+def test_an_image_built_anew_builds_the_same_versions_anew(tmp_path: Path) -> None:
+    environ, builder = world(tmp_path), Builder(tmp_path / "count")
+    frozen("npx -y pkg", environ, builder, image=IMAGE)
+    assert peek(asked("npx -y pkg"), environ=environ, image=REBUILT) is None
+    assert not frozen("npx -y pkg", environ, builder, image=REBUILT).reused
+    assert builder.jobs[-1].steps[0][-1] == "pkg@1.2.3"
+
+
+@pytest.mark.parametrize(
+    ("image", "command", "code"),
+    [
+        pytest.param(Image("node", "sha256:1"), "npx pkg", "", id="node has npm"),
+        pytest.param(Image("browser", "sha256:1"), "npx pkg", "", id="browser has npm"),
+        pytest.param(Image("python", "sha256:1"), "uvx pkg", "", id="python has uv"),
+        pytest.param(Image("base", "sha256:1"), "npx pkg", "package-in-this-image", id="no npm"),
+        pytest.param(Image("browser", "sha256:1"), "uvx pkg", "package-in-this-image", id="no uv"),
+        pytest.param(
+            Image("node", "sha256:1", own=True), "npx pkg", "package-in-this-image", id="an own image"
+        ),
+    ],
+)
+def test_which_images_a_package_can_be_built_in(image: Image, command: str, code: str) -> None:
+    try:
+        refuse_without_tools(image, asked(command))
+        said = ""
+    except CannotEnforce as error:
+        said = error.code
+    assert said == code
+
+
+@pytest.mark.parametrize("place", ["local", "vm", "remote"])
+def test_an_engine_on_another_machine_has_no_store(place: str) -> None:
+    engine = Engine("tcp://far:2376", place=place)  # type: ignore[arg-type]
+    if place != "remote":
+        return refuse_far(engine)
+    with pytest.raises(CannotEnforce, match="on another"):
+        refuse_far(engine)
 
 
 def test_another_registry_is_another_request(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sandbox.errors import SandboxError
+from sandbox.plan.image import Image
 from sandbox.supply.freeze import freeze
 from sandbox.supply.job import BuildJob, Frozen
 from sandbox.supply.request import Request, parse
@@ -106,6 +107,7 @@ def frozen(
     refresh: bool = False,
     said: list[str] | None = None,
     cwd: str = "/",
+    image: Image | None = None,
 ) -> Frozen:
     return freeze(
         asked(command),
@@ -115,6 +117,7 @@ def frozen(
         refresh=refresh,
         run_build=run_build,
         progress=(said if said is not None else []).append,
+        image=image,
     )
 
 
