@@ -6,12 +6,19 @@ import os
 
 
 def start_time(pid: int) -> int:
-    """Clock ticks since boot at which `pid` started (proc(5), stat field 22); 0 when there is none."""
+    """Clock ticks since boot at which `pid` started (proc(5), stat field 22); 0 when there is none.
+
+    One that has ended and whose parent does not look is none either.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[19])
+            fields = file.read().rpartition(b")")[2].split()
+        return 0 if fields[0] in _ENDED else int(fields[19])
     except (OSError, ValueError, IndexError):
         return 0
+
+
+_ENDED = (b"Z", b"X")
 
 
 def spelt(pid: int) -> str:

@@ -1,4 +1,4 @@
-"""What a sandbox left on this host: processes, namespaces, mounts, cgroups, leases, temporary files."""
+"""What a sandbox left: processes, namespaces, mounts, cgroups, leases, files, and all it had at an engine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
 PAUSE_S = 0.01
@@ -90,6 +91,10 @@ class Remains:
     mounted: set[str] = field(default_factory=mounts)
     others: set[int] = field(default_factory=lambda: {os.getpid(), *descendants(os.getpid())})
     """Processes below us that were there before."""
+    engine: Any = None
+    """A client of the container engine, where that is asked too."""
+    seen: set[str] = field(default_factory=set)
+    """Ids of containers that were there: their cgroups are looked for later."""
 
     def now(self) -> dict[str, list[str]]:
         """Everything that is left, by kind; empty when nothing is."""
@@ -97,12 +102,43 @@ class Remains:
         found = {
             "processes": [f"{pid} {text(f'/proc/{pid}/comm').strip()}" for pid in pids],
             "namespaces": sorted(namespaces(pids)),
-            "mounts": sorted(mounts() - self.mounted),
+            "mounts": sorted(filter(self._ours, mounts() - self.mounted)),
             "cgroups": self.cgroups(),
             "leases": sorted(os.listdir(self.leases)) if self.leases.is_dir() else [],
             "temporary files": [str(path) for path in self.scratch.rglob("*")],
+            **self._at_engine(),
         }
         return {kind: left for kind, left in found.items() if left}
+
+    def _ours(self, mount: str) -> bool:
+        """An engine's own mounts come and go for everyone; of what we give it, only our files are ours."""
+        if self.engine is not None:
+            return str(self.state) in mount
+        return not any(place in mount for place in ("/overlay2/", "/netns/"))
+
+    def _at_engine(self) -> dict[str, list[str]]:
+        if self.engine is None:
+            return {}
+        mine = {"label": "io.mcp-sandbox.session"}
+        containers = [
+            one
+            for one in self.engine.containers(all=True, filters=mine)
+            if self.mark in one["Labels"]["io.mcp-sandbox.session"]
+        ]
+        self.seen |= {one["Id"] for one in containers}
+        named = self.engine.volumes()["Volumes"] or []
+        networks = self.engine.networks()
+        staged = [path for name in ("containers", "holders") for path in self._files(name)]
+        return {
+            "containers": [f"{one['Names'][0]} {one['State']}" for one in containers],
+            "volumes": [one["Name"] for one in named if self.mark in str(one)],
+            "networks": [one["Name"] for one in networks if self.mark in str(one)],
+            "staged files": staged,
+        }
+
+    def _files(self, name: str) -> list[str]:
+        folder = self.state / "mcp-sandbox" / name
+        return [str(path) for path in folder.iterdir()] if folder.is_dir() else []
 
     @property
     def leases(self) -> Path:
@@ -122,7 +158,8 @@ class Remains:
         return [
             path
             for path, _, _ in os.walk("/sys/fs/cgroup")
-            if os.path.basename(path).startswith("mcp-sandbox-") and self.mark in path
+            if (os.path.basename(path).startswith("mcp-sandbox-") and self.mark in path)
+            or os.path.basename(path) in self.seen
         ]
 
     def within(self, seconds: float) -> dict[str, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from socket import socket
 from threading import Thread
@@ -42,12 +42,14 @@ class Container:
         self._environ = environ
         self._api = api
         self._held: holder.Held | None = None
+        self._made = self._holder = ""
+        """What the engine was asked to make: names, or ids as far as they are known."""
         self._init = -1
         self._reserve: Reserve | None = None
         self._stream: socket | None = None
 
-    def build(self, trap: int) -> None:
-        """Everything but the start: network, files, container, its streams."""
+    def build(self, trap: int, wanted: Callable[[], bool]) -> None:
+        """Everything but the start: network, files, container, its streams; less where `wanted` ends."""
         told = self._orders
         if self._api is None:
             self._api = engine.connect(self._environ)
@@ -56,8 +58,11 @@ class Container:
         self.step = "network"
         if told.holder:
             told.body["HostConfig"]["NetworkMode"] = f"container:{self._network(trap)}"
+        if not wanted():
+            return
         with engine.failures(told.engine):
             self.step = "container"
+            self._made = told.name  # whether or not the engine's answer comes
             self.id = self._api.create_container_from_config(told.body, told.name)["Id"]
             self.step = "attach"
             self._stream = self._api.attach_socket(self.id, _ATTACH)._sock
@@ -74,9 +79,11 @@ class Container:
                 raise SandboxNotBuilt("gateway-not-built", what, hint="mcp-sandbox doctor --refresh")
             self.held_far = True
             return said[1:].decode()
+        self._holder = f"{told.name}-net"
         with engine.failures(told.engine):
-            self._held = holder.take(self._api, self._making(), f"{told.name}-net", told.ports, trap)
-        return self._held.container
+            self._held = holder.take(self._api, self._making(), self._holder, told.ports, trap)
+        self._holder = self._held.container
+        return self._holder
 
     def _making(self) -> holder.Making:
         told = self._orders
@@ -136,10 +143,10 @@ class Container:
 
     def remove_server(self) -> bool:
         """Ends the server, at once and with all its processes; False where the engine did not do it."""
-        if not self.id:
+        if not self._made:
             return True
         self._api.timeout = GONE_S
-        if reap.removed(self._api, self.id, time.monotonic() + GONE_S, self._lose):
+        if reap.removed(self._api, self.id or self._made, time.monotonic() + GONE_S, self._lose):
             return True
         if self._init >= 0:
             with suppress(OSError):  # it is over, or it is not ours to end
@@ -156,8 +163,10 @@ class Container:
         return stage.clear(self._orders.folder) and gone
 
     def _remove_holder(self) -> bool:
-        until = time.monotonic() + GONE_S
-        return self._held is None or reap.removed(self._api, self._held.container, until, self._lose)
+        if not self._holder:
+            return True
+        self._api.timeout = GONE_S
+        return reap.removed(self._api, self._holder, time.monotonic() + GONE_S, self._lose)
 
 
 def _init(client: engine.Api, container: str) -> int:

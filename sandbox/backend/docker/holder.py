@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from sandbox.backend.docker import bundle
 from sandbox.backend.docker.handover import ask, hand_over
+from sandbox.backend.process import is_gone, spelt
 from sandbox.digest import sha256
 from sandbox.errors import SandboxNotBuilt
 from sandbox.records import dataclass
@@ -31,7 +32,6 @@ PROCESSES = 8
 ASK_S = 0.25
 """A living spare answers in well under a millisecond; one that does not is passed over."""
 START_S = 15.0
-_ABANDONED_S = 4 * START_S
 _PAUSE_S, _LOOK_S = 0.002, 0.25
 _IPV6 = "/proc/sys/net/ipv6/conf/all/disable_ipv6"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -88,6 +88,7 @@ def take(api: Engine, making: Making, name: str, ports: Iterable[int], trap: int
     `trap` stays the caller's, who reads the gateway's word from it.
     """
     _check(making.folder)
+    _sweep_unfinished(making.folder)
     held = _taken(making) or _made(api, making, name)
     try:
         hand_over(held.connection, ports, trap)
@@ -119,14 +120,17 @@ def spare(api: Engine, making: Making) -> Spare | None:
 
 def sweep(folder: str) -> None:
     """Removes what the spares of killed sessions left in `folder`; those that live stay."""
+    _sweep_unfinished(folder)
     for name in _names(folder):
-        path = f"{folder}/{name}"
-        if name.startswith("."):
-            with suppress(OSError):
-                if time.time() - os.lstat(path).st_mtime > _ABANDONED_S:
-                    _discard(path)
-        else:
-            _lives(path)
+        if not name.startswith("."):
+            _lives(f"{folder}/{name}")
+
+
+def _sweep_unfinished(folder: str) -> None:
+    """The folders whose makers died over them."""
+    for name in _names(folder):
+        if name.startswith(".") and is_gone(name[1:].rpartition("~")[0]):
+            _discard(f"{folder}/{name}")
 
 
 # --- what the engine is asked for ------------------------------------------------------------------
@@ -319,7 +323,7 @@ def _check_owner(found: os.stat_result, folder: str) -> None:
 
 def _new_folder(parent: str) -> str:
     """One for a holder, whose root may override no mode: all may write, and only the caller gets there."""
-    folder = f"{parent}/.{os.urandom(8).hex()}"
+    folder = f"{parent}/.{spelt(os.getpid())}~{os.urandom(8).hex()}"
     os.mkdir(folder)
     os.chmod(folder, 0o777)  # noqa: S103 - as said
     return folder

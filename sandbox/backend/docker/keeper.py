@@ -117,7 +117,7 @@ def _early(environ: Mapping[str, str]) -> object:
 
 def _live(container: Container, ends: Ends, trap: int) -> None:
     """From nothing to the server's end; returns when the wrapper wants no more of it, or it is over."""
-    container.build(trap)
+    container.build(trap, lambda: _wanted(ends.lifeline))
     container.step = "go-ahead"
     if os.read(ends.lifeline, 1) != RELEASE:
         return
@@ -137,6 +137,13 @@ def _live(container: Container, ends: Ends, trap: int) -> None:
         report.tell(ends.report, "error", "execute", *out.not_executed)
     elif container.status is not None:
         report.tell(ends.report, "ended", "status", container.status)
+
+
+def _wanted(lifeline: int) -> bool:
+    """Whether the wrapper still holds its end."""
+    poll = select.poll()
+    poll.register(lifeline, 0)
+    return not poll.poll(0)
 
 
 def _attend(container: Container, ends: Ends) -> bool:

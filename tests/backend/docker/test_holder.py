@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from sandbox import engine
+from sandbox.backend import process
 from sandbox.backend.docker import holder
 from sandbox.backend.docker.handover import ask
 from sandbox.backend.docker.holder import Held, Making, Spare
@@ -206,6 +207,7 @@ def test_the_end_of_the_connection_ends_the_container_which_is_removed(session: 
 OWNER = """
 import os, sys, time
 from sandbox import engine
+from sandbox.backend import process
 from sandbox.backend.docker import holder
 image, folder = sys.argv[1:]
 found = engine.endpoint(os.environ)
@@ -372,12 +374,19 @@ def test_a_folder_that_others_reach_stops_the_start(session: Session) -> None:
 def test_sweeping_leaves_the_living(session: Session) -> None:
     spare = session.spare()
     folder = session.making.folder
-    for name, age in ((f"{'b' * 64}~dead", 0), (".begun", 0), (".abandoned", 3600)):
+    begun = f".{process.spelt(os.getpid())}~0"
+    for name in (f"{'b' * 64}~dead", begun, ".1~1~0"):
         os.mkdir(f"{folder}/{name}")
-        os.utime(f"{folder}/{name}", (time.time() - age,) * 2)
     holder.sweep(folder)
-    assert {*os.listdir(folder)} == {".begun", os.path.basename(spare.folder)}
+    assert {*os.listdir(folder)} == {begun, os.path.basename(spare.folder)}
     assert session.take().container == spare.container
+
+
+def test_a_maker_that_died_leaves_no_folder_to_who_takes(session: Session) -> None:
+    os.makedirs(f"{session.making.folder}/.1~1~0", mode=0o700)
+    os.chmod(session.making.folder, 0o700)
+    session.take()
+    assert ".1~1~0" not in os.listdir(session.making.folder)
 
 
 def test_a_long_folder_is_no_obstacle(session: Session) -> None:
