@@ -7,16 +7,21 @@ the engine's can make: written files and trees with mapped owners.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from posixpath import dirname, join, normpath
 from typing import Any
 
-from sandbox.plan.mounts import enclosing
+from sandbox.plan.mounts import target_of
 from sandbox.plan.spec import Bind, File, Proc, Socket, Spec, Symlink, Tmpfs, ViewStep
+from sandbox.plan.system import DEVICE_LINKS
+from sandbox.policy.paths import below
 from sandbox.records import dataclass
 
 OWN_PROCESSES = 1
 """The engine's init counts as one of the container's."""
 CORE = 1
 """Not 0: a `|handler` in core_pattern, which the kernel starts as root, ignores 0 (core(5))."""
+MOST_LINKS = 40
+"""As the kernel's own (path_resolution(7))."""
 PERIOD_NS = 1_000_000_000
 _SYS = "/sys"
 _SENTRY_TASKS, _TASKS_EACH = 64, 8
@@ -140,32 +145,57 @@ def _tmpfs(spec: Spec, *, podman: bool) -> Iterator[tuple[str, str]]:
 
 def _mounts(spec: Spec, folder: str) -> Iterator[dict[str, Any]]:
     for number, step in enumerate(spec.view):
-        match step:
-            case Bind():
-                source = f"{folder}/{number}" if step.idmap else step.source
-                yield _bind(source, step.target, writable=step.writable)
-            case File():
-                yield _bind(f"{folder}/{number}", step.target)
-            case Socket():
-                yield _bind("/dev/null", step.target)
-            case Symlink() if not engines_own(step):
-                yield from _linked(step, spec.view, folder)
+        if isinstance(step, Symlink) and not engines_own(step):
+            yield from _linked(step, spec.view, folder)
+        elif isinstance(step, Bind | File | Socket):
+            yield _mount(number, step, folder, step.target)
+
+
+def _mount(
+    number: int, step: Bind | File | Socket, folder: str, target: str, rest: str = ""
+) -> dict[str, Any]:
+    """The step at `target`, or what lies at `rest` in it."""
+    if isinstance(step, Socket):
+        return _bind("/dev/null", target)
+    if isinstance(step, File):
+        return _bind(f"{folder}/{number}", target)
+    source = f"{folder}/{number}" if step.idmap else step.source
+    return _bind(f"{source.rstrip('/')}{rest}" or "/", target, writable=step.writable)
 
 
 def engines_own(step: Symlink) -> bool:
-    """Links that every engine or every image has: of /dev, /etc/mtab, /var/tmp."""
-    return step.target.startswith(("/dev/", "/etc/", "/var/tmp"))  # noqa: S108 - a place inside the sandbox
+    """Links that every engine or every image has: of /dev, and /var/tmp."""
+    return (step.target, step.to) in DEVICE_LINKS or step.target == "/var/tmp"  # noqa: S108 - a place inside
 
 
 def _linked(link: Symlink, view: tuple[ViewStep, ...], folder: str) -> Iterator[dict[str, Any]]:
-    """A body has no links: what the link leads to is mounted at its place too."""
-    outer = enclosing(link.to, view)
-    if outer is None:
-        return
-    number = view.index(outer)
-    rest = link.to.removeprefix(outer.target)
-    source = f"{folder}/{number}" if outer.idmap else outer.source
-    yield _bind(f"{source.rstrip('/')}{rest}", link.target, writable=outer.writable)
+    """A body has no links: all that is seen where the link leads is mounted at its place too.
+
+    What lies in the tree goes with it: it may guard a file there, or cover a socket.
+    """
+    end = leads_to(link, view)
+    over = [step for step in view if not isinstance(step, Symlink) and below(end, target_of(step))]
+    outer = max(over, key=lambda step: len(target_of(step)), default=None)
+    for number, step in enumerate(view):
+        if not isinstance(step, Bind | File | Socket):
+            continue
+        if step is outer:
+            yield _mount(number, step, folder, link.target, end.removeprefix(step.target))
+        elif below(step.target, end) and step.target != end:
+            yield _mount(number, step, folder, f"{link.target}{step.target.removeprefix(end)}")
+
+
+def leads_to(link: Symlink, view: tuple[ViewStep, ...]) -> str:
+    """The place inside that a link's text means, through the other links of the view; its own in a circle."""
+    links = [step for step in view if isinstance(step, Symlink)]
+    place = link.target
+    for _ in range(MOST_LINKS):
+        met = next((step for step in links if below(place, step.target)), None)
+        if met is None:
+            return place
+        text = normpath(join(dirname(met.target), met.to))
+        place = f"{text.rstrip('/')}{place.removeprefix(met.target)}" or "/"
+    return link.target
 
 
 def _bind(source: str, target: str, *, writable: bool = False) -> dict[str, Any]:
