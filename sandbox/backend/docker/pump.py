@@ -62,7 +62,7 @@ class Opening:
     def feed(self, stream: int, piece: bytes) -> bytes:
         """What of it is to be passed on; an init writes its line in pieces."""
         if self._over:
-            return piece
+            return self.rest() + piece if stream == STDERR else piece
         if stream != STDERR:
             self._over = True  # no init says anything there
             return piece
