@@ -59,6 +59,7 @@ def receive(channel: int) -> tuple[Orders, int] | None:
     numbers = array.array("i")
     first, ancillary, _, _ = one.recvmsg(1, CMSG_LEN(numbers.itemsize), MSG_CMSG_CLOEXEC)
     if first != _FIRST:
+        one.close()
         return None
     for _, _, data in ancillary:
         numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])

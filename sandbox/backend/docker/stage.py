@@ -45,15 +45,19 @@ def _map_owners(orders: Orders) -> None:
     }
     if not steps:
         return
-    trees = view.gather(tuple(steps.values()), identity.idmaps(steps.values(), orders.uid, orders.gid))
+    maps = identity.idmaps(steps.values(), orders.uid, orders.gid)
+    # Each its own: one source may stand at two places, and what is attached once is used up.
+    trees = {number: view.gather((step,), maps)[step] for number, step in steps.items()}
     for number, step in steps.items():
         place = f"{orders.folder}/{number}"
         if step.is_dir:
             os.mkdir(place)
         else:
             _write(place, b"", 0o600)
-        linux.attach_tree(trees[step], place)
-        os.close(trees[step])
+        linux.attach_tree(trees[number], place)
+        os.close(trees[number])
+    for userns in maps.values():
+        os.close(userns)
 
 
 def clear(folder: str) -> bool:
