@@ -104,8 +104,8 @@ def _fill(work: str, name: str, below: Sequence[Layer], cache: str, environ: Map
     os.symlink(f"{cache}/debs", f"{work}/debs")
     for number, layer in enumerate(below):
         os.symlink(layer.path, f"{work}/layer{number}")
-    _write(f"{work}/settings", sources.settings(_said("apt-config", "dump")).encode())
-    _write(f"{work}/sources", _sources().encode())
+    _write(f"{work}/settings", machine().encode())
+    _write(f"{work}/sources", mirrors().encode())
 
 
 def _write(path: str, content: bytes) -> None:
@@ -118,7 +118,12 @@ def _said(*argv: str) -> str:
     return done.stdout
 
 
-def _sources() -> str:
+def machine() -> str:
+    """How this machine's apt reaches its mirrors, in apt's own words."""
+    return sources.settings(_said("apt-config", "dump")) if shutil.which("apt-config") else ""
+
+
+def mirrors() -> str:
     """The machine's own mirrors of Debian, for the suite of the images."""
     found: Sequence[str] = ()
     if shutil.which("apt-get"):

@@ -60,6 +60,7 @@ class Registry:
             buildargs={"BASE": recipe.tag(parent)} if parent else {"DEBIAN": self.upon},
             labels={**recipe.labels(name), "org.opencontainers.image.base.name": self.upon},
             tag=recipe.tag(name),
+            network_mode="host",  # of the engine's machine: its own way to the mirrors
             forcerm=True,
             decode=True,
         )
