@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import stat
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ from sandbox.host import answers
 from sandbox.host.engine import decode, engine, measure
 from sandbox.plan.facts import Engine
 from tests.host.fake_engine import INFO, VERSION, Fake, fake
+from tests.host.podman import podman
 
 Require = Callable[[str], None]
 UNIX = "unix:///var/run/docker.sock"
@@ -344,34 +342,9 @@ def test_the_engine_of_this_machine_is_described_as_it_is(require: Require, tmp_
     assert engine(environ) == found.engine
 
 
-@contextmanager
-def podman(folder: Path) -> Iterator[str]:
-    """Podman's service for this caller, with a storage of its own."""
-    place = f"unix://{folder}/podman.sock"
-    storage = ["--storage-driver=vfs", f"--root={folder}/root", f"--runroot={folder}/run"]
-    argv = ["podman", *storage, "--runtime=runc", "system", "service", "--time=0", place]
-    environ = {**os.environ, "XDG_RUNTIME_DIR": str(folder)}
-    service = subprocess.Popen(argv, env=environ, start_new_session=True)
-    try:
-        deadline = time.monotonic() + 30
-        while not (folder / "podman.sock").exists():
-            assert service.poll() is None, "Podman's service has ended"
-            assert time.monotonic() < deadline, "Podman's service does not listen"
-            time.sleep(0.05)
-        yield place
-    finally:
-        if service.poll() is None:
-            os.killpg(service.pid, signal.SIGTERM)
-            service.wait(10)
-        # What a rootless Podman stores belongs to uids of its own namespace.
-        away = ["podman", "unshare"] if os.geteuid() else []
-        subprocess.run([*away, "rm", "-rf", f"{folder}/root", f"{folder}/run"], env=environ, timeout=30)
-
-
 def test_podman_is_known_and_what_it_cannot_do_is_not_believed(require: Require, tmp_path: Path) -> None:
     require("podman")
-    # Podman takes no path of more than 50 characters.
-    with tempfile.TemporaryDirectory(prefix="podman-") as folder, podman(Path(folder)) as place:
+    with podman() as place:
         environ = {**os.environ, "DOCKER_HOST": place, "XDG_CACHE_HOME": str(tmp_path)}
         found = measure(environ).engine
 
