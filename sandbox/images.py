@@ -56,9 +56,16 @@ def find(name: str, environ: Mapping[str, str]) -> Image:
     """One of ours, made by this version's recipe; raises where the engine has none, with what builds it."""
     wanted = recipe.recipe(name)
     known = built(environ).get(name, {})
-    if known.get("recipe") == wanted:
+    if known.get("recipe") == wanted and _same_engine(known, environ):
         return Image(name, str(known["id"]))
     return Image(name, _asked_of_engine(name, wanted, environ))
+
+
+def _same_engine(known: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
+    """Another engine has other images: it is asked when it is the one in use."""
+    from sandbox.host.engine import engine
+
+    return "engine" not in known or known["engine"] == engine(environ).endpoint
 
 
 def _asked_of_engine(name: str, wanted: str, environ: Mapping[str, str]) -> str:
@@ -77,7 +84,8 @@ def _asked_of_engine(name: str, wanted: str, environ: Mapping[str, str]) -> str:
     labels = described["Config"].get("Labels") or {}
     if labels.get("io.mcp-sandbox.recipe") != wanted:
         raise missing(name, "was not made by this version's recipe")
-    _write_entry(name, {"id": described["Id"], "recipe": wanted, "size": described["Size"]}, environ)
+    entry = {"id": described["Id"], "recipe": wanted, "size": described["Size"]}
+    _write_entry(name, {**entry, "engine": engine.endpoint(environ)}, environ)
     return str(described["Id"])
 
 
@@ -155,12 +163,12 @@ def prune(environ: Mapping[str, str]) -> Removed:
 
 
 @contextmanager
-def _alone(environ: Mapping[str, str]) -> Iterator[None]:
-    """No other process of this user builds meanwhile; the kernel drops the lock with its holder."""
+def _alone(environ: Mapping[str, str], file: str = "images.lock") -> Iterator[None]:
+    """No other process of this user does it meanwhile; the kernel drops the lock with its holder."""
     import fcntl
 
     os.makedirs(state_dir(environ), mode=0o700, exist_ok=True)
-    fd = os.open(f"{state_dir(environ)}/images.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(f"{state_dir(environ)}/{file}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
@@ -171,7 +179,10 @@ def _alone(environ: Mapping[str, str]) -> Iterator[None]:
 def _remember(done: Any, environ: Mapping[str, str]) -> None:
     import time
 
+    from sandbox import engine
+
     entry = {
+        "engine": engine.endpoint(environ),
         "id": done.id,
         "recipe": done.recipe,
         "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -183,8 +194,9 @@ def _remember(done: Any, environ: Mapping[str, str]) -> None:
 
 
 def _write_entry(name: str, entry: dict[str, Any], environ: Mapping[str, str]) -> None:
-    images = {**built(environ), name: entry}
-    write(state_file(environ), json.dumps({"schema": SCHEMA, "images": images}, indent=1).encode())
+    with _alone(environ, "images.json.lock"):
+        images = {**built(environ), name: entry}
+        write(state_file(environ), json.dumps({"schema": SCHEMA, "images": images}, indent=1).encode())
 
 
 def own(reference: str, environ: Mapping[str, str], *, unpinned: bool = False, say: Say = _note) -> Image:

@@ -32,7 +32,7 @@ def reach(api: engine.Api) -> str:
             if "error" in message:
                 return str(message["error"])
     except engine.Failed as error:
-        return str(error)
+        return engine.failure(error, str(api.base_url)).what
     return ""
 
 

@@ -212,6 +212,23 @@ def test_what_was_built_is_found_without_the_engine(monkeypatch: pytest.MonkeyPa
     assert os.stat(images.state_file(os.environ)).st_mode & 0o777 == 0o600
 
 
+def test_an_image_of_another_engine_is_not_taken_for_this_ones(
+    api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = {"id": "sha256:1", "recipe": recipe.recipe("node"), "engine": "unix:///elsewhere.sock"}
+    images._write_entry("node", entry, os.environ)
+    monkeypatch.setattr(recipe, "tag", lambda name: f"mcp-sandbox/{name}:none")
+    with pytest.raises(SandboxNotBuilt) as raised:
+        images.find("node", os.environ)
+    assert raised.value.code == "image-missing"
+
+
+def test_what_the_engine_lost_names_the_command(api: Any) -> None:
+    with pytest.raises(SandboxNotBuilt) as raised, engine.failures("here"):
+        api.create_container(f"sha256:{'0' * 64}", ["true"])
+    assert raised.value.code == "image-gone"
+
+
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"schema": 2, "images": {}}', '{"schema": 1, "images": []}', '{"schema": 1}']
 )
