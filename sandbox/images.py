@@ -158,8 +158,15 @@ def prune(environ: Mapping[str, str]) -> Removed:
     from sandbox import engine
     from sandbox.imaging.prune import prune as pruned
 
+    # A build of the same recipe by another user of the engine takes the tag away from this user's.
+    known = built(environ)
+    kept = [one["id"] for name, one in known.items() if one.get("recipe") == _recipe(name)]
     with _alone(environ):
-        return pruned(engine.connect(environ, timeout=PRUNE_S))
+        return pruned(engine.connect(environ, timeout=PRUNE_S), kept)
+
+
+def _recipe(name: str) -> str:
+    return recipe.recipe(name) if name in NAMES else ""
 
 
 @contextmanager

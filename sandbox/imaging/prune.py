@@ -38,11 +38,11 @@ def _label(image: Mapping[str, Any], label: str) -> str:
     return str((image.get("Labels") or {}).get(label, ""))
 
 
-def prune(api: engine.Api) -> Removed:
-    """Removes them; what a container uses stays, and so does what the engine wants to keep."""
+def prune(api: engine.Api, kept: Iterable[str] = ()) -> Removed:
+    """Removes them; what a container uses or the caller has `kept` stays, and what the engine holds back."""
     with engine.failures(str(api.base_url)):
         images = api.images(all=False, filters={"label": IMAGE})
-        used = [one["ImageID"] for one in api.containers(all=True)]
+        used = [*kept, *(one["ImageID"] for one in api.containers(all=True))]
         sizes = {one["Id"]: int(one["Size"]) for one in images}
         gone = [image for image in stale(images, used) if _removed(api.remove_image, image)]
         volumes = api.volumes(filters={"label": PACKAGES})["Volumes"] or []

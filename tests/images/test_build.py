@@ -195,6 +195,15 @@ def test_prune_leaves_what_a_container_uses(api: Any, tmp_path: Path) -> None:
         api.remove_image(identity, force=True)
 
 
+def test_prune_leaves_what_a_start_would_take(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[str] = []
+    monkeypatch.setattr(prune, "prune", lambda _, ids: kept.extend(ids))
+    images._write_entry("node", {"id": "sha256:1", "recipe": recipe.recipe("node")}, os.environ)
+    images._write_entry("python", {"id": "sha256:2", "recipe": "old"}, os.environ)
+    images.prune(os.environ)
+    assert kept == ["sha256:1"]
+
+
 # --- how it is found --------------------------------------------------------------------------------
 
 
