@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PATIENCE_S = 30
+IDLE_S = 120
+"""After that the service ends by itself: a test that is killed leaves none."""
 
 
 @contextmanager
@@ -22,7 +24,7 @@ def podman() -> Iterator[str]:
         folder = Path(name)
         # The overlay driver leaves a mount behind. crun refuses the hybrid cgroups that some machines have.
         storage = ["--storage-driver=vfs", f"--root={folder}/root", f"--runroot={folder}/run"]
-        argv = ["podman", *storage, "--runtime=runc", "system", "service", "--time=0"]
+        argv = ["podman", *storage, "--runtime=runc", "system", "service", f"--time={IDLE_S}"]
         environ = {**os.environ, "XDG_RUNTIME_DIR": name}
         place = f"unix://{folder}/podman.sock"
         service = subprocess.Popen([*argv, place], env=environ, start_new_session=True)
@@ -35,6 +37,7 @@ def podman() -> Iterator[str]:
             away = ["podman", "unshare"] if os.geteuid() else []
             remove = [*away, "rm", "-rf", f"{folder}/root", f"{folder}/run"]
             subprocess.run(remove, env=environ, timeout=PATIENCE_S)
+            _end_namespace(folder / "libpod/tmp/pause.pid")
 
 
 def _await(socket: Path, service: subprocess.Popen[bytes]) -> None:
@@ -49,3 +52,9 @@ def _end(service: subprocess.Popen[bytes]) -> None:
     if service.poll() is None:
         os.killpg(service.pid, signal.SIGTERM)
         service.wait(PATIENCE_S)
+
+
+def _end_namespace(pause: Path) -> None:
+    """Ends the process that keeps a rootless Podman's user namespace, where there is one."""
+    if pause.exists():
+        os.kill(int(pause.read_text()), signal.SIGKILL)
