@@ -1,4 +1,4 @@
-"""Which backends a test is run against, for which callers, and what a sandbox at a container engine needs there."""
+"""Which backends a test is run against, for which callers, and what is needed at a container engine."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
@@ -61,6 +62,22 @@ def without_gvisor() -> str:
         return missing
     found = facts.engine(os.environ, refresh=True)
     return "" if found.gvisor else "the engine has no runtime for gVisor that we can use"
+
+
+class Container(NamedTuple):
+    """A server's container, and its first process as the host numbers it."""
+
+    id: str
+    pid: int
+
+
+def container(wrapper: int) -> Container:
+    """The one whose lease is this wrapper's."""
+    api = engine.connect(os.environ)
+    servers = api.containers(filters={"label": "io.mcp-sandbox.role=server"})
+    leases = {one["Labels"]["io.mcp-sandbox.lease"].partition("~")[0]: one["Id"] for one in servers}
+    found = leases[str(wrapper)]
+    return Container(found, api.inspect_container(found)["State"]["Pid"])
 
 
 def groups() -> list[str]:

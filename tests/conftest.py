@@ -135,7 +135,7 @@ def require() -> Require:
 
 @pytest.fixture(scope="session")
 def ready(require: Require, shared_cache: Path) -> Ready:
-    """`ready("docker")`: requires the backend, and returns the note of its images that a state directory needs."""
+    """`ready("docker")`: requires the backend; the note of images that a state directory needs."""
     own = Path(os.environ.get("XDG_STATE_HOME") or REAL_HOME / ".local" / "state")
 
     def check(backend: str) -> str:

@@ -11,7 +11,7 @@ from sandbox.plan.environment import PATH
 from sandbox.plan.etc import synthetic
 from sandbox.plan.facts import Closure, Container, Engine, HostFacts, Survey
 from sandbox.plan.plan import Ground, drawn
-from sandbox.plan.spec import Bind, File, Identity, Limits, Spec, Tmpfs, ViewStep
+from sandbox.plan.spec import Bind, File, Identity, Limits, Socket, Spec, Tmpfs, ViewStep
 from sandbox.plan.wants import HOME
 from sandbox.policy.model import Origin, Policy
 from sandbox.records import replace
@@ -42,7 +42,7 @@ def in_container(policy: Policy, facts: HostFacts, survey: Survey, container: Co
         argv=argv(container, survey.closure),
         cwd=_cwd(container, spec),
         env=environment(container, policy, spec.env),
-        view=(*spec.view, *over_the_image(container, policy.files.tmp, spec.view)),
+        view=(*covered(spec.view, policy), *over_the_image(container, policy.files.tmp, spec.view)),
         waivers=(*spec.waivers, *unpinned(policy)),
         backend="docker",
         image=container.image,
@@ -158,6 +158,12 @@ def runtime(policy: Policy, engine: Engine) -> str:
         rule=f"{policy.origin('isolation.runtime')} isolation.runtime",
         hint="mcp-sandbox doctor",
     )
+
+
+def covered(view: Sequence[ViewStep], policy: Policy) -> tuple[ViewStep, ...]:
+    """The view as the runtime can show it: gVisor mounts nothing over a socket, and connects to none."""
+    bare = policy.isolation.runtime == "gvisor"
+    return tuple(step for step in view if not (bare and isinstance(step, Socket)))
 
 
 def refuse_far_files(engine: Engine, steps: Sequence[ViewStep]) -> None:

@@ -26,6 +26,7 @@ from sandbox.images import state_file
 from tests import backends
 from tests.backends import CALLERS as CALLERS
 from tests.conftest import ROOT, unprivileged_user
+from tests.e2e.remains import named
 
 PROGRAM = Path(__file__).with_name("program")
 PYTHON = os.path.realpath(sys.executable)
@@ -142,6 +143,12 @@ class World:
         """The same program under the same caller, below a shell that holds the caller's secrets."""
         plain = ["env", "-u", "CANARY_TOKEN", "-u", "AWS_SECRET_ACCESS_KEY", *self.server()]
         return Attacker([*self.prefix(), "sh", "-c", '"$@"; exit $?', "sh", *plain], self.environ, **more)
+
+    def init(self, attacker: Attacker) -> int:
+        """The sandbox's first process, as the host numbers it."""
+        if self.backend == backends.NATIVE:
+            return named("mcp-init", attacker.process.pid)
+        return backends.container(attacker.process.pid).pid
 
     def remove(self) -> None:
         shutil.rmtree(self.base)

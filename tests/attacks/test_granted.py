@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.inside import Attacker, Sides, World
+from tests.backends import NATIVE
+from tests.differences import differs
 
 pytestmark = pytest.mark.backends(docker="root user", gvisor="user")
 
@@ -24,7 +26,7 @@ WAYS = ("chmod", "fchmod", "open", "O_TMPFILE", "mknod", "openat2")
 def test_no_setuid_file_is_left_behind(how: str, sides: Sides) -> None:
     """nosuid holds inside; on the host it would be a setuid program of the caller's, of root's for root."""
     path = sides.world.out / f"become-{how}"
-    expected = "ENOSYS" if how == "openat2" else "EPERM"
+    expected = differs("openat2", sides.world.backend, "ENOSYS") if how == "openat2" else "EPERM"
     result = sides.inside.call("granted.set_ids", path=str(path), how=how)
     assert result == {"failed": expected}
     assert not (path.exists() and path.stat().st_mode & (stat.S_ISUID | stat.S_ISGID))
@@ -73,11 +75,11 @@ def test_sockets_in_a_grant_are_covered(grant: str, world: World, service: Path)
         world.inside(grant, str(world.project)) as inside,
         world.outside() as outside,
     ):
-        assert inside.call("granted.connect", path=str(service)) == {"failed": "ECONNREFUSED"}
-        assert inside.call("files.rename", path=str(service), to=f"{service}.moved")["failed"] in (
-            "EBUSY",
-            "EROFS",
-        )
+        expected = differs("a socket in a grant", world.backend, "ECONNREFUSED")
+        assert inside.call("granted.connect", path=str(service)) == {"failed": expected}
+        if expected == "ECONNREFUSED":  # else it is as bare as any file
+            moved = inside.call("files.rename", path=str(service), to=f"{service}.moved")
+            assert moved["failed"] in ("EBUSY", "EROFS")
         assert outside.call("granted.connect", path=str(service)) == {"got": "the host"}
 
 
@@ -90,6 +92,9 @@ def shared(world: World) -> Iterator[tuple[list[str], Path]]:
     place = world.scratch / "shared"
     place.mkdir()
     script = 'mount -t tmpfs later "$1" && mount --make-shared "$1" && mkdir "$1/sub" && echo && exec cat'
+    if world.backend != NATIVE:
+        yield from _seen_by_the_engine(script, place)
+        return
     holder = subprocess.Popen(
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", str(place)],
         stdin=subprocess.PIPE,
@@ -102,6 +107,16 @@ def shared(world: World) -> Iterator[tuple[list[str], Path]]:
         yield ["nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", "--wd=/", "--"], place
     finally:
         holder.communicate(timeout=10)
+        place.rmdir()
+
+
+def _seen_by_the_engine(script: str, place: Path) -> Iterator[tuple[list[str], Path]]:
+    """In this namespace, which is the engine's too."""
+    subprocess.run(["sh", "-c", script, "sh", str(place)], check=True, timeout=10, stdin=subprocess.DEVNULL)
+    try:
+        yield [], place
+    finally:
+        subprocess.run(["umount", "--recursive", str(place)], check=True, timeout=10)
         place.rmdir()
 
 
@@ -120,7 +135,8 @@ def test_a_later_mount_does_not_appear(world: World, shared: tuple[list[str], Pa
         mount = 'mount -t tmpfs -o mode=777 stick "$1" && touch "$1/later"'
         subprocess.run([*enter, "sh", "-c", mount, "sh", str(later.parent)], check=True, timeout=10)
         assert inside.call("files.names", path=str(later.parent)) == {"got": []}
-        assert inside.call("files.create", path=str(written))["failed"] == "EROFS"
+        expected = differs("a file where a mount comes later", world.backend, "EROFS")
+        assert inside.call("files.create", path=str(written))["failed"] == expected
         assert outside.call("files.names", path=str(later.parent)) == {"got": ["later"]}
         assert "got" in outside.call("files.create", path=str(written))
-    assert not os.path.lexists(later), "it was never in the namespace of this test"
+    assert not enter or not os.path.lexists(later), "it was never in the namespace of this test"

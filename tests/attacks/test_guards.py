@@ -29,8 +29,9 @@ from sandbox.prepare import Wish, prepare
 from sandbox.session import run
 
 pytestmark = pytest.mark.backends(docker="root user", gvisor="user")
-source, secret, command = sys.argv[1], sys.argv[2], tuple(sys.argv[3:])
-prepared = prepare(Wish(command, dict(os.environ), "/", flags=Flags(allow_read=(source,))), note)
+source, secret, command = sys.argv[1], sys.argv[2], tuple(sys.argv[4:])
+wish = Wish(command, dict(os.environ), "/", flags=Flags(allow_read=(source,)), backend=sys.argv[3])
+prepared = prepare(wish, note)
 if secret:
     os.rename(source, source + ".was")
     os.symlink(secret, source)
@@ -74,7 +75,8 @@ def test_guarded_files_of_a_writable_project(world: World, project: Path) -> Non
 
 def swapped(world: World, source: Path, secret: str, asked: str) -> subprocess.CompletedProcess[str]:
     read = [sys.executable, "-c", "import sys; print(open(sys.argv[1]).read(), file=sys.stderr)", asked]
-    words = [*world.prefix(), sys.executable, "-c", SWAPPED, str(source), secret, *read]
+    backend = "native" if world.backend == "native" else "docker"
+    words = [*world.prefix(), sys.executable, "-c", SWAPPED, str(source), secret, backend, *read]
     return subprocess.run(
         words, env=world.environ, cwd="/", capture_output=True, text=True, timeout=30, check=False
     )
