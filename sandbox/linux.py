@@ -106,6 +106,15 @@ def unshare(flags: int) -> None:
     _checked(_libc.unshare(ctypes.c_int(flags)), f"unshare {flags:#x}")
 
 
+def enter_mounts(path: str) -> None:
+    """setns(2) into the mount namespace of `path`, a file of /proc. Only for a process with one thread."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _checked(_libc.setns(ctypes.c_int(fd), ctypes.c_int(CLONE_NEWNS)), f"setns {path}")
+    finally:
+        os.close(fd)
+
+
 def clone(flags: int) -> int:
     """clone(2) without a new stack, as fork: 0 in the child. Only for a process with one thread."""
     return _syscall(_number("clone"), f"clone {flags:#x}", flags | SIGCHLD, 0, 0, 0, 0)

@@ -7,7 +7,9 @@ folder, where the engine finds it: nothing of the caller's is looked up by name 
 from __future__ import annotations
 
 import os
+import struct
 from contextlib import suppress
+from socket import AF_UNIX, SO_PEERCRED, SOCK_STREAM, SOL_SOCKET, socket
 
 from sandbox import linux
 from sandbox.backend.docker.orders import Orders
@@ -48,6 +50,7 @@ def _map_owners(orders: Orders) -> None:
     maps = identity.idmaps(steps.values(), orders.uid, orders.gid)
     # Each its own: one source may stand at two places, and what is attached once is used up.
     trees = {number: view.gather((step,), maps)[step] for number, step in steps.items()}
+    _enter_the_engines(orders.engine)
     for number, step in steps.items():
         place = f"{orders.folder}/{number}"
         if step.is_dir:
@@ -58,6 +61,25 @@ def _map_owners(orders: Orders) -> None:
         os.close(trees[number])
     for userns in maps.values():
         os.close(userns)
+
+
+def _enter_the_engines(endpoint: str) -> None:
+    """From here on our mounts are the engine's: it sees none of a mount namespace of the caller's own."""
+    own, its = "/proc/self/ns/mnt", f"/proc/{_listener(endpoint)}/ns/mnt"
+    # One that cannot be looked at is taken for our own; the server then sees an empty place, never more.
+    with suppress(FileNotFoundError, PermissionError):
+        if os.readlink(own) != os.readlink(its):
+            linux.enter_mounts(its)
+
+
+def _listener(endpoint: str) -> int:
+    """The pid of whoever listens at a socket of this machine (unix(7), SO_PEERCRED); 0 elsewhere."""
+    scheme, _, path = endpoint.partition("://")
+    if scheme != "unix":
+        return 0
+    with socket(AF_UNIX, SOCK_STREAM) as one:
+        one.connect(path)
+        return int(struct.unpack("=iII", one.getsockopt(SOL_SOCKET, SO_PEERCRED, 12))[0])
 
 
 def clear(folder: str) -> bool:
