@@ -98,9 +98,9 @@ def test_a_browser_sees_what_is_allowed(server: Attacker, internet: Internet) ->
     asked = {one["host"] for one in internet.requests()}
     assert asked == {"allowed.test"}
     before = internet.mark()
-    said = use(server, "browser_navigate", url="http://denied.test/")
-    assert "net::ERR_" in said and "denied.test" in said
+    said = use(server, "browser_navigate", url="http://evil.test/")
+    assert "net::ERR_" in said
     assert [one for one in internet.requests(before) if one["host"] != "allowed.test"] == []
     # The control: the same page from the test host, without a sandbox.
-    control = internet.run(["curl", "-sS", "http://denied.test/"])
-    assert control.stdout.startswith("hello denied.test"), control.stderr
+    control = internet.run(["curl", "-sS", "http://evil.test/"])
+    assert control.stdout.startswith("hello evil.test"), control.stderr
