@@ -21,7 +21,7 @@ from sandbox.host.closure import closure, language_of
 from sandbox.host.engine import engine
 from sandbox.host.lookup import is_system
 from sandbox.places import state_dir
-from sandbox.plan.container import Place, body, staged
+from sandbox.plan.container import Place, body, may_be_piped, staged
 from sandbox.plan.facts import Closure, Container, HostFacts
 from sandbox.plan.image import Image
 from sandbox.plan.spec import Bind, File, Spec
@@ -104,9 +104,18 @@ def create_body(
     """The create body, but for the holder whose network is joined: that is known once there is one."""
     podman = engine(environ).kind == "podman"
     most = processes() if podman else 0
-    place = Place(session, folder(session, environ), "HOLDER", labels(session), podman, most)
+    joined = piped(spec, environ, secrets)
+    place = Place(session, folder(session, environ), "HOLDER", labels(session), podman, most, joined)
     profile = seccomp.load(spec.syscalls, machine(environ))
     return body(spec, place, seccomp.for_sentry(profile) if spec.runtime else profile, secrets)
+
+
+def piped(spec: Spec, environ: Mapping[str, str], secrets: tuple[tuple[str, str], ...]) -> bool:
+    """Whether stdin and stdout are pipes of this machine's kernel: our images have what joins them."""
+    found = engine(environ)
+    ours = spec.image is not None and spec.image.name in images.NAMES
+    here = found.place == "local" and found.kind == "docker"
+    return ours and here and may_be_piped(spec, [name for name, _ in (*spec.env, *secrets)])
 
 
 def machine(environ: Mapping[str, str]) -> str:
@@ -188,6 +197,7 @@ def orders(
         labels=list(labels(session)),
         engine=engine(environ).endpoint,
         podman=engine(environ).kind == "podman",
+        piped=piped(spec, environ, secrets),
         far=engine(environ).place != "local",
         limits=list(engine(environ).limits),
         remove=list(remove),

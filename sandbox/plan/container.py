@@ -6,7 +6,7 @@ the engine's can make: written files and trees with mapped owners.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from posixpath import dirname, join, normpath
 from typing import Any
 
@@ -39,6 +39,23 @@ class Place:
     podman: bool = False
     processes: int = 0
     """Podman alone: RLIMIT_NPROC, which it would otherwise raise beyond what the caller may have."""
+    piped: bool = False
+    """Whether the server's stdin and stdout are named pipes in the folder, not streams of the engine's."""
+
+
+SHELL = "mcp-sandbox"
+"""As what the image's shell names itself where it cannot execute the server."""
+STDIN, STDOUT = "stdin", "stdout"
+_PIPES = "/run/mcp-sandbox"
+_JOIN = f'unset PWD; exec "$@" <{_PIPES}/{STDIN} >{_PIPES}/{STDOUT}'
+_SHELLS_OWN = frozenset(("IFS", "LINENO", "OPTIND", "PPID", "PWD"))
+
+
+def may_be_piped(spec: Spec, variables: Iterable[str]) -> bool:
+    """Whether a shell in between leaves the server all as it is: dash(1) keeps no variable of other forms."""
+    own = any(name in _SHELLS_OWN or not (name.isascii() and name.isidentifier()) for name in variables)
+    # Another kernel's pipe, as gVisor's is, ends at its border.
+    return not own and not spec.runtime
 
 
 def seccomp_file(folder: str) -> str:
@@ -54,15 +71,15 @@ def body(spec: Spec, place: Place, seccomp: str, secrets: tuple[tuple[str, str],
     variables = dict(spec.env) | dict(secrets)
     return {
         "Image": image.id,
-        "Entrypoint": [spec.argv[0]],
+        "Entrypoint": [*(("/bin/sh", "-c", _JOIN, SHELL) if place.piped else ()), spec.argv[0]],
         "Cmd": list(spec.argv[1:]),
         "Env": [f"{name}={value}" for name, value in sorted(variables.items())],
         "User": f"{identity.uid}:{identity.gid}",
         "WorkingDir": spec.cwd,
         "Tty": False,
-        "OpenStdin": True,
-        "StdinOnce": True,
-        "AttachStdin": True,
+        "OpenStdin": not place.piped,
+        "StdinOnce": not place.piped,
+        "AttachStdin": not place.piped,
         "AttachStdout": True,
         "AttachStderr": True,
         "Healthcheck": {"Test": ["NONE"]},
@@ -88,7 +105,7 @@ def _host(spec: Spec, place: Place, seccomp: str) -> dict[str, Any]:
         "RestartPolicy": {"Name": "no"},
         # What server and client say to each other is written to no log of the engine's.
         "LogConfig": {"Type": "none", "Config": {}},
-        "Mounts": [*_mounts(spec, place.folder)],
+        "Mounts": [*_mounts(spec, place.folder), *(_pipes(place.folder) if place.piped else ())],
         "Tmpfs": dict(_tmpfs(spec, podman=place.podman)),
         "ShmSize": next((s.size for s in spec.view if isinstance(s, Tmpfs) and _is_shm(s)), 1 << 20),
         "Ulimits": [*_ulimits(limits.open_files)],
@@ -149,6 +166,12 @@ def _mounts(spec: Spec, folder: str) -> Iterator[dict[str, Any]]:
             yield from _linked(step, spec.view, folder)
         elif isinstance(step, Bind | File | Socket):
             yield _mount(number, step, folder, step.target)
+
+
+def _pipes(folder: str) -> Iterator[dict[str, Any]]:
+    # Read-only says nothing of what flows through them, but that nobody changes their mode.
+    for name in (STDIN, STDOUT):
+        yield _bind(f"{folder}/{name}", f"{_PIPES}/{name}")
 
 
 def _mount(

@@ -13,6 +13,7 @@ from threading import Thread
 from sandbox import engine
 from sandbox.backend.docker import holder, pump, reap, stage
 from sandbox.backend.docker.orders import Orders
+from sandbox.backend.docker.pipes import Pipes
 from sandbox.backend.docker.reserve import Reserve
 from sandbox.errors import SandboxNotBuilt
 
@@ -23,7 +24,8 @@ _ENDED_BY_ENGINE = (128 + signal.SIGTERM, 128 + signal.SIGKILL)
 HELD = b"H"
 """The gateway's word that it holds the trap (`native.init.HELD`); a far one says its holder's id too."""
 FAR_WORDS = 256
-_ATTACH = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+_STDERR = {"stderr": 1, "stream": 1}
+_ALL = {"stdin": 1, "stdout": 1, **_STDERR}
 
 
 class Container:
@@ -47,6 +49,7 @@ class Container:
         self._init = -1
         self._reserve: Reserve | None = None
         self._stream: socket | None = None
+        self._pipes: Pipes | None = None
 
     def build(self, trap: int, wanted: Callable[[], bool]) -> None:
         """Everything but the start: network, files, container, its streams; less where `wanted` ends."""
@@ -55,6 +58,7 @@ class Container:
             self._api = engine.connect(self._environ)
         self.step = "files"
         stage.stage(told)
+        self._pipes = Pipes(told.folder) if told.piped else None
         self.step = "network"
         if told.holder:
             told.body["HostConfig"]["NetworkMode"] = f"container:{self._network(trap)}"
@@ -65,7 +69,7 @@ class Container:
             self._made = told.name  # whether or not the engine's answer comes
             self.id = self._api.create_container_from_config(told.body, told.name)["Id"]
             self.step = "attach"
-            self._stream = self._api.attach_socket(self.id, _ATTACH)._sock
+            self._stream = self._api.attach_socket(self.id, _STDERR if self._pipes else _ALL)._sock
             # The client's own time-out is for answers; a server may be silent for days.
             self._stream.settimeout(None)
 
@@ -100,7 +104,7 @@ class Container:
             self._api.start(self.id)
         Thread(target=self._watch, name="events", daemon=True).start()
         assert self._stream is not None  # noqa: S101 - `build` came before
-        return pump.start(self._stream, stdin, stdout, stderr)
+        return pump.start(self._stream, stdin, stdout, stderr, self._pipes)
 
     def _watch(self) -> None:
         """Until the engine says that the server is over, or says nothing any more."""
@@ -115,7 +119,8 @@ class Container:
 
     def _told(self, client: engine.Api) -> bool:
         """Whether the engine told of the end before it stopped telling."""
-        wanted = {"container": [self.id], "event": ["oom", "die"]}
+        # Chosen by action below: in a filter Podman calls the end `died`, and it tells of no `oom`.
+        wanted = {"container": [self.id]}
         # Since ever: whatever happened before this listens is told too.
         for event in client.events(since=1, filters=wanted, decode=True):
             if event.get("Action") == "oom":

@@ -39,6 +39,8 @@ class Orders:
     remove: list[str]
     """Files to remove once everything is gone."""
     podman: bool = False
+    piped: bool = False
+    """Whether stdin and stdout are named pipes in the folder."""
     far: bool = False
     """The gateway's own container brings the holder, and says its id on the trap."""
 

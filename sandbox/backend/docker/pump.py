@@ -14,6 +14,9 @@ from errno import EACCES, ENOENT, ENOEXEC
 from socket import socket
 from threading import Thread
 
+from sandbox.backend.docker.pipes import Pipes
+from sandbox.plan.container import SHELL
+
 STDOUT, STDERR = 1, 2
 _HEAD = 8
 _PIECE = 1 << 18
@@ -67,7 +70,7 @@ class Opening:
             self._over = True  # no init says anything there
             return piece
         self._held += piece
-        if len(self._held) < _LONGEST and b"\n" not in self._held and _MAY_BE.match(self._held):
+        if len(self._held) < _LONGEST and b"\n" not in self._held and _may_be(self._held):
             return b""
         self._over = True
         found = _NOT_EXECUTED.match(self._held)
@@ -85,20 +88,26 @@ class Opening:
 
 
 _LONGEST = 4096 + 256
-_MAY_BE = re.compile(rb"\[(F(A(T(A(L( (t(i(n(i.*)?)?)?)?)?)?)?)?)?)?$|E(R(R(O(R.*)?)?)?)?$", re.DOTALL)
+_HEADS = (b"[FATAL tini (", b"ERROR (catatonit:", SHELL.encode() + b": 1: exec: ")
 _NOT_EXECUTED = re.compile(
-    rb"(?:\[FATAL tini \(\d+\)\] exec .+ failed|ERROR \(catatonit:\d+\): failed to exec pid1): (.+)\n"
+    rb"(?:\[FATAL tini \(\d+\)\] exec .+ failed|ERROR \(catatonit:\d+\): failed to exec pid1"
+    rb"|%s: 1: exec: .+): (.+)\n" % SHELL.encode()
 )
-_NUMBERS = {os.strerror(number): number for number in (ENOENT, EACCES, ENOEXEC)}
+_NUMBERS = {os.strerror(number): number for number in (ENOENT, EACCES, ENOEXEC)} | {"not found": ENOENT}
+
+
+def _may_be(held: bytes) -> bool:
+    return any(head.startswith(held) or held.startswith(head) for head in _HEADS)
 
 
 class Output(Thread):
     """Carries what a container says until it says no more; `not_executed` then tells of a failed start."""
 
-    def __init__(self, stream: socket, stdout: int, stderr: int) -> None:
-        super().__init__(name="stdout", daemon=True)
+    def __init__(self, stream: socket, targets: dict[int, int], beside: Thread | None = None) -> None:
+        super().__init__(name="output", daemon=True)
         self._stream = stream
-        self._targets = {STDOUT: stdout, STDERR: stderr}
+        self._targets = targets
+        self._beside = beside
         self._opening = Opening()
 
     @property
@@ -107,12 +116,14 @@ class Output(Thread):
         return self._opening.not_executed
 
     def run(self) -> None:
-        """Ends with the stream, or with whoever reads it."""
+        """Ends with the stream, or with whoever reads it, and with what is carried `beside`."""
         with suppress(OSError, ValueError):
             self._carry()
             _write(self._targets[STDERR], self._opening.rest())
         for fd in self._targets.values():
             os.close(fd)
+        if self._beside is not None:
+            self._beside.join()
 
     def _carry(self) -> None:
         frames = Frames()
@@ -121,10 +132,16 @@ class Output(Thread):
                 _write(self._targets[number], self._opening.feed(number, piece))
 
 
-def start(stream: socket, stdin: int, stdout: int, stderr: int) -> Output:
-    """Carries all three until their ends; the thread returned ends with the server's output."""
-    Thread(target=_carry_in, args=(stdin, stream), name="stdin", daemon=True).start()
-    outward = Output(stream, stdout, stderr)
+def start(stream: socket, stdin: int, stdout: int, stderr: int, pipes: Pipes | None = None) -> Output:
+    """Carries all three until their ends; the thread returned ends with the server's output.
+
+    Where there are `pipes`, the stream has the server's stderr alone.
+    """
+    if pipes is None:
+        Thread(target=_carry_in, args=(stdin, stream), name="stdin", daemon=True).start()
+        outward = Output(stream, {STDOUT: stdout, STDERR: stderr})
+    else:
+        outward = Output(stream, {STDERR: stderr}, pipes.start(stdin, stdout))
     outward.start()
     return outward
 
