@@ -13,11 +13,11 @@ from typing import Any
 
 import docker
 import docker.errors
-from docker.context import ContextAPI
 from docker.tls import TLSConfig
 from requests.exceptions import ConnectionError as Unreachable
 from requests.exceptions import RequestException, Timeout
 
+from sandbox import contexts
 from sandbox.errors import CannotEnforce, SandboxNotBuilt
 
 PATIENCE_S = 10.0
@@ -41,9 +41,9 @@ def endpoint(environ: Mapping[str, str]) -> str:
     """The engine's address: `unix://`, `tcp://`, `ssh://` or `npipe://`."""
     if named := environ.get("DOCKER_HOST"):
         return named
-    context = _context(environ)
-    if context is not None and context.name != "default" and context.Host:
-        return str(context.Host)
+    context = contexts.current(environ)
+    if context is not None:
+        return context.host
     return next((f"unix://{path}" for path in sockets(environ) if os.path.exists(path)), _USUAL)
 
 
@@ -58,27 +58,21 @@ def sockets(environ: Mapping[str, str]) -> list[str]:
     return ["/var/run/docker.sock", *own, *desktop, "/run/podman/podman.sock"]
 
 
-def _context(environ: Mapping[str, str]) -> Any:
-    name = environ.get("DOCKER_CONTEXT")
-    try:
-        return ContextAPI.get_context(name) if name else ContextAPI.get_current_context()
-    except (docker.errors.DockerException, OSError, ValueError) as error:
-        raise SandboxNotBuilt(
-            "engine-context", f"the docker context cannot be read: {error}", hint="docker context ls"
-        ) from error
-
-
 def _tls(environ: Mapping[str, str], found: str) -> Any:
     if not found.startswith(("tcp://", "https://")):
         return False
-    if not environ.get("DOCKER_HOST"):
-        context = _context(environ)
-        return (context and context.TLSConfig) or False
-    if not environ.get("DOCKER_TLS_VERIFY"):
+    if environ.get("DOCKER_HOST"):
+        folder = environ.get("DOCKER_CERT_PATH") or f"{environ.get('HOME', '')}/.docker"
+        return _certified(folder, verify=True) if environ.get("DOCKER_TLS_VERIFY") else False
+    context = contexts.current(environ)
+    if context is None or not context.certificates:
         return False
-    folder = environ.get("DOCKER_CERT_PATH") or f"{environ.get('HOME', '')}/.docker"
+    return _certified(context.certificates, verify=context.verify)
+
+
+def _certified(folder: str, *, verify: bool) -> TLSConfig:
     return TLSConfig(
-        client_cert=(f"{folder}/cert.pem", f"{folder}/key.pem"), ca_cert=f"{folder}/ca.pem", verify=True
+        client_cert=(f"{folder}/cert.pem", f"{folder}/key.pem"), ca_cert=f"{folder}/ca.pem", verify=verify
     )
 
 
@@ -93,22 +87,23 @@ def failures(where: str) -> Iterator[None]:
 
 def failure(error: BaseException, where: str) -> SandboxNotBuilt | CannotEnforce:
     """The error a person sees for an exception of the SDK."""
+    wrapped = [*_chain(error)]
+    refusal = next((one for one in wrapped if isinstance(one, docker.errors.APIError)), None)
+    if refusal is not None:
+        what = f"the engine at {where} refused: {_innermost(refusal)}"
+        return SandboxNotBuilt("engine-refused", what, hint="mcp-sandbox doctor")
     text = _innermost(error)
-    if isinstance(error, docker.errors.APIError):
-        return SandboxNotBuilt(
-            "engine-refused", f"the engine at {where} refused: {text}", hint="mcp-sandbox doctor"
-        )
-    if isinstance(error, Timeout) or "timed out" in text.lower():
+    if any(isinstance(one, Timeout | TimeoutError) for one in wrapped) or "timed out" in text.lower():
         what = f"the engine at {where} does not answer within {PATIENCE_S:g} s"
         return SandboxNotBuilt(
             "engine-hung", what, hint="restart it, for example: sudo systemctl restart docker"
         )
-    if "permission denied" in text.lower():
+    if any(isinstance(one, PermissionError) for one in wrapped) or "permission denied" in text.lower():
         hint = (
             "sudo usermod -aG docker $USER, then log in again; who is in that group is root in all but name"
         )
         return SandboxNotBuilt("engine-denied", f"you may not speak to the engine at {where}", hint=hint)
-    if isinstance(error, Unreachable | OSError) or "connection" in text.lower():
+    if any(_is_transport(one) for one in wrapped):
         hint = "start it, for example: sudo systemctl start docker"
         return SandboxNotBuilt("no-engine", f"no engine answers at {where}: {text}", hint=hint)
     return SandboxNotBuilt(
@@ -116,14 +111,27 @@ def failure(error: BaseException, where: str) -> SandboxNotBuilt | CannotEnforce
     )
 
 
+def _is_transport(error: BaseException) -> bool:
+    """Of the system, not of what was said: every exception of `requests` is an OSError too."""
+    return isinstance(error, Unreachable) or (
+        isinstance(error, OSError) and not isinstance(error, RequestException)
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An exception and those it wraps, outermost first."""
+    last: BaseException | None = error
+    while last is not None:
+        yield last
+        last = last.__cause__ or last.__context__
+
+
 def _innermost(error: BaseException) -> str:
     """The words at the bottom of a chain of wrapped exceptions, in one line."""
     explanation = getattr(error, "explanation", None)
     if explanation:
         return " ".join(str(explanation).split())
-    last: BaseException | None = error
     words = str(error) or type(error).__name__
-    while last is not None:
-        words = getattr(last, "strerror", None) or words
-        last = last.__cause__ or last.__context__
+    for one in _chain(error):
+        words = getattr(one, "strerror", None) or words
     return " ".join(words.split())

@@ -18,7 +18,7 @@ LAYERS = [
     {"errors", "verdict", "event", "places", "records", "digest"},
     {"policy"},
     {"plan", "wire", "inspect"},
-    {"audit"},
+    {"audit", "contexts"},
     {"linux", "netlink", "observer", "engine"},
     {"trap"},
     {"host", "backend", "relay", "egress", "watchdog", "supply", "imaging"},

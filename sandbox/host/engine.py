@@ -11,9 +11,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from sandbox import contexts
 from sandbox.errors import SandboxNotBuilt
 from sandbox.host.engines import sockets
-from sandbox.host.lookup import home_of
 from sandbox.host.remembered import forget, keep, own_file
 from sandbox.places import cache_dir
 from sandbox.plan.facts import Engine, Probe
@@ -29,6 +29,7 @@ _VARIABLES = (
     "HOME",
     "XDG_RUNTIME_DIR",
 )
+_CODE = ("engine.py", "answers.py", "../engine.py", "../contexts.py", "../plan/facts.py")
 _TEXTS = ("endpoint", "kind", "version", "api", "place", "machine", "gvisor", "root")
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "kind": ("docker", "podman"),
@@ -129,12 +130,11 @@ def recall(path: str, environ: Mapping[str, str]) -> Engine | None:
 
 def _where(environ: Mapping[str, str], endpoint: str) -> dict[str, str]:
     """This code, who asks and in which environment, and every file that decides which engine it is."""
-    folder = environ.get("DOCKER_CONFIG") or f"{home_of(environ)}/.docker"
     here = os.path.dirname(__file__)
-    code = [f"{here}/{name}" for name in ("engine.py", "answers.py", "../engine.py", "../plan/facts.py")]
+    code = [f"{here}/{name}" for name in _CODE]
     # A socket that has appeared may be preferred to the one that was found; a new engine makes a new socket.
     places = [endpoint.removeprefix("unix://")] if endpoint.startswith("unix://") else []
-    files = [*code, f"{folder}/config.json", *places, *sockets(environ)]
+    files = [*code, *contexts.files(environ), *places, *sockets(environ)]
     return {
         **{name: environ.get(name, "") for name in _VARIABLES},
         **{path: _stamp(path) for path in files},
