@@ -112,7 +112,12 @@ def test_any_bytes_are_content_or_an_error(pieces: list[bytes]) -> None:
 
 TINI = b"[FATAL tini (7)] exec /x failed: No such file or directory\n"
 CATATONIT = b"ERROR (catatonit:2): failed to exec pid1: Permission denied\n"
+DASH = b"mcp-sandbox: 1: exec: "
 FAILURES = [
+    pytest.param(DASH + b"x: not found\n", (errno.ENOENT, "not found"), id="our shell"),
+    pytest.param(
+        DASH + b"x: Permission denied\n", (errno.EACCES, "Permission denied"), id="our shell, denied"
+    ),
     pytest.param(TINI, (errno.ENOENT, "No such file or directory"), id="tini"),
     pytest.param(CATATONIT, (errno.EACCES, "Permission denied"), id="catatonit"),
     pytest.param(
@@ -141,6 +146,8 @@ LINES = [
     pytest.param(b"[FATAL tini (7)] something else\n", id="tini's, about something else"),
     pytest.param(b"ERROR: no database\n", id="an error of the server's"),
     pytest.param(b"E", id="one letter"),
+    pytest.param(b"m", id="another"),
+    pytest.param(b"mcp-sandbox: 1: no word of the shell's\n", id="a name like our shell's"),
     pytest.param(b"", id="nothing"),
     pytest.param(b"\n" + TINI, id="tini's words, later"),
     pytest.param(b"[FATAL tini (7)] exec " + b"x" * 5000, id="longer than any path"),
