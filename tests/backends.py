@@ -29,6 +29,8 @@ SECOND_HALF = os.environ.get("MCP_SANDBOX_PART") == "user"
 def parametrise(metafunc: pytest.Metafunc, scope: str, indirect: Sequence[str] = ()) -> None:
     """One case for each backend and caller that `@pytest.mark.backends` names; without one, native alone."""
     if "backend" not in metafunc.fixturenames:
+        if "caller" in metafunc.fixturenames:
+            metafunc.parametrize("caller", CALLERS, indirect=list(indirect), scope=scope)  # type: ignore[arg-type]
         return
     mark = metafunc.definition.get_closest_marker("backends")
     cases = list(_cases(mark.kwargs if mark else {}))

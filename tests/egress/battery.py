@@ -184,7 +184,7 @@ Fixture = Callable[..., Any]
 
 
 def fixtures(profile: str) -> tuple[Fixture, Fixture]:
-    """What a test module names `standing` and `sides`: one pair of programs a caller, behind `profile`."""
+    """What a test module names `standing` and `sides`: one pair of programs a world, behind `profile`."""
 
     @pytest.fixture(scope="module")
     def standing() -> Iterator[dict[str, Sides]]:
@@ -196,12 +196,13 @@ def fixtures(profile: str) -> tuple[Fixture, Fixture]:
     @pytest.fixture
     def sides(internet: Internet, world: World, standing: dict[str, Sides]) -> Sides:
         """The attack program, outside and inside; started once, and again after a test that ended it."""
-        found = standing.get(world.caller)
+        key = f"{world.caller} {world.backend}"
+        found = standing.get(key)
         if found is not None and not found.alive():
             found.close()
         if found is None or not found.alive():
-            standing[world.caller] = Sides(internet, world, profile)
+            standing[key] = Sides(internet, world, profile)
             internet.begin()
-        return standing[world.caller]
+        return standing[key]
 
     return standing, sides

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.attacks.inside import CALLERS, World
-from tests.conftest import CI, ROOT, Require
+from tests import backends
+from tests.attacks.inside import World, furnished
+from tests.conftest import CI, Ready
 from tests.egress.internet import PROGRAMS, SBIN, Internet
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A world of a container engine's where a module is marked for it."""
+    backends.parametrise(metafunc, "function")
 
 
 @pytest.fixture(scope="session")
@@ -44,29 +50,14 @@ def _fresh(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("internet").begin()
 
 
-@pytest.fixture(params=CALLERS)
-def caller(request: pytest.FixtureRequest) -> str:
-    """Each caller that every promise is proved for."""
-    name: str = request.param
-    return name
-
-
 @pytest.fixture(scope="session")
-def worlds() -> Iterator[dict[str, World]]:
-    """What `world` made so far."""
-    made: dict[str, World] = {}
-    yield made
-    for one in made.values():
-        one.remove()
+def worlds() -> Iterator[Callable[[str, str, str], World]]:
+    """Each world that a test asks for, made once."""
+    with ExitStack() as stack:
+        yield cache(lambda *asked: stack.enter_context(furnished(*asked)))
 
 
 @pytest.fixture
-def world(caller: str, worlds: dict[str, World], require: Require) -> World:
+def world(caller: str, backend: str, worlds: Callable[[str, str, str], World], ready: Ready) -> World:
     """A caller with canaries, whose commands go behind `internet.prefix()`."""
-    require("native")
-    one = worlds.get(caller) or worlds.setdefault(caller, World(caller))
-    probe = [*one.prefix(), sys.executable, "-c", "import sandbox.cli.main"]
-    done = subprocess.run(probe, cwd="/", env={"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=30)
-    if done.returncode != 0 and one.prefix():
-        pytest.skip("this clone is root's alone: an ordinary user cannot read it")
-    return one
+    return worlds(caller, backend, ready(backend))

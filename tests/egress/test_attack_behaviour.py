@@ -12,6 +12,8 @@ from tests.attacks.inside import World
 from tests.egress.battery import LOOKUPS, V4, Sandboxed, carried, heard, new_word, outside
 from tests.egress.internet import Flow, Internet
 
+pytestmark = pytest.mark.backends(docker="user")
+
 BREACH = 124
 WEB = Flow("tcp", V4, 80)
 Start = Callable[..., Sandboxed]

@@ -11,6 +11,8 @@ from tests.attacks.inside import World
 from tests.egress.battery import Sides, fixtures, heard, new_word, payload
 from tests.egress.internet import Flow, Internet
 
+pytestmark = pytest.mark.backends(docker="user")
+
 standing, sides = fixtures("""
 [network]
 allow = ["allowed.test:443", "allowed.test:4444", "198.51.100.7:9001"]

@@ -14,6 +14,8 @@ from tests.egress.battery import LOOKUPS, PATIENCE_S, Sandboxed, Sides, fixtures
 from tests.egress.internet import Internet
 from tests.egress.services import HOST_ADDRESSES, HOST_PORTS
 
+pytestmark = pytest.mark.backends(docker="user")
+
 standing, sides = fixtures("""
 [network]
 allow = ["allowed.test:80", "localhost:18002", "host.docker.internal:18003"]

@@ -10,6 +10,8 @@ from tests.egress.battery import LOOKUPS, V4, Sides, carried, fixtures, new_word
 from tests.egress.internet import Flow, Internet
 from tests.egress.program import dns
 
+pytestmark = pytest.mark.backends(docker="user")
+
 standing, sides = fixtures("""
 [network]
 allow = ["allowed.test:443", "allowed.test:80", "*.sub.allowed.test:443", "*.sub.allowed.test:80"]

@@ -9,6 +9,8 @@ import pytest
 from tests.egress.battery import LOOKUPS, V4, Sides, carried, fixtures, heard, new_word
 from tests.egress.internet import Flow, Internet
 
+pytestmark = pytest.mark.backends(docker="user")
+
 standing, sides = fixtures("""
 [network]
 allow = ["allowed.test:443", "allowed.test:80", "cdn.test:443", "cdn.test:80",

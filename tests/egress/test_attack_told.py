@@ -14,6 +14,8 @@ from tests.attacks.inside import RUN, World
 from tests.egress.battery import Sandboxed, heard, new_word
 from tests.egress.internet import Internet
 
+pytestmark = pytest.mark.backends(docker="user")
+
 PROFILE = '[network]\nallow = ["allowed.test:443", "private.test:4444"]\n'
 LINE = 5  # of `allow`, behind the profile's head
 GET = "GET /@ HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n"
