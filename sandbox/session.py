@@ -122,7 +122,7 @@ class Session:
         self.gateway = Gateway()
         running = self._realise(secrets, path)
         self.stack.callback(self.gateway.close)
-        self.stack.callback(_end, running, path, lease, self.environ)
+        self.stack.callback(_end, running, path, lease, self.environ, self.note)
         # Beside the sandbox's build, which goes on meanwhile.
         self.gateway.start(charge, self._far())
         return running
@@ -322,11 +322,18 @@ def new_id(server: str) -> str:
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{safe or 'server'}-{os.urandom(4).hex()}"
 
 
-def _end(running: Running, path: str, lease: leases.Lease, environ: Mapping[str, str]) -> None:
+def _end(
+    running: Running,
+    path: str,
+    lease: leases.Lease,
+    environ: Mapping[str, str],
+    note: Callable[[str], None],
+) -> None:
     running.kill()
     running.wait(5.0)
-    if not running.cleaned:
-        leases.release(path, lease, environ)
+    if not running.cleaned and not leases.release(path, lease, environ):
+        what = f"something of session `{lease.session}` could not be removed: the next start tries again"
+        note(f"warning: left-behind\n  {what}\n\nhint: mcp-sandbox ps --prune")
     for fd in (running.stdin, running.stdout, running.stderr):
         if fd >= 0:
             os.close(fd)

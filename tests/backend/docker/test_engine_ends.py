@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import engine
+from sandbox.imaging import recipe
 from tests import backends
 from tests.attacks.inside import RUN, Attacker, World, furnished
 from tests.conftest import Ready, Require
@@ -55,6 +56,15 @@ class Engine:
     def _answers(self) -> bool:
         words = ["docker", "-H", self.endpoint, "version"]
         return subprocess.run(words, capture_output=True, timeout=START_S).returncode == 0
+
+    def load(self, images: dict[str, str]) -> None:
+        """The images of the host's engine, under their names."""
+        here = ["docker", "-H", self.endpoint]
+        with subprocess.Popen(["docker", "save", *images.values()], stdout=subprocess.PIPE) as saved:
+            words, quiet = [*here, "load", "--quiet"], subprocess.DEVNULL
+            subprocess.run(words, stdin=saved.stdout, stdout=quiet, timeout=120, check=True)
+        for name, known in images.items():
+            subprocess.run([*here, "tag", known, name], timeout=30, check=True)
 
     def processes(self) -> set[int]:
         """Its own, not those of containers."""
@@ -102,10 +112,7 @@ def own_engine(require: Require, ready: Ready) -> Iterator[Engine]:
     made = Engine(Path(tempfile.mkdtemp(prefix="mcp-e-")))
     try:
         made.start()
-        ids = [built[name]["id"] for name in ("base", "python")]
-        with subprocess.Popen(["docker", "save", *ids], stdout=subprocess.PIPE) as saved:
-            load = ["docker", "-H", made.endpoint, "load", "--quiet"]
-            subprocess.run(load, stdin=saved.stdout, stdout=subprocess.DEVNULL, timeout=120, check=True)
+        made.load({recipe.tag(name): built[name]["id"] for name in ("base", "python")})
         yield made
     finally:
         made.close()
@@ -157,7 +164,9 @@ def test_the_engine_ends(
     assert answer["id"] == call
     assert "engine" in answer["error"]["message"]
     assert server.process.wait(REACTION_S + 2) == 124
-    assert "error: engine-failed" in server.finish()[1]
+    said = server.finish()[1]
+    assert "error: engine-failed" in said
+    assert "hint: mcp-sandbox ps --prune" in said
     deadline = ended + REACTION_S + 2
     while running_processes(remains) and time.monotonic() < deadline:
         time.sleep(0.01)
