@@ -61,7 +61,7 @@ def test_an_allowed_host_is_shown_with_its_option(tmp_path: Path) -> None:
         (["--allow-read", "nope", "--", "/usr/bin/env"], 2, "mount-missing"),
         (["--allow-net", "dns.example.org:53", "--", "/usr/bin/env"], 125, "cannot-enforce"),
         (["--allow-net", "*.org", "--", "/usr/bin/env"], 2, "invalid-option"),
-        (["--backend", "docker", "--", "/usr/bin/env"], 125, "not-yet"),
+        (["--listen", "127.0.0.1:1", "--", "/usr/bin/env"], 125, "not-yet"),
         (["--", "no-such-command-anywhere"], 127, ""),
         ([], 2, ""),
     ],
