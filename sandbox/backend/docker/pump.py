@@ -129,7 +129,9 @@ class Output(Thread):
         frames = Frames()
         while data := self._stream.recv(_PIECE):
             for number, piece in frames.feed(data):
-                _write(self._targets[number], self._opening.feed(number, piece))
+                # Where stdout is a pipe, what a server says through its init's is nobody's.
+                if number in self._targets:
+                    _write(self._targets[number], self._opening.feed(number, piece))
 
 
 def start(stream: socket, stdin: int, stdout: int, stderr: int, pipes: Pipes | None = None) -> Output:

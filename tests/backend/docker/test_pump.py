@@ -8,12 +8,14 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.backend.docker import pump
+from sandbox.backend.docker.pipes import Pipes
 from sandbox.backend.docker.pump import STDERR, STDOUT, Frames, Opening
 
 PATIENCE_S = 10
@@ -290,6 +292,25 @@ def test_a_reader_that_is_gone_ends_the_output(carried: Carried) -> None:
     carried.output.join(PATIENCE_S)
     assert not carried.output.is_alive()
     assert carried.stderr.read() == b""
+
+
+@pytest.mark.timeout(30)
+def test_where_stdout_is_a_pipe_the_streams_own_is_nobodys(tmp_path: Path) -> None:
+    ours, engine = socket.socketpair()
+    (errors, stderr), (from_server, stdout), (stdin, to_server) = os.pipe(), os.pipe(), os.pipe()
+    with ours, engine, open(errors, "rb") as told, open(from_server, "rb") as said:
+        output = pump.start(ours, stdin, stdout, stderr, Pipes(str(tmp_path)))
+        # By /proc/1/fd/1, which a server may open.
+        engine.sendall(frame(STDOUT, b"injected") + frame(STDERR, b"log\n") + frame(STDOUT, b"again"))
+        engine.shutdown(socket.SHUT_WR)
+        assert told.read() == b"log\n"
+        with open(tmp_path / "stdout", "wb") as server:
+            server.write(b"answer\n")
+        assert said.read() == b"answer\n"
+        output.join(PATIENCE_S)
+        assert not output.is_alive()
+        with open(tmp_path / "stdin", "rb"):
+            os.close(to_server)
 
 
 def test_nonsense_ends_the_output_after_what_came_before_it(carried: Carried) -> None:
