@@ -9,6 +9,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox.images import state_file
+from tests.backends import NATIVE
+
 PROGRAM = str(Path(sys.executable).with_name("mcp-sandbox"))
 
 
@@ -22,6 +25,7 @@ class Caller:
     ground: Path
     uid: int
     gid: int
+    backend: str = NATIVE
 
     def directory(self) -> Path:
         """A fresh directory of this caller's own, by its real path."""
@@ -43,8 +47,16 @@ class Caller:
         )  # fmt: skip
 
     def sandboxed(self, *words: str) -> list[str]:
-        """`mcp-sandbox run WORDS`, without who runs it."""
-        return [PROGRAM, "run", *words]
+        """`mcp-sandbox run WORDS` on this caller's backend, without who runs it."""
+        where = [] if self.backend == NATIVE else ["--backend", "docker"]
+        return [PROGRAM, "run", *where, *words]
+
+    def note(self, images: str) -> None:
+        """Leaves the note of what was built for a container engine where this caller's sandboxes look."""
+        path = Path(state_file(self.environ))
+        if images and not path.exists():
+            make = 'mkdir -p "$1" && cat > "$2"'
+            self.run("sh", "-c", make, "sh", str(path.parent), str(path), cwd=self.ground, text=images)
 
     def reaches(self, *paths: str | Path) -> bool:
         """True where this caller can execute or enter every one of `paths`."""

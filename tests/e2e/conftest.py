@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REAL_HOME, Require, unprivileged_user
+from tests import backends
+from tests.conftest import REAL_HOME, Ready, unprivileged_user
 from tests.e2e.caller import PROGRAM, Caller
 
-CALLERS = ("root", "user") if os.geteuid() == 0 else ("user",)
 FIRST_GENERATION = "mcp>=1.30,<1.31"
 INSPECTOR = "@modelcontextprotocol/inspector"
 USER_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -55,23 +55,32 @@ def user_ground(ground: Path) -> Path:
     return made
 
 
-@pytest.fixture(params=CALLERS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A world is made once for its module; a `Caller` is one test's own."""
+    made = "world" in metafunc.fixturenames
+    backends.parametrise(metafunc, "module" if made else "function", () if made else ("caller",))
+
+
+@pytest.fixture
 def caller(
-    request: pytest.FixtureRequest, require: Require, tmp_path: Path, shared_cache: Path
+    request: pytest.FixtureRequest, backend: str, ready: Ready, tmp_path: Path, shared_cache: Path
 ) -> Iterator[Caller]:
     """Each caller that this run can be; a tree that the user cannot enter is proved by the user's own run."""
-    require("native")
+    images = ready(backend)
     if request.param == "root" or os.geteuid() != 0:
-        yield Caller(request.param, (), dict(os.environ), tmp_path, os.geteuid(), os.getegid())
+        made = Caller(request.param, (), dict(os.environ), tmp_path, os.geteuid(), os.getegid(), backend)
+        made.note(images)
+        yield made
         return
-    made = _user(request.getfixturevalue("user_ground"))
+    made = _user(request.getfixturevalue("user_ground"), backend)
+    made.note(images)
     if not made.reaches(PROGRAM, made.ground):
         pytest.skip("the unprivileged user cannot enter this tree: proved by the run as that user")
     yield made
     shutil.rmtree(made.ground, ignore_errors=True)
 
 
-def _user(ground: Path) -> Caller:
+def _user(ground: Path, backend: str) -> Caller:
     user = unprivileged_user()
     own = Path(tempfile.mkdtemp(prefix="test-", dir=ground))
     home = own / "home"
@@ -85,8 +94,9 @@ def _user(ground: Path) -> Caller:
         "HOME": str(home), "USER": user.pw_name, "LOGNAME": user.pw_name, "PATH": USER_PATH,
         "XDG_CACHE_HOME": str(ground / "cache"),
     }  # fmt: skip
-    drop = ("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "--")
-    return Caller("user", drop, environ, own, user.pw_uid, user.pw_gid)
+    groups = ["--clear-groups"] if backend == backends.NATIVE else backends.groups()
+    drop = ("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", *groups, "--")
+    return Caller("user", drop, environ, own, user.pw_uid, user.pw_gid, backend)
 
 
 # --- clients, made once --------------------------------------------------------------------------

@@ -8,44 +8,35 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
-from tests.attacks.inside import CALLERS, Attacker, World
-from tests.conftest import ROOT, Require
+from sandbox import engine
+from tests.attacks.inside import Attacker, World, furnished
+from tests.backends import NATIVE
+from tests.conftest import ROOT, Ready
 from tests.e2e.remains import Remains, adopted_orphans, descendants, named, text
 
+pytestmark = pytest.mark.backends(docker="user")
 SECONDS = 2.0
 MIB = 1 << 20
 
 
-@pytest.fixture(scope="module", params=CALLERS)
-def furnished(request: pytest.FixtureRequest) -> Iterator[World]:
-    """A caller and its home, made once."""
-    made = World(request.param)
-    try:
-        probe = [*made.prefix(), sys.executable, "-c", "import sandbox.cli.main"]
-        done = subprocess.run(probe, cwd="/", env={"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=30)
-        if done.returncode != 0 and made.prefix():
-            pytest.skip("this clone is root's alone: proved by the run as an ordinary user")
+@pytest.fixture(scope="module")
+def world(caller: str, backend: str, ready: Ready) -> Iterator[World]:
+    """A caller and its home, made once, on a host that can build the sandbox."""
+    with furnished(caller, backend, ready(backend)) as made:
         yield made
-    finally:
-        made.remove()
-
-
-@pytest.fixture
-def world(furnished: World, require: Require) -> World:
-    """A caller on a host that can build the sandbox, its facts already known."""
-    require("native")
-    return furnished
 
 
 @pytest.fixture
 def remains(world: World) -> Iterator[Remains]:
     """Counts what the test's sandboxes leave; orphans of theirs become ours, so that none hides."""
-    with adopted_orphans():
-        yield Remains(world.name, world.home / ".local" / "state", world.scratch)
+    with adopted_orphans(), ExitStack() as stack:
+        api = None if world.backend == NATIVE else stack.enter_context(closing(engine.connect(os.environ)))
+        yield Remains(world.name, world.home / ".local" / "state", world.scratch, engine=api)
 
 
 @pytest.fixture
@@ -57,33 +48,33 @@ def server(world: World, remains: Remains) -> Iterator[Attacker]:
         made.process.kill()
 
 
-Act = Callable[[Attacker], None]
+Act = Callable[[Attacker, World], None]
 
 
-def close_stdin(server: Attacker) -> None:
+def close_stdin(server: Attacker, _world: World) -> None:
     assert server.process.stdin is not None
     server.process.stdin.close()
     server.process.stdin = None
 
 
 def signalled(number: int) -> Act:
-    return lambda server: os.kill(server.process.pid, number)
+    return lambda server, _world: os.kill(server.process.pid, number)
 
 
-def kill_group(server: Attacker) -> None:
+def kill_group(server: Attacker, _world: World) -> None:
     os.killpg(server.process.pid, signal.SIGKILL)
 
 
-def kill_keeper(server: Attacker) -> None:
+def kill_keeper(server: Attacker, _world: World) -> None:
     os.kill(named("mcp-keeper", server.process.pid), signal.SIGKILL)
 
 
-def kill_init(server: Attacker) -> None:
-    os.kill(named("mcp-init", server.process.pid), signal.SIGKILL)
+def kill_init(server: Attacker, world: World) -> None:
+    os.kill(world.init(server), signal.SIGKILL)
 
 
-def kill_server(server: Attacker) -> None:
-    os.kill(descendants(named("mcp-init", server.process.pid))[0], signal.SIGKILL)
+def kill_server(server: Attacker, world: World) -> None:
+    os.kill(descendants(world.init(server))[0], signal.SIGKILL)
 
 
 ENDS = [
@@ -99,13 +90,12 @@ ENDS = [
 ]
 
 
-def ended(server: Attacker, remains: Remains, act: Act) -> tuple[int, str]:
+def ended(server: Attacker, world: World, remains: Remains, act: Act) -> tuple[int, str]:
     """Acts, and holds that nothing is left two seconds later; the status and what was said."""
-    assert {"processes", "namespaces", "leases"} <= remains.now().keys(), (
-        "the control: it is seen while it lives"
-    )
+    kinds = {"processes", "leases", "namespaces" if world.backend == NATIVE else "containers"}
+    assert kinds <= remains.now().keys(), "the control: it is seen while it lives"
     started = time.monotonic()
-    act(server)
+    act(server, world)
     status = server.process.wait(SECONDS)
     assert remains.within(started + SECONDS - time.monotonic()) == {}
     return status, server.finish()[1]
@@ -113,21 +103,25 @@ def ended(server: Attacker, remains: Remains, act: Act) -> tuple[int, str]:
 
 @pytest.mark.threat("T2", proves="no process, mount, cgroup, lease or file is left, however a session ends")
 @pytest.mark.parametrize(("act", "status"), ENDS)
-def test_an_end_leaves_nothing(act: Act, status: int, server: Attacker, remains: Remains) -> None:
-    assert ended(server, remains, act)[0] == status
+def test_an_end_leaves_nothing(
+    act: Act, status: int, server: Attacker, world: World, remains: Remains
+) -> None:
+    assert ended(server, world, remains, act)[0] == status
 
 
 @pytest.mark.threat(
     "T2", proves="daemons that left every session and ignore every signal end with the sandbox"
 )
 @pytest.mark.parametrize(("act", "status"), ENDS)
-def test_the_end_of_a_server_that_clings(act: Act, status: int, server: Attacker, remains: Remains) -> None:
+def test_the_end_of_a_server_that_clings(
+    act: Act, status: int, server: Attacker, world: World, remains: Remains
+) -> None:
     """Two daemons, and a server that reads nothing any more and ignores every signal."""
     for _ in range(2):
         assert "got" in server.call("processes.daemonise", child=False, mark=remains.mark)
     server.call("processes.ignore_everything", child=False)
     server.ask("processes.deaf")
-    assert ended(server, remains, act)[0] == status
+    assert ended(server, world, remains, act)[0] == status
 
 
 @pytest.mark.parametrize(
@@ -156,6 +150,7 @@ def test_a_server_that_ends_by_itself(
     assert remains.within(SECONDS) == {}
 
 
+@pytest.mark.backends()  # at an engine: tests/backend/docker/test_lifecycle.py
 def test_both_guards_killed(server: Attacker, world: World, remains: Remains) -> None:
     """Wrapper and keeper at once: everything that runs is gone, and the next start removes the rest."""
     keeper = named("mcp-keeper", server.process.pid)
@@ -190,13 +185,13 @@ def peak(pid: int) -> int:
 
 
 @pytest.mark.threat("S3", proves="a client that reads nothing costs no memory, and its end is an end")
-def test_a_client_that_reads_nothing(server: Attacker, remains: Remains) -> None:
+def test_a_client_that_reads_nothing(server: Attacker, world: World, remains: Remains) -> None:
     before = peak(server.process.pid)
     server.ask("limits.flood", size=256 * MIB, line=4000)
-    init = named("mcp-init", server.process.pid)
+    init = world.init(server)
     wait_until(lambda: all_blocked(init), "the server waits for its reader")
     assert peak(server.process.pid) - before < 16 * MIB
-    assert ended(server, remains, close_stdin)[0] == 0
+    assert ended(server, world, remains, close_stdin)[0] == 0
 
 
 def all_blocked(init: int) -> bool:
@@ -226,6 +221,7 @@ def test_floods(attack: str, server: Attacker, remains: Remains) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.backends()  # at an engine: tests/backend/docker/test_lifecycle.py
 @pytest.mark.threat("T2", proves="a wrapper killed at a random moment of its start leaves nothing")
 @pytest.mark.parametrize(("number", "starts"), [("KILL", 16), ("TERM", 6)])
 def test_kill_storm(number: str, starts: int, world: World) -> None:
