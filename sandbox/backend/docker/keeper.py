@@ -9,14 +9,13 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from errno import EPIPE
 
-from sandbox import linux
 from sandbox.backend import report
+from sandbox.backend.aside import leave_group
 from sandbox.backend.docker import orders as orders_of
 from sandbox.backend.running import RELEASE, TERMINATE
 from sandbox.records import dataclass
@@ -29,8 +28,6 @@ SPARE_AFTER_S = 1.0
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
     from sandbox.backend.docker.container import Container
-
-_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGQUIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +46,12 @@ def run(ends: Ends, environ: Mapping[str, str]) -> None:
     """Never returns: exits 0 when everything is gone, 1 when something could not be removed."""
     status = 1
     try:
-        _leave_group()
+        leave_group()
         status = 0 if _serve(ends, environ) else 1
     except BaseException as error:
         report.tell_error(ends.report, "keeper", error)
     finally:
         os._exit(status)
-
-
-def _leave_group() -> None:
-    os.setsid()
-    os.chdir("/")
-    linux.set_name("mcp-keeper")
-    for number in _IGNORED:
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _serve(ends: Ends, environ: Mapping[str, str]) -> bool:

@@ -12,12 +12,11 @@ import signal
 
 from sandbox import linux
 from sandbox.backend import report
+from sandbox.backend.aside import leave_group
 from sandbox.backend.native import identity, init, view
 from sandbox.backend.native.cgroup import Cgroup
 from sandbox.plan.spec import Spec
 from sandbox.records import dataclass
-
-_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGQUIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ def run(spec: Spec, ends: init.Ends, orders: Orders) -> None:
     """Never returns: exits 0 when everything is gone, 1 when something could not be removed."""
     status = 1
     try:
-        _leave_group()
+        leave_group()
         cgroup = Cgroup(spec.limits, orders.session)
         try:
             _run(spec, ends, orders, cgroup)
@@ -44,14 +43,6 @@ def run(spec: Spec, ends: init.Ends, orders: Orders) -> None:
         report.tell_error(ends.report, "keeper", error)
     finally:
         os._exit(status)
-
-
-def _leave_group() -> None:
-    os.setsid()
-    os.chdir("/")
-    linux.set_name("mcp-keeper")
-    for number in _IGNORED:
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _clean(cgroup: Cgroup, orders: Orders) -> bool:

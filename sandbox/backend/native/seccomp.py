@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 
-from sandbox.errors import CannotEnforce, SandboxNotBuilt
-
-# Not the tables of sandbox.plan.syscalls: they would be parsed on every start for two tuples.
-MACHINES = ("x86_64", "aarch64")
-TIERS = ("strict", "net", "browser", "compat")
+from sandbox.backend import filters
+from sandbox.backend.filters import MACHINES as MACHINES
+from sandbox.backend.filters import TIERS as TIERS
 
 _DIRECTORY = os.path.join(os.path.dirname(__file__), "filters")
 _INSTRUCTION = 8
@@ -17,26 +15,11 @@ _MOST_INSTRUCTIONS = 4096  # BPF_MAXINSNS: the kernel takes no longer program.
 
 def load(tier: str, machine: str) -> bytes:
     """The compiled filter of `tier` for `machine`, or an error: never a weaker one."""
-    if machine not in MACHINES:
-        known = " and ".join(MACHINES)
-        raise CannotEnforce("no-filter", f"no system call filter for `{machine}`, only for {known}")
-    if tier not in TIERS:
-        hint = f"choose one of {', '.join(TIERS)}"
-        raise CannotEnforce("no-filter", f"no system call tier `{tier}`", rule="[syscalls] tier", hint=hint)
-    path = os.path.join(_DIRECTORY, f"{machine}-{tier}.bpf")
-    try:
-        with open(path, "rb") as file:
-            bpf = file.read()
-    except OSError as error:
-        raise SandboxNotBuilt(
-            "no-filter", f"cannot read `{path}`: {error.strerror}", hint=_REINSTALL
-        ) from error
+    place = filters.path(_DIRECTORY, tier, machine, "bpf")
+    bpf = filters.read(place)
     if not bpf or len(bpf) % _INSTRUCTION or len(bpf) > _INSTRUCTION * _MOST_INSTRUCTIONS:
-        raise SandboxNotBuilt("no-filter", f"`{path}` is no filter: {len(bpf)} bytes", hint=_REINSTALL)
+        raise filters.broken(place, bpf)
     return bpf
-
-
-_REINSTALL = "pip install --force-reinstall mcp-sandbox"
 
 
 def install(bpf: bytes) -> None:
