@@ -14,6 +14,7 @@ from socket import AF_UNIX, SO_PEERCRED, SOCK_STREAM, SOL_SOCKET, socket
 from sandbox import linux
 from sandbox.backend.docker.orders import Orders
 from sandbox.backend.native import identity, view
+from sandbox.errors import SandboxNotBuilt
 from sandbox.plan.spec import Bind
 
 _OTHERS_READ = 0o044
@@ -65,11 +66,15 @@ def _map_owners(orders: Orders) -> None:
 
 def _enter_the_engines(endpoint: str) -> None:
     """From here on our mounts are the engine's: it sees none of a mount namespace of the caller's own."""
-    own, its = "/proc/self/ns/mnt", f"/proc/{_listener(endpoint)}/ns/mnt"
-    # One that cannot be looked at is taken for our own; the server then sees an empty place, never more.
-    with suppress(FileNotFoundError, PermissionError):
-        if os.readlink(own) != os.readlink(its):
+    try:
+        its = f"/proc/{_listener(endpoint)}/ns/mnt"
+        if os.readlink("/proc/self/ns/mnt") != os.readlink(its):
             linux.enter_mounts(its)
+    except OSError as error:
+        # What is written to a place that the engine does not see would be lost.
+        what = f"whether the engine at {endpoint} sees this process's mounts cannot be told"
+        hint = "use the engine's own unix socket, or start it as an unprivileged user"
+        raise SandboxNotBuilt("mounts-unseen", what, hint=hint) from error
 
 
 def _listener(endpoint: str) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from socket import AF_UNIX, socket
 from typing import Any
 
 import pytest
@@ -14,6 +17,8 @@ import pytest
 from sandbox import linux
 from sandbox.backend.docker import stage
 from sandbox.backend.docker.orders import Orders
+from sandbox.errors import SandboxNotBuilt
+from tests.conftest import ROOT
 
 SERVER = 1_990_000_000
 OWNER = 12345
@@ -27,6 +32,20 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     mounted = f" {place}/"
     while os.geteuid() == 0 and mounted in (table := Path("/proc/self/mountinfo").read_text()):
         linux.umount(f"{place}/{table.partition(mounted)[2].split()[0]}", linux.MNT_DETACH)
+
+
+ENGINES: list[str] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def listener(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An engine's socket in this process, whose mounts are these: all that staging asks of an engine."""
+    place = tmp_path_factory.mktemp("engine") / "s"
+    with socket(AF_UNIX) as one:
+        one.bind(str(place))
+        one.listen(64)
+        ENGINES[:] = [f"unix://{place}"]
+        yield
 
 
 @pytest.fixture
@@ -51,7 +70,7 @@ def orders(folder: Path, **changes: Any) -> Orders:
         "holder": "",
         "spares": "",
         "labels": [],
-        "engine": "",
+        "engine": ENGINES[0],
         "limits": [],
         "remove": [],
     }
@@ -267,3 +286,27 @@ def test_a_user_maps_nothing(folder: Path, project: Path) -> None:
         stage.stage(orders(folder, trees=[(0, str(project), True, True, os.getuid(), os.getgid())]))
     assert stage.clear(str(folder))
     assert (project / "file").exists()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("engine", ["tcp://127.0.0.1:2375", "unix:///nowhere/docker.sock"])
+def test_an_engine_whose_mounts_cannot_be_told_gets_no_tree(folder: Path, project: Path, engine: str) -> None:
+    told = orders(folder, trees=[(0, str(project), True, True, 0, 0)], engine=engine)
+    with pytest.raises(SandboxNotBuilt, match="whether the engine at"):
+        stage.stage(told)
+
+
+@pytest.mark.root
+def test_a_tree_is_attached_where_the_engine_sees_it(folder: Path, project: Path) -> None:
+    """From a mount namespace of the caller's own, as a service with private mounts has it."""
+    told = {name: getattr(orders(folder), name) for name in Orders.__slots__}
+    told["trees"] = [(0, str(project), True, True, 0, 0)]
+    code = (
+        "import json, sys; from sandbox.backend.docker import stage;"
+        "from sandbox.backend.docker.orders import Orders;"
+        "stage.stage(Orders(**json.loads(sys.argv[1])))"
+    )
+    argv = ["unshare", "--mount", sys.executable, "-c", code, json.dumps(told)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "0" / "file").read_text() == "the caller's\n"
