@@ -13,6 +13,7 @@ import pytest
 
 from sandbox import images
 from sandbox.host.engine import engine
+from sandbox.imaging import recipe
 from tests.conftest import Ready, Require
 from tests.e2e.caller import PROGRAM, Caller
 from tests.e2e.servers import SERVERS
@@ -38,9 +39,9 @@ def environ(require: Require, ready: Ready, tmp_path: Path) -> Iterator[dict[str
 
 
 def _give_images(environ: dict[str, str]) -> None:
-    """The same images, from the engine that built them."""
-    ids = [images.built(environ)[name]["id"] for name in NEEDED]
-    with subprocess.Popen(["docker", "save", *ids], stdout=subprocess.PIPE) as saved:
+    """The same images, from the engine that built them, by the names under which they are looked for."""
+    tags = [recipe.tag(name) for name in NEEDED]
+    with subprocess.Popen(["docker", "save", *tags], stdout=subprocess.PIPE) as saved:
         load = ["docker", f"--host={environ['DOCKER_HOST']}", "load"]
         subprocess.run(load, stdin=saved.stdout, check=True, timeout=120, stdout=subprocess.DEVNULL)
     assert saved.returncode == 0
