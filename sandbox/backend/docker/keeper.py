@@ -23,6 +23,8 @@ from sandbox.records import dataclass
 HELD = b"H"
 """The gateway's word that it holds the trap (`native.init.HELD`); a far one has said it already."""
 LAST_OUTPUT_S = 1.0
+LAST_OUTPUT_ASKED_S = 0.2
+"""A client that asked for the end may read nothing any more, and its two seconds are nearly over."""
 SPARE_AFTER_S = 1.0
 """A spare is for the next session; this one's server starts first."""
 TYPE_CHECKING = False  # as `typing` has it, without its import
@@ -117,9 +119,10 @@ def _live(container: Container, ends: Ends, trap: int) -> None:
     out = container.start(ends.stdin, ends.stdout, ends.stderr)
     report.tell(ends.report, "container", container.id)
     report.tell(ends.report, "ready")
-    if not _attend(container, ends):
+    over, asked = _attend(container, ends)
+    if not over:
         container.remove_server()
-    out.join(LAST_OUTPUT_S)
+    out.join(LAST_OUTPUT_ASKED_S if asked else LAST_OUTPUT_S)
     if container.oom:
         report.tell(ends.report, "oom", container.oom)
     if out.not_executed:
@@ -135,8 +138,9 @@ def _wanted(lifeline: int) -> bool:
     return not poll.poll(0)
 
 
-def _attend(container: Container, ends: Ends) -> bool:
-    """Obeys until the server is over; False where the end of the lifeline came first."""
+def _attend(container: Container, ends: Ends) -> tuple[bool, bool]:
+    """Obeys until the server or the lifeline is over: whether it was the server, and whether it was asked."""
+    asked = False
     poll = select.poll()
     poll.register(container.ended, select.POLLIN)
     poll.register(ends.lifeline, select.POLLIN)
@@ -145,12 +149,13 @@ def _attend(container: Container, ends: Ends) -> bool:
         wait = None if spare_at is None else max(0.0, spare_at - time.monotonic()) * 1000
         ready = {fd for fd, _ in poll.poll(wait)}
         if container.ended in ready:
-            return True
+            return True, asked
         if ends.lifeline in ready:
             command = os.read(ends.lifeline, 64)
             if not command:
-                return False
+                return False, True
             if TERMINATE in command:
+                asked = True
                 container.terminate()
         if not ready:
             container.keep_spare()
