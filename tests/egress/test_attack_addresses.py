@@ -12,7 +12,7 @@ from tests.egress.battery import LOOKUPS, PATIENCE_S, V4, V6, Sides, fixtures, h
 from tests.egress.internet import Flow, Internet
 from tests.egress.sniffer import ACK, SYN
 
-pytestmark = pytest.mark.backends(docker="user")
+pytestmark = pytest.mark.backends(docker="user", gvisor="user")
 
 # Where a name must not lead, whatever allows it: how it is spelt in the table, the port of a listener there,
 # and the kind that the log calls it. A name that is not of the zone is made when it is needed.

@@ -11,7 +11,7 @@ from tests.attacks.inside import World
 from tests.egress.battery import Sides, fixtures, heard, new_word, payload
 from tests.egress.internet import Flow, Internet
 
-pytestmark = pytest.mark.backends(docker="user")
+pytestmark = pytest.mark.backends(docker="user", gvisor="user")
 
 standing, sides = fixtures("""
 [network]

@@ -10,7 +10,7 @@ from tests.egress.battery import LOOKUPS, V4, Sides, carried, fixtures, new_word
 from tests.egress.internet import Flow, Internet
 from tests.egress.program import dns
 
-pytestmark = pytest.mark.backends(docker="user")
+pytestmark = pytest.mark.backends(docker="user", gvisor="user")
 
 standing, sides = fixtures("""
 [network]
