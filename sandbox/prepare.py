@@ -112,6 +112,8 @@ def _contained(asked: Asked) -> Prepared:
     from sandbox import containers
 
     wish, policy = asked.wish, asked.policy
+    if asked.request:
+        _refuse_to_build(asked, asked.request)  # before an image of the profile's own is pulled
     needs = containers.closure_inside(asked.command, policy, wish.environ, wish.cwd)
     place = containers.container(policy, asked.facts, needs, asked.request, wish.environ)
     frozen = _frozen_inside(asked, place) if asked.request else None
@@ -145,13 +147,18 @@ def _frozen(asked: Asked) -> Frozen | None:
     return _supplied(asked, run, None)
 
 
-def _frozen_inside(asked: Asked, place: Container) -> Frozen | None:
-    """The package as the image's own programs build and run it."""
+def _refuse_to_build(asked: Asked, request: Request) -> None:
+    from sandbox.containers import image_name
+    from sandbox.host.engine import engine
     from sandbox.supply.inside import refuse_far, refuse_without_tools
 
-    assert asked.request is not None  # noqa: S101 - asked of packages alone
-    refuse_without_tools(place.image, asked.request)
-    refuse_far(place.engine)
+    named = asked.policy.server.image
+    refuse_without_tools(named or image_name(asked.policy, Closure(asked.command), request), request)
+    refuse_far(engine(asked.wish.environ))
+
+
+def _frozen_inside(asked: Asked, place: Container) -> Frozen | None:
+    """The package as the image's own programs build and run it."""
     if asked.build and _peeked(asked, place.image) is None:
         from sandbox import leases
 

@@ -16,19 +16,20 @@ NPM = "/usr/local/lib/node_modules/npm/bin/npm-cli.js"
 PYTHON = "/usr/bin/python3"
 UV = "/usr/local/bin/uv"
 
+NAMES = ("base", "node", "python", "browser")
 _HAVE = {"npm": ("node", "browser"), "pypi": ("python",)}
 
 
-def refuse_without_tools(image: Image, request: Request) -> None:
+def refuse_without_tools(image: str, request: Request) -> None:
     """A package can be built only in an image of ours that has its package manager."""
     able = _HAVE[request.ecosystem]
-    if not image.own and image.name in able:
+    if image in able:
         return
-    kind = "the profile's own image" if image.own else "an image without its package manager"
+    kind = "an image without its package manager" if image in NAMES else "the profile's own image"
     names = " or ".join(f"`{name}`" for name in able)
     raise CannotEnforce(
         "package-in-this-image",
-        f"{request.title} would have to be built in `{image.name}`, which is {kind}",
+        f"{request.title} would have to be built in `{image}`, which is {kind}",
         rule="[server] image",
         hint=f"leave `image` out, or name {names}; with an image of your own, name a program that it holds",
     )
