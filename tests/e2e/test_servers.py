@@ -30,7 +30,7 @@ INITIALIZE = {
     },
 }
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.backends(docker="user")]
 each_server = pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.profile)
 
 
@@ -248,6 +248,7 @@ def test_a_directory_mounted_to_read_is_not_written(caller: Caller) -> None:
     assert not (place / "new.txt").exists()
 
 
+@pytest.mark.backends(docker="root user")
 def test_what_a_server_writes_belongs_to_the_caller(caller: Caller) -> None:
     place = caller.directory()
     calls: list[Any] = [("write_file", {"path": f"{place}/new.txt", "content": "x"})]
