@@ -10,6 +10,7 @@ import shutil
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -186,7 +187,8 @@ class Proofs:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Every collected proof starts as not run: a run that is cut short proves nothing."""
-        self.items = {item.nodeid: item for item in session.items if item.get_closest_marker("threat")}
+        told = [one for one in session.items if one.get_closest_marker("threat") or _parameters(one)]
+        self.items = {item.nodeid: item for item in told}
         self.outcomes = dict.fromkeys(self.items, "not-run")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -200,24 +202,44 @@ class Proofs:
             self.outcomes[report.nodeid] = "xpassed" if hasattr(report, "wasxfail") else "passed"
 
     def pytest_sessionfinish(self) -> None:
-        """One JSON document: who called, and each proof with its row, its backend and its outcome."""
+        """One JSON document: who called, each proof with its row, and every case that names its backend."""
         proofs = [entry for nodeid, item in self.items.items() for entry in self._entries(nodeid, item)]
+        cases = [self._case(nodeid, item) for nodeid, item in self.items.items() if _parameters(item)]
+        document = {"caller": caller(), "proofs": proofs, "cases": cases}
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        self.target.write_text(json.dumps({"caller": caller(), "proofs": proofs}, indent=1))
+        self.target.write_text(json.dumps(document, indent=1))
+
+    def _case(self, nodeid: str, item: pytest.Item) -> dict[str, str]:
+        asked = _parameters(item)
+        return {
+            "test": _test(nodeid, item),
+            "caller": str(asked.get("caller") or caller()),
+            "backend": str(asked["backend"]),
+            "outcome": self.outcomes[nodeid],
+        }
 
     def _entries(self, nodeid: str, item: pytest.Item) -> Iterator[dict[str, str]]:
-        parameters = getattr(getattr(item, "callspec", None), "params", {})
-        file = os.path.relpath(item.path, ROOT)
-        usual = "native" if file.startswith(SANDBOXED) else "part"
+        backend = _parameters(item).get("backend")
+        usual = "native" if os.path.relpath(item.path, ROOT).startswith(SANDBOXED) else "part"
         for mark in item.iter_markers("threat"):
             yield {
                 "row": mark.args[0],
                 "proves": mark.kwargs["proves"],
-                "test": f"{file}::{nodeid.partition('::')[2].partition('[')[0]}",
-                "backend": str(parameters.get("backend") or mark.kwargs.get("backend", usual)),
+                "test": _test(nodeid, item),
+                "backend": str(backend or mark.kwargs.get("backend", usual)),
                 "outcome": self.outcomes[nodeid],
                 "sha256": hashlib.sha256(item.path.read_bytes()).hexdigest(),
             }
+
+
+def _parameters(item: pytest.Item) -> dict[str, Any]:
+    """Who calls which backend, of a test that is run for several."""
+    asked: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+    return asked if "backend" in asked else {}
+
+
+def _test(nodeid: str, item: pytest.Item) -> str:
+    return f"{os.path.relpath(item.path, ROOT)}::{nodeid.partition('::')[2].partition('[')[0]}"
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -37,7 +37,6 @@ DIFFERENCES = {
     "/boot": Difference("ENOENT", OWN, "", _IMAGE),
     "/srv": Difference("ENOENT", OWN, "", _IMAGE),
     "/var/lib": Difference("ENOENT", OWN, "", _IMAGE),
-    "/run/systemd": Difference("ENOENT", "", "", _IMAGE),
     "/sys": Difference(
         "ENOENT",
         EMPTY,
