@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from sandbox.errors import SandboxError, SandboxNotBuilt
@@ -85,7 +85,8 @@ def _asked_of_engine(name: str, wanted: str, environ: Mapping[str, str]) -> str:
     if labels.get("io.mcp-sandbox.recipe") != wanted:
         raise missing(name, "was not made by this version's recipe")
     entry = {"id": described["Id"], "recipe": wanted, "size": described["Size"]}
-    _write_entry(name, {**entry, "engine": engine.endpoint(environ)}, environ)
+    with suppress(OSError):  # a memory only; whatever must be written there says that it cannot
+        _write_entry(name, {**entry, "engine": engine.endpoint(environ)}, environ)
     return str(described["Id"])
 
 
