@@ -114,7 +114,7 @@ class Remains:
         """An engine's own mounts come and go for everyone; of what we give it, only our files are ours."""
         if self.engine is not None:
             return str(self.state) in mount
-        return not any(place in mount for place in ("/overlay2/", "/netns/"))
+        return not any(place in mount for place in ("/overlay2/", "/netns/", "/mcp-sandbox/containers/"))
 
     def _at_engine(self) -> dict[str, list[str]]:
         if self.engine is None:

@@ -6,13 +6,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
+from sandbox import engine
 from sandbox.errors import BREACH, NOT_BUILT, NOT_EXECUTABLE, NOT_FOUND, USAGE
-from tests.attacks.inside import CALLERS, RUN, World
-from tests.conftest import Require
+from tests.attacks.inside import RUN, World, furnished
+from tests.backends import NATIVE
+from tests.conftest import Ready
 from tests.e2e.remains import Remains, adopted_orphans
 
 PING = '{"jsonrpc":"2.0","id":1,"method":"ping"}\n'
@@ -25,6 +28,9 @@ linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
 seccomp.install(bpf)
 os.execv(sys.argv[1], sys.argv[1:])
 """
+
+
+pytestmark = pytest.mark.backends(docker="user")
 
 
 class Start:
@@ -40,33 +46,26 @@ class Start:
         self.environ = world.environ
 
     def run(self, **more: object) -> subprocess.CompletedProcess[str]:
-        words = ["run", "--name", self.world.name, *self.options, "--", *self.server]
+        words = ["run", "--name", self.world.name, *self.world.where(), *self.options, "--", *self.server]
         argv = [*self.world.prefix(), *self.around, sys.executable, "-c", RUN, *words]
         piped = {"input": PING, "capture_output": True, "text": True, "timeout": 30, "cwd": "/"}
         return subprocess.run(argv, env=self.environ, **(piped | more))  # type: ignore[call-overload,no-any-return]
 
 
-@pytest.fixture(scope="module", params=CALLERS)
-def furnished(request: pytest.FixtureRequest) -> Iterator[World]:
-    """A caller and its home, made once."""
-    made = World(request.param)
-    try:
-        probe = [*made.prefix(), sys.executable, "-c", "import sandbox.cli.main"]
-        if subprocess.run(probe, cwd="/", env=made.environ, capture_output=True, timeout=30).returncode != 0:
-            assert made.prefix(), "the package cannot be imported"
-            pytest.skip("this clone is root's alone: proved by the run as an ordinary user")
+@pytest.fixture(scope="module")
+def world(caller: str, backend: str, ready: Ready) -> Iterator[World]:
+    """A caller and its home, made once, on a host that can build the sandbox."""
+    with furnished(caller, backend, ready(backend)) as made:
         yield made
-    finally:
-        made.remove()
 
 
 @pytest.fixture
-def start(furnished: World, require: Require) -> Iterator[Start]:
+def start(world: World) -> Iterator[Start]:
     """A start that would work, for the test to spoil; afterwards nothing of it may be left."""
-    require("native")
-    with adopted_orphans():
-        remains = Remains(furnished.name, furnished.home / ".local" / "state", furnished.scratch)
-        yield Start(furnished)
+    with adopted_orphans(), ExitStack() as stack:
+        api = None if world.backend == NATIVE else stack.enter_context(closing(engine.connect(os.environ)))
+        remains = Remains(world.name, world.home / ".local" / "state", world.scratch, engine=api)
+        yield Start(world)
         assert remains.within(1.0) == {}
 
 
@@ -223,6 +222,7 @@ WITHOUT_NAMESPACES = {
 }  # fmt: skip
 
 
+@pytest.mark.backends  # an engine needs none
 @pytest.mark.threat("H2", proves="a host that gives no user namespaces: exit 125, and nothing ran")
 @pytest.mark.parametrize("way", list(WITHOUT_NAMESPACES))
 @pytest.mark.parametrize("remembered", [False, True], ids=["never seen", "remembered as able"])
@@ -239,6 +239,15 @@ def test_a_host_without_user_namespaces(way: str, remembered: bool, start: Start
         start.environ = start.environ | {"XDG_CACHE_HOME": str(empty)}
     start.around = WITHOUT_NAMESPACES[way]
     refused(start, NOT_BUILT, "hint:")
+
+
+def test_an_engine_needs_no_user_namespaces(start: Start) -> None:
+    """The same host, and the same start."""
+    if start.world.backend == NATIVE:
+        pytest.skip("refused, as the test before this says")
+    start.around = WITHOUT_NAMESPACES["by sysctl"]
+    done = start.run()
+    assert (done.returncode, start.mark.exists()) == (0, True), done.stderr
 
 
 def test_nothing_of_these_is_written_outside_the_state_directory(start: Start) -> None:

@@ -150,7 +150,7 @@ def test_a_server_that_ends_by_itself(
     assert remains.within(SECONDS) == {}
 
 
-@pytest.mark.backends()  # at an engine: tests/backend/docker/test_lifecycle.py
+@pytest.mark.backends  # at an engine: tests/backend/docker/test_lifecycle.py
 def test_both_guards_killed(server: Attacker, world: World, remains: Remains) -> None:
     """Wrapper and keeper at once: everything that runs is gone, and the next start removes the rest."""
     keeper = named("mcp-keeper", server.process.pid)
@@ -221,7 +221,7 @@ def test_floods(attack: str, server: Attacker, remains: Remains) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.backends()  # at an engine: tests/backend/docker/test_lifecycle.py
+@pytest.mark.backends  # at an engine: tests/backend/docker/test_lifecycle.py
 @pytest.mark.threat("T2", proves="a wrapper killed at a random moment of its start leaves nothing")
 @pytest.mark.parametrize(("number", "starts"), [("KILL", 16), ("TERM", 6)])
 def test_kill_storm(number: str, starts: int, world: World) -> None:
