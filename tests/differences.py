@@ -54,7 +54,7 @@ DIFFERENCES = {
     "namespaces": Difference(
         "user mnt pid net ipc uts cgroup",
         "mnt pid net ipc uts cgroup",
-        "",
+        "those of gVisor's own process",
         "an engine without user namespaces has none for the container: its root would be the host's, "
         "were there a way to it; the server is another uid, without capabilities",
     ),
