@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.attacks.inside import CALLERS, PYTHON, Attacker
-from tests.conftest import Require
+from tests.attacks.inside import PYTHON, Attacker
+from tests.conftest import Ready
 from tests.e2e.remains import Remains, adopted_orphans
 from tests.egress.loopback import Place, place, until
 
+pytestmark = pytest.mark.backends(docker="user")
 SECONDS = 2.0
 STATUS = 7
 # It fills its stderr, and is denied one thing after the other; at the end of its input it ends by itself.
@@ -43,18 +44,11 @@ os._exit({STATUS})
 """
 
 
-@pytest.fixture(scope="module", params=CALLERS)
-def furnished(request: pytest.FixtureRequest) -> Iterator[Place]:
-    """A caller's world, made once."""
-    with place(request.param) as made:
+@pytest.fixture(scope="module")
+def world(caller: str, backend: str, ready: Ready) -> Iterator[Place]:
+    """A caller's world, made once, on a host that can build the sandbox."""
+    with place(caller, backend, ready(backend)) as made:
         yield made
-
-
-@pytest.fixture
-def world(furnished: Place, require: Require) -> Place:
-    """A caller on a host that can build the sandbox."""
-    require("native")
-    return furnished
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from tests.attacks.inside import PYTHON, Attacker, World
+from tests.backends import NATIVE
 from tests.conftest import ROOT
 from tests.e2e.remains import named, text
 
@@ -64,9 +65,9 @@ class Place(World):
 
 
 @contextmanager
-def place(caller: str) -> Iterator[Place]:
+def place(caller: str, backend: str = NATIVE, images: str = "") -> Iterator[Place]:
     """A world of the caller's; skips where that caller cannot read this clone."""
-    made = Place(caller)
+    made = Place(caller, backend, images)
     try:
         probe = [*made.prefix(), sys.executable, "-c", "import sandbox.cli.main"]
         done = subprocess.run(probe, cwd="/", env={"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=30)
