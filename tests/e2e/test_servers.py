@@ -260,6 +260,7 @@ def test_what_a_server_writes_belongs_to_the_caller(caller: Caller) -> None:
 # --- the inspector -------------------------------------------------------------------------------
 
 
+@pytest.mark.backends  # another client of the same wrapper: what is behind it has been seen above
 @each_server
 def test_the_inspector_lists_the_bare_server_s_tools(
     server: Server, inspector: str, caller: Caller, bare_home: Path, bare_tools: dict[Any, Any]
