@@ -66,7 +66,9 @@ def image_name(policy: Policy, needs: Closure, request: Request | None) -> str:
 
 
 def _of_script(path: str) -> str:
-    """What the first line of a script asks for."""
+    """What the first line of a script asks for; a bare name is the image's, whatever lies here."""
+    if "/" not in path:
+        return ""
     try:
         with open(path, "rb") as file:
             first = file.read(_SHEBANG).split(b"\n")[0]

@@ -58,7 +58,14 @@ def _create(prepared: Prepared) -> dict[str, Any] | None:
         return None
     from sandbox.containers import create_body
 
-    return create_body(prepared.spec, "SESSION", os.environ)
+    body = create_body(prepared.spec, "SESSION", os.environ)
+    return {**body, "Env": [_named(text, prepared) for text in body["Env"]]}
+
+
+def _named(variable: str, prepared: Prepared) -> str:
+    """A variable of the caller's or the profile's without its value, which may be a token."""
+    name, env = variable.partition("=")[0], prepared.policy.env
+    return f"{name}=…" if name in (*env.passed, *dict(env.fixed)) else variable
 
 
 def unbuilt(prepared: Prepared) -> str:
