@@ -44,10 +44,17 @@ def in_container(policy: Policy, facts: HostFacts, survey: Survey, container: Co
         env=environment(container, policy, spec.env),
         view=(*covered(spec.view, policy), *over_the_image(container, policy.files.tmp, spec.view)),
         waivers=(*spec.waivers, *unpinned(policy)),
+        notes=(*spec.notes, *_uncounted(container.engine, spec.limits)),
         backend="docker",
         image=container.image,
         runtime=runtime(policy, container.engine),
     )
+
+
+def _uncounted(engine: Engine, bounds: Limits) -> tuple[str, ...]:
+    if bounds.memory is None or "swap" in engine.limits:
+        return ()
+    return (f"the engine at {engine.endpoint} does not count swap, which may come on top of the memory",)
 
 
 def unpinned(policy: Policy) -> tuple[str, ...]:
