@@ -77,7 +77,8 @@ def _print(sessions: list[dict[str, Any]], pruned: list[dict[str, Any]]) -> None
     rows = [COLUMNS, *(row(one) for one in sessions)]
     widths = [max(len(one[column]) for one in rows) for column in range(len(COLUMNS))]
     for line in rows if sessions else []:
-        emit(harmless("  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip()))
+        columns = (word.ljust(width) for word, width in zip(line, widths, strict=True))
+        emit(harmless("  ".join(columns).rstrip()))
     if not sessions:
         note("no sandbox of yours is running")
     if any(one["state"] != "running" for one in sessions):
