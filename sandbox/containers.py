@@ -200,6 +200,7 @@ def orders(
         engine=engine(environ).endpoint,
         podman=engine(environ).kind == "podman",
         piped=piped(spec, environ, secrets),
+        sources=[step.source for step in spec.view if isinstance(step, Bind) and not step.idmap],
         far=engine(environ).place != "local",
         limits=list(engine(environ).limits),
         remove=list(remove),

@@ -11,6 +11,8 @@ import pytest
 
 from tests.attacks.inside import World, tree
 
+pytestmark = pytest.mark.backends(docker="root user")
+
 GUARDED = {
     ".git/hooks/pre-commit": "#!/bin/sh\n",
     ".git/config": "[core]\n",
@@ -28,7 +30,6 @@ from sandbox.policy.flags import Flags
 from sandbox.prepare import Wish, prepare
 from sandbox.session import run
 
-pytestmark = pytest.mark.backends(docker="root user", gvisor="user")
 source, secret, command = sys.argv[1], sys.argv[2], tuple(sys.argv[4:])
 wish = Wish(command, dict(os.environ), "/", flags=Flags(allow_read=(source,)), backend=sys.argv[3])
 prepared = prepare(wish, note)

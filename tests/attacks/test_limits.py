@@ -107,6 +107,7 @@ def test_disk_bomb(place: str, size: int, world: World, small: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.backends(docker="user", gvisor="user")
 @pytest.mark.threat("T2", proves="inodes: no more than 65536 files")
 def test_inode_bomb(world: World) -> None:
     with world.inside() as inside, world.outside() as outside:

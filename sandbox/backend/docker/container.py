@@ -15,6 +15,7 @@ from sandbox.backend.docker import holder, pump, reap, stage
 from sandbox.backend.docker.orders import Orders
 from sandbox.backend.docker.pipes import Pipes
 from sandbox.backend.docker.reserve import Reserve
+from sandbox.backend.docker.sources import Sources
 from sandbox.errors import SandboxNotBuilt
 
 GONE_S = 3.0
@@ -50,6 +51,7 @@ class Container:
         self._reserve: Reserve | None = None
         self._stream: socket | None = None
         self._pipes: Pipes | None = None
+        self._sources: Sources | None = None
 
     def build(self, trap: int, wanted: Callable[[], bool]) -> None:
         """Everything but the start: network, files, container, its streams; less where `wanted` ends."""
@@ -59,6 +61,7 @@ class Container:
         self.step = "files"
         stage.stage(told)
         self._pipes = Pipes(told.folder) if told.piped else None
+        self._sources = Sources(told.body["HostConfig"].get("Mounts", ()), told.sources)
         self.step = "network"
         if told.holder:
             told.body["HostConfig"]["NetworkMode"] = f"container:{self._network(trap)}"
@@ -104,7 +107,16 @@ class Container:
             self._api.start(self.id)
         Thread(target=self._watch, name="events", daemon=True).start()
         assert self._stream is not None  # noqa: S101 - `build` came before
+        self._compare()
         return pump.start(self._stream, stdin, stdout, stderr, self._pipes)
+
+    def _compare(self) -> None:
+        """Holds, before the server can begin (its pipes hold it up), that it sees what was meant."""
+        if self._pipes is not None and self._sources:
+            self.step = "compare"
+            with engine.failures(self._orders.engine):
+                pid = self._api.inspect_container(self.id)["State"]["Pid"]
+            self._sources.compare(pid)
 
     def _watch(self) -> None:
         """Until the engine says that the server is over, or says nothing any more."""

@@ -26,6 +26,8 @@ class Orders:
     """Name, mode and content (latin-1, so that JSON carries every byte)."""
     trees: list[tuple[int, str, bool, bool, int, int]]
     """Number, source, writable, whether it is a directory, and uid and gid of the owner to be mapped."""
+    sources: list[str]
+    """Of the body's mounts: real paths of the host, which the engine looks up again."""
     uid: int
     gid: int
     holder: str

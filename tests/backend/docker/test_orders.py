@@ -25,6 +25,7 @@ def told(**changes: Any) -> Orders:
         "folder": "/state/s1",
         "files": [[0, 0o444, EVERY_BYTE], ["seccomp.json", 0o400, "{}"]],
         "trees": [[1, "/srv/ü", True, True, 0, 4_000_000_000]],
+        "sources": ["/srv/p"],
         "uid": 1000,
         "gid": 1001,
         "holder": "sha256:2",

@@ -65,6 +65,7 @@ def orders(folder: Path, **changes: Any) -> Orders:
         "folder": str(folder),
         "files": [],
         "trees": [],
+        "sources": [],
         "uid": SERVER,
         "gid": SERVER,
         "holder": "",
