@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 
 from sandbox import leases
-from sandbox.places import state_dir
+from sandbox.places import cache_dir, state_dir
 from sandbox.records import dataclass
 
 ENGINE_S = 30.0
@@ -26,7 +26,7 @@ def prune(environ: Mapping[str, str]) -> list[Pruned]:
     """Removes what killed sessions and builds left on this host and at the engine."""
     done = [Pruned("session", one) for one in leases.reap(environ, ENGINE_S)]
     done += [Pruned("session", one.session, gone=False) for one in stale(environ)]
-    return [*done, *_containers(environ), *_folders(environ), *_spares(environ)]
+    return [*done, *_containers(environ), *_folders(environ), *_spares(environ), *_builds(environ)]
 
 
 def stale(environ: Mapping[str, str]) -> list[leases.Lease]:
@@ -71,6 +71,18 @@ def _spares(environ: Mapping[str, str]) -> Iterator[Pruned]:
 
         sweep(top)
         yield from (Pruned("spare holder", name) for name in before if name not in _names(top))
+
+
+def _builds(environ: Mapping[str, str]) -> Iterator[Pruned]:
+    """Packages that were being built when their builder was killed."""
+    top = f"{cache_dir(environ)}/store"
+    before = _names(f"{top}/staging")
+    if before:
+        from sandbox.supply.store import Store
+
+        Store(top).sweep()
+        left = _names(f"{top}/staging")
+        yield from (Pruned("build", f"{top}/staging/{name}") for name in before if name not in left)
 
 
 def _names(folder: str) -> list[str]:

@@ -111,3 +111,12 @@ def test_what_holders_left_goes(alone: Path) -> None:
         (alone / "holders" / name).mkdir(parents=True)
     assert [one.name for one in prune(os.environ)] == [".1~1~0", "id~key"]
     assert os.listdir(alone / "holders") == []
+
+
+def test_what_a_killed_builder_left_goes(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(alone / "cache"))
+    staging = alone / "cache" / "mcp-sandbox" / "store" / "staging" / "key.abc"
+    (staging / "tree").mkdir(parents=True)
+    (staging.parent.parent / "locks").mkdir()
+    assert prune(os.environ) == [Pruned("build", str(staging))]
+    assert not staging.exists()
