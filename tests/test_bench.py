@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Require
+from tests.conftest import Ready, Require
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCH = ROOT / "scripts" / "bench"
@@ -24,6 +24,16 @@ def bench(*words: str | Path) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def container_numbers() -> Any:
+    """The marks of the Docker backend, which are no package of ours either."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        from benchmark import container_numbers as found
+    finally:
+        sys.path.pop(0)
+    return found
 
 
 def modules() -> tuple[Any, Any, Any]:
@@ -178,3 +188,65 @@ def test_a_run_of_the_way_out_is_judged_and_written_beside_the_other() -> None:
     without = {**run, "start_ms": {"nothing allowed": [95.0], "a host": [101.0]}}
     starts = [one for one in egress_numbers.marks(without) if one["mark"].startswith("start ")]
     assert [one["met"] for one in starts] == [None, None]
+
+
+# --- in a container --------------------------------------------------------------------------------
+
+
+def test_a_quick_run_in_a_container_computes_its_marks_from_its_samples(ready: Ready, tmp_path: Path) -> None:
+    ready("docker")
+    program = Path(sys.executable).parent / "mcp-sandbox"
+    options = ("--backend", "docker", "--quick", "--server", "echo-python", "--program", program)
+    shown = bench(*options, "--json", tmp_path / "run.json")
+    found = json.loads((tmp_path / "run.json").read_text())
+    assert (found["kind"], list(found["servers"])) == ("docker", ["echo-python"])
+    assert found["engine"].keys() == {"cli", "engine"}
+    server = found["servers"]["echo-python"]
+    samples = server["samples_ms"]
+    assert {kind: set(one) for kind, one in samples.items()} == {
+        "start": {"bare", "wrapped", "wrapped-cold"},
+        "call": {"bare", "wrapped"},
+        "large": {"bare", "wrapped"},
+    }
+    for kind in samples.values():
+        # Interleaved rounds: every variant has as many samples as every other.
+        assert len({len(one) for one in kind.values()}) == 1
+        assert all(value > 0 for one in kind.values() for value in one)
+    marks = {one["mark"]: one for one in found["marks"]}
+    start = statistics.median(samples["start"]["wrapped"]) - statistics.median(samples["start"]["bare"])
+    assert marks["start over `docker run`, ms"]["measured"] == pytest.approx(start, abs=0.01)
+    assert set(server["memory"]["wrapped"]["parts"]) == {"wrapper", "keeper", "gateway", "holder"}
+    assert "wrapped-cold" in shown
+
+
+def test_a_run_in_a_container_is_judged_and_written_beside_the_others() -> None:
+    _, _, page = modules()
+    part = {"kib": 36 * 1024, "read_as": "pss"}
+    server = {
+        "samples_ms": {
+            "start": {"bare": [200.0], "wrapped": [350.0], "wrapped-cold": [700.0]},
+            "call": {"bare": [0.2], "wrapped": [0.2]},
+            "large": {"bare": [9.0], "wrapped": [8.0]},
+        },
+        "memory": {"wrapped": {"kib": 36 * 1024, "parts": {"holder": part}}},
+    }
+    marks = container_numbers().marks("echo", server)
+    assert {one["mark"]: (one["measured"], one["met"]) for one in marks} == {
+        "start over `docker run`, ms": (150.0, True),
+        "call over `docker run`, ms": (0.0, False),
+        "1 MiB over `docker run`, ms": (-1.0, True),
+        "own memory, MiB": (36.0, False),
+    }
+    run = {
+        "kind": "docker", "date": "2026-01-01", "caller": "root", "quick": True,
+        "machine": {"cpus": 2, "model": "any", "kernel": "6.1", "python": "3.11", "load": 0.0},
+        "engine": {"cli": "28.0", "engine": "20.10"}, "servers": {"echo": server}, "marks": marks,
+    }  # fmt: skip
+    before = f"head\n\n{page.DOCKER_MARK}\n\nearlier\n\n## Next\n\n{page.MARK}\n\nkept\n"
+    after = page.written(before, run)
+    assert after.startswith("head\n")
+    assert "earlier" not in after
+    assert after.endswith(f"\n## Next\n\n{page.MARK}\n\nkept\n")
+    assert "| echo | call over `docker run`, ms | below 0 | 0.00 | **not met** |" in after
+    assert "engine 20.10, docker command line 28.0, " in after
+    assert page.written(after, run) == after
