@@ -26,6 +26,7 @@ PATH = "/usr/bin:/bin"
 END_S = 10.0
 """A container takes tenths of a second to end, and is not to end within the next one's start."""
 SPARE_S = 20.0
+_TREE = "/srv/bench"
 _LOOK_S = 0.005
 _CALL_S = 30.0
 
@@ -93,10 +94,11 @@ def subjects(program: str, scratch: str, *, real: bool) -> list[Subject]:
 def _subject(
     name: str, program: str, scratch: str, image: str, tree: str, server: tuple[str, ...]
 ) -> Subject:
-    mounted = ("-v", f"{tree}:{tree}:ro", image)
+    # The image's user may enter no home of this machine's, which is where a tree may lie.
+    mounted = ("-v", f"{tree}:{_TREE}:ro", image, *(word.replace(tree, _TREE) for word in server))
     wrapped = (program, "run", "--backend", "docker", "--", *server)
     variants = {
-        "bare": (docker(), "run", "-i", "--rm", "--network", "none", *mounted, *server),
+        "bare": (docker(), "run", "-i", "--rm", "--network", "none", *mounted),
         "wrapped": wrapped,
         "wrapped-cold": ("env", f"XDG_STATE_HOME={scratch}/cold", *wrapped),
     }
