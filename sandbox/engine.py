@@ -30,11 +30,14 @@ Api = Any
 """docker.APIClient: the SDK has no types."""
 
 
-def connect(environ: Mapping[str, str], timeout: float = PATIENCE_S) -> Api:
-    """A client of the engine that the caller's environment names; raises where none answers in time."""
+def connect(environ: Mapping[str, str], timeout: float = PATIENCE_S, version: str = "auto") -> Api:
+    """A client of the engine that the caller's environment names; raises where none answers in time.
+
+    `version`: the API's, as another client of it has found; else it is asked first.
+    """
     found = endpoint(environ)
     with failures(found):
-        return docker.APIClient(base_url=found, version="auto", timeout=timeout, tls=_tls(environ, found))
+        return docker.APIClient(base_url=found, version=version, timeout=timeout, tls=_tls(environ, found))
 
 
 def endpoint(environ: Mapping[str, str]) -> str:

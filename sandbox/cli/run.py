@@ -15,7 +15,7 @@ TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
     from sandbox.backend.docker.launch import Early
     from sandbox.plan.spec import Spec
-    from sandbox.prepare import Prepared, Wish
+    from sandbox.prepare import Prepared
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,12 +33,18 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> int:
     """Prepares, starts and relays; returns the server's status or one of ours."""
-    from sandbox.prepare import prepare
-    from sandbox.session import run
-
     # Nothing is garbage yet: looking for it takes a tenth of the start. The session turns it on again.
     gc.disable()
     _check_streams()
+    with ExitStack() as stack:
+        # Before all else: it loads beside this process, and takes longer to get ready than the plan.
+        return _run(args, _early(args, stack))
+
+
+def _run(args: argparse.Namespace, early: Early | None) -> int:
+    from sandbox.prepare import prepare
+    from sandbox.session import run
+
     quiet = bool(args.quiet)
 
     def tell(text: str) -> None:
@@ -46,21 +52,19 @@ def main(args: argparse.Namespace) -> int:
             note(text)
 
     wish = options.wish(args, dict(os.environ), os.getcwd())
-    with ExitStack() as stack:
-        early = _early(wish, stack)
-        prepared = prepare(wish, lambda text: tell(f"mcp-sandbox: {text}"))
-        for line in said(prepared, verbose=bool(args.verbose)):
-            note(f"mcp-sandbox: {line}")
-        return run(prepared, note, early)
+    prepared = prepare(wish, lambda text: tell(f"mcp-sandbox: {text}"))
+    for line in said(prepared, verbose=bool(args.verbose)):
+        note(f"mcp-sandbox: {line}")
+    return run(prepared, note, early)
 
 
-def _early(wish: Wish, stack: ExitStack) -> Early | None:
+def _early(args: argparse.Namespace, stack: ExitStack) -> Early | None:
     """A docker keeper, where it is known already that one is wanted: it gets ready while we plan."""
-    if wish.backend != "docker":
+    if args.backend != "docker":
         return None
     from sandbox.backend.docker.launch import Early
 
-    early = Early(wish.environ)
+    early = Early(dict(os.environ))
     stack.callback(early.close)
     return early
 

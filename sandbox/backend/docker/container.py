@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from socket import socket
-from threading import Thread
+from threading import Event, Thread
 
 from sandbox import engine
 from sandbox.backend.docker import holder, pump, reap, stage
@@ -52,6 +52,7 @@ class Container:
         self._stream: socket | None = None
         self._pipes: Pipes | None = None
         self._sources: Sources | None = None
+        self._started = Event()
 
     def build(self, trap: int, wanted: Callable[[], bool]) -> None:
         """Everything but the start: network, files, container, its streams; less where `wanted` ends."""
@@ -104,8 +105,9 @@ class Container:
         """Starts the server and all that carries for it; the thread ends with the server's output."""
         self.step = "execute"
         with engine.failures(self._orders.engine):
+            Thread(target=self._watch, name="events", daemon=True).start()
             self._api.start(self.id)
-        Thread(target=self._watch, name="events", daemon=True).start()
+        self._started.set()
         assert self._stream is not None  # noqa: S101 - `build` came before
         self._compare()
         return pump.start(self._stream, stdin, stdout, stderr, self._pipes)
@@ -121,7 +123,8 @@ class Container:
     def _watch(self) -> None:
         """Until the engine says that the server is over, or says nothing any more."""
         try:
-            client = engine.connect(self._environ)
+            client = self._another()
+            self._started.wait()
             self._init = _init(client, self.id)
             while not self._told(client) and client.inspect_container(self.id)["State"]["Running"]:
                 pass  # the stream broke, not the engine
@@ -156,7 +159,11 @@ class Container:
     def keep_spare(self) -> None:
         """A holder for the next session, made beside this one's work; without one a start takes longer."""
         if self._orders.holder:
-            self._reserve = Reserve(lambda: holder.spare(engine.connect(self._environ), self._making()))
+            self._reserve = Reserve(lambda: holder.spare(self._another(), self._making()))
+
+    def _another(self) -> engine.Api:
+        """A client for another thread."""
+        return engine.connect(self._environ, version=self._api.api_version)
 
     def remove_server(self) -> bool:
         """Ends the server, at once and with all its processes; False where the engine did not do it."""
