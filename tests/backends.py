@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -91,11 +92,21 @@ def groups() -> list[str]:
 @cache
 def built_images(own: Path, cache: Path) -> str:
     """The note of images as their recipes are now: this user's `own` state has it, or they are built here."""
+    if not _current(own):
+        await_builds(own)
     state = next((place for place in (own, cache / "images-state") if _current(place)), None)
     if state is None:
         state = cache / "images-state"
         _build(state)
     return Path(images.state_file({"XDG_STATE_HOME": str(state)})).read_text()
+
+
+def await_builds(state: Path) -> None:
+    """Returns when no build of this user's is going on: CI begins one beside the tests."""
+    lock = Path(images.state_file({"XDG_STATE_HOME": str(state)})).with_name("images.lock")
+    if lock.exists():
+        with lock.open() as opened:
+            fcntl.flock(opened, fcntl.LOCK_SH)
 
 
 def _current(state: Path) -> bool:

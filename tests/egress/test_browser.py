@@ -14,8 +14,9 @@ import pytest
 
 from sandbox import images
 from sandbox.errors import SandboxError
+from tests import backends
 from tests.attacks.inside import RUN, Attacker
-from tests.conftest import Require
+from tests.conftest import REAL_HOME, Require
 from tests.egress.internet import Internet
 
 PACKAGE = "@playwright/mcp@0.0.83"
@@ -53,6 +54,7 @@ OPENING: list[dict[str, Any]] = [
 def browser(require: Require) -> None:
     """The image, made once in an engine."""
     require("docker")
+    backends.await_builds(REAL_HOME / ".local" / "state")
     try:
         images.find("browser", os.environ)
     except SandboxError:
