@@ -94,6 +94,9 @@ def failure(error: BaseException, where: str) -> SandboxNotBuilt | CannotEnforce
     refusal = next((one for one in wrapped if isinstance(one, docker.errors.APIError)), None)
     if refusal is not None:
         what = f"the engine at {where} refused: {_innermost(refusal)}"
+        if "no such image" in what.lower():
+            # Remembered, and removed from the engine since.
+            return SandboxNotBuilt("image-gone", what, hint="mcp-sandbox image build")
         return SandboxNotBuilt("engine-refused", what, hint="mcp-sandbox doctor")
     text = _innermost(error)
     if any(isinstance(one, Timeout | TimeoutError) for one in wrapped) or "timed out" in text.lower():

@@ -6,6 +6,7 @@ what they could not: cgroups, containers, staged files. A keeper of containers h
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -69,9 +70,11 @@ def take(lease: Lease, environ: Mapping[str, str]) -> str:
             json.dump(body, file)
     except OSError as error:
         what = f"the state directory cannot be written: {error}"
-        raise SandboxNotBuilt(
-            "state-not-writable", what, hint="set XDG_STATE_HOME to a directory of yours"
-        ) from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = (
+            f"make room below {directory(environ)}" if full else "set XDG_STATE_HOME to a directory of yours"
+        )
+        raise SandboxNotBuilt("state-not-writable", what, hint=hint) from error
     return path
 
 

@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     )
     listed = actions.add_parser("list", help="show which images there are")
     listed.add_argument("--json", action="store_true", help="one JSON document")
-    actions.add_parser("prune", help="remove what older versions left at the engine")
+    actions.add_parser("prune", help="remove what other versions left at the engine, whoever built it")
     return built
 
 

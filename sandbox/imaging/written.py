@@ -10,6 +10,10 @@ def write(path: str, content: bytes) -> None:
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     staged = f"{path}.{os.getpid()}"
     fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(fd, "wb") as opened:
-        opened.write(content)
-    os.replace(staged, path)
+    try:
+        with open(fd, "wb") as opened:
+            opened.write(content)
+        os.replace(staged, path)
+    except OSError:
+        os.unlink(staged)
+        raise
