@@ -119,7 +119,7 @@ class World:
 
     def where(self) -> tuple[str, ...]:
         """The options of `run` that choose this world's backend."""
-        return () if self.backend == backends.NATIVE else ("--backend", "docker")
+        return ("--backend", "native" if self.backend == backends.NATIVE else "docker")
 
     def _runtime(self, options: Iterable[str]) -> list[str]:
         """The options, with a profile that asks for gVisor too, or alone."""
