@@ -25,15 +25,17 @@ class Sources:
         """Raises where the container with this first process shows another file or directory anywhere."""
         for target, meant in self._meant.items():
             if not _shows(pid, target, meant):
-                what = f"`{target}` was replaced while the sandbox was built, or cannot be seen; nothing ran"
+                what = f"`{target}` was replaced while the sandbox was built, nothing ran"
                 raise SandboxNotBuilt("sandbox-not-built", what, hint="start it again")
         while self._meant:
             os.close(self._meant.popitem()[1])
 
 
 def _shows(pid: int, target: str, meant: int) -> bool:
-    """Whether this is at `target`; what cannot be looked at is not, since the process waits to be seen."""
+    """Whether this is at `target`, or cannot be seen: the process is over, or not ours to look into."""
     try:
         return os.path.samestat(os.fstat(meant), os.stat(f"/proc/{pid}/root{target}"))
-    except OSError:
-        return False
+    except PermissionError:
+        return True
+    except FileNotFoundError:
+        return not os.path.exists(f"/proc/{pid}")
