@@ -14,6 +14,7 @@ from sandbox.backend.base import Ended
 from sandbox.backend.running import Running
 from sandbox.errors import AuditError
 from sandbox.event import Event, Value
+from sandbox.excess import Excess, Source
 from sandbox.gateway import Gateway
 from sandbox.lifecycle import Step, Times, decide
 from sandbox.notices import one_line
@@ -107,15 +108,24 @@ class Watch:
         poll = select.poll()
         poll.register(self.running.fileno(), select.POLLIN)
         poll.register(self._woken, select.POLLIN)
+        sources = self._sources()
+        for source in sources:
+            for fd, events in source.watched().items():
+                poll.register(fd, events)
+        ready: frozenset[int] = frozenset()
         while True:
-            timeout = self._act()
-            ready = {fd for fd, _ in poll.poll(timeout)}
+            timeout = self._act(sources, ready)
+            ready = frozenset(fd for fd, _ in poll.poll(timeout))
             if self._woken in ready:
                 _empty(self._woken)
             if self.running.fileno() in ready:
                 return
 
-    def _act(self) -> float | None:
+    def _sources(self) -> list[Source]:
+        """What may find that a limit was exceeded, one line each."""
+        return []
+
+    def _act(self, sources: list[Source], ready: frozenset[int]) -> float | None:
         """Does what is due now; milliseconds until the next look."""
         now = time.monotonic()
         self._look(now)
@@ -129,7 +139,19 @@ class Watch:
             self.stopped = True
             self.running.terminate()
         self._check_memory()
-        return self._timeout(decision.until, now)
+        moments = [decision.until]
+        for source in sources:
+            found, until = source.look(now, ready)
+            for excess in found:
+                self.exceeded(excess)
+            moments.append(until)
+        return self._timeout(min((one for one in moments if one is not None), default=None), now)
+
+    def exceeded(self, excess: Excess) -> None:
+        """A limit was exceeded: for now every one ends the sandbox."""
+        measured: dict[str, Value] = {"measured": excess.measured, "limit": excess.limit}
+        quota = excess.key.removeprefix("quota.")
+        self.breached(quota, excess.why, {**measured, **excess.detail})
 
     def _timeout(self, until: float | None, now: float) -> float | None:
         polls = self.spec.limits.mechanism == "rlimit" and self.spec.limits.memory is not None

@@ -15,7 +15,7 @@ SANDBOX = ROOT / "sandbox"
 
 # From the innermost outward; a part imports parts of an earlier line, and itself, and nothing else.
 LAYERS = [
-    {"errors", "verdict", "event", "places", "records", "digest"},
+    {"errors", "verdict", "event", "excess", "places", "records", "digest"},
     {"policy"},
     {"plan", "wire", "inspect"},
     {"audit", "contexts"},
@@ -23,9 +23,11 @@ LAYERS = [
     {"trap"},
     {"host", "backend", "relay", "egress", "watchdog", "supply", "imaging"},
     {
+        "breaches",
         "build",
         "container_build",
         "containers",
+        "control",
         "gateway",
         "images",
         "leases",
@@ -34,8 +36,10 @@ LAYERS = [
         "outbound",
         "prepare",
         "prune",
+        "restart",
         "secret_sources",
         "session",
+        "status",
     }
     | {"watch"},
     {"attack", "clients", "demo"},
@@ -59,6 +63,7 @@ PURE_FILES = {
     "errors.py",
     "verdict.py",
     "event.py",
+    "excess.py",
     "places.py",
     "lifecycle.py",
     "policy/hosts.py",

@@ -106,6 +106,9 @@ def limits(policy: Policy, engine: Engine) -> Limits:
         open_files=quota.open_files,
         wall=quota.wall,
         idle=quota.idle,
+        written=quota.written,
+        cpu_time=quota.cpu_time,
+        busy=quota.busy,
         mechanism="engine",
     )
 

@@ -28,6 +28,9 @@ def limits(policy: Policy, cgroups: Cgroups) -> Limits:
         open_files=quota.open_files,
         wall=quota.wall,
         idle=quota.idle,
+        written=quota.written,
+        cpu_time=quota.cpu_time,
+        busy=quota.busy,
         mechanism=way,
         cgroups=() if way == "rlimit" else _needed(cgroups),
     )

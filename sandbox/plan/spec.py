@@ -140,6 +140,9 @@ class Limits:
     open_files: int | None = None
     wall: float | None = None
     idle: float | None = None
+    written: int | None = None
+    cpu_time: float | None = None
+    busy: float | None = None
     mechanism: Literal["cgroup-v1", "cgroup-v2", "rlimit", "engine"] = "rlimit"
     cgroups: tuple[tuple[str, str], ...] = ()
     """Controller (or `unified`) and the parent directory in which the launcher creates ours."""

@@ -35,6 +35,7 @@ Cpus = Annotated[float, BeforeValidator(quota.cpus), _CPU_SCHEMA]
 Pids = Annotated[int, Field(ge=2, le=1 << 22)]
 OpenFiles = Annotated[int, Field(ge=16, le=1 << 20)]
 Count = Annotated[int, Field(ge=1, le=1 << 31)]
+Cost = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False, strict=False)]
 Text = Annotated[str, Field(max_length=4096), AfterValidator(lambda text: _without_nul(text))]
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 Variable = Annotated[str, Field(pattern=f"^{VARIABLE}$")]
@@ -92,6 +93,12 @@ def _source(text: str) -> str:
     raise ValueError("a secret comes from `env`, `keyring`, `file:PATH` or `command:…`")
 
 
+def _notify(text: str) -> str:
+    if text == "desktop" or re.fullmatch(r"command:.+", text):
+        return text
+    raise ValueError("whom a breach is told: `desktop` or `command:…`")
+
+
 def _version(value: object) -> object:
     # `true == 1` and `1.0 == 1` to Python; a later format must not slip in as either.
     if type(value) is not int or value != 1:
@@ -105,6 +112,7 @@ OpaqueHost = Annotated[str, AfterValidator(_unchecked)]
 PrivateHost = Annotated[str, AfterValidator(_inside)]
 Path = Annotated[Text, AfterValidator(_path)]
 Place = Annotated[Text, AfterValidator(_place)]
+Notify = Annotated[Text, AfterValidator(_notify)]
 Source = Annotated[Text, AfterValidator(_source)]
 Regex = Annotated[Text, AfterValidator(_pattern)]
 Glob = Annotated[str, Field(min_length=1, max_length=256)]

@@ -16,6 +16,9 @@ Poison = Literal["block", "warn", "off"]
 SecretMode = Literal["redact", "block", "log", "off"]
 Protocol = Literal["strict", "off"]
 Action = Literal["off", "log", "breach"]
+Ending = Literal["kill", "freeze", "warn"]
+Stopping = Literal["kill", "freeze", "warn", "deny"]
+Restart = Literal["never", "on-crash"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,10 @@ class Server:
     """The container's root: one of ours by name (`node`), or any other by digest."""
     unpinned: bool = False
     """A waiver: the image may be named by a tag, which its owner can move."""
+    restart: Restart = "never"
+    """What becomes of a server that crashed; never after a breach."""
+    restarts: int = 5
+    """Crashes in a row after which it stays down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +153,12 @@ class Quota:
     disk: int | None = 256 << 20
     wall: float | None = None
     idle: float | None = None
+    written: int | None = None
+    """Bytes written to files over a session, wherever they are."""
+    cpu_time: float | None = None
+    """Seconds of processor time over a session."""
+    busy: float | None = None
+    """Seconds without a pause at the limit of `cpus`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +167,17 @@ class Traffic:
 
     message: int = 10 << 20
     rate: float | None = None
+    """Messages of the client's per second."""
     concurrency: int | None = None
+    """Requests of the client's that are open at once."""
     timeout: float | None = None
+    """Seconds that one request may be open."""
+    flood: float | None = 1000.0
+    """Messages of the server's per second that answer nothing: notifications, noise, what is refused."""
+    waste: int | None = 64 << 20
+    """Bytes a minute of the server's stdout that are no message."""
+    stall: float | None = 300.0
+    """Seconds that a message waits for a server that does not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +202,17 @@ class Tools:
     ask: tuple[str, ...] = ()
     pin: Pin = "off"
     arguments: tuple[ArgumentRule, ...] = ()
+    calls: int | None = None
+    """Tool calls of a session."""
+    rate: float | None = None
+    """Tool calls per second."""
+    repeat: int | None = None
+    """The same tool with the same arguments within `window`."""
+    window: float = 60.0
+    budget: float | None = None
+    """What the calls of a session may cost together."""
+    cost: tuple[tuple[str, float], ...] = ()
+    """By name pattern, the first that matches; any other call costs 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +237,31 @@ class Supply:
     """How an `npx` or `uvx` package is built: `scripts` names packages whose install scripts may run."""
 
     scripts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BreachPolicy:
+    """What becomes of a sandbox that breaks a limit, by what was broken; and whom that is told."""
+
+    pids: Ending = "kill"
+    open_files: Ending = "kill"
+    disk: Ending = "kill"
+    written: Ending = "kill"
+    cpu_time: Ending = "kill"
+    busy: Ending = "kill"
+    wall: Ending = "kill"
+    idle: Ending = "kill"
+    syscall: Ending = "kill"
+    traffic: Stopping = "kill"
+    """`traffic.*`; `deny` refuses the message alone."""
+    calls: Stopping = "kill"
+    """`tools.calls`, `rate`, `repeat` and `budget`; `deny` refuses the call alone."""
+    grace: float = 0.0
+    """Seconds for which a measured quota may be exceeded."""
+    answer: float = 120.0
+    """Seconds that a frozen sandbox waits for a person; then it is killed."""
+    notify: tuple[str, ...] = ()
+    """`desktop` and `command:…`, started at every breach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +292,7 @@ class Policy:
     isolation: Isolation = field(default_factory=Isolation)
     supply: Supply = field(default_factory=Supply)
     audit: AuditPolicy = field(default_factory=AuditPolicy)
+    breach: BreachPolicy = field(default_factory=BreachPolicy)
     origins: tuple[tuple[str, Origin], ...] = ()
 
     def origin(self, key: str) -> Origin:

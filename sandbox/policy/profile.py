@@ -15,6 +15,7 @@ from pydantic import model_validator as after_all
 from sandbox.policy import hosts
 from sandbox.policy.fields import (
     Amount,
+    Cost,
     Count,
     Cpus,
     Frame,
@@ -22,6 +23,7 @@ from sandbox.policy.fields import (
     Host,
     Memory,
     Name,
+    Notify,
     OpaqueHost,
     OpenFiles,
     Path,
@@ -37,7 +39,17 @@ from sandbox.policy.fields import (
     Variable,
     Version,
 )
-from sandbox.policy.model import Action, Pin, Poison, Protocol, SecretMode, Tier
+from sandbox.policy.model import (
+    Action,
+    Ending,
+    Pin,
+    Poison,
+    Protocol,
+    Restart,
+    SecretMode,
+    Stopping,
+    Tier,
+)
 
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
 
@@ -61,6 +73,10 @@ class ServerTable(_Table):
         default=None, description="The container's root: base, node, python, browser, or NAME@sha256:…"
     )
     unpinned: bool = Field(default=False, description="A waiver: `image` may be a tag, which can be moved")
+    restart: Restart = Field(
+        default="never", description="`on-crash`: start a crashed server again; never after a breach"
+    )
+    restarts: int = Field(default=5, ge=1, le=1000, description="Crashes in a row after which it stays down")
 
     @after_all(mode="after")
     def _image(self) -> ServerTable:
@@ -179,15 +195,29 @@ class QuotaTable(_Table):
     idle: Seconds | None = Field(
         default=None, description="Silence after which a session ends; absent: no limit"
     )
+    written: Amount | None = Field(default=None, description="Bytes written to files; absent: no limit")
+    cpu_time: Seconds | None = Field(default=None, description="Processor time; absent: no limit")
+    busy: Seconds | None = Field(
+        default=None, description="Time at the limit of `cpus` without a pause; absent: no limit"
+    )
 
 
 class TrafficTable(_Table):
     """Limits on MCP messages."""
 
     message: Frame | None = Field(default=None, description="Size of one message (10M)")
-    rate: Rate | None = None
-    concurrency: Count | None = None
-    timeout: Seconds | None = None
+    rate: Rate | None = Field(default=None, description="Messages of the client's; absent: no limit")
+    concurrency: Count | None = Field(default=None, description="Open requests; absent: no limit of ours")
+    timeout: Seconds | None = Field(default=None, description="Life of one request; absent: no limit")
+    flood: Rate | None = Field(
+        default=None, description="Messages of the server's that answer nothing (1000/s)"
+    )
+    waste: Amount | None = Field(
+        default=None, description="Bytes a minute on the server's stdout that are no message (64M)"
+    )
+    stall: Seconds | None = Field(
+        default=None, description="How long a message waits for a server that does not read (5m)"
+    )
 
 
 class ArgumentTable(_Table):
@@ -216,6 +246,20 @@ class ToolsTable(_Table):
     ask: list[Glob] = []
     pin: Pin = "off"
     arguments: dict[Glob, dict[str, ArgumentTable]] = {}
+    calls: Count | None = Field(default=None, description="Tool calls of a session; absent: no limit")
+    rate: Rate | None = Field(default=None, description="Tool calls; absent: no limit")
+    repeat: Count | None = Field(
+        default=None, description="The same call with the same arguments within `window`; absent: no limit"
+    )
+    window: Seconds = Field(default=60.0, description="In which `repeat` counts (60s)")
+    budget: Cost | None = Field(default=None, description="What all calls may cost; absent: no limit")
+    cost: dict[Glob, Cost] = Field(default={}, description="What a call of these tools costs (1)")
+
+    @after_all(mode="after")
+    def _cost_of_something(self) -> ToolsTable:
+        if "window" in self.model_fields_set and self.repeat is None:
+            raise ValueError("`window` is for `repeat`, and none is given")
+        return self
 
 
 class InspectTable(_Table):
@@ -245,6 +289,29 @@ class SupplyTable(_Table):
     scripts: list[Glob] = Field(default=[], description="Packages whose install scripts may run")
 
 
+class BreachTable(_Table):
+    """What becomes of a sandbox that breaks a limit: `kill` (all by default), `freeze` or `warn`."""
+
+    pids: Ending = "kill"
+    open_files: Ending = "kill"
+    disk: Ending = "kill"
+    written: Ending = "kill"
+    cpu_time: Ending = "kill"
+    busy: Ending = "kill"
+    wall: Ending = "kill"
+    idle: Ending = "kill"
+    syscall: Ending = Field(default="kill", description="A dangerous system call; it is never made")
+    traffic: Stopping = Field(default="kill", description="`[traffic]`; `deny` refuses the message alone")
+    calls: Stopping = Field(default="kill", description="`[tools]`; `deny` refuses the call alone")
+    grace: Seconds | None = Field(
+        default=None, description="How long a measured quota may be exceeded; absent: not at all"
+    )
+    answer: Seconds = Field(
+        default=120.0, description="How long a frozen sandbox waits for `mcp-sandbox resume` (2m)"
+    )
+    notify: list[Notify] = Field(default=[], description="`desktop` and `command:…`, at every breach")
+
+
 class AuditTable(_Table):
     """What the log keeps, and where."""
 
@@ -271,6 +338,7 @@ class Profile(_Table):
     isolation: IsolationTable = IsolationTable()
     supply: SupplyTable = SupplyTable()
     audit: AuditTable = AuditTable()
+    breach: BreachTable = BreachTable()
 
     @after_all(mode="after")
     def _one_source_a_variable(self) -> Profile:

@@ -11,6 +11,7 @@ from sandbox.policy.model import (
     ArgumentRule,
     AuditPolicy,
     Behaviour,
+    BreachPolicy,
     Env,
     Files,
     HostBudget,
@@ -134,12 +135,13 @@ def _build(name: str, leaves: Leaves) -> Policy:
         secrets=_secrets(leaves),
         quota=Quota(**_table(leaves, "quota")),
         traffic=Traffic(**_table(leaves, "traffic")),
-        tools=Tools(**tools, arguments=_arguments(leaves)),
+        tools=Tools(**tools, arguments=_arguments(leaves), cost=_costs(leaves)),
         inspect=Inspect(**_table(leaves, "inspect")),
         syscalls=_table(leaves, "syscalls").get("tier", "net"),
         isolation=Isolation(**_table(leaves, "isolation")),
         supply=Supply(**_table(leaves, "supply")),
         audit=AuditPolicy(**_table(leaves, "audit")),
+        breach=BreachPolicy(**_table(leaves, "breach")),
     )
 
 
@@ -243,6 +245,10 @@ def _arguments(leaves: Leaves) -> tuple[ArgumentRule, ...]:
             taken = tuple(value) if isinstance(value, list) else value
             rules.setdefault((key[2], key[3]), {})[words.get(key[4], key[4])] = taken
     return tuple(ArgumentRule(*names, **rule) for names, rule in rules.items())
+
+
+def _costs(leaves: Leaves) -> tuple[tuple[str, float], ...]:
+    return tuple((key[2], float(value)) for key, (value, _) in leaves.items() if key[:2] == ("tools", "cost"))
 
 
 def _origins(leaves: Leaves) -> tuple[tuple[str, Origin], ...]:
