@@ -17,6 +17,7 @@ import pytest
 from tests import backends
 
 ROOT = Path(__file__).resolve().parent.parent
+PURE = ("plan", "policy", "wire", "relay", "audit")
 TEST_USERS = ("mcp-sandbox-test", "tester", "nobody")
 CI = bool(os.environ.get("CI"))
 
@@ -167,7 +168,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _waits_for_images(item: pytest.Item) -> bool:
     """What is pure runs first, while CI still builds the images that the first container needs."""
-    return item.path.relative_to(ROOT / "tests").parts[0] not in ("plan", "policy", "wire", "relay", "audit")
+    return not any(item.path.is_relative_to(ROOT / "tests" / one) for one in PURE)
 
 
 def _threat_ids() -> set[str]:
