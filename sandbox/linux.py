@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from errno import EINVAL
 
 # PyDLL keeps the GIL: after a raw clone(2) the child goes on in Python as if nothing had happened.
 _libc = ctypes.PyDLL(None, use_errno=True)
@@ -50,6 +51,7 @@ PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 CLOSE_RANGE_CLOEXEC = 4
 SECCOMP_SET_MODE_FILTER = 1
+SECCOMP_FILTER_FLAG_NEW_LISTENER, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 8, 32
 LANDLOCK_CREATE_RULESET_VERSION = 1
 
 _OPEN_TREE, _MOVE_MOUNT, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR, _LANDLOCK = 428, 429, 436, 437, 442, 444
@@ -186,11 +188,23 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
 
-def install_filter(bpf: bytes) -> None:
+def install_filter(bpf: bytes, flags: int = 0) -> int:
     """Installs a seccomp filter of 8-byte cBPF instructions; needs no_new_privs (seccomp(2))."""
     code = ctypes.create_string_buffer(bpf, len(bpf))
     program = _Program(len(bpf) // 8, ctypes.cast(code, ctypes.c_void_p))
-    _syscall(_number("seccomp"), "seccomp", SECCOMP_SET_MODE_FILTER, 0, ctypes.byref(program))
+    return _syscall(_number("seccomp"), "seccomp", SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(program))
+
+
+def install_filter_listening(bpf: bytes) -> int:
+    """The same, and the descriptor that is told of every call the filter leaves to a listener (Linux 5.0)."""
+    try:
+        # A caller that is being answered then waits through every signal but a fatal one (Linux 5.19).
+        flags = SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+        return install_filter(bpf, flags)
+    except OSError as error:
+        if error.errno != EINVAL:
+            raise
+    return install_filter(bpf, SECCOMP_FILTER_FLAG_NEW_LISTENER)
 
 
 def close_on_exec_from(first: int) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from sandbox.backend import report
 from sandbox.backend.base import Ended
+from sandbox.backend.native import sensors
 from sandbox.errors import CommandNotExecutable, CommandNotFound, SandboxNotBuilt
 from sandbox.records import dataclass
 
@@ -23,7 +24,12 @@ class Running:
     """A sandbox that is being built or runs; closing the lifeline ends it, whole."""
 
     def __init__(
-        self, stdio: tuple[int, int, int], process: int, lifeline: int, reader: report.Reader
+        self,
+        stdio: tuple[int, int, int],
+        process: int,
+        lifeline: int,
+        reader: report.Reader,
+        channel: int = -1,
     ) -> None:
         self.stdin, self.stdout, self.stderr = stdio
         self.init_pid: int | None = None
@@ -36,6 +42,11 @@ class Running:
         """Where that was known only after the start."""
         self.cleaned = False
         """Whether the keeper said, by its status, that it left nothing."""
+        self.sensors: dict[str, int] = {}
+        """What `ready` received, by name (`disk:/tmp`, `syscalls`); closed, and empty, once it has ended."""
+        self.expected: frozenset[str] = frozenset()
+        """The sensors without which it does not start."""
+        self._channel = channel
         self._process = process
         self._pidfd = os.pidfd_open(process)
         self._lifeline = lifeline
@@ -60,6 +71,7 @@ class Running:
             if words[0] == "pid":
                 self.init_pid = int(words[1])
             elif words[0] == "ready":
+                self._receive_sensors(executable)
                 return
             elif words[0] == "container":
                 self.container = words[1]
@@ -68,6 +80,18 @@ class Running:
             elif words[0] == "error":
                 self._fail(words, executable)
         self._fail(["error", "start", "0", "the sandbox ended before the server was executed"], executable)
+
+    def _receive_sensors(self, executable: str) -> None:
+        if self._channel < 0:
+            return
+        try:
+            self.sensors = sensors.receive(self._channel, self.expected)
+        except OSError as error:
+            self._fail(["error", "sensors", str(error.errno), str(error.args[-1])], executable)
+
+    def _close_sensors(self) -> None:
+        _close(*self.sensors.values(), *([self._channel] if self._channel >= 0 else []))
+        self.sensors, self._channel = {}, -1
 
     def _fail(self, words: list[str], executable: str) -> None:
         self.kill()
@@ -114,6 +138,7 @@ class Running:
             self.kill()
             os.close(self._pidfd)
             os.close(self._report.fd)
+            self._close_sensors()
         return self._ended
 
     def _read_end(self) -> None:
@@ -155,21 +180,28 @@ class Channels:
     stderr: tuple[int, int]
     report: tuple[int, int]
     lifeline: tuple[int, int]
+    sensors: tuple[int, int] = (-1, -1)
+    """The wrapper's end and the sandbox's, of a native one alone."""
 
     def wrapper_keeps(self, process: int) -> Running:
         """In the wrapper, after the fork: its own ends, around the keeper's process."""
         _close(self.stdin[0], self.stdout[1], self.stderr[1], self.report[1], self.lifeline[0])
         stdio = self.stdin[1], self.stdout[0], self.stderr[0]
-        return Running(stdio, process, self.lifeline[1], report.Reader(self.report[0]))
+        if self.sensors[1] >= 0:
+            os.close(self.sensors[1])
+        return Running(stdio, process, self.lifeline[1], report.Reader(self.report[0]), self.sensors[0])
 
     def keeper_keeps(self) -> None:
         """In the keeper, after the fork: only what is its own stays open."""
         _close(self.stdin[1], self.stdout[0], self.stderr[0], self.report[0], self.lifeline[1])
+        if self.sensors[0] >= 0:
+            os.close(self.sensors[0])
 
 
-def channels() -> Channels:
-    """Fresh pipes, each as (read end, write end)."""
-    return Channels(_pipe(), _pipe(), os.pipe(), os.pipe(), os.pipe())
+def channels(measured: bool = False) -> Channels:
+    """Fresh pipes, each as (read end, write end); `measured`: with a way out for the sensors."""
+    pair = sensors.pair() if measured else (-1, -1)
+    return Channels(_pipe(), _pipe(), os.pipe(), os.pipe(), os.pipe(), pair)
 
 
 def _close(*descriptors: int) -> None:

@@ -13,7 +13,7 @@ from errno import EPIPE
 
 from sandbox import linux
 from sandbox.backend import report
-from sandbox.backend.native import identity, rlimits, view
+from sandbox.backend.native import identity, rlimits, sensors, view
 from sandbox.backend.running import RELEASE, TERMINATE
 from sandbox.netlink import Netlink
 from sandbox.plan.spec import Spec
@@ -44,6 +44,8 @@ class Ends:
     report: int
     lifeline: int
     """Readable end: bytes are commands, end of file means that the wrapper is gone."""
+    sensors: int
+    """Where the descriptors go out by which the wrapper measures."""
     trap: int = -1
     """Where the trap's sockets go out to the gateway; -1 where none stands, and nothing is allowed."""
 
@@ -76,6 +78,8 @@ def run(spec: Spec, ends: Ends, inside: Inside) -> None:
         identity.map_ids(spec.identity, inside.uid, inside.gid)
         step = "view"
         _build_view(spec, inside)
+        step = "sensors"
+        sensors.send_disks(ends.sensors, spec)
         step = "network"
         if spec.network != "host":
             _set_network(spec, ends.trap)
@@ -141,7 +145,7 @@ def _start_server(spec: Spec, ends: Ends, inside: Inside) -> int:
     if server == 0:
         _execute(spec, ends, inside, fail)
     os.close(fail)
-    for fd in (ends.stdin, ends.stdout, ends.stderr):
+    for fd in (ends.stdin, ends.stdout, ends.stderr, ends.sensors):
         os.close(fd)
     message = os.read(failed, report.PIPE_BUF)
     os.close(failed)
@@ -166,13 +170,20 @@ def _execute(spec: Spec, ends: Ends, inside: Inside, fail: int) -> None:
         rlimits.apply(spec.limits)
         _default_signals()
         step = "seccomp"
-        linux.install_filter(inside.filter)
+        _send_listener(ends.sensors, linux.install_filter_listening(inside.filter))
         step = "execute"
         os.execve(spec.argv[0], spec.argv, dict(inside.env))  # noqa: S606 - no shell is the point
     except BaseException as error:
         report.tell_error(fail, step, error)
     finally:
         os._exit(127)
+
+
+def _send_listener(to: int, listener: int) -> None:
+    """Both descriptors end here, before the server begins: not even close-on-exec has to be relied on."""
+    sensors.send(to, {sensors.SYSCALLS: listener})
+    os.close(listener)
+    os.close(to)
 
 
 def _default_signals() -> None:

@@ -72,7 +72,7 @@ def _guard(pid: int, go: int, ends: init.Ends, cgroup: Cgroup) -> None:
     report.tell(ends.report, "pid", pid)
     os.write(go, b"1")
     os.close(go)
-    for fd in (ends.stdin, ends.stdout, ends.stderr, *([ends.trap] if ends.trap >= 0 else [])):
+    for fd in (ends.stdin, ends.stdout, ends.stderr, ends.sensors, *([ends.trap] if ends.trap >= 0 else [])):
         os.close(fd)
     poll = select.poll()
     poll.register(process, select.POLLIN)

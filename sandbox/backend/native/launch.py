@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from sandbox import linux
-from sandbox.backend.native import keeper, seccomp
+from sandbox.backend.native import keeper, seccomp, sensors
 from sandbox.backend.native.init import Ends
 from sandbox.backend.running import Running, channels
 from sandbox.plan.spec import Spec
@@ -16,17 +16,27 @@ def start(spec: Spec, orders: keeper.Orders, trap: tuple[int, int] = (-1, -1)) -
 
     `trap` is a pair of connected sockets: the sandbox's end, which is closed here, and the gateway's.
     """
-    made = channels()
+    made = channels(measured=True)
     process = os.fork()
     if process == 0:
         made.keeper_keeps()
         if trap[1] >= 0:
             os.close(trap[1])
-        ends = Ends(made.stdin[0], made.stdout[1], made.stderr[1], made.report[1], made.lifeline[0], trap[0])
+        ends = Ends(
+            made.stdin[0],
+            made.stdout[1],
+            made.stderr[1],
+            made.report[1],
+            made.lifeline[0],
+            made.sensors[1],
+            trap[0],
+        )
         keeper.run(spec, ends, orders)
     if trap[0] >= 0:
         os.close(trap[0])
-    return made.wrapper_keeps(process)
+    running = made.wrapper_keeps(process)
+    running.expected = sensors.expected(spec)
+    return running
 
 
 def orders(
