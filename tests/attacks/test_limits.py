@@ -1,4 +1,7 @@
-"""Bombs: each is contained or ended, with the status that says so, while the host goes on."""
+"""Bombs: each is contained or ended, with the status that says so, while the host goes on.
+
+What ends a server at a limit that the kernel holds is in test_bombs.py: here `[breach]` only warns.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,10 @@ tmp = "3M"
 [quota]
 disk = "8M"
 {quota}
+[breach]
+pids = "warn"
+open_files = "warn"
+disk = "warn"
 """
 
 

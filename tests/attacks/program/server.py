@@ -12,13 +12,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import bombs
 import files
 import granted
 import host
 import limits
 import processes
 
-MODULES = {module.__name__: module for module in (files, granted, host, limits, processes)}
+MODULES = {module.__name__: module for module in (bombs, files, granted, host, limits, processes)}
 
 
 def attempt(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
