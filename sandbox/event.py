@@ -13,7 +13,8 @@ session.start session.ready session.end spec waiver supply.build supply.reuse
 relay.request relay.response relay.notification relay.dropped relay.noise
 tool.call tool.deny tool.ask pin.new pin.changed poison.found secret.redacted
 egress.allow egress.deny egress.close egress.behaviour dns.allow dns.deny
-quota.sample quota.breach kill syscall.deny canary.seen
+quota.sample quota.warn quota.freeze quota.resume quota.breach breach.report
+kill syscall.deny canary.seen
 guard.planted decoys
 """
 KINDS = frozenset(_KINDS.split())

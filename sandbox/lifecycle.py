@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+from sandbox.excess import Excess
 from sandbox.records import dataclass
 
 TERMINATE_AFTER_S = 0.9
@@ -22,7 +23,6 @@ class Step(Enum):
     WAIT = "wait"
     TERMINATE = "terminate"
     KILL = "kill"
-    BREACH = "breach"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +41,17 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The step for now, the moment of the next look, and the quota that was exceeded."""
+    """The step for now, and the moment of the next look."""
 
     step: Step
     until: float | None = None
-    quota: str = ""
 
 
 def decide(times: Times, now: float) -> Decision:
-    """Quotas first, then the end that was asked for; otherwise wait until the next of both."""
-    due = _quota_ends(times)
-    for quota, end in due:
-        if now >= end:
-            return Decision(Step.BREACH, quota=quota)
+    """The end that was asked for, by a signal or by the client's end of file."""
     asked = _asked(times, now)
     if asked is None:
-        return Decision(Step.WAIT, min((end for _, end in due), default=None))
+        return Decision(Step.WAIT)
     if now >= asked + KILL_AFTER_S:
         return Decision(Step.KILL)
     if times.signalled is not None or now >= asked + TERMINATE_AFTER_S:
@@ -64,13 +59,36 @@ def decide(times: Times, now: float) -> Decision:
     return Decision(Step.WAIT, asked + TERMINATE_AFTER_S)
 
 
-def _quota_ends(times: Times) -> list[tuple[str, float]]:
-    ends = []
+def exceeded(times: Times, now: float) -> tuple[list[Excess], float | None]:
+    """The quotas of time that are over, and the moment of the next look."""
+    found: list[Excess] = []
+    moments: list[float] = []
+    for name, begun, limit in _quotas(times):
+        if now < begun + limit:
+            moments.append(begun + limit)
+        else:
+            found.append(_excess(name, now - begun, limit))
+            # Whoever let it go on may be told again, and an idle server may have been busy since.
+            moments.append(now + limit)
+    return found, min(moments, default=None)
+
+
+def _quotas(times: Times) -> list[tuple[str, float, float]]:
+    """Of each quota its name, the moment from which it counts, and its seconds."""
+    quotas = []
     if times.wall is not None:
-        ends.append(("wall", times.started + times.wall))
+        quotas.append(("wall", times.started, times.wall))
     if times.idle is not None and times.pending == 0:
-        ends.append(("idle", max(times.started, times.active) + times.idle))
-    return ends
+        quotas.append(("idle", max(times.started, times.active), times.idle))
+    return quotas
+
+
+def _excess(name: str, measured: float, limit: float) -> Excess:
+    from sandbox.policy.quota import show_duration
+
+    did = "the session has run for" if name == "wall" else "no message for"
+    why = f"{did} {show_duration(round(measured, 1))}, the limit is {show_duration(limit)}"
+    return Excess(f"quota.{name}", why, round(measured, 3), limit)
 
 
 def _asked(times: Times, now: float) -> float | None:

@@ -183,7 +183,7 @@ class Session:
 
         clerk = Clerk(self.sink)
         self.emit = clerk.emit
-        watch = Watch(self.prepared, running, clerk, self.gateway, self._redactor, self.canaries)
+        watch = Watch(self.prepared, running, clerk, self.gateway, self._redactor, self.canaries, self.id)
         self.stack.callback(watch.close)
         running.ready(self.spec.argv[0])
         self.ran = True
@@ -197,7 +197,7 @@ class Session:
         ended = running.wait(5.0) or Ended(signal=signal.SIGKILL)
         watch.drain()
         if running.oom_kills:
-            watch.breached("memory", f"the kernel ended {running.oom_kills} process(es) at the memory limit")
+            watch.out_of_memory(running.oom_kills)
         if running.lost:
             watch.breached("engine", running.lost)
         watch.fail_open_calls(ended)

@@ -8,16 +8,16 @@ import signal
 import time
 from collections.abc import Mapping
 
+from sandbox import lifecycle
 from sandbox.audit.clerk import Clerk
 from sandbox.audit.redact import Redactor
 from sandbox.backend.base import Ended
 from sandbox.backend.running import Running
-from sandbox.errors import AuditError
-from sandbox.event import Event, Value
+from sandbox.breaches import Breaches, told
+from sandbox.event import Value
 from sandbox.excess import Excess, Source
 from sandbox.gateway import Gateway
-from sandbox.lifecycle import Step, Times, decide
-from sandbox.notices import one_line
+from sandbox.lifecycle import Step, Times
 from sandbox.outbound import Outbound
 from sandbox.prepare import Prepared
 from sandbox.relay.explain import reports_failure
@@ -33,8 +33,6 @@ LAST_WORDS_ASKED_S = 0.35
 """A client that asked for the end may read nothing any more, and the two seconds are nearly over."""
 LEAST_S = 0.05
 LAST_NOTES_S = 0.1
-OURS = frozenset(("audit", "engine", "gateway"))
-"""What ends a session without a quota or rule of the profile being broken."""
 INTERNAL_ERROR = -32603
 
 
@@ -43,18 +41,15 @@ class Watch:
 
     def __init__(
         self, prepared: Prepared, running: Running, clerk: Clerk, gateway: Gateway,
-        redactor: Redactor, canaries: tuple[tuple[str, str], ...] = (),
+        redactor: Redactor, canaries: tuple[tuple[str, str], ...], session: str,
     ) -> None:  # fmt: skip
         self.spec = spec = prepared.spec
         self.running = running
         self.clerk = clerk
-        self._redactor = redactor
-        self.breach = ""
         self.signalled = 0
         self._signalled_at: float | None = None
         self._client_closed_at: float | None = None
         self._spoke_at: float | None = None
-        self._reason = ""
         self._silent_at = 0.0
         self.stopped = False
         self._woken, self._wake = os.pipe()
@@ -72,7 +67,18 @@ class Watch:
         self._outbound = Outbound(
             gateway, clerk, self._relay, prepared, self.note, self._changed, canaries, redactor
         )
+        self.breaches = Breaches(prepared.policy, session, running, clerk, redactor, self.note)
         self._catch_signals()
+
+    @property
+    def breach(self) -> str:
+        """The quota or rule whose breach ended the sandbox; empty while there was none."""
+        return self.breaches.name
+
+    @property
+    def relay(self) -> Relay:
+        """What carries the messages."""
+        return self._relay
 
     def _noise(self, line: bytes) -> None:
         self._stderr.log(line)
@@ -129,29 +135,39 @@ class Watch:
         """Does what is due now; milliseconds until the next look."""
         now = time.monotonic()
         self._look(now)
-        decision = decide(self._times(), now)
-        if decision.step is Step.BREACH:
-            self.breached(decision.quota, f"{decision.quota} time of the profile is over")
-        elif decision.step is Step.KILL:
+        moments = [self._end(now)]
+        if not self.breach:
+            moments += [self._check_times(now), *self._ask(sources, now, ready)]
+            self._check_memory()
+        return self._timeout(min((one for one in moments if one is not None), default=None), now)
+
+    def _end(self, now: float) -> float | None:
+        """The end that was asked for; the moment of its next step."""
+        decision = lifecycle.decide(self._times(), now)
+        if decision.step is Step.KILL:
             self.stopped = True
             self.running.kill()
         elif decision.step is Step.TERMINATE and not self.stopped:
             self.stopped = True
             self.running.terminate()
-        self._check_memory()
-        moments = [decision.until]
+        return decision.until
+
+    def _check_times(self, now: float) -> float | None:
+        found, until = lifecycle.exceeded(self._times(), now)
+        for key in {"quota.wall", "quota.idle"} - {excess.key for excess in found}:
+            self.breaches.below(key)
+        for excess in found:
+            self.breaches.exceeded(excess)
+        return until
+
+    def _ask(self, sources: list[Source], now: float, ready: frozenset[int]) -> list[float | None]:
+        moments = []
         for source in sources:
             found, until = source.look(now, ready)
             for excess in found:
-                self.exceeded(excess)
+                self.breaches.exceeded(excess)
             moments.append(until)
-        return self._timeout(min((one for one in moments if one is not None), default=None), now)
-
-    def exceeded(self, excess: Excess) -> None:
-        """A limit was exceeded: for now every one ends the sandbox."""
-        measured: dict[str, Value] = {"measured": excess.measured, "limit": excess.limit}
-        quota = excess.key.removeprefix("quota.")
-        self.breached(quota, excess.why, {**measured, **excess.detail})
+        return moments
 
     def _timeout(self, until: float | None, now: float) -> float | None:
         polls = self.spec.limits.mechanism == "rlimit" and self.spec.limits.memory is not None
@@ -197,31 +213,19 @@ class Watch:
             # An upper bound: forked children share most pages. Only the exact number is a breach.
             used = tree_share(self.running.init_pid)
         if used > limit:
-            self.breached("memory", f"{used >> 20} MiB in use, the limit is {limit >> 20} MiB")
+            why = f"{used >> 20} MiB in use, the limit is {limit >> 20} MiB"
+            self.breaches.end(Excess("quota.memory", why, used, limit))
 
-    def breached(self, quota: str, why: str, detail: Mapping[str, Value] | None = None) -> None:
-        """Ends the sandbox for a breach, at once; the evidence is on disk before the client hears of it."""
-        if self.breach:
-            return
-        self.breach = quota
-        why = one_line(self._redactor.text(why))
-        what = "rule" if "." in quota else "quota"
-        broken = "" if quota in OURS else f"{what} `{quota}`, "
-        self._reason = f"ended by mcp-sandbox: {broken}{why}"
-        self.running.kill()
-        if quota != "audit":  # else nothing can be written any more
-            self._record_breach(quota, why, detail)
-        code = f"{quota}-failed" if quota in OURS else f"{what}-breach"
-        self.note(f"error: {code}\n  {self._reason}")
+    def breached(self, rule: str, why: str, detail: Mapping[str, Value] | None = None) -> None:
+        """Ends the sandbox for what the gateway, the keeper or the log told of."""
+        self.breaches.end(told(rule, why, detail or {}))
 
-    def _record_breach(self, quota: str, why: str, detail: Mapping[str, Value] | None) -> None:
-        try:
-            rule = quota if "." in quota else f"quota.{quota}"
-            found: dict[str, Value] = {"quota": quota, "why": why, **(detail or {})}
-            self.clerk.emit(Event("quota.breach", found, rule=rule), sync=True)
-            self.clerk.emit(Event("kill", {"reason": quota}), sync=True)
-        except AuditError as error:
-            self.note(str(error))
+    def out_of_memory(self, kills: int) -> None:
+        """The kernel refused memory beyond the limit and ended processes of the sandbox."""
+        limit = self.spec.limits.memory
+        numbers: dict[str, Value] = {} if limit is None else {"used": limit, "limit": limit}
+        held = "its memory is" if limit is None else f"all of {limit >> 20} MiB are"
+        self.breached("memory", f"{held} in use: the kernel ended {kills} process(es)", numbers)
 
     def drain(self) -> None:
         """Lets what the server said last reach the client, for a bounded time."""
@@ -236,8 +240,8 @@ class Watch:
 
     def fail_open_calls(self, ended: Ended) -> None:
         """Answers every call that the server can no longer answer, and says how it ended."""
-        reason = self._reason or f"mcp-sandbox: the server ended with {ended.describe()}"
-        self._relay.fail_pending(INTERNAL_ERROR, reason, within=self._left())
+        reason = self.breaches.reason or f"mcp-sandbox: the server ended with {ended.describe()}"
+        self._relay.fail_pending(INTERNAL_ERROR, reason, self.breaches.data, within=self._left())
 
     def close(self) -> None:
         """Lets what we said last be read, gives the signals back and closes what this loop opened."""

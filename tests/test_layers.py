@@ -66,6 +66,7 @@ PURE_FILES = {
     "excess.py",
     "places.py",
     "lifecycle.py",
+    "policy/breach.py",
     "policy/hosts.py",
     "policy/model.py",
     "policy/paths.py",

@@ -14,6 +14,7 @@ from sandbox.lifecycle import (
     Step,
     Times,
     decide,
+    exceeded,
 )
 
 RUNNING = Times(started=100.0, spoke=101.0, active=101.0)
@@ -61,28 +62,42 @@ CASES = [
         Decision(Step.KILL),
         id="nothing asked, nothing awaited",
     ),
-    pytest.param(
-        replace(RUNNING, wall=50.0), 150.0, Decision(Step.BREACH, quota="wall"), id="wall time counts all"
-    ),
-    pytest.param(replace(RUNNING, wall=50.0), 149.0, Decision(Step.WAIT, 150.0), id="wall time not reached"),
-    pytest.param(
-        replace(RUNNING, idle=5.0), 106.0, Decision(Step.BREACH, quota="idle"), id="idle since the last frame"
-    ),
-    pytest.param(
-        replace(RUNNING, idle=5.0, pending=1), 200.0, Decision(Step.WAIT), id="an open call is not idleness"
-    ),
-    pytest.param(
-        replace(CLOSED, wall=1.0),
-        110.0,
-        Decision(Step.BREACH, quota="wall"),
-        id="a breach comes before a polite end",
-    ),
 ]
 
 
 @pytest.mark.parametrize(("times", "now", "expected"), CASES)
 def test_decision(times: Times, now: float, expected: Decision) -> None:
     assert decide(times, now) == expected
+
+
+QUOTAS = [
+    pytest.param(RUNNING, 1e6, [], None, id="no quota, no look"),
+    pytest.param(
+        replace(RUNNING, wall=50.0), 150.0, [("quota.wall", 50.0, 50.0)], 200.0, id="wall counts all"
+    ),
+    pytest.param(replace(RUNNING, wall=50.0), 149.0, [], 150.0, id="wall time not reached"),
+    pytest.param(
+        replace(RUNNING, idle=5.0), 106.5, [("quota.idle", 5.5, 5.0)], 111.5, id="idle since the last frame"
+    ),
+    pytest.param(replace(RUNNING, idle=5.0, pending=1), 200.0, [], None, id="an open call is not idleness"),
+    pytest.param(
+        replace(CLOSED, wall=1.0, idle=500.0), 110.0, [("quota.wall", 10.0, 1.0)], 111.0, id="each by itself"
+    ),
+]
+
+
+@pytest.mark.parametrize(("times", "now", "found", "until"), QUOTAS)
+def test_quotas_of_time(
+    times: Times, now: float, found: list[tuple[str, float, float]], until: float | None
+) -> None:
+    excesses, moment = exceeded(times, now)
+    assert [(one.key, one.measured, one.limit) for one in excesses] == found
+    assert moment == until
+
+
+def test_what_is_over_is_said_in_words() -> None:
+    [wall] = exceeded(replace(RUNNING, wall=50.0), 150.04)[0]
+    assert wall.why == "the session has run for 50s, the limit is 50s"
 
 
 def test_the_deadlines_fit_the_two_seconds_that_clients_give() -> None:

@@ -1,0 +1,140 @@
+"""What becomes of a sandbox whose limit was exceeded: a warning, a question, or its end with the evidence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from sandbox.audit.clerk import Clerk
+from sandbox.audit.redact import Redactor
+from sandbox.backend.running import Running
+from sandbox.errors import AuditError
+from sandbox.event import Event, Value
+from sandbox.excess import Excess
+from sandbox.notices import one_line
+from sandbox.policy.breach import Episodes, ending, key_origin, place, raised
+from sandbox.policy.model import Policy
+
+OURS = frozenset(("audit", "engine", "gateway"))
+"""What ends a session without a quota or rule of the profile being broken."""
+
+
+class Breaches:
+    """Decides by `[breach]`, once for each excess; `name` is set once one of them ended the sandbox."""
+
+    def __init__(
+        self, policy: Policy, session: str, running: Running, clerk: Clerk, redactor: Redactor,
+        note: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self.name = ""
+        """The quota without its `quota.`, or the rule."""
+        self.reason = ""
+        """What the client is told."""
+        self.data: dict[str, Value] = {}
+        """What the client is told in numbers, with the line of the profile and what would allow it."""
+        self.warned = ""
+        """The last warning."""
+        self._policy = policy
+        self._session = session
+        self._running = running
+        self._clerk = clerk
+        self._redactor = redactor
+        self._note = note
+        self._episodes = Episodes()
+
+    def exceeded(self, excess: Excess) -> None:
+        """A limit was exceeded: what the profile wants done about it is done."""
+        if self.name:
+            return
+        if ending(self._policy.breach, excess.key) == "warn":
+            self._warn(excess)
+        else:
+            self.end(excess)
+
+    def below(self, key: str) -> None:
+        """A limit was seen to be kept."""
+        self._episodes.below(key)
+
+    def end(self, excess: Excess) -> None:
+        """Ends the sandbox, at once and whole; the evidence is on disk before the client hears of it."""
+        if self.name:
+            return
+        self._running.kill()
+        self.name = _name(excess.key)
+        why = self._clean(excess.why)
+        where = "" if excess.key in OURS else f" [{self._place(excess.key)}]"
+        self.reason = f"ended by mcp-sandbox: {self._broken(excess.key)}{why}{where}"
+        self.data = self._data(excess)
+        if self.name != "audit":  # else nothing can be written any more
+            self._record(excess, why)
+        self._note(self._said())
+
+    # --- one excess ---------------------------------------------------------------------------------
+
+    def _warn(self, excess: Excess) -> None:
+        if not self._episodes.begins(excess.key, time.monotonic(), excess.measured):
+            return
+        self.warned = self._clean(excess.why)
+        self._emit(Event("quota.warn", self._detail(excess, self.warned), rule=excess.key))
+        self._note(f"warning: {_kind(excess.key)}-exceeded\n  {self._broken(excess.key)}{self.warned}")
+
+    def _record(self, excess: Excess, why: str) -> None:
+        rule = excess.key if "." in excess.key else f"quota.{excess.key}"
+        self._emit(Event("quota.breach", self._detail(excess, why), rule=rule))
+        self._emit(Event("kill", {"reason": self.name}))
+
+    def _emit(self, event: Event) -> None:
+        try:
+            self._clerk.emit(event, sync=True)
+        except AuditError as error:
+            self._note(str(error))
+
+    def _detail(self, excess: Excess, why: str) -> dict[str, Value]:
+        numbers = {"measured": excess.measured, "limit": excess.limit}
+        found: dict[str, Value] = {"quota": _name(excess.key), "why": why}
+        found.update({name: value for name, value in numbers.items() if value is not None})
+        return {**found, "profile": self._place(excess.key), **excess.detail}
+
+    def _data(self, excess: Excess) -> dict[str, Value]:
+        if excess.key in OURS:
+            return {"rule": excess.key, "session": self._session}
+        numbers: dict[str, Value] = {"measured": excess.measured, "limit": excess.limit}
+        more = raised(excess.key, excess.measured, excess.limit)
+        where = {"profile": self._place(excess.key), **more, "session": self._session}
+        return {"rule": excess.key, **numbers, **where}
+
+    def _said(self) -> str:
+        """The words on stderr: what happened, where the limit stands, and what shows the evidence."""
+        if self.name in OURS:
+            return f"error: {self.name}-failed\n  {self.reason}"
+        kind = _kind(str(self.data["rule"]))
+        hint = f"hint: mcp-sandbox audit show {self._session}"
+        return f"error: {kind}-breach\n  {self.reason}\n\n{hint}"
+
+    def _broken(self, key: str) -> str:
+        return "" if key in OURS else f"{_kind(key)} `{_name(key)}`, "
+
+    def _place(self, key: str) -> str:
+        return place(key_origin(self._policy, key))
+
+    def _clean(self, text: str) -> str:
+        return one_line(self._redactor.text(text))
+
+
+def _name(key: str) -> str:
+    return key.removeprefix("quota.")
+
+
+def _kind(key: str) -> str:
+    return "quota" if key.startswith("quota.") else "rule"
+
+
+def told(rule: str, why: str, detail: Mapping[str, Value]) -> Excess:
+    """What the egress gateway or the keeper tells of, in the words that everything else uses."""
+    key = rule if "." in rule or rule in OURS else f"quota.{rule}"
+    measured, limit = (_number(detail.get(name)) for name in ("used", "limit"))
+    return Excess(key, why, measured, limit, detail)
+
+
+def _number(value: Value) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
