@@ -58,6 +58,11 @@ def directory(environ: Mapping[str, str]) -> str:
     return f"{state_dir(environ)}/sessions"
 
 
+def socket_path(session: str, environ: Mapping[str, str]) -> str:
+    """The session's control socket (`sandbox.control`), which its keeper removes as it does the lease."""
+    return f"{state_dir(environ)}/control/{session}"
+
+
 def take(lease: Lease, environ: Mapping[str, str]) -> str:
     """Writes the lease and returns its path; a state directory that cannot be written stops the start."""
     # The name alone says whose it is: a crash between creating and writing still leaves a lease to reap.
@@ -109,7 +114,7 @@ def _reaped(
     try:
         if lease.containers and not engines:
             engines.append(_engines(environ, seconds))
-        done = _all_removed(lease, engines)
+        done = _all_removed(lease, engines, environ)
         if done:
             os.unlink(path)
         return done
@@ -138,7 +143,7 @@ def release(path: str, lease: Lease, environ: Mapping[str, str]) -> bool:
     engines = [_engines(environ, ENGINE_S)] if lease.containers else []
     try:
         for _ in range(RELEASE_ATTEMPTS):
-            if _all_removed(lease, engines):
+            if _all_removed(lease, engines, environ):
                 with suppress(FileNotFoundError):
                     os.unlink(path)
                 return True
@@ -155,7 +160,9 @@ def _engines(environ: Mapping[str, str], seconds: float) -> Engines:
     return Engines(environ, seconds)
 
 
-def _all_removed(lease: Lease, engines: list[Engines]) -> bool:
+def _all_removed(lease: Lease, engines: list[Engines], environ: Mapping[str, str]) -> bool:
+    with suppress(OSError):
+        os.unlink(socket_path(lease.session, environ))
     # Whoever made containers may still be making one where an engine does not answer: files come last.
     if lease.containers and not engines[0].remove(lease.engine, lease.containers):
         return False

@@ -26,7 +26,14 @@ def prune(environ: Mapping[str, str]) -> list[Pruned]:
     """Removes what killed sessions and builds left on this host and at the engine."""
     done = [Pruned("session", one) for one in leases.reap(environ, ENGINE_S)]
     done += [Pruned("session", one.session, gone=False) for one in stale(environ)]
-    return [*done, *_containers(environ), *_folders(environ), *_spares(environ), *_builds(environ)]
+    return [
+        *done,
+        *_containers(environ),
+        *_folders(environ),
+        *_spares(environ),
+        *_builds(environ),
+        *_sockets(environ),
+    ]
 
 
 def stale(environ: Mapping[str, str]) -> list[leases.Lease]:
@@ -71,6 +78,13 @@ def _spares(environ: Mapping[str, str]) -> Iterator[Pruned]:
 
         sweep(top)
         yield from (Pruned("spare holder", name) for name in before if name not in _names(top))
+
+
+def _sockets(environ: Mapping[str, str]) -> Iterator[Pruned]:
+    """Control sockets of sessions that left no lease."""
+    from sandbox.control import sweep
+
+    yield from (Pruned("control socket", path) for path in sweep(environ))
 
 
 def _builds(environ: Mapping[str, str]) -> Iterator[Pruned]:

@@ -29,6 +29,7 @@ from sandbox.records import replace
 
 if TYPE_CHECKING:
     from sandbox.backend.docker.launch import Early
+    from sandbox.status import Status
     from sandbox.watch import Watch
 
 PROXY_WAIVER = "the host's own proxy resolves the allowed names: to which addresses they lead is not checked"
@@ -120,7 +121,7 @@ class Session:
         path = leases.take(lease, self.environ)
         charge = Charge(self.spec.egress, self.canaries, self._proxies)
         self.gateway = Gateway()
-        running = self._realise(secrets, path)
+        running = self._realise(secrets, (leases.socket_path(self.id, self.environ), path))
         self.stack.callback(self.gateway.close)
         self.stack.callback(_end, running, path, lease, self.environ, self.note)
         # Beside the sandbox's build, which goes on meanwhile.
@@ -146,16 +147,16 @@ class Session:
 
         return containers.with_containers(lease, self.environ)
 
-    def _realise(self, secrets: tuple[tuple[str, str], ...], lease: str) -> Running:
-        """By the backend that the plan chose."""
+    def _realise(self, secrets: tuple[tuple[str, str], ...], remove: tuple[str, ...]) -> Running:
+        """By the backend that the plan chose; its keeper removes these files at the end, the lease last."""
         if self.spec.backend == "native":
-            told = launch.orders(self.spec, self.id, (*self.spec.env, *secrets), (lease,))
+            told = launch.orders(self.spec, self.id, (*self.spec.env, *secrets), remove)
             return launch.start(self.spec, told, self.gateway.trap)
         from sandbox import containers
         from sandbox.backend.docker.launch import Early
 
         early = self._early or Early(self.environ)
-        return containers.start(early, self.spec, self.id, self.environ, secrets, (lease,), self.gateway.trap)
+        return containers.start(early, self.spec, self.id, self.environ, secrets, remove, self.gateway.trap)
 
     def _far(self) -> Far | None:
         """A gateway in a container, where no socket of the engine's machine reaches this one."""
@@ -179,9 +180,11 @@ class Session:
     def _serve(self, running: Running) -> int:
         # Imported here, while the sandbox is being built: msgspec and the relay cost more than the fork.
         from sandbox.audit.clerk import Clerk
+        from sandbox.status import Status, Tally
         from sandbox.watch import Watch
 
-        clerk = Clerk(self.sink)
+        tally = Tally()
+        clerk = Clerk(self.sink, tally.count)
         self.emit = clerk.emit
         watch = Watch(self.prepared, running, clerk, self.gateway, self._redactor, self.canaries, self.id)
         self.stack.callback(watch.close)
@@ -190,8 +193,20 @@ class Session:
         gc.enable()
         self.emit(Event("session.ready", _realised(running)))
         self.note = watch.note
+        self._answer(Status(self.spec.limits, watch, tally))
         watch.run()
         return self._finish(running, watch)
+
+    def _answer(self, status: Status) -> None:
+        """Begins to say of itself what `ps` and `top` show; without that the server is as safe as with it."""
+        from sandbox.control import Control
+
+        control = Control(self.id, self.environ)
+        self.stack.callback(control.close)
+        try:
+            control.open(status.answers())
+        except OSError as error:
+            self.note(f"warning: no-control\n  `mcp-sandbox ps` sees only the start of this session: {error}")
 
     def _finish(self, running: Running, watch: Watch) -> int:
         ended = running.wait(5.0) or Ended(signal=signal.SIGKILL)

@@ -26,9 +26,11 @@ BATCH = 16
 class Clerk:
     """A sink for several threads that never reorders; a failed write makes every later call raise."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, seen: Callable[[Event], None] = lambda event: None) -> None:
+        """`seen` is told of every event that was written; it must not raise."""
         self.error: AuditError | None = None
         self._sink = sink
+        self._seen = seen
         self._queue: deque[tuple[Callable[..., Event], tuple[Any, ...]]] = deque()
         self._writing = threading.Lock()
         self._called = threading.Event()
@@ -44,6 +46,7 @@ class Clerk:
         self._raise_failure()
         self.flush()
         self._sink.emit(event, sync=sync)
+        self._seen(event)
 
     def later(self, make: Callable[..., Event], *args: Any) -> None:
         """Records `make(*args)` soon; the caller promises that the arguments are small."""
@@ -60,6 +63,8 @@ class Clerk:
             try:
                 while batch := self._take():
                     self._sink.emit_all(batch)
+                    for event in batch:
+                        self._seen(event)
             except AuditError as error:
                 self.error = error
                 raise

@@ -27,6 +27,8 @@ MAX_DENIED = 8  # denials told of one call in full; the others are counted
 MANY_OPEN = 256  # with more calls open than that, one denial each: all of them together stay small
 
 _VERSION = "io.modelcontextprotocol/protocolVersion"
+_INFO = "io.modelcontextprotocol/clientInfo"
+_INFO_CHARS = 64
 _LISTEN = "subscriptions/listen"
 _NO_WORK = frozenset({_LISTEN, "ping"})
 
@@ -126,6 +128,8 @@ class Ledger:
         self._server = Open()
         self._ended: Ended | None = None
         self.era: Era = "unknown"
+        self.client: tuple[str, str] = ("", "")
+        """The name and version that the client gave itself."""
 
     def from_client(self, frame: Frame, now: float) -> Refused | None:
         """Why a frame of the client's must not reach the server, or None; a passed request is open."""
@@ -206,8 +210,11 @@ class Ledger:
         """The last word counts: clients that speak both eras probe one and fall back to the other."""
         if frame.method == "initialize":
             self.era = "legacy"
+            self.client = _introduced(frame.message.get("params", {}).get("clientInfo"))
         elif frame.method == "server/discover" or _VERSION in _meta(frame):
             self.era = "modern"
+            if not self.client[0]:
+                self.client = _introduced(_meta(frame).get(_INFO))
 
     def _client_answers(self, frame: Frame) -> Refused | None:
         if self.era == "modern":
@@ -252,6 +259,15 @@ def _cancelled_id(frame: Frame) -> object:
     id = frame.message.get("params", {}).get("requestId")
     # True == 1 in Python; it is not an id in JSON-RPC.
     return None if isinstance(id, bool) else id
+
+
+def _introduced(info: object) -> tuple[str, str]:
+    named = info if type(info) is dict else {}
+    name, version = (named.get(key) for key in ("name", "version"))
+    return (
+        name[:_INFO_CHARS] if isinstance(name, str) else "",
+        version[:_INFO_CHARS] if isinstance(version, str) else "",
+    )
 
 
 def _meta(frame: Frame) -> Mapping[str, object]:

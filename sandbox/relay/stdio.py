@@ -97,6 +97,11 @@ class Relay:
         """`legacy`, `modern`, or `unknown` until the client's first telling message."""
         return self._ledger.era
 
+    @property
+    def client(self) -> tuple[str, str]:
+        """The name and version that the client gave itself; empty until it has."""
+        return self._ledger.client
+
     def fail_pending(
         self, code: int, message: str, data: Mapping[str, Value] | None = None, *, within: float = 1.0
     ) -> int:

@@ -67,7 +67,7 @@ def _serve(ends: Ends, environ: Mapping[str, str]) -> bool:
     if received is None:
         return True
     told, trap = received
-    if not _locked(told.remove):
+    if not _locked(told.remove[-1:]):  # the lease is the last of them
         return True  # whoever reaped the lease takes it that nothing is made any more
     container = Container(told, environ, api)
     try:

@@ -1,0 +1,216 @@
+"""A session's control socket: what `ps`, `top` and `resume` ask it, answered beside the relay.
+
+One request, one answer, each a single message of JSON (unix(7), SOCK_SEQPACKET keeps their bounds). Nothing
+of the session waits for a peer: a thread of its own serves one after the other, each for a moment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import struct
+import threading
+import time
+from _socket import (
+    AF_UNIX,
+    MSG_DONTWAIT,
+    SHUT_RDWR,
+    SO_PEERCRED,
+    SO_RCVTIMEO,
+    SO_SNDTIMEO,
+    SOCK_CLOEXEC,
+    SOCK_SEQPACKET,
+    SOL_SOCKET,
+    socket,
+)
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from sandbox.leases import every, socket_path
+
+Answer = dict[str, Any]
+Answers = Mapping[str, Callable[[], Answer]]
+"""By the word that asks for it; called in the socket's own thread."""
+
+REQUEST_MAX = 1 << 10
+ANSWER_MAX = 1 << 16
+PEER_S = 0.25
+"""How long one peer may take to say what it wants."""
+ASK_S = 0.5
+"""How long all sessions together may take to answer."""
+_WAITING = 16
+_CREDENTIALS = struct.Struct("3i")
+_TIME = struct.Struct("ll")
+_PAUSE_S = 0.1
+
+
+class Control:
+    """The socket of one session; it exists from `open` to `close`."""
+
+    def __init__(self, session: str, environ: Mapping[str, str]) -> None:
+        self._session = session
+        self._environ = environ
+        self._listener: socket | None = None
+
+    def open(self, answers: Answers) -> None:
+        """Begins to answer; raises `OSError` where a socket cannot be made there."""
+        listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+        try:
+            # Before it has a name: bind(2) gives the name the mode that the socket has by then.
+            os.fchmod(listener.fileno(), 0o600)
+            with _entered(self._environ) as folder:
+                listener.bind(f"{folder}/{self._session}")
+            listener.listen(_WAITING)
+        except OSError:
+            listener.close()
+            raise
+        self._listener = listener
+        threading.Thread(target=_serve, args=(listener, answers), name="control", daemon=True).start()
+
+    def close(self) -> None:
+        """Answers nobody any more, and takes the name away."""
+        if self._listener is None:
+            return
+        with suppress(OSError):  # the keeper may have been first
+            os.unlink(socket_path(self._session, self._environ))
+        with suppress(OSError):
+            self._listener.shutdown(SHUT_RDWR)  # wakes the thread, which closes it
+        self._listener = None
+
+
+def sweep(environ: Mapping[str, str]) -> list[str]:
+    """Removes the sockets of sessions that are no more; their paths."""
+    folder = os.path.dirname(socket_path("", environ))
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    # Read after the names: a lease is written before its socket is made.
+    known = {one.session for one in every(environ)}
+    gone = [f"{folder}/{name}" for name in names if name not in known]
+    for path in gone:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+    return gone
+
+
+@contextmanager
+def _entered(environ: Mapping[str, str]) -> Iterator[str]:
+    """The directory by a name that is short, however long its path is (108 bytes are all, unix(7))."""
+    path = os.path.dirname(socket_path("", environ))
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(fd).st_mode & 0o077:
+            os.fchmod(fd, 0o700)
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
+
+
+# --- in the session ---------------------------------------------------------------------------------
+
+
+def _serve(listener: socket, answers: Answers) -> None:
+    while True:
+        try:
+            accepted = socket(fileno=listener._accept()[0])  # type: ignore[attr-defined]  # C's own
+        except OSError:
+            if not _listens(listener):
+                listener.close()
+                return
+            time.sleep(_PAUSE_S)  # no descriptor was left: perhaps the next one finds one
+            continue
+        # Whatever a peer does, and whatever cannot be told: the next one is served.
+        with suppress(Exception):
+            _answer(accepted, answers)
+        accepted.close()
+
+
+def _listens(listener: socket) -> bool:
+    poll = select.poll()
+    poll.register(listener.fileno(), 0)
+    return not poll.poll(0)
+
+
+def _answer(peer: socket, answers: Answers) -> None:
+    if not _trusted(peer):
+        return
+    for option in (SO_RCVTIMEO, SO_SNDTIMEO):
+        peer.setsockopt(SOL_SOCKET, option, _TIME.pack(0, int(PEER_S * 1e6)))
+    word = json.loads(peer.recv(REQUEST_MAX)).get("ask")
+    known = answers.get(word) if isinstance(word, str) else None
+    said = json.dumps({"schema": 1, **(known() if known else {"error": "unknown-request"})}).encode()
+    peer.send(said if len(said) <= ANSWER_MAX else b'{"schema": 1, "error": "too-large"}')
+
+
+def _trusted(peer: socket) -> bool:
+    """The user whose session it is, or root, and never from within a sandbox.
+
+    A server of an ordinary user's has that user's uid: that it can reach no socket is the view's doing, and
+    this check holds where a profile grants it our state directory.
+    """
+    pid, uid, _ = _CREDENTIALS.unpack(peer.getsockopt(SOL_SOCKET, SO_PEERCRED, _CREDENTIALS.size))
+    if uid not in (0, os.geteuid()):
+        return False
+    try:
+        there, here = (os.stat(f"/proc/{one}/ns/user").st_ino for one in (pid, "self"))
+    except OSError:
+        return False
+    return there == here
+
+
+# --- whoever asks -----------------------------------------------------------------------------------
+
+
+def ask(
+    sessions: Iterable[str], word: str, environ: Mapping[str, str], seconds: float = ASK_S
+) -> dict[str, Answer]:
+    """What each of these sessions answers; one that does not within `seconds` is not among them."""
+    until = time.monotonic() + seconds
+    open_: dict[int, tuple[str, socket]] = {}
+    found: dict[str, Answer] = {}
+    poll = select.poll()
+    try:
+        for session in sessions:
+            if (peer := _asked(session, word, environ)) is not None:
+                open_[peer.fileno()] = session, peer
+                poll.register(peer.fileno(), select.POLLIN)
+        while open_ and (left := until - time.monotonic()) > 0:
+            for fd, _ in poll.poll(left * 1000):
+                poll.unregister(fd)
+                session, peer = open_.pop(fd)
+                if (said := _heard(peer)) is not None:
+                    found[session] = said
+    finally:
+        for _, peer in open_.values():
+            peer.close()
+    return found
+
+
+def _asked(session: str, word: str, environ: Mapping[str, str]) -> socket | None:
+    peer = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+    try:
+        peer.setblocking(False)
+        with _entered(environ) as folder:
+            peer.connect(f"{folder}/{session}")
+        _, uid, _ = _CREDENTIALS.unpack(peer.getsockopt(SOL_SOCKET, SO_PEERCRED, _CREDENTIALS.size))
+        if uid == os.geteuid():
+            peer.send(json.dumps({"ask": word}).encode(), MSG_DONTWAIT)
+            return peer
+    except OSError:
+        pass  # it starts, or has ended
+    peer.close()
+    return None
+
+
+def _heard(peer: socket) -> Answer | None:
+    try:
+        said = json.loads(peer.recv(ANSWER_MAX))
+    except (OSError, ValueError):
+        return None
+    finally:
+        peer.close()
+    return said if type(said) is dict and "error" not in said else None

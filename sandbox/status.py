@@ -1,0 +1,157 @@
+"""What a session says of itself on its control socket, and what is known of all of this user's sessions."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sandbox import control, leases
+from sandbox.event import Event
+
+if TYPE_CHECKING:
+    from sandbox.plan.spec import Limits
+    from sandbox.watch import Watch
+
+OPEN_MAX = 20
+NAME_MAX = 80
+"""Open calls and characters of a name: what a server and its client chose stays small."""
+DENIED = {
+    "egress.deny": "network",
+    "dns.deny": "network",
+    "tool.deny": "tools",
+    "syscall.deny": "syscalls",
+    "relay.dropped": "messages",
+}
+LIMITS = ("memory", "cpus", "pids", "open_files", "written", "cpu_time", "busy", "wall", "idle")
+
+
+class Tally:
+    """Counts what the log's events mean to a person; `count` is called for each, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.requests = self.calls = self.answers = self.errors = 0
+        self.denied = dict.fromkeys(DENIED.values(), 0)
+
+    def count(self, event: Event) -> None:
+        """Adds one event; one that stands for many counts as so many."""
+        with self._lock:
+            if (what := DENIED.get(event.kind)) is not None:
+                self.denied[what] += _stands_for(event.detail)
+            elif event.kind == "relay.request" and event.detail.get("direction") == "to-server":
+                self.requests += 1
+                self.calls += event.detail.get("method") == "tools/call"
+            elif event.kind == "relay.response" and event.detail.get("direction") == "to-client":
+                self.answers += 1
+                self.errors += bool(event.detail.get("error"))
+
+    def now(self) -> dict[str, Any]:
+        """The numbers so far."""
+        with self._lock:
+            denied = dict(self.denied)
+            calls = {"requests": self.requests, "calls": self.calls}
+            answers = {"answers": self.answers, "errors": self.errors}
+        return {"messages": calls | answers, "denied": denied | {"all": sum(denied.values())}}
+
+
+def _stands_for(detail: Mapping[str, Any]) -> int:
+    counts = [detail.get(key) for key in ("count", "repeated", "further")]
+    return sum(one for one in counts if isinstance(one, int)) or 1
+
+
+class Status:
+    """What one session says of itself."""
+
+    def __init__(self, limits: Limits, watch: Watch, tally: Tally) -> None:
+        self._limits = limits
+        self._relay = watch.relay
+        self._tally = tally
+
+    def answers(self) -> control.Answers:
+        """By the word that is asked."""
+        return {"status": self.now}
+
+    def now(self) -> dict[str, Any]:
+        """Everything, as JSON values; called in the control socket's own thread."""
+        name, version = self._relay.client
+        return {
+            "state": "running",
+            "client": {"name": name, "version": version} if name else None,
+            "era": self._relay.era,
+            **self._tally.now(),
+            "open": self._open(),
+            "limits": {key: getattr(self._limits, key) for key in LIMITS},
+            "mechanism": self._limits.mechanism,
+        }
+
+    def _open(self) -> dict[str, Any]:
+        calls = self._relay.pending_calls()
+        now = time.monotonic()
+        told = [
+            {
+                "method": one.method[:NAME_MAX],
+                "tool": (one.tool or "")[:NAME_MAX],
+                "age": round(now - one.since, 1),
+            }
+            for one in calls[:OPEN_MAX]
+        ]
+        return {"all": len(calls), "oldest": told}
+
+
+# --- all of them --------------------------------------------------------------------------------------
+
+_SAID: Mapping[str, type | tuple[type, ...]] = {
+    "state": str,
+    "client": (dict, type(None)),
+    "era": str,
+    "messages": dict,
+    "denied": dict,
+    "open": dict,
+    "limits": dict,
+    "mechanism": str,
+    "use": dict,
+    "warned": (dict, type(None)),
+}
+
+
+def every(environ: Mapping[str, str], seconds: float = control.ASK_S) -> list[dict[str, Any]]:
+    """All sessions of this user, the oldest first, with what each says of itself within `seconds`."""
+    found = leases.every(environ)
+    answers = control.ask([one.session for one in found if one.lives], "status", environ, seconds)
+    now = uptime()
+    return [session(one, answers.get(one.session), environ, now) for one in found]
+
+
+def session(
+    lease: leases.Lease, said: Mapping[str, Any] | None, environ: Mapping[str, str], now: float
+) -> dict[str, Any]:
+    """One session by its lease and by its own words, `now` seconds after the boot."""
+    since = max(0.0, now - lease.started / os.sysconf("SC_CLK_TCK"))
+    return {
+        "server": lease.server,
+        "session": lease.session,
+        "state": _state(lease, said, environ),
+        "backend": lease.backend,
+        "profile": lease.profile,
+        "pid": lease.pid,
+        "uptime": round(since, 1),
+        "container": lease.containers[0] if lease.containers else None,
+        **{key: said[key] for key in _SAID if key != "state" and said is not None and key in said},
+    }
+
+
+def _state(lease: leases.Lease, said: Mapping[str, Any] | None, environ: Mapping[str, str]) -> str:
+    if not lease.lives:
+        return "left behind"
+    if said is not None:
+        return str(said.get("state", "running"))
+    # Whoever has a socket and does not answer is stopped, or its machine is very busy.
+    return "no answer" if os.path.exists(leases.socket_path(lease.session, environ)) else "starting"
+
+
+def uptime() -> float:
+    """Seconds since the boot, as the start times of processes count them."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
