@@ -40,6 +40,7 @@ LAYERS = [
         "secret_sources",
         "session",
         "status",
+        "syscall_watch",
     }
     | {"watch"},
     {"attack", "clients", "demo"},

@@ -99,6 +99,27 @@ def test_filter_says_what_the_table_says_for_every_number(machine: str, tier: st
 
 
 @pytest.mark.parametrize(("machine", "tier"), EVERY_FILTER)
+def test_what_nobody_needs_is_told_to_a_listener_and_all_else_is_as_without_one(
+    machine: str, tier: str
+) -> None:
+    """Instruction by instruction: what is told otherwise fails with EPERM, does not exist, or kills."""
+    alone = program(machine, tier)
+    listened = bpf.decode(seccomp.load(tier, machine, listened=True))
+    told = {
+        seccomp.RET_USER_NOTIF | errno.EPERM: bpf.ERRNO | errno.EPERM,
+        seccomp.RET_USER_NOTIF | errno.ENOSYS: bpf.ERRNO | errno.ENOSYS,
+        seccomp.RET_USER_NOTIF | seccomp.FOREIGN: bpf.KILL_PROCESS,
+    }
+    changed = [(a, b) for a, b in zip(listened, alone, strict=True) if a != b]
+    assert all(a[:3] == b[:3] and told[a[3]] == b[3] for a, b in changed)
+    assert not any(value & ~0xFFFF == seccomp.RET_USER_NOTIF for *_, value in alone)
+    assert {a[3] for a, _ in changed} == set(told) - (
+        set() if machine == "x86_64" else {seccomp.RET_USER_NOTIF | errno.ENOSYS}
+    )
+    assert bpf.ERRNO | errno.EPERM not in {value for *_, value in listened}
+
+
+@pytest.mark.parametrize(("machine", "tier"), EVERY_FILTER)
 def test_a_newer_call_does_not_exist(machine: str, tier: str) -> None:
     for number in (NEWEST + 1, 470, 600, 1023, 0x3FFFFFFF, 0xFFFFFFFF):
         action, _ = bpf.run(program(machine, tier), bpf.ARCH[machine], number, ())

@@ -13,7 +13,7 @@ from errno import EPIPE
 
 from sandbox import linux
 from sandbox.backend import report
-from sandbox.backend.native import identity, rlimits, sensors, view
+from sandbox.backend.native import identity, rlimits, seccomp, sensors, view
 from sandbox.backend.running import RELEASE, TERMINATE
 from sandbox.netlink import Netlink
 from sandbox.plan.spec import Spec
@@ -152,7 +152,7 @@ def _start_server(spec: Spec, ends: Ends, inside: Inside) -> int:
     if message:
         os.write(ends.report, message)
         os._exit(1)
-    linux.install_filter(inside.filter)
+    linux.install_filter(seccomp.unlistened(inside.filter))
     return server
 
 

@@ -40,7 +40,16 @@ def start(spec: Spec, orders: keeper.Orders, trap: tuple[int, int] = (-1, -1)) -
 
 
 def orders(
-    spec: Spec, session: str, env: tuple[tuple[str, str], ...], remove: tuple[str, ...] = ()
+    spec: Spec,
+    session: str,
+    env: tuple[tuple[str, str], ...],
+    remove: tuple[str, ...] = (),
+    *,
+    listened: bool = False,
 ) -> keeper.Orders:
-    """What the keeper needs, read while the host's file system is still in sight."""
-    return keeper.Orders(seccomp.load(spec.syscalls, linux.MACHINE), env, session, remove)
+    """What the keeper needs, read while the host's file system is still in sight.
+
+    `listened`: somebody answers what comes at the sensor `syscalls`; without that such a call would wait.
+    """
+    bpf = seccomp.load(spec.syscalls, linux.MACHINE, listened=listened)
+    return keeper.Orders(bpf, env, session, remove)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+from errno import ENOSYS, EPERM
 
 from sandbox.backend import filters
 from sandbox.backend.filters import MACHINES as MACHINES
@@ -12,13 +14,39 @@ _DIRECTORY = os.path.join(os.path.dirname(__file__), "filters")
 _INSTRUCTION = 8
 _MOST_INSTRUCTIONS = 4096  # BPF_MAXINSNS: the kernel takes no longer program.
 
+RET_KILL_PROCESS, RET_ERRNO, RET_USER_NOTIF = 0x80000000, 0x00050000, 0x7FC00000
+FOREIGN = 0xFFFF
+"""Beside `RET_USER_NOTIF`, which has no use for these bits: a call of another architecture."""
 
-def load(tier: str, machine: str) -> bytes:
-    """The compiled filter of `tier` for `machine`, or an error: never a weaker one."""
+
+def _return(value: int) -> bytes:
+    return struct.pack("<HBBI", 0x06, 0, 0, value)
+
+
+_ALONE = (
+    (_return(RET_USER_NOTIF | EPERM), _return(RET_ERRNO | EPERM)),
+    (_return(RET_USER_NOTIF | ENOSYS), _return(RET_ERRNO | ENOSYS)),
+    (_return(RET_USER_NOTIF | FOREIGN), _return(RET_KILL_PROCESS)),
+)
+
+
+def load(tier: str, machine: str, *, listened: bool = False) -> bytes:
+    """The compiled filter of `tier` for `machine`, or an error: never a weaker one.
+
+    `listened`: of dangerous and refused calls a listener is told, and answers them; else they fail.
+    """
     place = filters.path(_DIRECTORY, tier, machine, "bpf")
     bpf = filters.read(place)
     if not bpf or len(bpf) % _INSTRUCTION or len(bpf) > _INSTRUCTION * _MOST_INSTRUCTIONS:
         raise filters.broken(place, bpf)
+    return bpf if listened else unlistened(bpf)
+
+
+def unlistened(bpf: bytes) -> bytes:
+    """The same filter where nobody listens: what would be told fails with its error or kills at once."""
+    # Whole instructions, and no two neighbours of a program hold one of these between them.
+    for listened, alone in _ALONE:
+        bpf = bpf.replace(listened, alone)
     return bpf
 
 

@@ -1,0 +1,101 @@
+"""The listener of the server's filter: what was called, by whom, and the answer (seccomp_unotify(2)).
+
+A call is never let through (SECCOMP_USER_NOTIF_FLAG_CONTINUE): what stands in the caller's memory may change
+between the look and the call. One that gets no answer waits until its process is ended.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from contextlib import suppress
+from errno import ENOENT
+
+from sandbox.records import dataclass
+
+_RECEIVE, _ANSWER, _VALID = 0xC0502100, 0xC0182101, 0x40082102
+_NOTICE = struct.Struct("=QIIIIQ6Q")
+_RESPONSE = struct.Struct("=QqiI")
+_MACHINES = {0xC000003E: "x86_64", 0xC00000B7: "aarch64", 0x40000003: "i386", 0x40000028: "arm"}
+_X32 = 0x40000000
+_FOLDER = os.path.join(os.path.dirname(__file__), "filters")
+_STATUS_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One call that waits; `machine` and `name` are those of the table of numbers that it was made by."""
+
+    id: int
+    thread: int
+    machine: str
+    number: int
+    name: str
+    args: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A process by its number inside the sandbox, and the name it gave itself: hostile text."""
+
+    pid: int
+    name: str
+
+
+def receive(listener: int) -> Notice | None:
+    """The next call; None where its caller is gone. Only for a listener that poll(2) says is ready."""
+    buffer = bytearray(_NOTICE.size)
+    try:
+        fcntl.ioctl(listener, _RECEIVE, buffer)
+    except OSError as error:
+        if error.errno == ENOENT:
+            return None
+        raise
+    ident, thread, _, number, arch, _, *args = _NOTICE.unpack(buffer)
+    machine, number = _called_by(arch, number)
+    return Notice(ident, thread, machine, number, _named(machine, number), tuple(args))
+
+
+def refuse(listener: int, notice: Notice, error: int) -> None:
+    """The call fails with `error`; a caller that is gone meanwhile needs no answer."""
+    with suppress(FileNotFoundError):
+        fcntl.ioctl(listener, _ANSWER, _RESPONSE.pack(notice.id, 0, -error, 0))
+
+
+def caller(listener: int, notice: Notice) -> Caller | None:
+    """Who waits for the answer; None where it is gone, and its number may be another's."""
+    try:
+        fields = _status(notice.thread)
+        leader = _status(int(fields["Tgid"]))
+        fcntl.ioctl(listener, _VALID, struct.pack("=Q", notice.id))
+    except (OSError, KeyError, ValueError):
+        return None
+    return Caller(int(fields["NStgid"].split()[-1]), leader["Name"])
+
+
+def _status(pid: int) -> dict[str, str]:
+    with open(f"/proc/{pid}/status", "rb") as file:
+        text = file.read(_STATUS_BYTES).decode(errors="backslashreplace")
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in text.split("\n"))}
+
+
+def _called_by(arch: int, number: int) -> tuple[str, int]:
+    machine = _MACHINES.get(arch, f"architecture {arch:#x}")
+    return ("x32", number & ~_X32) if machine == "x86_64" and number & _X32 else (machine, number)
+
+
+_names: dict[str, dict[int, str]] = {}
+
+
+def _named(machine: str, number: int) -> str:
+    if machine not in _names:
+        _names[machine] = _read_names(machine)
+    return _names[machine].get(number, f"number {number}")
+
+
+def _read_names(machine: str) -> dict[int, str]:
+    if machine.startswith("architecture"):
+        return {}
+    with open(os.path.join(_FOLDER, f"{machine}.numbers")) as file:
+        return {int(number): name for number, name in (line.split() for line in file)}

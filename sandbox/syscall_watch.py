@@ -1,0 +1,155 @@
+"""What becomes of a system call that the filter does not make: told in the log, answered, or the end.
+
+Natively the server's filter leaves such calls to us. A dangerous one is a breach; one that is merely not
+needed fails and is counted. What the server can make us do is bounded: calls are answered at a fixed rate
+at most, each name is told once and its total at the end, and of names there are no more than `MOST_NAMES`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from sandbox.backend.native import notify
+from sandbox.event import Event, Value
+from sandbox.excess import Excess
+from sandbox.plan.spec import Tier
+from sandbox.policy.model import Ending
+
+if TYPE_CHECKING:
+    from sandbox.plan.syscall_finding import Finding
+
+KEY = "syscalls.tier"
+BATCH, PAUSE_S = 20, 0.01
+"""Calls answered in one go, and the wait before the next: 2000 a second, whoever calls more often waits."""
+MOST_NAMES = 256
+OTHERS = "others"
+
+
+Call = tuple[str, str, str]
+"""A machine, a name and a class: what is counted as one."""
+
+
+class SyscallWatch:
+    """The listener of one session, as a `Source` of the main loop."""
+
+    def __init__(self, listener: int, tier: Tier, action: Ending, emit: Callable[[Event], None]) -> None:
+        self.denied = 0
+        """Calls that were not made, for whoever asks how the session is."""
+        self._listener = listener
+        self._tier = tier
+        self._action = action
+        self._emit = emit
+        self._counts: dict[Call, int] = {}
+        self._resume_at: float | None = None
+        # Between the listener and poll(2): a paused listener stays ready, and would wake the loop for ever.
+        self._gate = select.epoll()
+        self._gate.register(listener, select.EPOLLIN)
+        self._open = True
+
+    def watched(self) -> Mapping[int, int]:
+        return {self._gate.fileno(): select.POLLIN}
+
+    def look(self, now: float, ready: frozenset[int]) -> tuple[list[Excess], float | None]:
+        """Answers what waits, within the rate."""
+        if self._resume_at is not None:
+            if now < self._resume_at:
+                return [], self._resume_at
+            self._resume()
+        elif self._gate.fileno() not in ready:
+            return [], None
+        found: list[Excess] = []
+        for _ in range(BATCH):
+            if not self._waits():
+                return found, None
+            found += self._next()
+        self._pause(now)
+        return found, self._resume_at
+
+    def finish(self) -> None:
+        """How often each name was called in all; nothing is answered afterwards."""
+        self._close()
+        for (machine, name, kind), count in self._counts.items():
+            if count > 1:
+                total: dict[str, Value] = {"call": name, "machine": machine, "class": kind, "count": count}
+                self._emit(Event("syscall.deny", total, rule=KEY))
+        self._counts.clear()
+
+    def _waits(self) -> bool:
+        events = self._gate.poll(0) if self._open else []
+        if events and not events[0][1] & select.EPOLLIN:
+            self._close()  # a hang-up: no process is left below the filter
+        return self._open and bool(events)
+
+    def _next(self) -> list[Excess]:
+        """Takes one call and decides; a dangerous one that ends the sandbox is never answered."""
+        notice = notify.receive(self._listener)
+        if notice is None:
+            return []
+        # The tables are parsed at the first such call, which most sessions never see.
+        from sandbox.plan.syscall_finding import found
+
+        finding = found(self._tier, notice.machine, notice.name, notice.args)
+        kills = finding.dangerous and self._action == "kill"
+        first = self._count(notice, finding)
+        excess = self._tell(notice, finding, kills) if first or kills else []
+        if kills:
+            self._close()
+        else:
+            notify.refuse(self._listener, notice, finding.error)
+        return excess
+
+    def _count(self, notice: notify.Notice, finding: Finding) -> bool:
+        """Whether it is the first of its kind."""
+        self.denied += 1
+        kind = "dangerous" if finding.dangerous else "refused"
+        call = (notice.machine, notice.name, kind)
+        if call not in self._counts and len(self._counts) >= MOST_NAMES:
+            call = ("", OTHERS, kind)
+        self._counts[call] = self._counts.get(call, 0) + 1
+        return self._counts[call] == 1
+
+    def _tell(self, notice: notify.Notice, finding: Finding, kills: bool) -> list[Excess]:
+        """In the log; and as what was exceeded, where it is dangerous."""
+        who = notify.caller(self._listener, notice)
+        detail = _detail(notice, who)
+        kind = "dangerous" if finding.dangerous else "refused"
+        verdict = "killed" if kills else errno.errorcode[finding.error]
+        told: dict[str, Value] = {**detail, "class": kind, "verdict": verdict, "why": finding.why}
+        self._emit(Event("syscall.deny", told, rule=KEY))
+        return [Excess(KEY, _sentence(notice, who, finding.why), detail=detail)] if finding.dangerous else []
+
+    def _pause(self, now: float) -> None:
+        if self._open:
+            self._gate.modify(self._listener, 0)
+            self._resume_at = now + PAUSE_S
+
+    def _resume(self) -> None:
+        self._resume_at = None
+        if self._open:
+            self._gate.modify(self._listener, select.EPOLLIN)
+
+    def _close(self) -> None:
+        """Lets go of the listener, which is the session's; who still waits there waits for its end."""
+        if self._open:
+            self._open = False
+            with suppress(OSError):  # closed with the sandbox, and so taken out already
+                self._gate.unregister(self._listener)
+
+
+def _detail(notice: notify.Notice, who: notify.Caller | None) -> dict[str, Value]:
+    args: list[Value] = [hex(arg) for arg in notice.args]
+    detail: dict[str, Value] = {"call": notice.name, "machine": notice.machine, "args": args}
+    if who is not None:
+        detail |= {"pid": who.pid, "process": who.name}
+    return detail
+
+
+def _sentence(notice: notify.Notice, who: notify.Caller | None, why: str) -> str:
+    by = f"`{who.name}` (pid {who.pid})" if who is not None else "a process that is gone"
+    foreign = f" of {notice.machine}" if notice.machine != os.uname().machine else ""
+    return f"`{notice.name}`{foreign} was called by {by}: {why}"
