@@ -8,14 +8,14 @@ import signal
 import time
 from collections.abc import Mapping
 
-from sandbox import lifecycle
+from sandbox import lifecycle, metering, syscall_watch
 from sandbox.audit.clerk import Clerk
 from sandbox.audit.redact import Redactor
 from sandbox.backend.base import Ended
 from sandbox.backend.running import Running
 from sandbox.breaches import Breaches, told
 from sandbox.event import Value
-from sandbox.excess import Excess, Source
+from sandbox.excess import Source
 from sandbox.gateway import Gateway
 from sandbox.lifecycle import Step, Times
 from sandbox.outbound import Outbound
@@ -23,11 +23,9 @@ from sandbox.prepare import Prepared
 from sandbox.relay.explain import reports_failure
 from sandbox.relay.stderr import StderrRelay
 from sandbox.relay.stdio import Relay
-from sandbox.watchdog.meter import tree_memory, tree_share
 from sandbox.wire.jsonrpc import Frame
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-POLL_S = 0.05
 LAST_WORDS_S = 1.2
 LAST_WORDS_ASKED_S = 0.35
 """A client that asked for the end may read nothing any more, and the two seconds are nearly over."""
@@ -44,6 +42,7 @@ class Watch:
         redactor: Redactor, canaries: tuple[tuple[str, str], ...], session: str,
     ) -> None:  # fmt: skip
         self.spec = spec = prepared.spec
+        self._policy = prepared.policy
         self.running = running
         self.clerk = clerk
         self.signalled = 0
@@ -114,6 +113,12 @@ class Watch:
         poll = select.poll()
         poll.register(self.running.fileno(), select.POLLIN)
         poll.register(self._woken, select.POLLIN)
+        self.watchdog = metering.watchdog(
+            self._policy, self.spec, self.running, self.clerk.emit, lambda: self._relay.last_activity
+        )
+        self.syscalls = syscall_watch.of(
+            self.running, self.spec, self._policy.breach.syscall, self.clerk.emit
+        )
         sources = self._sources()
         for source in sources:
             for fd, events in source.watched().items():
@@ -125,11 +130,12 @@ class Watch:
             if self._woken in ready:
                 _empty(self._woken)
             if self.running.fileno() in ready:
+                self.watchdog.report()
                 return
 
     def _sources(self) -> list[Source]:
         """What may find that a limit was exceeded, one line each."""
-        return []
+        return [self.watchdog, *([self.syscalls] if self.syscalls else [])]
 
     def _act(self, sources: list[Source], ready: frozenset[int]) -> float | None:
         """Does what is due now; milliseconds until the next look."""
@@ -138,7 +144,6 @@ class Watch:
         moments = [self._end(now)]
         if not self.breach:
             moments += [self._check_times(now), *self._ask(sources, now, ready)]
-            self._check_memory()
         return self._timeout(min((one for one in moments if one is not None), default=None), now)
 
     def _end(self, now: float) -> float | None:
@@ -170,11 +175,7 @@ class Watch:
         return moments
 
     def _timeout(self, until: float | None, now: float) -> float | None:
-        polls = self.spec.limits.mechanism == "rlimit" and self.spec.limits.memory is not None
-        moments = [until - now] if until is not None else []
-        if polls:
-            moments.append(POLL_S)
-        return max(1.0, min(moments) * 1000) if moments else None
+        return None if until is None else max(1.0, (until - now) * 1000)
 
     def _look(self, now: float) -> None:
         if self._relay.failed is not None:
@@ -199,23 +200,6 @@ class Watch:
         # A subscription stays open for the life of the session: it is no work in progress.
         return sum(call.method != "subscriptions/listen" for call in self._relay.pending_calls())
 
-    def _check_memory(self) -> None:
-        limit = self.spec.limits.memory
-        if (
-            self.spec.limits.mechanism != "rlimit"
-            or limit is None
-            or self.running.init_pid is None
-            or self.breach
-        ):
-            return
-        used = tree_memory(self.running.init_pid)
-        if used > limit:
-            # An upper bound: forked children share most pages. Only the exact number is a breach.
-            used = tree_share(self.running.init_pid)
-        if used > limit:
-            why = f"{used >> 20} MiB in use, the limit is {limit >> 20} MiB"
-            self.breaches.end(Excess("quota.memory", why, used, limit))
-
     def breached(self, rule: str, why: str, detail: Mapping[str, Value] | None = None) -> None:
         """Ends the sandbox for what the gateway, the keeper or the log told of."""
         self.breaches.end(told(rule, why, detail or {}))
@@ -233,6 +217,8 @@ class Watch:
         self._silent_at = time.monotonic() + (LAST_WORDS_ASKED_S if asked else LAST_WORDS_S)
         self._relay.server_eof.wait(self._left())
         self._outbound.finish()
+        if self.syscalls is not None:
+            self.syscalls.finish()
         self._stderr.flush(self._left() / 2)
 
     def _left(self) -> float:

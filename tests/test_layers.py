@@ -23,6 +23,7 @@ LAYERS = [
     {"trap"},
     {"host", "backend", "relay", "egress", "watchdog", "supply", "imaging"},
     {
+        "attempt",
         "breaches",
         "build",
         "container_build",
@@ -32,6 +33,7 @@ LAYERS = [
         "images",
         "leases",
         "lifecycle",
+        "metering",
         "notices",
         "outbound",
         "prepare",
@@ -51,7 +53,7 @@ DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
 FREE_AMONG_THEMSELVES = [LAYERS[0], LAYERS[7]]
 # System calls are made by what asks the kernel (host) and what builds with it (backend).
 ONLY_FROM = {
-    "linux": {"host", "backend", "gateway"},
+    "linux": {"host", "backend", "gateway", "attempt"},
     "engine": {"host", "backend", "containers", "images", "imaging", "leases", "build", "cli"},
     "netlink": {"trap", "host", "backend", "egress"},
     "observer": {"trap"},
@@ -71,7 +73,9 @@ PURE_FILES = {
     "policy/hosts.py",
     "policy/model.py",
     "policy/paths.py",
+    "policy/exceeded.py",
     "policy/quota.py",
+    "policy/sample.py",
     "policy/resolve.py",
     "policy/score.py",
     "policy/tools.py",
@@ -86,7 +90,12 @@ PURE_FILES = {
     "egress/names.py",
     "egress/tally.py",
     "egress/upstream.py",
+    "relay/crashes.py",
+    "relay/lines.py",
+    "relay/replay.py",
     "host/aliases.py",
+    "watchdog/meter.py",
+    "watchdog/pace.py",
 }
 
 FILES = sorted(path.relative_to(SANDBOX).as_posix() for path in SANDBOX.rglob("*.py"))

@@ -51,6 +51,12 @@ def find() -> Cgroups:
     return Cgroups(detail="no cgroup filesystem is mounted", hint=_HINT_V2)
 
 
+def directories(pid: int) -> dict[str, str]:
+    """Controller (or `unified`) -> the directory of a process's cgroup."""
+    mounted, own = _mounted(_read("/proc/self/mountinfo")), _own(_read(f"/proc/{pid}/cgroup"))
+    return {name: _directory(mounted[name], path) for name, path in own.items() if name in mounted}
+
+
 def _read(path: str) -> str:
     try:
         with open(path) as file:

@@ -1,58 +1,53 @@
-"""What a sandbox uses, read from /proc where no cgroup counts it."""
+"""What a sandbox uses, behind one interface: counted by its cgroup, or summed up from /proc."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
+from typing import Protocol
 
-PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
-def tree_memory(root: int) -> int:
-    """Resident bytes of `root` and its descendants; a shared page counts in each (proc(5), statm)."""
-    return _sum(root, _resident)
+from sandbox.records import dataclass
 
 
-def tree_share(root: int) -> int:
-    """The same with every shared page counted once: exact, and some milliseconds slower (smaps_rollup)."""
-    return _sum(root, _proportional)
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The part of a sample that one meter tells, under the sample's names."""
+
+    memory: int | None = None
+    cache: int | None = None
+    peak: int | None = None
+    swap: int | None = None
+    ooms: int | None = None
+    pressure: float | None = None
+    pids: int | None = None
+    processes: tuple[int, ...] | None = None
+    """Their numbers on the host, without process 1 of a sandbox of ours."""
+    refused: int | None = None
+    cpu: float | None = None
 
 
-def _sum(root: int, measure: Callable[[int], int]) -> int:
-    return sum(map(measure, _tree(root)))
+class Meter(Protocol):
+    """One way to measure; nothing here blocks or raises."""
+
+    def watched(self) -> Mapping[int, int]:
+        """Descriptors, and the event of poll(2) that each has when the kernel refuses something."""
+
+    def measure(self) -> Usage:
+        """What is used now."""
+
+    def close(self) -> None:
+        """Gives up what it holds."""
 
 
-def _resident(pid: int) -> int:
-    try:
-        with open(f"/proc/{pid}/statm") as statm:
-            return int(statm.read().split()[1]) * PAGE
-    except (OSError, ValueError, IndexError):
-        return 0  # it ended between two reads
+class Nothing:
+    """Where nothing can be measured from here."""
 
+    def watched(self) -> Mapping[int, int]:
+        """Nothing tells."""
+        return {}
 
-def _proportional(pid: int) -> int:
-    try:
-        with open(f"/proc/{pid}/smaps_rollup") as rollup:
-            return next(int(line.split()[1]) << 10 for line in rollup if line.startswith("Pss:"))
-    except (OSError, ValueError, StopIteration):
-        # Not ours to read (process 1 is not dumpable): the larger number stands, never none.
-        return _resident(pid)
+    def measure(self) -> Usage:
+        """All unknown."""
+        return Usage()
 
-
-def _tree(root: int) -> Iterator[int]:
-    stack = [root]
-    while stack:
-        pid = stack.pop()
-        yield pid
-        try:
-            stack += _children(pid)
-        except (OSError, ValueError):
-            continue
-
-
-def _children(pid: int) -> list[int]:
-    children: list[int] = []
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/children") as names:
-            children += map(int, names.read().split())
-    return children
+    def close(self) -> None:
+        """Holds nothing."""

@@ -1,0 +1,47 @@
+"""The wiring of the watchdog: which meter a running sandbox has, and what its quotas are on this host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sandbox.backend.running import Running
+from sandbox.event import Event
+from sandbox.host.cgroups import directories
+from sandbox.plan.spec import Limits, Spec
+from sandbox.policy.model import Policy, Quota
+from sandbox.records import replace
+from sandbox.watchdog.cgroup import CgroupMeter
+from sandbox.watchdog.meter import Meter, Nothing
+from sandbox.watchdog.tree import TreeMeter
+from sandbox.watchdog.watchdog import Watchdog, Watched
+
+
+def watchdog(
+    policy: Policy, spec: Spec, running: Running, emit: Callable[[Event], None], active: Callable[[], float]
+) -> Watchdog:
+    """For a sandbox that is ready; `active` tells the moment of the last message."""
+    limits = spec.limits
+    watched = Watched(
+        _meter(limits, running),
+        quota(policy, limits),
+        counted=limits.mechanism != "rlimit",
+        sensors=running.sensors,
+        grace=policy.breach.grace,
+        within=not spec.runtime,
+    )
+    return Watchdog(watched, emit, active)
+
+
+def quota(policy: Policy, limits: Limits) -> Quota:
+    """What is held here: a share of the processor that nothing can hold is what busy is measured by."""
+    held = policy.quota
+    return replace(held, cpus=limits.cpus or held.cpus, memory=limits.memory, pids=limits.pids)
+
+
+def _meter(limits: Limits, running: Running) -> Meter:
+    root = running.init_pid
+    if root is None:
+        return Nothing()
+    if limits.mechanism == "rlimit":
+        return TreeMeter(root, limits.memory)
+    return CgroupMeter(directories(root))

@@ -1,0 +1,65 @@
+"""How long to wait for the next look: decided from the last one (P).
+
+A bomb must be seen within a second of its limit; a sandbox that does nothing costs next to nothing. Where
+the kernel holds memory, a second is enough. Where sums do, memory can grow as fast as a kernel clears
+pages, and the next look comes before it could be far beyond its limit.
+"""
+
+from __future__ import annotations
+
+from sandbox.policy.model import Quota
+from sandbox.policy.sample import Sample
+
+SLOWEST_S, FASTER_S, FASTEST_S = 1.0, 0.25, 0.04
+NEAR = 0.7
+SHARE = 0.004
+"""The part of a processor that measuring takes, at most, while nothing is near its limit…"""
+SHARE_NEAR = 0.05
+"""…and while something is."""
+FILLS = 2 << 30
+"""Bytes a second that two processors clear for processes that only ask for memory."""
+BEYOND = 0.2
+"""The part of the limit that may be passed before it is seen."""
+
+
+class Pace:
+    """`counted`: a cgroup holds memory and processes."""
+
+    def __init__(self, quota: Quota, *, counted: bool) -> None:
+        self._quota = quota
+        self._counted = counted
+
+    def wait(self, sample: Sample, before: Sample | None, cost: float) -> float:
+        """Seconds until the next look, that took `cost` of them."""
+        near = self._near(sample)
+        wanted = FASTER_S if near or not self._still(sample, before) else SLOWEST_S
+        reach = self._reach(sample)
+        least = cost / (SHARE_NEAR if near or reach < FASTER_S else SHARE)
+        return min(SLOWEST_S, max(least, min(wanted, reach)))
+
+    def _reach(self, sample: Sample) -> float:
+        """How soon memory could be beyond its limit, where nobody holds it."""
+        limit = self._quota.memory
+        if self._counted or limit is None or sample.memory is None:
+            return SLOWEST_S
+        return max(FASTEST_S, ((1 + BEYOND) * limit - sample.memory) / FILLS)
+
+    def _near(self, sample: Sample) -> bool:
+        quota = self._quota
+        pairs: list[tuple[float | None, float | None]] = [
+            (sample.pids, quota.pids),
+            (sample.open_files, quota.open_files),
+            (sample.written, quota.written),
+            (sample.cpu, quota.cpu_time),
+            (sample.busy, quota.busy),
+            *((disk.used, disk.size) for disk in sample.disks),
+            *((disk.files, disk.most) for disk in sample.disks),
+        ]
+        return any(used is not None and limit and used >= NEAR * limit for used, limit in pairs)
+
+    @staticmethod
+    def _still(sample: Sample, before: Sample | None) -> bool:
+        """Whether nothing ran since the last look, or hardly anything."""
+        if before is None or sample.cpu is None or before.cpu is None:
+            return before is not None
+        return sample.cpu - before.cpu < 0.05 * (sample.moment - before.moment)

@@ -1,0 +1,151 @@
+"""The watchdog: samples what a sandbox uses, often enough and no more, and says what is exceeded."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from sandbox.event import Event, Value
+from sandbox.excess import Excess
+from sandbox.policy.exceeded import Load, judge, load, patient
+from sandbox.policy.model import Quota
+from sandbox.policy.sample import Disk, Sample
+from sandbox.records import dataclass, names, replace
+from sandbox.watchdog import disks, processes
+from sandbox.watchdog.meter import Meter, Usage
+from sandbox.watchdog.pace import Pace
+from sandbox.watchdog.written import Written
+
+KEPT = 30
+REPORT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What is watched: by which meter, against which quota, through which descriptors."""
+
+    meter: Meter
+    quota: Quota
+    counted: bool
+    """A cgroup holds memory and processes, so that the kernel's word counts; else the sums do."""
+    sensors: Mapping[str, int]
+    grace: float = 0.0
+    within: bool = True
+    """/proc tells of the server's processes; not of those that run in a kernel of their own."""
+
+
+class Watchdog:
+    """A `Source` of what is exceeded; keeps the last samples for whoever has to explain the end."""
+
+    def __init__(self, watched: Watched, emit: Callable[[Event], None], active: Callable[[], float]) -> None:
+        """`active`: the moment of the last message of either side."""
+        self._watched = watched
+        self._emit = emit
+        self._active = active
+        self._started = time.monotonic()
+        self._pace = Pace(watched.quota, counted=watched.counted)
+        self._written = Written()
+        self._load: Load | None = None
+        self._since: dict[str, float] = {}
+        self._next = 0.0
+        self._reported: float | None = None
+        self.samples: deque[Sample] = deque(maxlen=KEPT)
+        """The newest is the last."""
+
+    @property
+    def quota(self) -> Quota:
+        """What is measured against, as this host can hold it."""
+        return self._watched.quota
+
+    @property
+    def last(self) -> Sample | None:
+        """The newest sample."""
+        return self.samples[-1] if self.samples else None
+
+    def watched(self) -> Mapping[int, int]:
+        """Where the kernel says that it refused something."""
+        return self._watched.meter.watched()
+
+    def look(self, now: float, ready: frozenset[int]) -> tuple[list[Excess], float | None]:
+        """A sample, where one is due or the kernel has called: what it exceeds, and when the next is due."""
+        if now < self._next and not ready.intersection(self.watched()):
+            return [], self._next
+        before = self.last
+        began = time.perf_counter()
+        sample = self.sample(now)
+        cost = time.perf_counter() - began
+        self._next = now + self._pace.wait(sample, before, cost)
+        found = judge(self.quota, sample, before, counted=self._watched.counted)
+        due, self._since = patient(found, self._since, now, self._watched.grace)
+        self._report_seldom(now)
+        return due, self._next
+
+    def sample(self, now: float) -> Sample:
+        """Measures, and keeps what was measured."""
+        usage = self._watched.meter.measure()
+        most, opener = self._files(usage)
+        places = disks.measure(self._watched.sensors)
+        idle = now - max(self._started, self._active())
+        sample = Sample(
+            now, now - self._started, max(0.0, idle), usage.memory, usage.cache, usage.peak, usage.swap,
+            usage.ooms, usage.pressure, usage.pids,
+            None if usage.processes is None else len(usage.processes),
+            usage.refused, usage.cpu, self._busy(now, usage), most, opener, places,
+        )  # fmt: skip
+        sample = replace(sample, written=self._sum(usage, sample))
+        self.samples.append(sample)
+        return sample
+
+    def _files(self, usage: Usage) -> tuple[int | None, str]:
+        """Most descriptors of one process, and which."""
+        if not self._watched.within:
+            return None, ""
+        counts = ((count, pid) for pid in usage.processes or () if (count := processes.open_files(pid)))
+        most, pid = max(counts, default=(None, 0))
+        return most, f"`{processes.name(pid)}` (pid {pid})" if most else ""
+
+    def _busy(self, now: float, usage: Usage) -> float | None:
+        if usage.cpu is None:
+            return None
+        self._load = (
+            Load(now, usage.cpu) if self._load is None else load(self._load, now, usage.cpu, self.quota)
+        )
+        return self._load.busy
+
+    def _sum(self, usage: Usage, sample: Sample) -> int | None:
+        """Read only where somebody asked for the quota: no other needs it."""
+        if self.quota.written is None or not self._watched.within:
+            return None
+        held = sum(disk.used for disk in sample.disks)
+        return held + (self._written.add(usage.processes or ()) or 0)
+
+    def _report_seldom(self, now: float) -> None:
+        if self._reported is None or now - self._reported >= REPORT_S:
+            self._reported = now
+            self.report()
+
+    def report(self) -> None:
+        """The newest sample into the log: the first, one now and then, and the last."""
+        if self.last is not None:
+            self._emit(Event("quota.sample", described(self.last)))
+
+    def close(self) -> None:
+        """Gives up what the meter holds."""
+        self._watched.meter.close()
+
+
+def described(sample: Sample) -> dict[str, Value]:
+    """A sample as JSON has it; what nothing told is left out."""
+    found: dict[str, Value] = {}
+    for name in names(sample):
+        value = getattr(sample, name)
+        if name != "moment" and value not in (None, "", ()):
+            found[name] = round(value, 3) if isinstance(value, float) else value
+    if sample.disks:
+        found["disks"] = {disk.place: _numbers(disk) for disk in sample.disks}
+    return found
+
+
+def _numbers(disk: Disk) -> Value:
+    return {"used": disk.used, "size": disk.size, "files": disk.files, "most": disk.most}
