@@ -15,9 +15,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sandbox.backend.native import notify
+from sandbox.backend.native.sensors import SYSCALLS
+from sandbox.backend.running import Running
+from sandbox.errors import AuditError
 from sandbox.event import Event, Value
 from sandbox.excess import Excess
-from sandbox.plan.spec import Tier
+from sandbox.plan.spec import Spec, Tier
 from sandbox.policy.model import Ending
 
 if TYPE_CHECKING:
@@ -32,6 +35,12 @@ OTHERS = "others"
 
 Call = tuple[str, str, str]
 """A machine, a name and a class: what is counted as one."""
+
+
+def of(running: Running, spec: Spec, action: Ending, emit: Callable[[Event], None]) -> SyscallWatch | None:
+    """The watch of a sandbox that has a listener: of a native one."""
+    listener = running.sensors.get(SYSCALLS)
+    return None if listener is None else SyscallWatch(listener, spec.syscalls, action, emit)
 
 
 class SyscallWatch:
@@ -73,11 +82,12 @@ class SyscallWatch:
     def finish(self) -> None:
         """How often each name was called in all; nothing is answered afterwards."""
         self._close()
-        for (machine, name, kind), count in self._counts.items():
-            if count > 1:
+        self._gate.close()
+        with suppress(AuditError):  # the log's end is the session's, and told as such
+            for (machine, name, kind), count in self._counts.items():
                 total: dict[str, Value] = {"call": name, "machine": machine, "class": kind, "count": count}
-                self._emit(Event("syscall.deny", total, rule=KEY))
-        self._counts.clear()
+                if count > 1:
+                    self._emit(Event("syscall.deny", total, rule=KEY))
 
     def _waits(self) -> bool:
         events = self._gate.poll(0) if self._open else []
