@@ -9,8 +9,8 @@ from sandbox.records import dataclass, field
 SCHEMA = 1
 
 _KINDS = """
-session.start session.ready session.end spec waiver supply.build supply.reuse
-relay.request relay.response relay.notification relay.dropped relay.noise
+session.start session.ready session.end session.restart spec waiver supply.build supply.reuse
+relay.request relay.response relay.notification relay.dropped relay.noise relay.held
 tool.call tool.deny tool.ask pin.new pin.changed poison.found secret.redacted
 egress.allow egress.deny egress.close egress.behaviour dns.allow dns.deny
 quota.sample quota.warn quota.freeze quota.resume quota.breach breach.report

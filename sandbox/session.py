@@ -66,6 +66,10 @@ class Session:
         self.id = new_id(self.spec.server)
         self.status = NOT_BUILT
         self.ran = False
+        self.after: Event | None = None
+        """What came before, where this session is a restart."""
+        self.how = ""
+        """Who ended the server: `server` itself, or what of ours."""
 
     def run(self) -> int:
         """The whole life; every way out passes through the stack."""
@@ -107,6 +111,8 @@ class Session:
         """What is about to run and what was waived, in the log before anything runs."""
         for event in opening(self.prepared, self._redactor):
             self.emit(event)
+        if self.after is not None:
+            self.emit(self.after)
         if any(name != "no_proxy" for name in self._proxies):
             self.emit(Event("waiver", {"what": PROXY_WAIVER}, rule="HTTPS_PROXY, HTTP_PROXY, ALL_PROXY"))
         if self.canaries:
@@ -150,7 +156,7 @@ class Session:
     def _realise(self, secrets: tuple[tuple[str, str], ...], remove: tuple[str, ...]) -> Running:
         """By the backend that the plan chose; its keeper removes these files at the end, the lease last."""
         if self.spec.backend == "native":
-            told = launch.orders(self.spec, self.id, (*self.spec.env, *secrets), remove)
+            told = launch.orders(self.spec, self.id, (*self.spec.env, *secrets), remove, listened=True)
             return launch.start(self.spec, told, self.gateway.trap)
         from sandbox import containers
         from sandbox.backend.docker.launch import Early
@@ -218,6 +224,7 @@ class Session:
         watch.fail_open_calls(ended)
         if running.not_executed is not None and not watch.breach:
             raise running.not_executed
+        self.how = watch.breach or ("signal" if watch.signalled else "client" if watch.stopped else "server")
         planted = self._planted()
         status = exit_status(watch, ended.exit_status)
         if watch.breach != "audit":

@@ -42,6 +42,7 @@ LAYERS = [
         "secret_sources",
         "session",
         "status",
+        "stopping",
         "syscall_watch",
     }
     | {"watch"},

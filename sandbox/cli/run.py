@@ -43,7 +43,6 @@ def main(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace, early: Early | None) -> int:
     from sandbox.prepare import prepare
-    from sandbox.session import run
 
     quiet = bool(args.quiet)
 
@@ -55,7 +54,19 @@ def _run(args: argparse.Namespace, early: Early | None) -> int:
     prepared = prepare(wish, lambda text: tell(f"mcp-sandbox: {text}"))
     for line in said(prepared, verbose=bool(args.verbose)):
         note(f"mcp-sandbox: {line}")
+    if prepared.policy.server.restart != "never":
+        return _run_again(prepared, early)
+    from sandbox.session import run
+
     return run(prepared, note, early)
+
+
+def _run_again(prepared: Prepared, early: Early | None) -> int:
+    from sandbox.restart import run
+
+    if early is not None:
+        early.close()  # a session that is started again has its keeper in its own process
+    return run(prepared, note)
 
 
 def _early(args: argparse.Namespace, stack: ExitStack) -> Early | None:
