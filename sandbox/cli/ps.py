@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from typing import Any
 
-from sandbox import leases
+from sandbox import status
+from sandbox.cli.columns import COLUMNS, NOTHING, NUMBERS, cell, row
 from sandbox.cli.output import document, emit, harmless, note
 
 EPILOG = """examples:
   mcp-sandbox ps
   mcp-sandbox ps --prune"""
-COLUMNS = ("SERVER", "PROFILE", "BACKEND", "PID", "UP", "SESSION", "CONTAINER")
+WIDE = ("SESSION", "CONTAINER")
+_LONG = 100
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of `ps`."""
     built = argparse.ArgumentParser(
         prog="mcp-sandbox ps",
-        description="Show your running sandboxes, of every backend.",
+        description="Show your running sandboxes, of every backend: what each uses of its limits, and did.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     built.add_argument("--json", action="store_true", help="one JSON document instead of the table")
+    built.add_argument("--wide", action="store_true", help="also the session and the container")
     what = "remove what killed sessions and builds left: containers, staged files, mounts, cgroups, leases"
     built.add_argument("--prune", action="store_true", help=what)
     return built
@@ -33,12 +35,11 @@ def parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> int:
     """0; 1 where `--prune` could not remove something."""
     pruned = _prune() if args.prune else []
-    found = leases.every(os.environ)
-    sessions = [session(one, uptime()) for one in found]
+    sessions = status.every(os.environ)
     if args.json:
         document({"sessions": sessions, "removed": pruned} if args.prune else {"sessions": sessions})
     else:
-        _print(sessions, pruned)
+        _print(sessions, pruned, wide=args.wide)
     return 0 if all(one["gone"] for one in pruned) else 1
 
 
@@ -50,59 +51,34 @@ def _prune() -> list[dict[str, Any]]:
     return [asdict(one) for one in prune(os.environ)]
 
 
-def session(lease: leases.Lease, now: float) -> dict[str, Any]:
-    """What a lease says of its session, `now` seconds after the boot."""
-    since = max(0.0, now - lease.started / os.sysconf("SC_CLK_TCK"))
-    return {
-        "server": lease.server,
-        "session": lease.session,
-        "state": "running" if lease.lives else "left behind",
-        "backend": lease.backend,
-        "profile": lease.profile,
-        "pid": lease.pid,
-        "uptime": round(since, 1),
-        "container": lease.containers[0] if lease.containers else None,
-    }
-
-
-def uptime() -> float:
-    """Seconds since the boot, as the start times of processes count them."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def _print(sessions: list[dict[str, Any]], pruned: list[dict[str, Any]]) -> None:
+def _print(sessions: list[dict[str, Any]], pruned: list[dict[str, Any]], *, wide: bool) -> None:
     for one in pruned:
         words = "removed" if one["gone"] else "could not remove"
         emit(harmless(f"{words} {one['kind']} {one['name']}"))
-    rows = [COLUMNS, *(row(one) for one in sessions)]
-    widths = [max(len(one[column]) for one in rows) for column in range(len(COLUMNS))]
-    for line in rows if sessions else []:
-        columns = (word.ljust(width) for word, width in zip(line, widths, strict=True))
-        emit(harmless("  ".join(columns).rstrip()))
+    for line in table(sessions, wide=wide) if sessions else []:
+        emit(line)
     if not sessions:
         note("no sandbox of yours is running")
-    if any(one["state"] != "running" for one in sessions):
+    if any(one["state"] == "left behind" for one in sessions):
         note("\nhint: mcp-sandbox ps --prune")
 
 
-def row(one: dict[str, Any]) -> tuple[str, ...]:
-    """One line of the table."""
-    up = since(one["uptime"]) if one["state"] == "running" else one["state"]
-    return (
-        one["server"] or "-",
-        one["profile"] or "-",
-        one["backend"],
-        str(one["pid"]),
-        up,
-        one["session"],
-        one["container"] or "-",
-    )
+def table(sessions: list[dict[str, Any]], *, wide: bool = False) -> list[str]:
+    """The lines, each column as wide as its widest cell and numbers to the right."""
+    rows = [(*COLUMNS, *(WIDE if wide else ()))]
+    rows += [(*row(one), *(_wide(one) if wide else ())) for one in sessions]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [_line(words, widths) for words in rows]
 
 
-def since(seconds: float) -> str:
-    """`12s`, `3m 05s`, `2h 07m`, `4d 01h`: two units at most."""
-    whole = int(seconds)
-    for unit, size, below, part in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
-        if whole >= size:
-            return f"{whole // size}{unit} {whole % size // part:02d}{below}"
-    return f"{whole}s"
+def _wide(one: dict[str, Any]) -> tuple[str, ...]:
+    return cell(one["session"], _LONG), cell(one["container"] or NOTHING, _LONG)
+
+
+def _line(words: tuple[str, ...], widths: list[int]) -> str:
+    heads = (*COLUMNS, *WIDE)
+    cells = [
+        word.rjust(width) if head in NUMBERS else word.ljust(width)
+        for word, width, head in zip(words, widths, heads, strict=False)
+    ]
+    return "  ".join(cells).rstrip()
