@@ -29,7 +29,9 @@ class Attempt:
 
     def __init__(self, prepared: Prepared, note: Callable[[str], None], after: Event | None) -> None:
         ours, theirs = _channels()
-        self.stdin, self.stdout, self._told = ours
+        self.stdin, self.stdout, self.told = ours
+        self.ending = False
+        self._end = ("", UNKNOWN)
         parent = os.getpid()
         # A signal that comes before the child has its own handlers would be taken for ours.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -74,16 +76,21 @@ class Attempt:
             os.close(self.stdin)
             self.stdin = -1
 
+    def hear_of_end(self) -> None:
+        """Reads from `told` what the session says of its end; from then on it takes no call any more."""
+        with suppress(BlockingIOError):
+            if words := os.read(self.told, READ):
+                self.ending = True
+                session, how = json.loads(words)
+                self._end = session, how
+
     def outcome(self) -> Outcome:
         """How it ended, once it is gone; closes what it held."""
         status = os.waitstatus_to_exitcode(os.waitpid(self._process, 0)[1])
-        told = b""
-        with suppress(BlockingIOError):
-            told = os.read(self._told, READ)
+        self.hear_of_end()
         self.close_stdin()
-        _close((self.stdout, self._told, self.pidfd))
-        session, how = json.loads(told) if told else ("", UNKNOWN)
-        return Outcome(session, how, status if status >= 0 else 128 - status)
+        _close((self.stdout, self.told, self.pidfd))
+        return Outcome(*self._end, status if status >= 0 else 128 - status)
 
 
 def _channels() -> tuple[tuple[int, int, int], tuple[int, int, int]]:
@@ -127,9 +134,12 @@ def _session(prepared: Prepared, note: Callable[[str], None], after: Event | Non
         with ExitStack() as stack:
             session = Session(prepared, note, stack)
             session.after = after
-            status = session.run()
+            session.ending = lambda how: _tell(told, [session.id, how])
+            return session.run()
     except SandboxError as error:
         note(str(error))
         return error.exit_status
-    os.write(told, json.dumps([session.id, session.how]).encode())
-    return status
+
+
+def _tell(told: int, what: list[str]) -> None:
+    os.write(told, json.dumps(what).encode())

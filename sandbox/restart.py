@@ -130,11 +130,14 @@ class Front:
         if self._woken in ready:
             with suppress(BlockingIOError):
                 os.read(self._woken, READ)
+        attempt = self._attempt
+        # Before the client hears of the end: what it says then is for the next server.
+        if attempt is not None and attempt.told in ready:
+            attempt.hear_of_end()
         if 0 in ready:
             self._hear_client()
         if 1 in ready:
             self._write_client()
-        attempt = self._attempt
         if attempt is None:
             return
         if attempt.stdin in ready:
@@ -152,6 +155,8 @@ class Front:
         attempt = self._attempt
         if attempt is not None:
             poll.register(attempt.pidfd, select.POLLIN)
+            if not attempt.ending:
+                poll.register(attempt.told, select.POLLIN)
             if self._to_server:
                 poll.register(attempt.stdin, select.POLLOUT)
             if not self._to_client:
@@ -214,13 +219,16 @@ class Front:
             return
         while not self._to_server and self._replay.for_server:
             self._to_server = self._replay.for_server.pop(0)
-        while not self._to_server and self._waiting and self._replay.settled:
-            line = self._waiting.popleft()
-            self._waiting_bytes -= len(line)
-            frame = message(line, self._cap)
-            self._to_server = (self._replay.from_client(frame) or b"") if frame else line
+        while not self._to_server and self._waiting and self._replay.settled and not attempt.ending:
+            self._to_server = self._next()
         if not self._to_server and not self._waiting and self._ending():
             attempt.close_stdin()
+
+    def _next(self) -> bytes:
+        line = self._waiting.popleft()
+        self._waiting_bytes -= len(line)
+        frame = message(line, self._cap)
+        return (self._replay.from_client(frame) or b"") if frame else line
 
     def _ending(self) -> bool:
         return not self._client_open or not self._client_reads
@@ -267,6 +275,8 @@ class Front:
 
     def _last(self, outcome: Outcome) -> int:
         """Says what the client has not heard, and why there is no other attempt."""
+        while self._waiting:
+            self._next()
         self._tell_client(self._replay.ended(_reason(outcome)))
         until = time.monotonic() + LAST_WORDS_S
         while self._to_client and time.monotonic() < until:

@@ -68,8 +68,8 @@ class Session:
         self.ran = False
         self.after: Event | None = None
         """What came before, where this session is a restart."""
-        self.how = ""
-        """Who ended the server: `server` itself, or what of ours."""
+        self.ending: Callable[[str], None] = lambda how: None
+        """Told who ended the server (`server` itself, or what of ours) before any open call is."""
 
     def run(self) -> int:
         """The whole life; every way out passes through the stack."""
@@ -221,10 +221,10 @@ class Session:
             watch.out_of_memory(running.oom_kills)
         if running.lost:
             watch.breached("engine", running.lost)
+        self.ending(who_ended(watch))
         watch.fail_open_calls(ended)
         if running.not_executed is not None and not watch.breach:
             raise running.not_executed
-        self.how = watch.breach or ("signal" if watch.signalled else "client" if watch.stopped else "server")
         planted = self._planted()
         status = exit_status(watch, ended.exit_status)
         if watch.breach != "audit":
@@ -278,6 +278,15 @@ def exit_status(watch: Watch, server: int) -> int:
     if watch.signalled:
         return 128 + watch.signalled
     return 0 if watch.stopped else server
+
+
+def who_ended(watch: Watch) -> str:
+    """`server` where it ended by itself, else the breach, a `signal` or the `client`."""
+    if watch.breach:
+        return watch.breach
+    if watch.signalled:
+        return "signal"
+    return "client" if watch.stopped else "server"
 
 
 def opening(prepared: Prepared, redactor: Redactor) -> list[Event]:
