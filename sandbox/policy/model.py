@@ -47,7 +47,7 @@ class Server:
     restart: Restart = "never"
     """What becomes of a server that crashed; never after a breach."""
     restarts: int = 5
-    """Crashes in a row after which it stays down."""
+    """Restarts in a row after which a crash is the end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,9 @@ class ServerTable(_Table):
     restart: Restart = Field(
         default="never", description="`on-crash`: start a crashed server again; never after a breach"
     )
-    restarts: int = Field(default=5, ge=1, le=1000, description="Crashes in a row after which it stays down")
+    restarts: int = Field(
+        default=5, ge=1, le=1000, description="Restarts in a row after which a crash is the end"
+    )
 
     @after_all(mode="after")
     def _image(self) -> ServerTable:
