@@ -9,6 +9,32 @@ from sandbox.relay.ledger import Pending, Side
 from sandbox.wire.jsonrpc import Fault, Frame
 from sandbox.wire.salvage import Id
 
+
+class Counts:
+    """How much a session carried. Each number is written by one thread of the relay: no lock, no loss."""
+
+    __slots__ = ("answered", "bytes_down", "bytes_up", "calls", "expired", "refused", "withheld")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        """Requests of the client's that were passed on."""
+        self.refused = 0
+        """Messages of the client's that were not."""
+        self.answered = 0
+        """Answers of the server's that were passed on."""
+        self.withheld = 0
+        """Messages of the server's that were not."""
+        self.expired = 0
+        """Calls that `traffic.timeout` ended."""
+        self.bytes_up = 0
+        self.bytes_down = 0
+
+    @property
+    def denied(self) -> int:
+        """Everything that was not passed on, or was ended, either way."""
+        return self.refused + self.withheld + self.expired
+
+
 _NAME_CHARS = 128  # ids, methods and tools are the peer's words: events keep them short
 _TO: dict[Side, str] = {"client": "to-server", "server": "to-client"}
 

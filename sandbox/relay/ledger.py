@@ -23,6 +23,7 @@ Key = int | str
 
 MAX_OPEN = 4096  # requests in flight per direction
 MAX_CANCELLED = 1024  # cancelled requests whose late answer is still let through
+MAX_EXPIRED = 1024  # requests whose time was over and whose late answer is dropped under that name
 MAX_DENIED = 8  # denials told of one call in full; the others are counted
 MANY_OPEN = 256  # with more calls open than that, one denial each: all of them together stay small
 
@@ -87,6 +88,7 @@ class Open:
     def __init__(self) -> None:
         self.waiting: dict[Key, Pending] = {}
         self._cancelled: OrderedDict[Key, Pending] = OrderedDict()
+        self._expired: OrderedDict[Key, None] = OrderedDict()
 
     def __contains__(self, id: object) -> bool:
         return id in self.waiting or id in self._cancelled
@@ -105,6 +107,34 @@ class Open:
             self._cancelled[call.id] = Pending(call.id, call.method, call.tool, call.since)
             if len(self._cancelled) > MAX_CANCELLED:
                 self._cancelled.popitem(last=False)
+
+    def ask(self, call: Pending) -> None:
+        """`call` is open."""
+        self._expired.pop(call.id, None)
+        self.waiting[call.id] = call
+
+    def expire(self, before: float) -> list[Pending]:
+        """Close what was asked before that moment, but for what stays open as long as a session."""
+        late = []
+        for call in self.waiting.values():  # oldest first
+            if call.since >= before:
+                break
+            if call.method != _LISTEN:
+                late.append(call)
+        for call in late:
+            del self.waiting[call.id]
+            self._expired[call.id] = None
+        while len(self._expired) > MAX_EXPIRED:
+            self._expired.popitem(last=False)
+        return late
+
+    def too_late(self, id: Key) -> bool:
+        """Whether `id` was closed by `expire`; asked once, for its late answer."""
+        return self._expired.pop(id, self) is None
+
+    def oldest(self) -> float | None:
+        """Since when the oldest request that `expire` would close is open."""
+        return next((call.since for call in self.waiting.values() if call.method != _LISTEN), None)
 
     def working(self) -> list[Pending]:
         """The open requests that make the other side do something for the asker."""
@@ -176,6 +206,16 @@ class Ledger:
         with self._lock:
             return len(self._client.working())
 
+    def at_once(self) -> int:
+        """How many requests of the client's are open, subscriptions not counted."""
+        with self._lock:
+            return sum(call.method != _LISTEN for call in self._client.waiting.values())
+
+    def expire(self, before: float) -> tuple[list[Pending], float | None]:
+        """Close the client's requests from before that moment; since when the oldest of the rest is open."""
+        with self._lock:
+            return self._client.expire(before), self._client.oldest()
+
     def pending(self) -> tuple[Pending, ...]:
         """The client's open requests, oldest first."""
         with self._lock:
@@ -239,6 +279,8 @@ class Ledger:
             return None
         call = self._client.answer(frame.id)
         if call is None:
+            if self._client.too_late(frame.id):
+                return Refused("traffic.timeout", "an answer that came after the time of its request")
             return Refused("unasked-response", "an answer to a request that the client never sent")
         return call if call.denied else None
 
@@ -252,7 +294,7 @@ class Ledger:
 
 def _open(side: Open, frame: Frame, now: float) -> None:
     if frame.id is not None and frame.method is not None:
-        side.waiting[frame.id] = Pending(frame.id, frame.method, frame.tool, now)
+        side.ask(Pending(frame.id, frame.method, frame.tool, now))
 
 
 def _cancelled_id(frame: Frame) -> object:

@@ -1,4 +1,4 @@
-"""A descriptor that several threads write whole frames to, never one inside another."""
+"""A descriptor that several threads write whole frames to, never one inside another; and how one is read."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import os
 import select
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 
 PIPE_BYTES = 1 << 20
+READ = 1 << 16  # what a pipe holds by default
+READ_MORE = 1 << 20  # after a full read: a large frame is on its way
+PIECE = 1 << 12
+_MANY_LINES = READ // 128
 # POSIX: a pipe that polls writable takes this many bytes without blocking.
 _ATOMIC = select.PIPE_BUF
 
@@ -22,12 +27,16 @@ class Outlet:
         self._lock = threading.Lock()
         self._closing = False
         self.gone = False
+        self.since = 0.0
+        """The monotonic moment from which `send` has been writing; 0 while it is not."""
 
     def send(self, data: bytes | bytearray) -> bool:
         """Write all of `data`, however slow the reader; False when nobody can read it any more."""
         with self._lock:
             if not self.gone:
+                self.since = time.monotonic()
                 self._write(data)
+                self.since = 0.0
             if self._closing:
                 self._finish_closing()
             return not self.gone
@@ -41,6 +50,16 @@ class Outlet:
                 # Half a frame may be out: nothing may follow it.
                 self.gone = True
             return not self.gone
+        finally:
+            self._finish_closing()
+            self._lock.release()
+
+    def send_now(self, data: bytes) -> bool:
+        """Write a short message if that takes no waiting; False, and nothing written, if it would."""
+        if len(data) > _ATOMIC or not self._lock.acquire(blocking=False):
+            return False
+        try:
+            return not self.gone and self._write_until(data, 0.0)
         finally:
             self._finish_closing()
             self._lock.release()
@@ -91,6 +110,23 @@ class Outlet:
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)
         return bool(poll.poll(None if seconds is None else seconds * 1000))
+
+
+def pieces(fd: int) -> Iterator[bytes]:
+    """What is read from `fd`: much at once of long lines, little of short ones.
+
+    What a megabyte of two-byte lines becomes in memory is a hundred times as much, and takes seconds in
+    which nothing else is looked at.
+    """
+    most = READ
+    while chunk := read_some(fd, most):
+        full = len(chunk) == most
+        if len(chunk) <= PIECE or chunk.count(b"\n") < _MANY_LINES:
+            yield chunk
+            most = READ_MORE if full else READ
+        else:
+            most = READ
+            yield from (chunk[at : at + PIECE] for at in range(0, len(chunk), PIECE))
 
 
 def read_some(fd: int, most: int) -> bytes:

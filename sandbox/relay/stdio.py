@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sandbox.event import Event, Value
 from sandbox.relay.explain import amend, printable, reports_failure
-from sandbox.relay.facts import failed_call, fault_event, frame_detail, passed
+from sandbox.relay.facts import Counts, failed_call, fault_event, frame_detail, passed
 from sandbox.relay.ledger import Ended, Ledger, Pending, Refused, Side
+from sandbox.relay.limits import Limits
 from sandbox.relay.noise import NoiseTally
-from sandbox.relay.outlet import Outlet, read_some, widen
-from sandbox.wire.jsonrpc import CAP, INTERNAL_ERROR, Fault, Frame, FrameReader, error_frame
+from sandbox.relay.outlet import Outlet, pieces, widen
+from sandbox.relay.refusals import cancel_frame, expired, over_limit, overdue, refusal, said
+from sandbox.relay.timeouts import Timeouts
+from sandbox.wire.jsonrpc import CAP, INTERNAL_ERROR, OVERLONG, Fault, Frame, FrameReader, error_frame
 from sandbox.wire.salvage import Id
 
-READ = 1 << 16  # what a pipe holds by default
-READ_MORE = 1 << 20  # after a full read: a large frame is on its way
 DEFERRED = 2048  # larger frames are not kept for the clerk: their event is made at once
 
 
@@ -48,6 +49,7 @@ class Relay:
         cap: int = CAP,
         later: Callable[..., None] | None = None,
         stop: Callable[[Frame], str | None] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._client_in = client_in
         self._client_ends = (client_in, client_out)
@@ -60,6 +62,9 @@ class Relay:
         self._changed = changed
         self._stop = stop
         self._cap = cap
+        self.limits = limits or Limits()
+        self.limits.stalls(self._server)
+        self.counts = Counts()
         self._ledger = Ledger()
         self._tally = NoiseTally()
         self.last_activity = time.monotonic()
@@ -75,6 +80,8 @@ class Relay:
             widen(fd)
         for name, carry in (("to-server", self._carry_to_server), ("to-client", self._carry_to_client)):
             threading.Thread(target=carry, name=f"relay-{name}", daemon=True).start()
+        if self.limits.timeout is not None:
+            Timeouts(self.limits.timeout, self._ledger, self._expire, self._fail).start(self.server_eof)
 
     def pending_calls(self) -> tuple[Pending, ...]:
         """The client's requests that have no answer yet, oldest first."""
@@ -125,7 +132,7 @@ class Relay:
     def _carry_to_server(self) -> None:
         try:
             reader = FrameReader(self._cap)
-            for chunk in _chunks(self._client_in):
+            for chunk in pieces(self._client_in):
                 self._each(reader.feed(chunk), self._from_client)
             self._each(reader.close(), self._from_client)
         except BaseException as error:
@@ -136,13 +143,53 @@ class Relay:
 
     def _from_client(self, item: Frame | Fault) -> None:
         now = self.last_activity = time.monotonic()
+        counts = self.counts
         if isinstance(item, Fault):
+            counts.bytes_up += item.size
+            counts.refused += 1
             self._refuse_client_fault(item)
+            if self.limits.counts_client:
+                self._over_limit(None, now)
             return
+        counts.bytes_up += len(item.data)
         refused = self._ledger.from_client(item, now)
-        if refused is None and not self._server.send(item.data):
-            refused = self._server_gone(item)
+        if refused is None:
+            if self.limits.counts_client and self._over_limit(item, now):
+                return
+            counts.calls += item.kind == "request"
+            if not self._server.send(item.data):
+                refused = self._server_gone(item)
         self._conclude("client", item, refused)
+
+    def _over_limit(self, frame: Frame | None, now: float) -> bool:
+        """Whether a limit of the profile keeps `frame` from the server; its asker is told, or will be."""
+        open_now = 0 if self.limits.concurrency is None else self._ledger.at_once()
+        stopped = self.limits.from_client(frame, open_now, now)
+        if stopped is None:
+            return False
+        excess, told = stopped.excess, self.limits.told(stopped.excess)
+        if frame is not None:
+            self.counts.refused += 1
+            self._report(over_limit(frame, excess, told))
+        if not stopped.told:
+            # The sandbox ends, and its end answers this request with all that are open.
+            self.limits.hand_over(excess)
+        elif frame is not None and self._ledger.settle("client", frame.id):
+            if not self._client.send(refusal(frame, excess, told, modern=self.era == "modern")):
+                self._lose_client()
+        return True
+
+    def _expire(self, call: Pending, waited: float) -> None:
+        """Answer a call whose time is over, and tell the server that nobody waits any more."""
+        excess = overdue(waited, self.limits.timeout or 0.0)
+        told = self.limits.told(excess)
+        self.counts.expired += 1
+        self._report(expired(call, excess, told))
+        if not self._client.send(self._error(call.id, INTERNAL_ERROR, said(excess, told), told, call.told)):
+            self._lose_client()
+        if call.method != "initialize":
+            # Without waiting: a server that reads nothing is `traffic.stall`'s.
+            self._server.send_now(cancel_frame(call.id, said(excess, told)))
 
     def _server_gone(self, frame: Frame) -> Refused:
         """The server reads no more; `fail_pending` may have answered this request already."""
@@ -165,8 +212,10 @@ class Relay:
     def _carry_to_client(self) -> None:
         try:
             reader = FrameReader(self._cap)
-            for chunk in _chunks(self._server_out):
+            for chunk in pieces(self._server_out):
                 self._each(reader.feed(chunk), self._from_server)
+                if reader.overlong or reader.blank_lines:
+                    self.limits.nothing(reader, time.monotonic())
             self._each(reader.close(), self._from_server)
             if rest := self._tally.rest():
                 self._report(rest)
@@ -177,8 +226,14 @@ class Relay:
 
     def _from_server(self, item: Frame | Fault) -> None:
         now = time.monotonic()
+        counts = self.counts
         if isinstance(item, Fault):
-            self._refuse_server_fault(item, now)
+            counts.bytes_down += item.size
+            if self.limits.useless(item.size, now, overlong=item.rule == OVERLONG):
+                self._refuse_server_fault(item, now)
+            return
+        counts.bytes_down += len(item.data)
+        if item.kind != "response" and not self.limits.unasked(now):
             return
         self.last_activity = now
         if not self.server_spoke.is_set():
@@ -187,9 +242,15 @@ class Relay:
             return
         verdict = self._ledger.from_server(item, now)
         if verdict is None:
+            counts.answered += item.kind == "response"
             verdict = None if self._client.send(item.data) else self._client_lost()
         elif isinstance(verdict, Pending):
+            counts.answered += 1
             self._send_explained(item, verdict)
+            return
+        elif item.kind == "response" and not (
+            self.limits.unasked(now) and self.limits.wasted(item.size, now)
+        ):
             return
         self._conclude("server", item, verdict)
 
@@ -232,6 +293,7 @@ class Relay:
             if due := self._tally.add(fault.size, now):
                 self._report(due)
             return
+        self.counts.withheld += 1
         self._report(fault_event("server", fault))
         if fault.kind != "request":
             self._fail_requests("client", fault.ids, fault.rule, fault.reason)
@@ -256,6 +318,10 @@ class Relay:
         if refused is None:
             self._report_passed(side, frame)
             return
+        if side == "client":
+            self.counts.refused += 1
+        else:
+            self.counts.withheld += 1
         # A denial is on disk before anybody hears of it.
         detail = {**frame_detail(side, frame), "reason": refused.reason}
         self._report(Event("relay.dropped", detail, refused.rule))
@@ -322,10 +388,3 @@ class Relay:
         """Stop forwarding for good; the session reads `failed` and ends."""
         self.failed = self.failed or error
         self._changed()
-
-
-def _chunks(fd: int) -> Iterator[bytes]:
-    most = READ
-    while chunk := read_some(fd, most):
-        yield chunk
-        most = READ_MORE if len(chunk) == most else READ

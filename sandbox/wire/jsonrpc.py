@@ -24,6 +24,8 @@ INVALID_REQUEST = -32600
 INTERNAL_ERROR = -32603
 
 MAX_METHOD_CHARS = 256
+OVERLONG = "frame-size"
+"""The rule of a line that is longer than a message may be."""
 _NOT_JSON = frozenset({"frame-json", "frame-utf8", "frame-bom", "frame-nan", "frame-surrogate"})
 _DIGEST_CHARS = 16
 
@@ -75,12 +77,20 @@ class FrameReader:
         self._held = bytearray()
         self._excess: _Excess | None = None
         self._pretty: _Pretty | None = None
+        self.blank_lines = 0
+        self.blank_bytes = 0
+        """What was fed and carried nothing, so far."""
+
+    @property
+    def overlong(self) -> int:
+        """The bytes so far of a line under way that is too long to be a message; 0 for any other."""
+        return self._excess.size if self._excess else 0
 
     def feed(self, chunk: bytes) -> list[Frame | Fault]:
         """What the bytes so far complete, in order; how they were cut into chunks makes no difference."""
         found: list[Frame | Fault] = []
         if not self._held and self._is_one_line(chunk):
-            _examine_into(chunk, found)
+            self._examine_into(chunk, found)
             return found
         start = 0
         while (end := chunk.find(b"\n", start)) >= 0:
@@ -134,7 +144,19 @@ class FrameReader:
         if size > self._cap:
             found.append(_Excess(line[:-1]).fault(self._cap))
         elif not self._part_of_pretty(line, found):
-            _examine_into(line, found)
+            self._examine_into(line, found)
+
+    def _examine_into(self, line: Bytes, found: list[Frame | Fault]) -> None:
+        if line.endswith(b"\r\n"):
+            line = line[:-2] + b"\n"
+        try:
+            found.append(_frame(line, read_object(line)))
+        except Refusal as refusal:
+            if line.strip():
+                found.append(_fault(line[:-1], refusal))
+            else:
+                self.blank_lines += 1
+                self.blank_bytes += len(line)
 
     def _part_of_pretty(self, line: Bytes, found: list[Frame | Fault]) -> bool:
         """Whether `line` belongs to one object spread over lines; its end adds one fault for all of them."""
@@ -158,14 +180,14 @@ class _Excess:
     """A line beyond the cap: only its size, hash and two ends are kept."""
 
     def __init__(self, held: Bytes) -> None:
-        self._size = 0
+        self.size = 0
         self._hash = sha256()
         self._head = b""
         self._tail = b""
         self.add(held)
 
     def add(self, piece: Bytes) -> None:
-        self._size += len(piece)
+        self.size += len(piece)
         self._hash.update(piece)
         if len(self._head) < EDGE:
             self._head += piece[: EDGE - len(self._head)]
@@ -176,7 +198,7 @@ class _Excess:
         digest = self._hash.hexdigest()[:_DIGEST_CHARS]
         reason = f"longer than {cap} bytes"
         return Fault(
-            "frame-size", reason, INVALID_REQUEST, self._size, digest, found.ids, found.kind, head=self._head
+            OVERLONG, reason, INVALID_REQUEST, self.size, digest, found.ids, found.kind, head=self._head
         )
 
 
@@ -206,16 +228,6 @@ def error_frame(id: Id, code: int, message: str, data: dict[str, Any] | None = N
     if data:
         error["data"] = data
     return msgspec.json.encode({"jsonrpc": "2.0", "id": id, "error": error}) + b"\n"
-
-
-def _examine_into(line: Bytes, found: list[Frame | Fault]) -> None:
-    if line.endswith(b"\r\n"):
-        line = line[:-2] + b"\n"
-    try:
-        found.append(_frame(line, read_object(line)))
-    except Refusal as refusal:
-        if line.strip():
-            found.append(_fault(line[:-1], refusal))
 
 
 def _fault(line: Bytes, refusal: Refusal) -> Fault:
