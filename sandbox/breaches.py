@@ -1,4 +1,8 @@
-"""What becomes of a sandbox whose limit was exceeded: a warning, a question, or its end with the evidence."""
+"""What becomes of a sandbox whose limit was exceeded: a warning, a question, or its end with the evidence.
+
+A question stops every process where it stands and waits for a person; while it waits, the limits go on to be
+measured. What is not answered in time, or cannot be stopped or woken for certain, is ended.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,27 @@ from sandbox.audit.redact import Redactor
 from sandbox.backend.running import Running
 from sandbox.errors import AuditError
 from sandbox.event import Event, Value
+from sandbox.evidence import Evidence
 from sandbox.excess import Excess
 from sandbox.notices import one_line
 from sandbox.policy.breach import Episodes, ending, key_origin, place, raised
 from sandbox.policy.model import Policy
+from sandbox.policy.quota import show_duration
+from sandbox.records import dataclass, replace
 
+FREEZE_S = 1.5
+"""How long a keeper may take to stop or to wake everything; an engine needs a tenth of that."""
 OURS = frozenset(("audit", "engine", "gateway"))
 """What ends a session without a quota or rule of the profile being broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Everything stands still for this excess since `asked`, and is ended at `until`."""
+
+    excess: Excess
+    asked: float
+    until: float
 
 
 class Breaches:
@@ -24,7 +42,7 @@ class Breaches:
 
     def __init__(
         self, policy: Policy, session: str, running: Running, clerk: Clerk, redactor: Redactor,
-        note: Callable[[str], None],
+        note: Callable[[str], None], evidence: Evidence, notify: Callable[[Mapping[str, Value]], None],
     ) -> None:  # fmt: skip
         self.name = ""
         """The quota without its `quota.`, or the rule."""
@@ -40,16 +58,47 @@ class Breaches:
         self._clerk = clerk
         self._redactor = redactor
         self._note = note
+        self._evidence = evidence
+        self._notify = notify
         self._episodes = Episodes()
+        self._question: Question | None = None
+        self._answered = False
 
     def exceeded(self, excess: Excess) -> None:
         """A limit was exceeded: what the profile wants done about it is done."""
         if self.name:
             return
-        if ending(self._policy.breach, excess.key) == "warn":
+        wanted = ending(self._policy.breach, excess.key)
+        if wanted == "warn":
             self._warn(excess)
+        elif wanted == "freeze":
+            self._freeze(excess)
         else:
             self.end(excess)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether every process stands still until a person answers."""
+        return self._question is not None
+
+    def resume(self) -> bool:
+        """A person lets it go on; False where nothing waits for that. From any thread."""
+        self._answered = self.frozen
+        return self._answered
+
+    def answer(self, now: float) -> float | None:
+        """Acts on the answer, or on there being none; the moment until which one is waited for."""
+        question = self._question
+        if question is None or self.name:
+            return None
+        if self._answered:
+            self._thaw(question, now)
+        elif now >= question.until:
+            waited = show_duration(round(now - question.asked, 1))
+            self.end(
+                replace(question.excess, why=f"{question.excess.why}; frozen, nobody answered in {waited}")
+            )
+        return None if self._question is None else question.until
 
     def below(self, key: str) -> None:
         """A limit was seen to be kept."""
@@ -59,8 +108,11 @@ class Breaches:
         """Ends the sandbox, at once and whole; the evidence is on disk before the client hears of it."""
         if self.name:
             return
+        self._evidence.look()
         self._running.kill()
+        self._evidence.keep()
         self.name = _name(excess.key)
+        self._question = None
         why = self._clean(excess.why)
         where = "" if excess.key in OURS else f" [{self._place(excess.key)}]"
         self.reason = f"ended by mcp-sandbox: {self._broken(excess.key)}{why}{where}"
@@ -68,6 +120,12 @@ class Breaches:
         if self.name != "audit":  # else nothing can be written any more
             self._record(excess, why)
         self._note(self._said())
+        self._notify({"event": "breach", "message": self.reason, **self.data})
+
+    def report(self) -> None:
+        """Puts the evidence on disk, with the last that the server said."""
+        if self.name and self.name != "audit":
+            self._emit(Event("breach.report", self._evidence.report(), rule=str(self.data["rule"])))
 
     # --- one excess ---------------------------------------------------------------------------------
 
@@ -77,6 +135,38 @@ class Breaches:
         self.warned = self._clean(excess.why)
         self._emit(Event("quota.warn", self._detail(excess, self.warned), rule=excess.key))
         self._note(f"warning: {_kind(excess.key)}-exceeded\n  {self._broken(excess.key)}{self.warned}")
+
+    def _freeze(self, excess: Excess) -> None:
+        now = time.monotonic()
+        if self.frozen or not self._episodes.begins(excess.key, now, excess.measured):
+            return
+        if not self._running.freeze(FREEZE_S):
+            self.end(replace(excess, why=f"{excess.why}; it could not be frozen"))
+            return
+        self._answered = False
+        self._question = Question(excess, now, now + self._policy.breach.answer)
+        why = self._clean(excess.why)
+        self._emit(Event("quota.freeze", self._detail(excess, why), rule=excess.key))
+        self._ask(excess, why)
+
+    def _ask(self, excess: Excess, why: str) -> None:
+        what = f"frozen by mcp-sandbox: {self._broken(excess.key)}{why} [{self._place(excess.key)}]"
+        ends = f"ended after {show_duration(self._policy.breach.answer)} without an answer"
+        hint = f"mcp-sandbox resume {self._session}, or mcp-sandbox stop {self._session}"
+        self._note(f"warning: {_kind(excess.key)}-frozen\n  {what}\n  {ends}\n\nhint: {hint}")
+        self._notify({"event": "freeze", "message": f"{what}; {hint}", **self._data(excess)})
+
+    def _thaw(self, question: Question, now: float) -> None:
+        excess = question.excess
+        if not self._running.thaw(FREEZE_S):
+            self.end(replace(excess, why=f"{excess.why}; frozen, and it could not go on"))
+            return
+        self._question = None
+        self._answered = False
+        self._episodes.allow(excess.key, now, excess.measured, excess.limit)
+        detail: dict[str, Value] = {"quota": _name(excess.key), "after": round(now - question.asked, 3)}
+        self._emit(Event("quota.resume", detail, rule=excess.key))
+        self._note(f"mcp-sandbox: goes on after {_kind(excess.key)} `{_name(excess.key)}`")
 
     def _record(self, excess: Excess, why: str) -> None:
         rule = excess.key if "." in excess.key else f"quota.{excess.key}"

@@ -10,6 +10,7 @@ import json
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
@@ -32,6 +33,9 @@ KINDS = frozenset({"egress.allow", "egress.deny", "egress.close", "dns.deny", "c
 """What the gateway may tell of."""
 LARGEST = 1 << 16
 SETTLE_S = 0.25
+RECENT = 20
+_SHOWN = ("host", "port", "protocol", "reason", "up", "down", "end")
+_TEXT_MAX = 256
 FINISH_S = 0.3
 """What the gateway gets at the end to say how its connections ended; our two seconds are short."""
 
@@ -54,6 +58,8 @@ class Outbound:
     ) -> None:  # fmt: skip
         self.breach: tuple[str, str, Mapping[str, Value]] | None = None
         """The quota or rule, why, and the numbers."""
+        self.recent: deque[tuple[float, dict[str, Value]]] = deque(maxlen=RECENT)
+        """The last facts of the log, each with its moment, for whoever has to explain the end."""
         self._gateway = gateway
         self._clerk = clerk
         self._calls = calls
@@ -154,6 +160,7 @@ class Outbound:
         if kind == "egress.allow":
             detail["open_calls"] = calls
         self._clerk.emit(Event(kind, detail, rule=self._rule(said)))
+        self.recent.append((time.monotonic(), {"kind": kind, **_short(detail)}))
 
     def _rule(self, said: Mapping[str, Any]) -> str:
         rule = str(said.get("rule", ""))
@@ -184,6 +191,11 @@ class Outbound:
         self._clerk.emit(Event("egress.behaviour", detail, rule=finding.key))
         if finding.action == "breach":
             self._end(finding.key, finding.why, detail)
+
+
+def _short(detail: Mapping[str, Any]) -> dict[str, Value]:
+    found = {name: detail[name] for name in _SHOWN if name in detail}
+    return {name: one[:_TEXT_MAX] if isinstance(one, str) else one for name, one in found.items()}
 
 
 def _needles(canaries: tuple[tuple[str, str], ...]) -> Needles | None:

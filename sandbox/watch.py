@@ -6,9 +6,9 @@ import os
 import select
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from sandbox import lifecycle, metering, syscall_watch
+from sandbox import evidence, lifecycle, metering, syscall_watch
 from sandbox.audit.clerk import Clerk
 from sandbox.audit.redact import Redactor
 from sandbox.backend.base import Ended
@@ -31,6 +31,8 @@ LAST_WORDS_ASKED_S = 0.35
 """A client that asked for the end may read nothing any more, and the two seconds are nearly over."""
 LEAST_S = 0.05
 LAST_NOTES_S = 0.1
+STDERR_TAIL = 4000
+"""Characters of the server's last words that a report keeps."""
 INTERNAL_ERROR = -32603
 
 
@@ -66,8 +68,26 @@ class Watch:
         self._outbound = Outbound(
             gateway, clerk, self._relay, prepared, self.note, self._changed, canaries, redactor
         )
-        self.breaches = Breaches(prepared.policy, session, running, clerk, redactor, self.note)
+        kept = evidence.Evidence(running, self._sources_of_evidence(redactor))
+        self.breaches = Breaches(
+            prepared.policy, session, running, clerk, redactor, self.note, kept, self._notifier(prepared)
+        )
         self._catch_signals()
+
+    def _notifier(self, prepared: Prepared) -> Callable[[Mapping[str, Value]], None]:
+        if not prepared.policy.breach.notify:
+            return lambda _event: None
+        from sandbox.notify import Notifier  # brings `subprocess`, which most sessions do without
+
+        return Notifier(prepared.policy, self.spec.server, prepared.wish.environ, self.note).tell
+
+    def _sources_of_evidence(self, redactor: Redactor) -> evidence.Sources:
+        return evidence.Sources(
+            calls=self._relay.pending_calls,
+            samples=lambda: [*self.watchdog.samples],
+            egress=lambda: [*self._outbound.recent],
+            stderr=lambda: redactor.tail(self._stderr.tail(), STDERR_TAIL),
+        )
 
     @property
     def breach(self) -> str:
@@ -130,7 +150,7 @@ class Watch:
             if self._woken in ready:
                 _empty(self._woken)
             if self.running.fileno() in ready:
-                self.watchdog.report()
+                self.watchdog.finish()
                 return
 
     def _sources(self) -> list[Source]:
@@ -141,7 +161,7 @@ class Watch:
         """Does what is due now; milliseconds until the next look."""
         now = time.monotonic()
         self._look(now)
-        moments = [self._end(now)]
+        moments = [self._end(now), self.breaches.answer(now)]
         if not self.breach:
             moments += [self._check_times(now), *self._ask(sources, now, ready)]
         return self._timeout(min((one for one in moments if one is not None), default=None), now)
@@ -154,7 +174,10 @@ class Watch:
             self.running.kill()
         elif decision.step is Step.TERMINATE and not self.stopped:
             self.stopped = True
-            self.running.terminate()
+            if self.breaches.frozen:
+                self.running.kill()  # what stands still hears no SIGTERM
+            else:
+                self.running.terminate()
         return decision.until
 
     def _check_times(self, now: float) -> float | None:
@@ -204,6 +227,12 @@ class Watch:
         """Ends the sandbox for what the gateway, the keeper or the log told of."""
         self.breaches.end(told(rule, why, detail or {}))
 
+    def resume(self) -> bool:
+        """A person lets a frozen sandbox go on; False where none is frozen. From any thread."""
+        resumed = self.breaches.resume()
+        self._changed()
+        return resumed
+
     def out_of_memory(self, kills: int) -> None:
         """The kernel refused memory beyond the limit and ended processes of the sandbox."""
         limit = self.spec.limits.memory
@@ -226,6 +255,7 @@ class Watch:
 
     def fail_open_calls(self, ended: Ended) -> None:
         """Answers every call that the server can no longer answer, and says how it ended."""
+        self.breaches.report()
         reason = self.breaches.reason or f"mcp-sandbox: the server ended with {ended.describe()}"
         self._relay.fail_pending(INTERNAL_ERROR, reason, self.breaches.data, within=self._left())
 

@@ -113,6 +113,16 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """`text` without secrets, at most `TEXT_MAX` characters and a note of how many are left out."""
+        clean = self._whole(text)
+        if len(clean) > TEXT_MAX or len(text) > _SCAN_MAX:
+            return f"{clean[:TEXT_MAX]}… ({len(text)} characters)"
+        return clean
+
+    def tail(self, text: str, most: int) -> str:
+        """The last `most` characters of `text` without secrets: cut last, or a part of one would stay."""
+        return self._whole(text[-_SCAN_MAX:])[-most:]
+
+    def _whole(self, text: str) -> str:
         if text in self._tiny:
             return MARK
         clean = text[:_SCAN_MAX]
@@ -122,10 +132,7 @@ class Redactor:
         if "%" in clean or "+" in clean:
             for encoded in self._percent:
                 clean = encoded.sub(MARK, clean)
-        clean = self._look_alikes(self._without_folded(clean))
-        if len(clean) > TEXT_MAX or len(text) > _SCAN_MAX:
-            return f"{clean[:TEXT_MAX]}… ({len(text)} characters)"
-        return clean
+        return self._look_alikes(self._without_folded(clean))
 
     def _without_folded(self, text: str) -> str:
         """`text` without a secret in other letters, or spread over the labels of a host name."""

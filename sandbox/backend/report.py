@@ -1,14 +1,16 @@
 """What the processes of a sandbox tell the wrapper: one line of text a fact, over one pipe.
 
-`pid N` (the sandbox's init as the host sees it), `ready` (the server was executed),
-`ended status N` or `ended signal N`, `oom N` (kills by the memory limit), `error STEP ERRNO TEXT`; of a
-container also `container ID`, `refused JSON` (code, what, rule and hint of one of our errors), `lost TEXT`
-(the engine went away). An `error execute` after `ready` is an init's that found no server to start.
+`pid N` (the sandbox's init as the host sees it), `ready` (the server was executed), `frozen` and `thawed` (in
+answer to a command), `ended status N` or `ended signal N`, `oom N` (kills by the memory limit), `error STEP
+ERRNO TEXT`; of a container also `container ID`, `refused JSON` (code, what, rule and hint of one of our
+errors), `lost TEXT` (the engine went away), `unable` (to freeze or to thaw). An `error execute` after `ready`
+is an init's that found no server to start.
 """
 
 from __future__ import annotations
 
 import os
+import select
 
 from sandbox.errors import SandboxError
 
@@ -48,6 +50,10 @@ class Reader:
         self.fd = fd
         self._buffer = b""
         self._closed = False
+
+    def ready(self, within: float) -> bool:
+        """Whether a line, or the end, is there within so many seconds."""
+        return b"\n" in self._buffer or bool(select.select([self.fd], [], [], max(0.0, within))[0])
 
     def line(self) -> list[str] | None:
         """The next line's words; None when every writer is gone."""

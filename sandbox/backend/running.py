@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import time
 from contextlib import suppress
 
 from sandbox.backend import report
@@ -13,8 +14,8 @@ from sandbox.backend.native import sensors
 from sandbox.errors import CommandNotExecutable, CommandNotFound, SandboxNotBuilt
 from sandbox.records import dataclass
 
-RELEASE, TERMINATE = b"R", b"T"
-"""The wrapper's commands: start the server (the first one), end it."""
+RELEASE, TERMINATE, FREEZE, THAW = b"R", b"T", b"F", b"C"
+"""The wrapper's commands: start the server (the first one), end it, stop every process, let them go on."""
 # One large frame fits without a second wake-up; the kernel's default is 64 KiB (pipe(7)).
 PIPE_BYTES = 1 << 20
 ENOENT, EACCES, ENOEXEC = 2, 13, 8
@@ -116,6 +117,26 @@ class Running:
         if self._lifeline >= 0:
             self._command(TERMINATE)
 
+    def freeze(self, within: float) -> bool:
+        """Stops every process of the sandbox; False: nobody said within so many seconds that they stand."""
+        return self._answered(FREEZE, "frozen", within)
+
+    def thaw(self, within: float) -> bool:
+        """Lets them go on; False: nobody said that they do."""
+        return self._answered(THAW, "thawed", within)
+
+    def _answered(self, command: bytes, word: str, within: float) -> bool:
+        if self._lifeline < 0:
+            return False
+        self._command(command)
+        until = time.monotonic() + within
+        while self._report.ready(until - time.monotonic()):
+            words = self._report.line()
+            if words is None or words[0] in (word, "unable"):
+                return words is not None and words[0] == word
+            self._hear(words)
+        return False
+
     def kill(self) -> None:
         """Lets go of the lifeline: process 1 and the keeper end everything at once."""
         if self._lifeline >= 0:
@@ -142,17 +163,20 @@ class Running:
         return self._ended
 
     def _read_end(self) -> None:
-        self._ended = Ended(signal=9)  # process 1 that says nothing was killed
+        self._ended = self._ended or Ended(signal=9)  # process 1 that says nothing was killed
         while (words := self._report.line()) is not None:
-            if words[0] == "ended":
-                number = int(words[2])
-                self._ended = Ended(status=number) if words[1] == "status" else Ended(signal=number)
-            elif words[0] == "oom":
-                self.oom_kills = int(words[1])
-            elif words[0] == "lost":
-                self.lost = " ".join(words[1:])
-            elif words[0] == "error" and words[1] == "execute":
-                self.not_executed = failure(words[1], int(words[2]), " ".join(words[3:]), self._executable)
+            self._hear(words)
+
+    def _hear(self, words: list[str]) -> None:
+        if words[0] == "ended":
+            number = int(words[2])
+            self._ended = Ended(status=number) if words[1] == "status" else Ended(signal=number)
+        elif words[0] == "oom":
+            self.oom_kills = int(words[1])
+        elif words[0] == "lost":
+            self.lost = " ".join(words[1:])
+        elif words[0] == "error" and words[1] == "execute":
+            self.not_executed = failure(words[1], int(words[2]), " ".join(words[3:]), self._executable)
 
 
 def failure(step: str, code: int, text: str, executable: str) -> Exception:

@@ -36,6 +36,8 @@ class Container:
         self.step = "engine"
         self.id = ""
         self.status: int | None = None
+        self.pid = 0
+        """Its first process as this machine numbers it; 0 where it is another machine's."""
         self.oom = 0
         self.lost = ""
         """What the engine's end looked like, where that ended the session."""
@@ -107,6 +109,7 @@ class Container:
         with engine.failures(self._orders.engine):
             Thread(target=self._watch, name="events", daemon=True).start()
             self._api.start(self.id)
+        self.pid = _pid(self._api, self.id)
         self._started.set()
         assert self._stream is not None  # noqa: S101 - `build` came before
         self._compare()
@@ -117,7 +120,7 @@ class Container:
         if self._pipes is not None and self._sources:
             self.step = "compare"
             with engine.failures(self._orders.engine):
-                pid = self._api.inspect_container(self.id)["State"]["Pid"]
+                pid = self.pid or self._api.inspect_container(self.id)["State"]["Pid"]
             self._sources.compare(pid)
 
     def _watch(self) -> None:
@@ -125,7 +128,7 @@ class Container:
         try:
             client = self._another()
             self._started.wait()
-            self._init = _init(client, self.id)
+            self._init = _init(self.pid, self.id)
             while not self._told(client) and client.inspect_container(self.id)["State"]["Running"]:
                 pass  # the stream broke, not the engine
         except engine.Failed as error:
@@ -155,6 +158,20 @@ class Container:
         """SIGTERM for the server."""
         with suppress(*engine.Failed):
             self._api.kill(self.id, "SIGTERM")
+
+    def pause(self) -> bool:
+        """Whether the engine stopped every process where it stands."""
+        with suppress(*engine.Failed):
+            self._api.pause(self.id)
+            return True
+        return False
+
+    def unpause(self) -> bool:
+        """Whether they go on."""
+        with suppress(*engine.Failed):
+            self._api.unpause(self.id)
+            return True
+        return False
 
     def keep_spare(self) -> None:
         """A holder for the next session, made beside this one's work; without one a start takes longer."""
@@ -193,18 +210,27 @@ class Container:
         return reap.removed(self._api, self._holder, time.monotonic() + GONE_S, self._lose)
 
 
-def _init(client: engine.Api, container: str) -> int:
-    """A pidfd of the container's first process, to end it should the engine go away; -1 where there is none.
+def _pid(client: engine.Api, container: str) -> int:
+    """The container's first process; 0 where it is over already, or not on this machine.
 
     The engine's pid may mean another process here: one in whose cgroup's name the container stands is it.
     """
-    try:
+    with suppress(*engine.Failed, OSError, ValueError, KeyError):
         pid = int(client.inspect_container(container)["State"]["Pid"])
-        fd = os.pidfd_open(pid)
-        with open(f"/proc/{pid}/cgroup") as file:
-            if container in file.read():
-                return fd
-        os.close(fd)
-    except (engine.NotFound, OSError, ValueError, KeyError):
-        pass
+        return pid if _is_of(pid, container) else 0
+    return 0
+
+
+def _is_of(pid: int, container: str) -> bool:
+    with open(f"/proc/{pid}/cgroup") as file:
+        return container in file.read()
+
+
+def _init(pid: int, container: str) -> int:
+    """A pidfd of the first process, to end it should the engine go away; -1 where there is none."""
+    with suppress(OSError):
+        fd = os.pidfd_open(pid) if pid else -1
+        if fd < 0 or _is_of(pid, container):
+            return fd
+        os.close(fd)  # it is over, and its number another's
     return -1

@@ -17,7 +17,7 @@ from errno import EPIPE
 from sandbox.backend import report
 from sandbox.backend.aside import leave_group
 from sandbox.backend.docker import orders as orders_of
-from sandbox.backend.running import RELEASE, TERMINATE
+from sandbox.backend.running import FREEZE, RELEASE, TERMINATE, THAW
 from sandbox.records import dataclass
 
 HELD = b"H"
@@ -118,6 +118,8 @@ def _live(container: Container, ends: Ends, trap: int) -> None:
     os.close(trap)
     out = container.start(ends.stdin, ends.stdout, ends.stderr)
     report.tell(ends.report, "container", container.id)
+    if container.pid:
+        report.tell(ends.report, "pid", container.pid)
     report.tell(ends.report, "ready")
     over, asked = _attend(container, ends)
     if not over:
@@ -157,6 +159,10 @@ def _attend(container: Container, ends: Ends) -> tuple[bool, bool]:
             if TERMINATE in command:
                 asked = True
                 container.terminate()
+            if FREEZE in command:
+                report.tell(ends.report, "frozen" if container.pause() else "unable")
+            if THAW in command:
+                report.tell(ends.report, "thawed" if container.unpause() else "unable")
         if not ready:
             container.keep_spare()
             spare_at = None

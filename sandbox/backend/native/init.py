@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import select
 import signal
+from contextlib import suppress
 from errno import EPIPE
 
 from sandbox import linux
 from sandbox.backend import report
 from sandbox.backend.native import identity, rlimits, seccomp, sensors, view
-from sandbox.backend.running import RELEASE, TERMINATE
+from sandbox.backend.running import FREEZE, RELEASE, TERMINATE, THAW
 from sandbox.netlink import Netlink
 from sandbox.plan.spec import Spec
 from sandbox.records import dataclass
@@ -209,14 +210,26 @@ def _reap(server: int, ends: Ends) -> None:
             if fd == woken:
                 os.read(woken, 4096)
             else:
-                _obey(os.read(ends.lifeline, 64), server)
+                _obey(os.read(ends.lifeline, 64), server, ends.report)
 
 
-def _obey(command: bytes, server: int) -> None:
+def _obey(command: bytes, server: int, to: int) -> None:
     if not command:
         os._exit(0)
     if TERMINATE in command:
         os.kill(server, signal.SIGTERM)
+    if FREEZE in command:
+        _all(signal.SIGSTOP)
+        report.tell(to, "frozen")
+    if THAW in command:
+        _all(signal.SIGCONT)
+        report.tell(to, "thawed")
+
+
+def _all(number: signal.Signals) -> None:
+    """To every other process of the pid namespace at once, also to one just being forked (kill(2))."""
+    with suppress(ProcessLookupError):
+        os.kill(-1, number)
 
 
 def _collect(server: int, ends: Ends) -> None:

@@ -1,0 +1,118 @@
+"""What is known of a sandbox that broke a limit: its processes before the end, all else right after it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from sandbox.backend.running import Running
+from sandbox.event import Value
+from sandbox.policy.sample import Sample
+from sandbox.records import dataclass
+from sandbox.watchdog.processes import children
+from sandbox.watchdog.watchdog import described
+
+PROCESSES = 64
+CALLS = 32
+SAMPLES = 30
+LOOK_S = 0.025
+"""The end of the sandbox waits for a look at its processes, and no longer than this."""
+_STATUS_MAX = 4096
+
+
+class Call(Protocol):
+    """A request of the client's that is open."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def tool(self) -> str | None: ...
+    @property
+    def since(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What of a session is asked; its stderr comes without secrets, its facts with their moments."""
+
+    calls: Callable[[], Iterable[Call]]
+    samples: Callable[[], Iterable[Sample]]
+    egress: Callable[[], Iterable[tuple[float, Mapping[str, Value]]]]
+    stderr: Callable[[], str]
+
+
+class Evidence:
+    """The detail of one `breach.report`, in the order in which it can be had."""
+
+    def __init__(self, running: Running, sources: Sources) -> None:
+        self._running = running
+        self._sources = sources
+        self._kept: dict[str, Value] = {}
+
+    def look(self) -> None:
+        """Before the end: what the end takes away."""
+        self._kept = processes(self._running.init_pid)
+
+    def keep(self) -> None:
+        """At the end: what its answers and last words would change."""
+        now, sources = time.monotonic(), self._sources
+        self._kept |= calls(sources.calls(), now) | samples(sources.samples(), now)
+        self._kept["egress"] = [{"before": round(now - at, 3), **fact} for at, fact in sources.egress()]
+
+    def report(self) -> dict[str, Value]:
+        """After the end: all of it, with what the server said last on stderr."""
+        return {**self._kept, "stderr": self._sources.stderr()}
+
+
+def processes(root: int | None) -> dict[str, Value]:
+    """The tree below `root` as /proc shows it now, bounded in number and in time whatever it does."""
+    found: list[Value] = []
+    waiting = deque([root] if root else [])
+    until = time.monotonic() + LOOK_S
+    while waiting and len(found) < PROCESSES and time.monotonic() < until:
+        pid = waiting.popleft()
+        if status := _status(pid):
+            found.append(status)
+            waiting.extend(children(pid, _number([str(status["threads"])])))
+    return {"processes": found, "more_processes": len(waiting)}
+
+
+def _status(pid: int) -> dict[str, Value]:
+    """One process; empty where it ended meanwhile (proc(5), status)."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            text = file.read(_STATUS_MAX).decode("utf-8", "backslashreplace")
+    except OSError:
+        return {}
+    lines = dict(line.split(":\t", 1) for line in text.split("\n") if ":\t" in line)
+    resident = lines.get("VmRSS", "").split()
+    return {
+        "pid": pid,
+        "inside": _number(lines.get("NSpid", "").split()[-1:]),
+        "parent": _number(lines.get("PPid", "").split()),
+        "name": lines.get("Name", ""),
+        "state": lines.get("State", "")[:1],
+        "threads": _number(lines.get("Threads", "").split()),
+        "memory": _number(resident) << 10,
+    }
+
+
+def _number(words: list[str]) -> int:
+    return int(words[0]) if words and words[0].isdecimal() else 0
+
+
+def calls(open_calls: Iterable[Call], now: float) -> dict[str, Value]:
+    """The open requests, the oldest first, with their age in seconds."""
+    all_ = list(open_calls)
+    shown: list[Value] = [
+        {"method": call.method, "tool": call.tool, "age": round(now - call.since, 3)} for call in all_[:CALLS]
+    ]
+    return {"calls": shown, "more_calls": len(all_) - len(shown)}
+
+
+def samples(taken: Iterable[Sample], now: float) -> dict[str, Value]:
+    """What the meter saw last, the newest last; `before` is seconds before now."""
+    last = list(taken)[-SAMPLES:]
+    return {"samples": [{"before": round(now - one.moment, 3), **described(one)} for one in last]}
