@@ -1,7 +1,7 @@
 """A session's control socket: what `ps`, `top` and `resume` ask it, answered beside the relay.
 
 One request, one answer, each a single message of JSON (unix(7), SOCK_SEQPACKET keeps their bounds). Nothing
-of the session waits for a peer: a thread of its own serves one after the other, each for a moment.
+of the session waits for a peer: a thread of its own serves a few at a time, each for a moment.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from _socket import (
     MSG_DONTWAIT,
     SHUT_RDWR,
     SO_PEERCRED,
-    SO_RCVTIMEO,
-    SO_SNDTIMEO,
     SOCK_CLOEXEC,
     SOCK_SEQPACKET,
     SOL_SOCKET,
@@ -40,9 +38,8 @@ PEER_S = 0.25
 """How long one peer may take to say what it wants."""
 ASK_S = 0.5
 """How long all sessions together may take to answer."""
-_WAITING = 16
+WAITING_MAX = 16
 _CREDENTIALS = struct.Struct("3i")
-_TIME = struct.Struct("ll")
 _PAUSE_S = 0.1
 
 
@@ -62,7 +59,7 @@ class Control:
             os.fchmod(listener.fileno(), 0o600)
             with _entered(self._environ) as folder:
                 listener.bind(f"{folder}/{self._session}")
-            listener.listen(_WAITING)
+            listener.listen(WAITING_MAX)
         except OSError:
             listener.close()
             raise
@@ -114,36 +111,77 @@ def _entered(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _serve(listener: socket, answers: Answers) -> None:
-    while True:
-        try:
-            accepted = socket(fileno=listener._accept()[0])  # type: ignore[attr-defined]  # C's own
-        except OSError:
-            if not _listens(listener):
-                listener.close()
-                return
-            time.sleep(_PAUSE_S)  # no descriptor was left: perhaps the next one finds one
-            continue
-        # Whatever a peer does, and whatever cannot be told: the next one is served.
-        with suppress(Exception):
-            _answer(accepted, answers)
-        accepted.close()
-
-
-def _listens(listener: socket) -> bool:
+    desk = _Desk(answers)
     poll = select.poll()
-    poll.register(listener.fileno(), 0)
-    return not poll.poll(0)
+    poll.register(listener.fileno(), select.POLLIN)
+    while True:
+        ready = dict(poll.poll(desk.next_ms()))
+        if (events := ready.pop(listener.fileno(), 0)) & ~select.POLLIN:
+            break
+        # Whatever a peer does, and whatever cannot be told: the next one is served.
+        for fd in ready:
+            poll.unregister(fd)
+            desk.answer(fd)
+        for fd in desk.late():
+            poll.unregister(fd)
+        if events and (admitted := desk.admit(listener)) is not None:
+            poll.register(admitted, select.POLLIN)
+    desk.close()
+    listener.close()
 
 
-def _answer(peer: socket, answers: Answers) -> None:
-    if not _trusted(peer):
-        return
-    for option in (SO_RCVTIMEO, SO_SNDTIMEO):
-        peer.setsockopt(SOL_SOCKET, option, _TIME.pack(0, int(PEER_S * 1e6)))
-    word = json.loads(peer.recv(REQUEST_MAX)).get("ask")
+class _Desk:
+    """The peers that have not said yet what they want: a few, each for a moment."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self._peers: dict[int, tuple[socket, float]] = {}
+
+    def next_ms(self) -> float | None:
+        """Milliseconds until one of them has had its time."""
+        until = min((until for _, until in self._peers.values()), default=None)
+        return None if until is None else max(1.0, (until - time.monotonic()) * 1000)
+
+    def admit(self, listener: socket) -> int | None:
+        """The next peer, if it may ask."""
+        try:
+            peer = socket(fileno=listener._accept()[0])  # type: ignore[attr-defined]  # C's own
+        except OSError:
+            time.sleep(_PAUSE_S)  # no descriptor was left: perhaps later there is one
+            return None
+        if len(self._peers) >= WAITING_MAX or not _trusted(peer):
+            peer.close()
+            return None
+        self._peers[peer.fileno()] = peer, time.monotonic() + PEER_S
+        return peer.fileno()
+
+    def answer(self, fd: int) -> None:
+        """Serves the peer that has said something, and is done with it."""
+        peer, _ = self._peers.pop(fd)
+        with suppress(Exception):
+            peer.send(_answer(peer.recv(REQUEST_MAX, MSG_DONTWAIT), self._answers), MSG_DONTWAIT)
+        peer.close()
+
+    def late(self) -> list[int]:
+        """Sends those away that have had their time; which they were."""
+        now = time.monotonic()
+        gone = [fd for fd, (_, until) in self._peers.items() if until <= now]
+        for fd in gone:
+            self._peers.pop(fd)[0].close()
+        return gone
+
+    def close(self) -> None:
+        """Sends everybody away."""
+        for peer, _ in self._peers.values():
+            peer.close()
+        self._peers.clear()
+
+
+def _answer(request: bytes, answers: Answers) -> bytes:
+    word = json.loads(request).get("ask")
     known = answers.get(word) if isinstance(word, str) else None
     said = json.dumps({"schema": 1, **(known() if known else {"error": "unknown-request"})}).encode()
-    peer.send(said if len(said) <= ANSWER_MAX else b'{"schema": 1, "error": "too-large"}')
+    return said if len(said) <= ANSWER_MAX else b'{"schema": 1, "error": "too-large"}'
 
 
 def _trusted(peer: socket) -> bool:

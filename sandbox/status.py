@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sandbox import control, leases
@@ -13,11 +13,14 @@ from sandbox.event import Event
 
 if TYPE_CHECKING:
     from sandbox.plan.spec import Limits
+    from sandbox.policy.sample import Sample
     from sandbox.watch import Watch
 
 OPEN_MAX = 20
 NAME_MAX = 80
-"""Open calls and characters of a name: what a server and its client chose stays small."""
+WARNED_MAX = 200
+"""Open calls and characters: what a server and its client chose stays small."""
+SHARE_S = 1.0
 DENIED = {
     "egress.deny": "network",
     "dns.deny": "network",
@@ -63,32 +66,52 @@ def _stands_for(detail: Mapping[str, Any]) -> int:
 
 
 class Status:
-    """What one session says of itself."""
+    """What one session says of itself, and what may be asked of it."""
 
     def __init__(self, limits: Limits, watch: Watch, tally: Tally) -> None:
         self._limits = limits
-        self._relay = watch.relay
+        self._watch = watch
         self._tally = tally
 
     def answers(self) -> control.Answers:
         """By the word that is asked."""
-        return {"status": self.now}
+        return {"status": self.now, "resume": self.resume}
+
+    def resume(self) -> dict[str, Any]:
+        """A person lets a frozen sandbox go on."""
+        return {"resumed": self._watch.resume()}
 
     def now(self) -> dict[str, Any]:
         """Everything, as JSON values; called in the control socket's own thread."""
-        name, version = self._relay.client
+        watch = self._watch
+        name, version = watch.relay.client
+        counts = watch.relay.counts
+        warned = watch.breaches.warned
         return {
-            "state": "running",
+            "state": self._state(),
             "client": {"name": name, "version": version} if name else None,
-            "era": self._relay.era,
+            "era": watch.relay.era,
             **self._tally.now(),
+            "bytes": {"to_server": counts.bytes_up, "to_client": counts.bytes_down},
             "open": self._open(),
+            "use": use(self._samples(), time.monotonic()),
             "limits": {key: getattr(self._limits, key) for key in LIMITS},
             "mechanism": self._limits.mechanism,
+            "warned": warned[:WARNED_MAX] or None,
         }
 
+    def _samples(self) -> list[Sample]:
+        # There is a watchdog once the main loop runs.
+        found = getattr(self._watch, "watchdog", None)
+        return [*found.samples] if found else []
+
+    def _state(self) -> str:
+        if self._watch.breach or self._watch.signalled or self._watch.stopped:
+            return "ending"
+        return "frozen" if self._watch.breaches.frozen else "running"
+
     def _open(self) -> dict[str, Any]:
-        calls = self._relay.pending_calls()
+        calls = self._watch.relay.pending_calls()
         now = time.monotonic()
         told = [
             {
@@ -101,6 +124,21 @@ class Status:
         return {"all": len(calls), "oldest": told}
 
 
+def use(samples: Sequence[Sample], now: float) -> dict[str, Any]:
+    """The newest sample and how old it is, with the part of a processor that was used lately."""
+    from sandbox.watchdog.watchdog import described  # for a session alone: `ps` does without
+
+    if not samples:
+        return {}
+    last = samples[-1]
+    # Over a second at least: two samples may lie a moment apart.
+    earlier = [one for one in samples if last.moment - one.moment >= SHARE_S] or [samples[0]]
+    span = last.moment - earlier[-1].moment
+    busy = last.cpu - (earlier[-1].cpu or 0.0) if last.cpu is not None else None
+    share = round(max(0.0, busy) / span, 3) if busy is not None and span > 0 else None
+    return {**described(last), "share": share, "age": round(now - last.moment, 1)}
+
+
 # --- all of them --------------------------------------------------------------------------------------
 
 _SAID: Mapping[str, type | tuple[type, ...]] = {
@@ -109,6 +147,7 @@ _SAID: Mapping[str, type | tuple[type, ...]] = {
     "era": str,
     "messages": dict,
     "denied": dict,
+    "bytes": dict,
     "open": dict,
     "limits": dict,
     "mechanism": str,
