@@ -12,7 +12,8 @@ from typing import Any
 
 from sandbox.audit import read
 from sandbox.audit.chain import LAST
-from sandbox.cli import output
+from sandbox.cli import breach_report, output
+from sandbox.cli.breach_report import visible
 from sandbox.errors import AuditError, UsageError
 from sandbox.event import KINDS, SCHEMA
 
@@ -21,8 +22,10 @@ _POLL = 0.2
 FAMILIES = frozenset(kind.partition(".")[0] for kind in KINDS if "." in kind)
 """What comes before the dot: `egress` stands for `egress.allow`, `egress.deny` and the rest."""
 _COLOURS = {
-    **dict.fromkeys(("deny", "breach", "kill", "dropped", "seen", "found"), "red"),
-    **dict.fromkeys(("waiver", "noise", "changed", "ask", "redacted", "behaviour"), "yellow"),
+    **dict.fromkeys(("deny", "breach", "kill", "dropped", "seen", "found", "report"), "red"),
+    **dict.fromkeys(
+        ("waiver", "noise", "changed", "ask", "redacted", "behaviour", "warn", "freeze"), "yellow"
+    ),
     **dict.fromkeys(("allow", "ready"), "green"),
     **dict.fromkeys(("start", "end", "spec"), "bold"),
 }
@@ -90,7 +93,8 @@ def _print(lines: Iterator[bytes], kind: str | None, *, as_json: bool) -> int:
             output.note(f"line {number} is not an event; `mcp-sandbox audit verify` says what is wrong")
             status = 1
         elif kind is None or f"{event['kind']}.".startswith(f"{kind}."):
-            output.emit(raw.decode("ascii", "backslashreplace").rstrip("\n") if as_json else human(event))
+            for line in [raw.decode("ascii", "backslashreplace").rstrip("\n")] if as_json else _told(event):
+                output.emit(line)
     return status
 
 
@@ -103,6 +107,13 @@ def _event(raw: bytes) -> dict[str, Any] | None:
     if not isinstance(value, dict) or not all(isinstance(value.get(name), str) for name in texts):
         return None
     return value if isinstance(value.get("detail"), dict) else None
+
+
+def _told(event: dict[str, Any]) -> list[str]:
+    if event["kind"] != "breach.report":
+        return [human(event)]
+    summary = {"what": breach_report.summary(event["detail"])}
+    return [human({**event, "detail": summary}), *breach_report.lines(event["detail"])]
 
 
 def human(event: dict[str, Any]) -> str:
@@ -119,11 +130,6 @@ def human(event: dict[str, Any]) -> str:
 def _compact(value: object) -> str:
     plain = isinstance(value, str) and value and not any(char in value for char in ' "=[]')
     return visible(str(value) if plain else json.dumps(value, ensure_ascii=False, separators=(",", ":")))
-
-
-def visible(text: str) -> str:
-    """`text` with everything that is not printable (control, bidi, zero-width, surrogates) written out."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _sessions(*, as_json: bool) -> int:
