@@ -7,9 +7,10 @@ from collections.abc import Callable
 from sandbox.backend.running import Running
 from sandbox.event import Event
 from sandbox.host.cgroups import directories
-from sandbox.plan.spec import Limits, Spec
+from sandbox.plan.spec import Limits, Spec, Tmpfs
 from sandbox.policy.model import Policy, Quota
 from sandbox.records import replace
+from sandbox.watchdog import disks
 from sandbox.watchdog.cgroup import CgroupMeter
 from sandbox.watchdog.meter import Meter, Nothing
 from sandbox.watchdog.tree import TreeMeter
@@ -25,7 +26,8 @@ def watchdog(
         _meter(limits, running),
         quota(policy, limits),
         counted=limits.mechanism != "rlimit",
-        sensors=running.sensors,
+        root=running.init_pid or 0,
+        places=_places(spec, running),
         grace=policy.breach.grace,
         within=not spec.runtime,
     )
@@ -38,10 +40,18 @@ def quota(policy: Policy, limits: Limits) -> Quota:
     return replace(held, cpus=limits.cpus or held.cpus, memory=limits.memory, pids=limits.pids)
 
 
+def _places(spec: Spec, running: Running) -> dict[str, int]:
+    """What process 1 sent out; of a container what can be seen, and nothing of a kernel of its own."""
+    if spec.backend == "native" or spec.runtime or running.init_pid is None:
+        return disks.sent(running.sensors)
+    sizes = ((step.target, step.size) for step in spec.view if isinstance(step, Tmpfs))
+    return disks.opened(running.init_pid, sizes)
+
+
 def _meter(limits: Limits, running: Running) -> Meter:
     root = running.init_pid
     if root is None:
         return Nothing()
     if limits.mechanism == "rlimit":
         return TreeMeter(root, limits.memory)
-    return CgroupMeter(directories(root))
+    return CgroupMeter(directories(root), root)

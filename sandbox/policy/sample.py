@@ -14,6 +14,7 @@ class Disk:
     size: int
     files: int
     most: int
+    block: int = 4096
 
 
 @dataclass(frozen=True, slots=True)

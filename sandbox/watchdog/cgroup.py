@@ -9,8 +9,12 @@ import os
 import select
 from collections.abc import Mapping
 
+from sandbox.watchdog import processes
 from sandbox.watchdog.meter import Usage
+from sandbox.watchdog.times import Times
 
+OWN_PROCESSES = 1
+"""Process 1: of a sandbox of ours, or the engine's init."""
 _CHUNK = 1 << 16
 _NOTIFIED = select.POLLPRI | select.POLLERR
 # What is read -> version 1: controllers that may have it, and the file; version 2: the file.
@@ -29,14 +33,19 @@ _FILES = {
 
 
 class CgroupMeter:
-    """`directories`: by controller, or `unified`. `own`: processes in it that are not the server's."""
+    """`directories`: by controller, or `unified`; `root`: process 1 in it, which is not the server's."""
 
-    def __init__(self, directories: Mapping[str, str], *, own: int = 1) -> None:
+    def __init__(self, directories: Mapping[str, str], root: int) -> None:
         self._unified = "memory" not in directories
-        self._own = own
+        self._root = root
+        self._times = Times()
         self._files = {
-            name: fd for name in _FILES if (fd := _open(self._paths(name, directories))) is not None
+            name: fd
+            for name in _FILES
+            if name != "procs" and (fd := _open(self._paths(name, directories))) is not None
         }
+        # Version 1 keeps its answer for whoever has the file open: it is opened each time.
+        self._procs = next(iter(self._paths("procs", directories)), "")
         self._oom = -1 if self._unified else _oom_event(directories["memory"])
         self._told = 0
         self.measure()  # a notification counts from the last read
@@ -58,7 +67,7 @@ class CgroupMeter:
     def measure(self) -> Usage:
         """Some microseconds: each file is one read."""
         stat = _pairs(self._read("stat"))
-        processes = tuple(int(one) for one in self._read("procs").split())
+        found = [int(one) for one in processes.text(self._procs).split()]
         pids = _number(self._read("pids"))
         return Usage(
             memory=_number(self._read("memory")),
@@ -67,25 +76,25 @@ class CgroupMeter:
             swap=_number(self._read("swap")) if self._unified else stat.get("total_swap"),
             ooms=self._ooms(),
             pressure=_pressure(self._read("pressure")),
-            pids=None if pids is None else max(0, pids - self._own),
-            processes=processes if "procs" in self._files else None,
+            pids=None if pids is None else max(0, pids - OWN_PROCESSES),
+            processes=tuple(pid for pid in found if pid != self._root),
             refused=_pairs(self._read("refused")).get("max"),
-            cpu=self._cpu(),
+            cpu=self._cpu(found),
         )
 
     def _ooms(self) -> int | None:
         """Memory that ran out and processes ended for it: the larger, as version 1 may say either alone."""
-        if self._oom >= 0:
-            try:
-                self._told += os.eventfd_read(self._oom)
-            except OSError:  # nothing new
-                pass
+        events = _events(self._oom) if self._oom >= 0 else 0
         found = _pairs(self._read("ooms"))
-        if "oom_kill" not in found and self._oom < 0:
-            return None
+        if not found:
+            return None  # the cgroup is gone, which its event tells too
+        self._told += events
         return max(found.get("oom_kill", 0), self._told)
 
-    def _cpu(self) -> float | None:
+    def _cpu(self, found: list[int]) -> float | None:
+        """By the kernel's sum; version 1 has it apart, and joining one hierarchy more is for who asks."""
+        if "cpu" not in self._files:
+            return self._times.add(one for pid in found if (one := processes.look(pid)) is not None)
         said = self._read("cpu")
         if not self._unified:
             nanoseconds = _number(said)
@@ -134,6 +143,13 @@ def _oom_event(directory: str) -> int:
         os.close(event)
         return -1
     return event
+
+
+def _events(fd: int) -> int:
+    try:
+        return os.eventfd_read(fd)
+    except OSError:
+        return 0  # nothing new
 
 
 def _number(said: str) -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from sandbox.watchdog import processes
 from sandbox.watchdog.meter import Usage
 from sandbox.watchdog.processes import Process
+from sandbox.watchdog.times import Times
 
 
 class TreeMeter:
@@ -16,7 +17,7 @@ class TreeMeter:
         self._root = root
         self._limit = limit
         self._peak = 0
-        self._ended: dict[tuple[int, int], float] = {}
+        self._times = Times()
 
     def watched(self) -> Mapping[int, int]:
         """The kernel tells nothing here."""
@@ -36,29 +37,11 @@ class TreeMeter:
             peak=self._peak,
             pids=sum(one.threads for one in inside),
             processes=tuple(one.pid for one in inside),
-            cpu=self._cpu(found),
+            cpu=self._times.add(found),
         )
-
-    def _cpu(self, found: list[Process]) -> float:
-        """Of the living and of whom they waited for; who was not waited for counts as last seen."""
-        now = {(one.pid, one.started): one.cpu for one in found}
-        waited = sum(one.waited for one in found)
-        self._ended |= now
-        if len(self._ended) > 2 * len(now) + _REMEMBERED:
-            self._forget(now)
-        return max(sum(self._ended.values()), sum(now.values()) + waited)
-
-    def _forget(self, now: dict[tuple[int, int], float]) -> None:
-        """Folds the dead into one number: a bomb of short-lived processes takes no memory of ours."""
-        dead = sum(cpu for key, cpu in self._ended.items() if key not in now)
-        self._ended = {_DEAD: dead, **now}
 
     def close(self) -> None:
         """Holds nothing."""
-
-
-_REMEMBERED = 1024
-_DEAD = (0, 0)
 
 
 def _share(one: Process) -> int:

@@ -29,7 +29,10 @@ class Watched:
     quota: Quota
     counted: bool
     """A cgroup holds memory and processes, so that the kernel's word counts; else the sums do."""
-    sensors: Mapping[str, int]
+    root: int
+    """Process 1, which inherits what was written by whom nobody waited for."""
+    places: Mapping[str, int]
+    """What lives in memory, and a descriptor of each."""
     grace: float = 0.0
     within: bool = True
     """/proc tells of the server's processes; not of those that run in a kernel of their own."""
@@ -73,19 +76,21 @@ class Watchdog:
             return [], self._next
         before = self.last
         began = time.perf_counter()
-        sample = self.sample(now)
+        sample = self._sample(now)
         cost = time.perf_counter() - began
+        if before is not None and sample.memory is None and before.memory is not None:
+            return [], None  # it is over: what counted for us is gone
+        self.samples.append(sample)
         self._next = now + self._pace.wait(sample, before, cost)
         found = judge(self.quota, sample, before, counted=self._watched.counted)
         due, self._since = patient(found, self._since, now, self._watched.grace)
         self._report_seldom(now)
         return due, self._next
 
-    def sample(self, now: float) -> Sample:
-        """Measures, and keeps what was measured."""
+    def _sample(self, now: float) -> Sample:
         usage = self._watched.meter.measure()
         most, opener = self._files(usage)
-        places = disks.measure(self._watched.sensors)
+        places = disks.measure(self._watched.places)
         idle = now - max(self._started, self._active())
         sample = Sample(
             now, now - self._started, max(0.0, idle), usage.memory, usage.cache, usage.peak, usage.swap,
@@ -93,9 +98,7 @@ class Watchdog:
             None if usage.processes is None else len(usage.processes),
             usage.refused, usage.cpu, self._busy(now, usage), most, opener, places,
         )  # fmt: skip
-        sample = replace(sample, written=self._sum(usage, sample))
-        self.samples.append(sample)
-        return sample
+        return replace(sample, written=self._sum(usage, sample))
 
     def _files(self, usage: Usage) -> tuple[int | None, str]:
         """Most descriptors of one process, and which."""
@@ -118,21 +121,23 @@ class Watchdog:
         if self.quota.written is None or not self._watched.within:
             return None
         held = sum(disk.used for disk in sample.disks)
-        return held + (self._written.add(usage.processes or ()) or 0)
+        return held + (self._written.add((self._watched.root, *(usage.processes or ()))) or 0)
 
     def _report_seldom(self, now: float) -> None:
         if self._reported is None or now - self._reported >= REPORT_S:
-            self._reported = now
-            self.report()
+            self._report(now)
 
-    def report(self) -> None:
-        """The newest sample into the log: the first, one now and then, and the last."""
+    def _report(self, now: float) -> None:
         if self.last is not None:
+            self._reported = now
             self._emit(Event("quota.sample", described(self.last)))
 
-    def close(self) -> None:
-        """Gives up what the meter holds."""
+    def finish(self) -> None:
+        """The last sample into the log; from now on nothing is measured."""
+        if self.last is not None and self.last.moment != self._reported:
+            self._report(self.last.moment)
         self._watched.meter.close()
+        disks.close(self._watched.places)
 
 
 def described(sample: Sample) -> dict[str, Value]:
