@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import { createInterface } from 'node:readline';
 import { Worker } from 'node:worker_threads';
 
-const PATIENCE_S = 12;
+const PATIENCE_S = 6;
 const RETRY_MS = 10;
 const STEP = 4 << 20;
 const CHUNK = 1 << 16;
@@ -154,8 +154,7 @@ async function written({ path, after, most }) {
 
 // --- the processor, and messages -----------------------------------------------------------------------
 
-function spun(after, most, clock) {
-  const began = clock();
+function spun(after, most, clock, began) {
   let said = false;
   let used = 0;
   while (used < most) {
@@ -168,8 +167,8 @@ function spun(after, most, clock) {
   return used;
 }
 
-const spin = ({ after, most }) => spun(after, most, cpu);
-const busy = ({ after, most }) => spun(after, most, now);
+const spin = ({ after, most }) => spun(after, most, cpu, 0);
+const busy = ({ after, most }) => spun(after, most, now, now());
 
 function flood({ after, most, size = 100 }) {
   const params = { level: 'info', data: 'x'.repeat(size) };

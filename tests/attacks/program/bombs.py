@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-PATIENCE_S = 12.0
+PATIENCE_S = 6.0
 RETRY_S = 0.01
 STEP = 4 << 20
 CHUNK = 1 << 16
@@ -177,9 +177,9 @@ def _reached(done: int, after: int, step: int) -> None:
 
 
 def spin(after: float, most: float) -> float:
-    """Processor seconds by one busy process; says when it has had `after` of them."""
-    said, began = False, time.process_time()
-    while (used := time.process_time() - began) < most:
+    """Processor seconds of this process since it was started; says when it has had `after` of them."""
+    said = False
+    while (used := time.process_time()) < most:
         if used >= after and not said:
             said = True
             say("limit", used)
