@@ -21,6 +21,8 @@ from sandbox.lifecycle import Step, Times
 from sandbox.outbound import Outbound
 from sandbox.prepare import Prepared
 from sandbox.relay.explain import reports_failure
+from sandbox.relay.limits import Limits
+from sandbox.relay.refusals import held
 from sandbox.relay.stderr import StderrRelay
 from sandbox.relay.stdio import Relay
 from sandbox.wire.jsonrpc import Frame
@@ -61,6 +63,7 @@ class Watch:
             client_in=0, client_out=1, server_in=running.take_stdin(), server_out=running.stdout,
             cap=spec.message, emit=clerk.emit, later=clerk.later, noise=self._noise, changed=self._changed,
             stop=self._before_client,
+            limits=Limits(prepared.policy, self._changed, lambda excess: clerk.emit(held(excess))),
         )  # fmt: skip
         self._stderr = StderrRelay(running.stderr, 2)
         self.note = self._stderr.say
@@ -155,7 +158,7 @@ class Watch:
 
     def _sources(self) -> list[Source]:
         """What may find that a limit was exceeded, one line each."""
-        return [self.watchdog, *([self.syscalls] if self.syscalls else [])]
+        return [self.watchdog, self._relay.limits, *([self.syscalls] if self.syscalls else [])]
 
     def _act(self, sources: list[Source], ready: frozenset[int]) -> float | None:
         """Does what is due now; milliseconds until the next look."""
@@ -201,6 +204,7 @@ class Watch:
         return None if until is None else max(1.0, (until - now) * 1000)
 
     def _look(self, now: float) -> None:
+        self._relay.limits.paused = self.breaches.frozen
         if self._relay.failed is not None:
             failed = self._relay.failed
             self.breached("audit", f"the audit log failed: {getattr(failed, 'what', failed)}")

@@ -301,9 +301,9 @@ def test_where_no_engine_answers_the_refusal_is_natives_own(backends: Backends) 
 
 
 def test_what_no_backend_could_enforce_is_not_tried_at_another(backends: Backends) -> None:
-    backends.native = CannotEnforce("cannot-enforce", "`traffic.rate` is not counted yet")
+    backends.native = CannotEnforce("cannot-enforce", "`inspect.poison` needs an inspector")
     with pytest.raises(CannotEnforce):
-        backends.chosen("auto", {"traffic": {"rate": 5}})
+        backends.chosen("auto", {"inspect": {"poison": "warn"}})
     assert backends.asked == ["native"]
 
 

@@ -9,6 +9,7 @@ from sandbox.plan.egress import waiver_key
 from sandbox.plan.enforceable import key_origin
 from sandbox.plan.facts import HostFacts
 from sandbox.plan.limits import NO_CGROUP
+from sandbox.plan.message_rows import message_rows
 from sandbox.plan.network_rows import network_rows
 from sandbox.plan.rows import Row, duration, size
 from sandbox.plan.spec import (
@@ -46,7 +47,7 @@ def rows(spec: Spec, facts: HostFacts, policy: Policy) -> tuple[Row, ...]:
         *_quota(spec, facts, policy),
         *_environment(spec, policy),
         *_decoys(policy),
-        Row("messages", f"frames of at most {size(spec.message)}", "relay", "traffic.message"),
+        *message_rows(spec, policy),
         *(
             Row("waivers", text, "none: the profile waives it", waiver_key(text, policy), enforced=False)
             for text in spec.waivers

@@ -11,6 +11,9 @@ from sandbox.policy.model import Inspect, Isolation, Origin, Policy, Tools
 Finding = tuple[str, str, Origin | None]
 """A key, why it cannot be enforced, and where it was written, unless that is where the policy says."""
 
+MOST_REPEATS = 10_000
+"""More moments of one call are not remembered."""
+
 _TOOLS, _INSPECT, _ISOLATION = Tools(), Inspect(), Isolation()
 
 
@@ -29,16 +32,12 @@ def _secrets(policy: Policy) -> Iterator[Finding]:
             yield f"secrets.{secret.name}.inject", why, None
 
 
-def _traffic(policy: Policy) -> Iterator[Finding]:
-    for name in ("rate", "concurrency", "timeout"):
-        if getattr(policy.traffic, name) is not None:
-            yield f"traffic.{name}", "is not counted yet", None
-
-
 def _tools(policy: Policy) -> Iterator[Finding]:
     for name in ("allow", "deny", "ask", "pin", "arguments"):
         if getattr(policy.tools, name) != getattr(_TOOLS, name):
             yield f"tools.{name}", "needs the inspection of tool calls, which does not exist yet", None
+    if (policy.tools.repeat or 0) > MOST_REPEATS:
+        yield "tools.repeat", f"counts at most {MOST_REPEATS} of the same call", None
 
 
 def _inspect(policy: Policy) -> Iterator[Finding]:
@@ -66,7 +65,6 @@ def _rest(policy: Policy) -> Iterator[Finding]:
 _RULES: tuple[Callable[[Policy], Iterator[Finding]], ...] = (
     _network,
     _secrets,
-    _traffic,
     _tools,
     _inspect,
     _rest,

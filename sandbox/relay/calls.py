@@ -101,7 +101,7 @@ class Calls:
         if pace is None or pace.take(now):
             return None
         why = f"{pace.taken:.0f} calls in {pace.lasted():.1f} s, the limit is {spelt(pace.rate)}"
-        return Excess("tools.rate", why, pace.taken, pace.most)
+        return Excess("tools.rate", why, pace.measured(), pace.rate)
 
     def _too_often(self, name: str, same: bytes, now: float) -> Excess | None:
         repeats = self._repeats

@@ -7,7 +7,6 @@ has acted; under `deny` what is beyond is refused, or the server read no faster;
 from __future__ import annotations
 
 import math
-import os.path
 import threading
 import time
 from collections import deque
@@ -16,6 +15,7 @@ from functools import partial
 
 from sandbox.event import Value
 from sandbox.excess import Excess
+from sandbox.policy.breach import key_origin, place
 from sandbox.policy.model import Policy, Stopping, Traffic
 from sandbox.policy.quota import show_duration, show_size
 from sandbox.records import dataclass
@@ -24,8 +24,9 @@ from sandbox.relay.outlet import Outlet
 from sandbox.relay.rates import Pace, spelt
 from sandbox.wire.jsonrpc import Frame, FrameReader
 
-ACTED_S = 0.3
-"""How long a thread of the relay waits for the main loop; a session that ends looks no more."""
+KILLED_S = 0.3
+FROZEN_S = 2.0
+"""How long the relay waits for the main loop to have acted; a session that has ended looks no more."""
 QUIET_S = 60.0
 """A warning about a pace is not repeated for that long."""
 LONGEST_PAUSE_S = 1.0
@@ -109,7 +110,7 @@ class Limits:
         if pace is None or pace.take(now):
             return None
         why = f"{pace.taken:.0f} messages of the client's in {pace.lasted():.1f} s"
-        return Excess("traffic.rate", f"{why}, the limit is {spelt(pace.rate)}", pace.taken, pace.most)
+        return Excess("traffic.rate", f"{why}, the limit is {spelt(pace.rate)}", pace.measured(), pace.rate)
 
     def _too_many_open(self, frame: Frame | None, open_now: int) -> Excess | None:
         most = self.concurrency
@@ -149,7 +150,7 @@ class Limits:
             return not self._ended
         why = f"{pace.taken:.0f} messages that answer nothing in {pace.lasted():.1f} s"
         why = f"{why}, the limit is {spelt(pace.rate)}"
-        return self._slow(Excess("traffic.flood", why, pace.taken, pace.most), pace, now)
+        return self._slow(Excess("traffic.flood", why, pace.measured(), pace.rate), pace, now)
 
     def wasted(self, size: int, now: float) -> bool:
         """Count bytes of the server's that are no message; whether anything may be done with them."""
@@ -215,7 +216,7 @@ class Limits:
         acted = threading.Event()
         self._handed.append((excess, acted))
         self._changed()
-        acted.wait(ACTED_S)
+        acted.wait(FROZEN_S if self.action(excess.key) == "freeze" else KILLED_S)
 
     def told(self, excess: Excess) -> dict[str, Value]:
         """What an answer and the log say of a refusal: rule, numbers, and where the limit was written."""
@@ -223,7 +224,7 @@ class Limits:
             "rule": excess.key,
             "measured": excess.measured,
             "limit": excess.limit,
-            "profile": _place(self._policy, excess.key),
+            "profile": place(key_origin(self._policy, excess.key)),
             **excess.detail,
         }
 
@@ -273,12 +274,6 @@ class Limits:
         why = f"a message waits for {waited:.1f} s for a server that does not read"
         limit = f"the limit is {show_duration(self._stall)}"
         return [Excess("traffic.stall", f"{why}, {limit}", round(waited, 3), self._stall)], None
-
-
-def _place(policy: Policy, key: str) -> str:
-    """The file, without its directories, and the line where `key` was written."""
-    origin = policy.origin(key)
-    return f"{os.path.basename(origin.file)}:{origin.line}" if origin.line else origin.file
 
 
 def _mib(size: float) -> str:

@@ -6,9 +6,8 @@ from collections import OrderedDict, deque
 
 SPANS = ((1.0, "s"), (60.0, "m"), (3600.0, "h"))
 LEAST_BURST = 10
-MOST_REPEATS = 10_000
-"""A larger `tools.repeat` could not be counted within `_REMEMBERED` moments."""
 _REMEMBERED = 1 << 16
+"""Moments in all; a plan refuses a `tools.repeat` that could not be counted within them."""
 
 
 def span(rate: float) -> tuple[float, str]:
@@ -69,6 +68,10 @@ class Pace:
     def lasted(self) -> float:
         """Seconds in which `taken` was taken."""
         return self._at - self._since
+
+    def measured(self) -> float:
+        """What was taken a second, over the time in which `most` may be."""
+        return round(self.taken / max(self.lasted(), self.most / self.rate), 3)
 
     def start_anew(self) -> None:
         """Forgets what was taken."""

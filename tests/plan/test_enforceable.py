@@ -15,9 +15,7 @@ from tests.plan.world import facts, failing, policy, survey
 
 LATER = [
     ({"secrets": {"TOKEN": {"inject": ["api.example.org"]}}}, "secrets.TOKEN.inject"),
-    ({"traffic": {"rate": 5.0}}, "traffic.rate"),
-    ({"traffic": {"concurrency": 5}}, "traffic.concurrency"),
-    ({"traffic": {"timeout": 5.0}}, "traffic.timeout"),
+    ({"tools": {"repeat": 10_001}}, "tools.repeat"),
     ({"tools": {"allow": ("a",)}}, "tools.allow"),
     ({"tools": {"allow": ()}}, "tools.allow"),
     ({"tools": {"deny": ("a",)}}, "tools.deny"),
