@@ -54,10 +54,9 @@ class Tally:
     def now(self) -> dict[str, Any]:
         """The numbers so far."""
         with self._lock:
-            denied = dict(self.denied)
             calls = {"requests": self.requests, "calls": self.calls}
             answers = {"answers": self.answers, "errors": self.errors}
-        return {"messages": calls | answers, "denied": denied | {"all": sum(denied.values())}}
+            return {"messages": calls | answers, "denied": dict(self.denied)}
 
 
 def _stands_for(detail: Mapping[str, Any]) -> int:
@@ -91,7 +90,7 @@ class Status:
             "state": self._state(),
             "client": {"name": name, "version": version} if name else None,
             "era": watch.relay.era,
-            **self._tally.now(),
+            **self._counted(),
             "bytes": {"to_server": counts.bytes_up, "to_client": counts.bytes_down},
             "open": self._open(),
             "use": use(self._samples(), time.monotonic()),
@@ -99,6 +98,14 @@ class Status:
             "mechanism": self._limits.mechanism,
             "warned": warned[:WARNED_MAX] or None,
         }
+
+    def _counted(self) -> dict[str, Any]:
+        found = self._tally.now()
+        denied = found["denied"]
+        if (syscalls := getattr(self._watch, "syscalls", None)) is not None:
+            # The log has the first of each name, and the sums when it ends.
+            denied["syscalls"] = syscalls.denied
+        return {**found, "denied": denied | {"all": sum(denied.values())}}
 
     def _samples(self) -> list[Sample]:
         # There is a watchdog once the main loop runs.
