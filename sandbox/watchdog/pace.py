@@ -16,8 +16,10 @@ SHARE = 0.004
 """The part of a processor that measuring takes, at most, while nothing is near its limit…"""
 SHARE_NEAR = 0.05
 """…and while something is."""
-FILLS = 2 << 30
-"""Bytes a second that two processors clear for processes that only ask for memory."""
+FILLS = 1 << 30
+"""Bytes a second that one processor clears for a process that only asks for memory…"""
+CORES = 8
+"""…and how many of them memory has room for at once."""
 BEYOND = 0.2
 """The part of the limit that may be passed before it is seen."""
 
@@ -25,8 +27,9 @@ BEYOND = 0.2
 class Pace:
     """`counted`: a cgroup holds memory and processes."""
 
-    def __init__(self, quota: Quota, *, counted: bool) -> None:
+    def __init__(self, quota: Quota, *, counted: bool, cores: int = 1) -> None:
         self._quota = quota
+        self._fills = FILLS * min(cores, CORES)
         self._counted = counted
 
     def wait(self, sample: Sample, before: Sample | None, cost: float) -> float:
@@ -42,7 +45,7 @@ class Pace:
         limit = self._quota.memory
         if self._counted or limit is None or sample.memory is None:
             return SLOWEST_S
-        return max(FASTEST_S, ((1 + BEYOND) * limit - sample.memory) / FILLS)
+        return max(FASTEST_S, ((1 + BEYOND) * limit - sample.memory) / self._fills)
 
     def _near(self, sample: Sample) -> bool:
         quota = self._quota

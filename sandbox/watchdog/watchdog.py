@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -47,7 +48,7 @@ class Watchdog:
         self._emit = emit
         self._active = active
         self._started = time.monotonic()
-        self._pace = Pace(watched.quota, counted=watched.counted)
+        self._pace = Pace(watched.quota, counted=watched.counted, cores=os.cpu_count() or 1)
         self._written = Written()
         self._load: Load | None = None
         self._since: dict[str, float] = {}
@@ -75,9 +76,9 @@ class Watchdog:
         if now < self._next and not ready.intersection(self.watched()):
             return [], self._next
         before = self.last
-        began = time.perf_counter()
+        began = time.thread_time()  # what it took of a processor, however long that was in coming
         sample = self._sample(now)
-        cost = time.perf_counter() - began
+        cost = time.thread_time() - began
         if before is not None and sample.memory is None and before.memory is not None:
             return [], None  # it is over: what counted for us is gone
         self.samples.append(sample)
