@@ -255,7 +255,10 @@ class Limits:
         while self._handed:
             excess, acted = self._handed.popleft()
             found.append(excess)
-            self._acting.append(acted)
+            if self.action(excess.key) == "kill":
+                acted.set()  # the loop ends before it would look again
+            else:
+                self._acting.append(acted)
         stalled, until = self._stalled(now)
         return found + stalled, now if self._acting else until
 
