@@ -95,9 +95,8 @@ class Breaches:
             self._thaw(question, now)
         elif now >= question.until:
             waited = show_duration(round(now - question.asked, 1))
-            self.end(
-                replace(question.excess, why=f"{question.excess.why}; frozen, nobody answered in {waited}")
-            )
+            why = f"{question.excess.why}; frozen, nobody answered in {waited}"
+            self.end(replace(question.excess, why=why))
         return None if self._question is None else question.until
 
     def below(self, key: str) -> None:
@@ -108,8 +107,10 @@ class Breaches:
         """Ends the sandbox, at once and whole; the evidence is on disk before the client hears of it."""
         if self.name:
             return
-        self._evidence.look()
-        self._running.kill()
+        try:
+            self._evidence.look()
+        finally:
+            self._running.kill()
         self._evidence.keep()
         self.name = _name(excess.key)
         self._question = None
@@ -150,6 +151,8 @@ class Breaches:
         self._ask(excess, why)
 
     def _ask(self, excess: Excess, why: str) -> None:
+        if not self.frozen:
+            return  # nothing can be written any more, and that ended it
         what = f"frozen by mcp-sandbox: {self._broken(excess.key)}{why} [{self._place(excess.key)}]"
         ends = f"ended after {show_duration(self._policy.breach.answer)} without an answer"
         hint = f"mcp-sandbox resume {self._session}, or mcp-sandbox stop {self._session}"
@@ -178,28 +181,29 @@ class Breaches:
             self._clerk.emit(event, sync=True)
         except AuditError as error:
             self._note(str(error))
+            self.end(Excess("audit", f"the audit log failed: {error.what}"))
 
     def _detail(self, excess: Excess, why: str) -> dict[str, Value]:
-        numbers = {"measured": excess.measured, "limit": excess.limit}
-        found: dict[str, Value] = {"quota": _name(excess.key), "why": why}
-        found.update({name: value for name, value in numbers.items() if value is not None})
-        return {**found, "profile": self._place(excess.key), **excess.detail}
+        found: dict[str, Value] = {"quota": _name(excess.key), "why": why, **_numbers(excess)}
+        found["profile"] = self._place(excess.key)
+        return found | {name: value for name, value in excess.detail.items() if name not in found}
 
     def _data(self, excess: Excess) -> dict[str, Value]:
         if excess.key in OURS:
             return {"rule": excess.key, "session": self._session}
-        numbers: dict[str, Value] = {"measured": excess.measured, "limit": excess.limit}
+        found: dict[str, Value] = {"rule": excess.key, **_numbers(excess)}
         more = raised(excess.key, excess.measured, excess.limit)
-        where = {"profile": self._place(excess.key), **more, "session": self._session}
-        return {"rule": excess.key, **numbers, **where}
+        return {**found, "profile": self._place(excess.key), **more, "session": self._session}
 
     def _said(self) -> str:
         """The words on stderr: what happened, where the limit stands, and what shows the evidence."""
         if self.name in OURS:
             return f"error: {self.name}-failed\n  {self.reason}"
         kind = _kind(str(self.data["rule"]))
+        allows = self.data.get("flag") or self.data.get("key")
+        more = f"\n  allowed with `{allows}`" if allows else ""
         hint = f"hint: mcp-sandbox audit show {self._session}"
-        return f"error: {kind}-breach\n  {self.reason}\n\n{hint}"
+        return f"error: {kind}-breach\n  {self.reason}{more}\n\n{hint}"
 
     def _broken(self, key: str) -> str:
         return "" if key in OURS else f"{_kind(key)} `{_name(key)}`, "
@@ -209,6 +213,11 @@ class Breaches:
 
     def _clean(self, text: str) -> str:
         return one_line(self._redactor.text(text))
+
+
+def _numbers(excess: Excess) -> dict[str, Value]:
+    numbers = {"measured": excess.measured, "limit": excess.limit}
+    return {name: value for name, value in numbers.items() if value is not None}
 
 
 def _name(key: str) -> str:

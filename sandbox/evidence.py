@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from sandbox.backend.running import Running
 from sandbox.event import Value
 from sandbox.policy.sample import Sample
 from sandbox.records import dataclass
-from sandbox.watchdog.processes import children
 from sandbox.watchdog.watchdog import described
 
 PROCESSES = 64
@@ -75,7 +76,7 @@ def processes(root: int | None) -> dict[str, Value]:
         pid = waiting.popleft()
         if status := _status(pid):
             found.append(status)
-            waiting.extend(children(pid, _number([str(status["threads"])])))
+            waiting.extend(_children(pid, until))
     return {"processes": found, "more_processes": len(waiting)}
 
 
@@ -97,6 +98,16 @@ def _status(pid: int) -> dict[str, Value]:
         "threads": _number(lines.get("Threads", "").split()),
         "memory": _number(resident) << 10,
     }
+
+
+def _children(pid: int, until: float) -> Iterator[int]:
+    """Of all its threads, of which there may be many."""
+    with suppress(OSError), os.scandir(f"/proc/{pid}/task") as tasks:
+        for task in tasks:
+            if time.monotonic() > until:
+                return
+            with suppress(OSError), open(f"{task.path}/children") as file:
+                yield from map(int, file.read().split())
 
 
 def _number(words: list[str]) -> int:

@@ -6,7 +6,7 @@ import math
 
 from sandbox.policy.flags import Flags
 from sandbox.policy.model import BreachPolicy, Ending, Origin, Policy
-from sandbox.policy.quota import show_duration, show_size
+from sandbox.policy.quota import LARGEST, LONGEST, show_duration, show_size
 
 SETTLE_S = 10.0
 """A limit that nobody found exceeded for that long was below it in between."""
@@ -18,6 +18,7 @@ _QUOTAS = frozenset("pids open_files disk written cpu_time busy wall idle".split
 _SIZES = frozenset("memory disk written waste upload download".split())
 _DURATIONS = frozenset("wall idle cpu_time busy timeout stall".split())
 _RATES = frozenset(("traffic.rate", "traffic.flood", "tools.rate"))
+FASTEST = 1e6
 _RATE_UNITS = (("s", 1.0), ("m", 60.0), ("h", 3600.0))
 
 
@@ -90,13 +91,22 @@ def raised(key: str, measured: float | None, limit: float | None) -> dict[str, s
     if not limit or not math.isfinite(limit):
         return {}
     value = 2 * limit
-    while measured is not None and value <= measured < math.inf:
+    while measured is not None and value < measured < math.inf:
         value *= 2
+    if value > _most(key):
+        return {}
     part, _, name = key.partition(".")
     text = shown(key, value)
     if part == "quota" and name in Flags.__slots__:
         return {"flag": f"--{name.replace('_', '-')} {text}"}
     return {"key": f"{key} = {text}" if _is_number(text) else f'{key} = "{text}"'}
+
+
+def _most(key: str) -> float:
+    """What a profile may ask for at most."""
+    if key in _RATES:
+        return FASTEST
+    return LONGEST if key.rpartition(".")[2] in _DURATIONS else LARGEST
 
 
 def shown(key: str, value: float) -> str:
