@@ -1,18 +1,22 @@
-"""`ps`: what a lease says of its session, and what `--prune` calls a thing that nobody needs."""
+"""`ps`: what a lease and its session say, and what `--prune` calls a thing that nobody needs."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from sandbox import leases
-from sandbox.cli import main, ps
+from sandbox import leases, status
+from sandbox.cli import columns, main
 from sandbox.leases import Lease
 from sandbox.prune import Pruned, prune
+from tests.attacks.inside import World
+from tests.cli.running import introduce, sandboxes, sessions, tried, until
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -40,15 +44,41 @@ def living(session: str, **more: object) -> Lease:
     [(0.4, "0s"), (59.9, "59s"), (185, "3m 05s"), (7620, "2h 07m"), (4 * 86400 + 3700, "4d 01h")],
 )
 def test_how_long(seconds: float, said: str) -> None:
-    assert ps.since(seconds) == said
+    assert columns.since(seconds) == said
 
 
-def test_what_is_said_of_a_session(alone: Path) -> None:
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [
+        (0, "0"), (999, "999"), (1 << 10, "1K"), (1536, "1.5K"), (57 << 20, "57M"), ((57 << 20) + 9, "57M"),
+        (1 << 30, "1G"), (int(1.52 * (1 << 30)), "1.5G"), (1023 << 20, "1023M"), (3 << 40, "3T"),
+    ],
+)  # fmt: skip
+def test_how_much(amount: int, said: str) -> None:
+    assert columns.size(amount) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("plain", "plain"),
+        ("", "-"),
+        (None, "-"),
+        ("\x1b[31mred\nnext\tone", "\\x1b[31mred\\nnext\\tone"),
+        ("a\u202eb", "a\\u202eb"),
+        ("x" * 99, "x" * 23 + "…"),
+    ],
+)
+def test_a_name_cannot_leave_its_cell(text: str | None, said: str) -> None:
+    assert columns.cell(text) == said
+
+
+def test_what_a_lease_alone_says_of_a_session(alone: Path) -> None:
     lease = living("s-1", backend="docker", profile="web", containers=("mcp-sandbox-s-1", "x"))
-    assert ps.session(lease, lease.started / TICKS + 61.04) == {
+    assert status.session(lease, None, os.environ, lease.started / TICKS + 61.04) == {
         "server": "files",
         "session": "s-1",
-        "state": "running",
+        "state": "starting",
         "backend": "docker",
         "profile": "web",
         "pid": os.getpid(),
@@ -57,8 +87,16 @@ def test_what_is_said_of_a_session(alone: Path) -> None:
     }
 
 
+def test_what_the_session_adds(alone: Path) -> None:
+    told = {"state": "frozen", "use": {"memory": 7}, "pid": 1, "server": "other", "unknown": 1}
+    found = status.session(living("s-1"), told, os.environ, status.uptime())
+    assert (found["state"], found["use"]) == ("frozen", {"memory": 7})
+    assert (found["pid"], found["server"]) == (os.getpid(), "files"), "whose it is, its lease says"
+    assert "unknown" not in found
+
+
 def test_the_uptime_is_the_processes(alone: Path) -> None:
-    assert 0 <= ps.session(living("s-1"), ps.uptime())["uptime"] < 24 * 3600
+    assert 0 <= status.session(living("s-1"), None, os.environ, status.uptime())["uptime"] < 24 * 3600
 
 
 def test_a_table_for_people(alone: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,7 +105,7 @@ def test_a_table_for_people(alone: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert main.main(["ps"]) == 0
     said = capsys.readouterr()
     head, *rows = said.out.splitlines()
-    assert head.split() == list(ps.COLUMNS)
+    assert head.split() == list(columns.COLUMNS)
     assert sorted(row.split()[0] for row in rows) == ["files", "gone"]
     assert "left behind" in next(row for row in rows if row.startswith("gone"))
     assert "ps --prune" in said.err
@@ -120,3 +158,56 @@ def test_what_a_killed_builder_left_goes(alone: Path, monkeypatch: pytest.Monkey
     (staging.parent.parent / "locks").mkdir()
     assert prune(os.environ) == [Pruned("build", str(staging))]
     assert not staging.exists()
+
+
+# --- real sandboxes -----------------------------------------------------------------------------------
+
+
+def test_a_running_sandbox(world: World) -> None:
+    with sandboxes(world, "files") as (server,):
+        introduce(server, "claude-code", "2.1")
+        assert server.process.stdin is not None
+        server.process.stdin.write(b'{"jsonrpc": "2.0", "method": 7}\n')
+        server.process.stdin.flush()
+        counted = {"messages": 1}
+        (found,) = until(
+            world, lambda all: all[0]["denied"] == all[0]["denied"] | counted and "use" in all[0]
+        )
+        assert (found["server"], found["state"], found["era"]) == ("files", "running", "modern")
+        assert found["client"] == {"name": "claude-code", "version": "2.1"}
+        assert found["messages"]["calls"] == 2
+        assert 0 < found["use"]["memory"] < found["limits"]["memory"]
+        assert 0 < found["use"]["pids"] < found["limits"]["pids"]
+        head, line = tried(world, "ps").stdout.splitlines()
+        cells = dict(zip(head.split(), line.replace("claude-code 2.1", "claude-code").split(), strict=True))
+        assert (cells["SERVER"], cells["CLIENT"], cells["STATE"]) == ("files", "claude-code", "running")
+        assert cells["MEMORY"].endswith("M/512M")
+        assert found["session"] in tried(world, "ps", "--wide").stdout
+    assert sessions(world) == []
+
+
+@pytest.mark.backends(docker="user")
+def test_a_client_cannot_drive_the_terminal(world: World) -> None:
+    with sandboxes(world, "files") as (server,):
+        introduce(server, "\x1b]0;owned\x07\r\nfake  base", "[bold]\u202e")
+        for words in (("ps",), ("top", "--once")):
+            shown = tried(world, *words).stdout
+            assert "\\x1b]0;owned" in shown
+            assert shown.replace("\n", "").isprintable()
+            assert sum("files" in line or "fake" in line for line in shown.splitlines()) == 1
+
+
+def test_one_that_does_not_answer_is_shown_all_the_same(world: World) -> None:
+    with sandboxes(world, "quiet", "files") as (quiet, _):
+        (pid,) = [one["pid"] for one in sessions(world) if one["server"] == "quiet"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            started = time.monotonic()
+            found = {one["server"]: one for one in sessions(world)}
+            assert time.monotonic() - started < 5.0
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert found["quiet"]["state"] == "no answer"
+        assert "use" not in found["quiet"]
+        assert found["files"]["state"] == "running"
+        assert quiet.call("processes.parent")
