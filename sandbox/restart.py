@@ -20,6 +20,7 @@ from sandbox.event import Event, Value
 from sandbox.prepare import Prepared
 from sandbox.relay.crashes import Crashes, Outcome
 from sandbox.relay.lines import Lines, message
+from sandbox.relay.outlet import widen
 from sandbox.relay.replay import Replay
 from sandbox.session import SIGNALS
 
@@ -36,6 +37,8 @@ NOTE_S = 0.1
 def run(prepared: Prepared, note: Callable[[str], None]) -> int:
     """Runs the server, and again after each crash that the profile allows; the last one's exit status."""
     gc.enable()
+    for fd in (0, 1):
+        widen(fd)
     front = Front(prepared, note)
     before = {number: signal.signal(number, front.on_signal) for number in SIGNALS}
     try:
@@ -148,8 +151,9 @@ class Front:
     def _poll(self, until: float | None, now: float) -> set[int]:
         poll = select.poll()
         poll.register(self._woken, select.POLLIN)
-        if self._client_open and self._waiting_bytes < HELD:
-            poll.register(0, select.POLLIN)
+        if self._client_open:
+            # Without events only the end of a pipe is reported: then what is left in it is little.
+            poll.register(0, select.POLLIN if self._waiting_bytes < HELD else 0)
         if self._to_client:
             poll.register(1, select.POLLOUT)
         attempt = self._attempt
@@ -177,13 +181,24 @@ class Front:
             attempt.signal(signal.SIGKILL)
             self._ends_at = now + ENDS_WITHIN_S
         if self._replay.settled:
-            self._handshake_until = None
+            self._settle()
         elif self._handshake_until is not None and now >= self._handshake_until:
             self._failed = self._replay.different or f"it did not answer the handshake in {HANDSHAKE_S:.0f} s"
             self._handshake_until, self._ends_at = None, now + ENDS_WITHIN_S
             attempt.signal(signal.SIGTERM)
         elif self._replay.different and self._handshake_until is not None:
-            self._handshake_until = min(self._handshake_until, now + REFUSED_S)
+            patience = REFUSED_S if self._replay.perhaps_crashed else 0.0
+            self._handshake_until = min(self._handshake_until, now + patience)
+
+    def _settle(self) -> None:
+        """The server knows what the last one did, all but what it refused."""
+        self._handshake_until = None
+        if self._replay.refused:
+            refused = ", ".join(f"`{method}`" for method in sorted(set(self._replay.refused)))
+            self._replay.refused.clear()
+            self._say(
+                f"warning: not-restored\n  the restarted `{self._prepared.spec.server}` refused {refused}"
+            )
 
     # --- the client -----------------------------------------------------------------------------------
 

@@ -56,6 +56,8 @@ class Replay:
         """Lines for the server before anything else of the client's; the caller empties it."""
         self.different = ""
         """Why the new server cannot go on where the other ended."""
+        self.perhaps_crashed = False
+        """Whether that was an error, which its own crash may have been the cause of: then it ends soon."""
         self.refused: list[str] = []
         """Methods whose replay the new server answered with an error, without which it can go on."""
 
@@ -190,6 +192,7 @@ class Replay:
             return
         if "error" in answer:
             self.different = f"it answered `{method}` with an error"
+            self.perhaps_crashed = True
             return
         found = _facts(answer["result"])
         changed = [name for name in _SAME if found.get(name) != self._facts.get(name)]
@@ -246,7 +249,7 @@ class Replay:
         ids = [id for id in self._open if id not in self._live]
         for once in (self._open, self._asked, self._awaited, self._again, self.for_server, self.refused):
             once.clear()
-        self.different = ""
+        self.different, self.perhaps_crashed = "", False
         return [error_frame(id, INTERNAL_ERROR, reason) for id in ids]
 
 
