@@ -122,6 +122,7 @@ def test_a_name_that_two_have_ends_neither_and_all_means_all(world: World) -> No
             Remains(f"-{name}-", world.home / ".local" / "state", world.scratch)
             for name in ("twin", "clings")
         ]
+        assert all("control sockets" in each.now() for each in remains), "the control: it is seen"
         clings.call("processes.ignore_everything", child=False)
         refused = tried(world, "stop", "twin")
         assert refused.returncode == 2

@@ -105,6 +105,7 @@ class Remains:
             "mounts": sorted(filter(self._ours, mounts() - self.mounted)),
             "cgroups": self.cgroups(),
             "leases": sorted(os.listdir(self.leases)) if self.leases.is_dir() else [],
+            "control sockets": self._files("control"),
             "temporary files": [str(path) for path in self.scratch.rglob("*")],
             **self._at_engine(),
         }
