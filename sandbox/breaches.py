@@ -62,6 +62,8 @@ class Breaches:
         self._notify = notify
         self._episodes = Episodes()
         self._question: Question | None = None
+        self.ending = False
+        """The end was asked for and is near: nothing is worth a question any more."""
         self._answered = False
 
     def exceeded(self, excess: Excess) -> None:
@@ -139,7 +141,7 @@ class Breaches:
 
     def _freeze(self, excess: Excess) -> None:
         now = time.monotonic()
-        if self.frozen or not self._episodes.begins(excess.key, now, excess.measured):
+        if self.frozen or self.ending or not self._episodes.begins(excess.key, now, excess.measured):
             return
         if not self._running.freeze(FREEZE_S):
             self.end(replace(excess, why=f"{excess.why}; it could not be frozen"))
@@ -192,7 +194,8 @@ class Breaches:
         if excess.key in OURS:
             return {"rule": excess.key, "session": self._session}
         found: dict[str, Value] = {"rule": excess.key, **_numbers(excess)}
-        more = raised(excess.key, excess.measured, excess.limit)
+        told = excess.detail.get("raise")
+        more = told if isinstance(told, dict) else raised(excess.key, excess.measured, excess.limit)
         return {**found, "profile": self._place(excess.key), **more, "session": self._session}
 
     def _said(self) -> str:

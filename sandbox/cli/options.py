@@ -61,7 +61,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     quotas.add_argument("--memory", metavar="SIZE", help="such as 512M")
     quotas.add_argument("--cpus", metavar="N", help="processors, such as 1.5")
     quotas.add_argument("--pids", metavar="N", help="processes and threads")
+    quotas.add_argument("--disk", metavar="SIZE", help="what lives in memory, such as 256M")
     quotas.add_argument("--wall", metavar="TIME", help="end it after, such as 12h")
+    quotas.add_argument("--idle", metavar="TIME", help="end it after so long without a message")
     parser.add_argument("--profile", metavar="NAME|PATH", help="what the server may do (default: base)")
     parser.add_argument(
         "--backend",
@@ -92,7 +94,9 @@ def flags(args: argparse.Namespace) -> Flags:
         memory=args.memory,
         cpus=args.cpus,
         pids=args.pids,
+        disk=args.disk,
         wall=args.wall,
+        idle=args.idle,
         audit=args.audit,
     )
 

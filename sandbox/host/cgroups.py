@@ -20,6 +20,7 @@ _V1 = {
     "memory": ("memory.limit_in_bytes", str(64 << 20)),
     "pids": ("pids.max", "16"),
     "cpu": ("cpu.cfs_quota_us", "50000"),
+    "cpuacct": ("cpuacct.usage", "0"),
     "freezer": ("freezer.state", "THAWED"),
 }
 _V2 = {"memory.max": str(64 << 20), "pids.max": "16", "cpu.max": "50000 100000"}

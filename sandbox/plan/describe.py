@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sandbox.plan import container_rows
+from sandbox.plan import container_rows, quota_rows
 from sandbox.plan.egress import waiver_key
 from sandbox.plan.enforceable import key_origin
 from sandbox.plan.facts import HostFacts
-from sandbox.plan.limits import NO_CGROUP
 from sandbox.plan.message_rows import message_rows
 from sandbox.plan.network_rows import network_rows
-from sandbox.plan.rows import Row, duration, size
+from sandbox.plan.rows import Row
 from sandbox.plan.spec import (
     Bind,
     Device,
     Directory,
     File,
-    Limits,
     Proc,
     Socket,
     Spec,
@@ -29,11 +27,6 @@ from sandbox.policy.model import Policy
 from sandbox.records import replace
 
 ROOT = "part of the read-only root"
-_CGROUP = {
-    "cgroup-v1": {"memory": "memory.limit_in_bytes", "pids": "pids.max", "cpus": "cpu.cfs_quota_us"},
-    "cgroup-v2": {"memory": "memory.max", "pids": "pids.max", "cpus": "cpu.max"},
-}
-_RLIMIT = {"memory": "RLIMIT_DATA and polling", "pids": "RLIMIT_NPROC in the user namespace"}
 
 
 def rows(spec: Spec, facts: HostFacts, policy: Policy) -> tuple[Row, ...]:
@@ -44,7 +37,7 @@ def rows(spec: Spec, facts: HostFacts, policy: Policy) -> tuple[Row, ...]:
         *(container_rows.process(spec) if contained else _process(spec)),
         *network_rows(spec, policy),
         Row("syscalls", f"tier {spec.syscalls}", "seccomp filter, also for other architectures", "syscalls"),
-        *_quota(spec, facts, policy),
+        *quota_rows.rows(spec, facts, policy),
         *_environment(spec, policy),
         *_decoys(policy),
         *message_rows(spec, policy),
@@ -141,50 +134,6 @@ def _process(spec: Spec) -> Iterator[Row]:
     )
     yield Row("process", "dies with the wrapper", "PDEATHSIG, then the pid namespace")
     yield Row("process", f"starts {' '.join(spec.argv)}", f"execve in {spec.cwd}")
-
-
-def _quota(spec: Spec, facts: HostFacts, policy: Policy) -> Iterator[Row]:
-    limits = spec.limits
-    for name, text in (
-        ("memory", limits.memory is not None and size(limits.memory)),
-        ("pids", limits.pids is not None and f"{limits.pids} processes and threads"),
-        ("cpus", limits.cpus is not None and f"{limits.cpus:g} of a processor's time"),
-    ):
-        if text:
-            yield Row("quota", f"{name}: {text}", _mechanism(name, limits), f"quota.{name}")
-    if limits.cpus is None and policy.quota.cpus is not None:
-        detail = f" ({facts.cgroups.detail})" if facts.cgroups.detail else ""
-        yield Row(
-            "quota",
-            f"cpus: {policy.quota.cpus:g}",
-            f"not enforced: {NO_CGROUP}{detail}",
-            "quota.cpus",
-            "",
-            False,
-        )
-    if limits.open_files is not None:
-        yield Row("quota", f"open files: {limits.open_files}", "RLIMIT_NOFILE", "quota.open_files")
-    if policy.quota.disk is not None:
-        used = sum(step.size for step in spec.view if isinstance(step, Tmpfs))
-        yield Row(
-            "quota", f"disk: {size(policy.quota.disk)}", f"tmpfs sizes, {size(used)} in all", "quota.disk"
-        )
-    for name, seconds in (("wall", limits.wall), ("idle", limits.idle)):
-        if seconds is not None:
-            yield Row(
-                "quota", f"{name}: {duration(seconds)}", "the wrapper's timer, then kill", f"quota.{name}"
-            )
-
-
-def _mechanism(name: str, limits: Limits) -> str:
-    if limits.mechanism == "engine":
-        return container_rows.quota(name, limits)
-    if limits.mechanism == "rlimit":
-        return _RLIMIT[name]
-    directories = dict(limits.cgroups)
-    controller = "cpu" if name == "cpus" else name
-    parent = directories.get("unified" if limits.mechanism == "cgroup-v2" else controller, "")
-    return f"{limits.mechanism} {_CGROUP[limits.mechanism][name]} below {parent}"
 
 
 def _environment(spec: Spec, policy: Policy) -> Iterator[Row]:

@@ -32,14 +32,17 @@ def limits(policy: Policy, cgroups: Cgroups) -> Limits:
         cpu_time=quota.cpu_time,
         busy=quota.busy,
         mechanism=way,
-        cgroups=() if way == "rlimit" else _needed(cgroups),
+        cgroups=() if way == "rlimit" else _needed(cgroups, timed=bool(quota.cpu_time or quota.busy)),
     )
 
 
-def _needed(cgroups: Cgroups) -> tuple[tuple[str, str], ...]:
+def _needed(cgroups: Cgroups, *, timed: bool) -> tuple[tuple[str, str], ...]:
     # Joining a version 1 hierarchy takes the kernel milliseconds: none that limits nothing. (The end of the
     # pid namespace kills the tree; version 1's freezer and a hybrid host's `cgroup.kill` would add nothing.)
     wanted = {"unified"} if cgroups.version == 2 else {"memory", "pids", "cpu"}
+    # Mounted with `cpu`, as most hosts have it, it is the same directory and counts without being asked.
+    if timed and cgroups.directories.get("cpuacct") != cgroups.directories.get("cpu"):
+        wanted.add("cpuacct")
     return tuple(sorted((name, path) for name, path in cgroups.directories.items() if name in wanted))
 
 

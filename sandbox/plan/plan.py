@@ -21,7 +21,7 @@ from sandbox.plan.limits import limits, scratch
 from sandbox.plan.mounts import bind, links, merged, needed, place_of
 from sandbox.plan.sockets import covers, unsearched
 from sandbox.plan.spec import Bind, Identity, Limits, Spec, Symlink, Tmpfs, ViewStep
-from sandbox.plan.system import kernel, programs, scratch_space
+from sandbox.plan.system import inodes, kernel, programs, scratch_space
 from sandbox.plan.wants import HOME, command_wants, exposed, kept_home, wants
 from sandbox.policy.model import Policy
 from sandbox.policy.paths import below
@@ -134,7 +134,7 @@ def _system(
 ) -> tuple[ViewStep, ...]:
     sizes = scratch(policy)
     place = ground.identity.home
-    home: ViewStep = Tmpfs(place, sizes.home, mode=0o700)
+    home: ViewStep = Tmpfs(place, sizes.home, inodes(sizes.home), mode=0o700)
     if policy.files.persist:
         home = Bind(
             kept_home(policy, home=survey.home, environ=survey.environ),

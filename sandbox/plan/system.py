@@ -37,6 +37,7 @@ MASKED = (
     "/proc/timer_stats",
     "/proc/vmallocinfo",
 )
+_FEWEST_FILES, _MANY = 1024, 64 << 20
 READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
@@ -47,6 +48,14 @@ class Scratch:
     home: int
     tmp: int
     shm: int
+
+
+def inodes(size: int) -> int:
+    """How many files a tree in memory may have: one a KiB up to 64 MiB, one in 16 KiB beyond.
+
+    Each takes about a KiB of the kernel's own memory, which counts against no size.
+    """
+    return max(_FEWEST_FILES, min(size, _MANY) >> 10) + (max(0, size - _MANY) >> 14)
 
 
 def programs(system: Mapping[str, str]) -> tuple[ViewStep, ...]:
@@ -68,7 +77,7 @@ def kernel(scratch: Scratch) -> tuple[ViewStep, ...]:
         Directory("/dev"),
         *(Device(name) for name in DEVICES),
         *(Symlink(path, to) for path, to in DEVICE_LINKS),
-        Tmpfs("/dev/shm", scratch.shm, mode=0o1777),  # noqa: S108 - a place inside the sandbox
+        Tmpfs("/dev/shm", scratch.shm, inodes(scratch.shm), mode=0o1777),  # noqa: S108 - a place inside the sandbox
         Proc(MASKED, READONLY),
     )
 
@@ -77,7 +86,7 @@ def scratch_space(home: ViewStep, scratch: Scratch) -> tuple[ViewStep, ...]:
     """An empty home and /tmp, and the empty directories that programs expect."""
     return (
         Directory("/run"),
-        Tmpfs("/tmp", scratch.tmp, mode=0o1777),  # noqa: S108 - a place inside the sandbox
+        Tmpfs("/tmp", scratch.tmp, inodes(scratch.tmp), mode=0o1777),  # noqa: S108 - a place inside the sandbox
         # Relative, so that it means the sandbox's own /tmp even while the view is being built.
         Symlink("/var/tmp", "../tmp"),  # noqa: S108 - a place inside the sandbox
         home,

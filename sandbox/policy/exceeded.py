@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from sandbox.event import Value
 from sandbox.excess import Excess
 from sandbox.policy.model import Quota
+from sandbox.policy.quota import show_size
 from sandbox.policy.sample import Disk, Sample
 from sandbox.records import dataclass
 
@@ -78,7 +79,10 @@ def _disk(sample: Sample) -> Iterator[Excess]:
 
 
 def _place(disk: Disk) -> Mapping[str, Value]:
-    return {"place": disk.place}
+    """Where, and what would make it larger; the size of what programs share (/dev/shm) is ours."""
+    key = {"/tmp": "files.tmp", "/dev/shm": ""}.get(disk.place, "files.home")  # noqa: S108 - places inside
+    more: dict[str, Value] = {"key": f'{key} = "{show_size(2 * disk.size)}"'} if key else {}
+    return {"place": disk.place, "raise": more}
 
 
 def _sums(quota: Quota, sample: Sample) -> Iterator[Excess]:

@@ -12,7 +12,14 @@ from sandbox.policy.model import HostRule, Origin, PathRule, Policy, Secret
 from sandbox.records import replace
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
-_QUOTAS = (("memory", quota.memory), ("cpus", quota.cpus), ("pids", quota.pids), ("wall", quota.duration))
+_QUOTAS = (
+    ("memory", quota.memory),
+    ("cpus", quota.cpus),
+    ("pids", quota.pids),
+    ("disk", quota.space),
+    ("wall", quota.duration),
+    ("idle", quota.duration),
+)
 
 
 def add(policy: Policy, flags: Flags) -> Policy:

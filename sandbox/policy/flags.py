@@ -17,5 +17,7 @@ class Flags:
     memory: str | None = None
     cpus: str | None = None
     pids: str | None = None
+    disk: str | None = None
     wall: str | None = None
+    idle: str | None = None
     audit: str | None = None

@@ -27,6 +27,7 @@ def test_version_1_controllers_are_found_wherever_they_are_mounted() -> None:
     assert {name: place.point for name, place in mounted.items()} == {
         "unified": "/sys/fs/cgroup/unified",
         "cpu": "/sys/fs/cgroup/cpu,cpuacct",
+        "cpuacct": "/sys/fs/cgroup/cpu,cpuacct",
         "memory": "/sys/fs/cgroup/memory",
         "pids": "/sys/fs/cgroup/pids",
         "freezer": "/sys/fs/cgroup/freezer",
