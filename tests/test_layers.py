@@ -19,7 +19,7 @@ LAYERS = [
     {"policy"},
     {"plan", "wire", "inspect"},
     {"audit", "contexts"},
-    {"linux", "netlink", "observer", "engine"},
+    {"linux", "netlink", "observer", "engine", "scope"},
     {"trap"},
     {"host", "backend", "relay", "egress", "watchdog", "supply", "imaging"},
     {
@@ -61,6 +61,7 @@ ONLY_FROM = {
     "engine": {"host", "backend", "containers", "images", "imaging", "leases", "build", "cli"},
     "netlink": {"trap", "host", "backend", "egress"},
     "observer": {"trap"},
+    "scope": {"host", "backend"},
     "trap": {"host", "backend", "egress"},
 }
 

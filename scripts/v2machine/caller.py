@@ -1,0 +1,304 @@
+"""One caller on the machine: starts sandboxes, lets bombs off in them, and says what was seen."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+PROGRAM = "/payload/venv/bin/mcp-sandbox"
+BOMB = Path(__file__).with_name("bomb.py").read_text()
+CGROUPS = Path("/sys/fs/cgroup")
+MEMORY = 128 << 20
+STARTS, KILLS = 15, 30
+# As a client passes it on: no XDG_RUNTIME_DIR, no bus.
+ENVIRONMENT = {"HOME": os.environ["HOME"], "PATH": "/usr/bin:/bin", "USER": os.environ.get("USER", "root")}
+
+
+def main() -> None:
+    """The parts named as arguments."""
+    for name in sys.argv[1:]:
+        try:
+            said: Any = PARTS[name]()
+        except Exception as error:  # one part's failure is a finding, and the next part goes on
+            said = {"error": repr(error)}
+        own = text("/proc/self/cgroup").strip()[3:]
+        sys.stdout.write(json.dumps({"part": name, "own": own, "said": said}) + "\n")
+        sys.stdout.flush()
+
+
+def doctor() -> dict[str, object]:
+    """What it says of cgroups and of the native backend, and what a plan says of memory."""
+    found = json.loads(output("doctor", "--json", "--refresh"))
+    rows = {row["name"]: row for row in (*found["probes"], *found["backends"])}
+    plan = output("plan", "--", "/usr/bin/cat").splitlines()
+    planned = [line.strip() for line in plan if "memory:" in line or "cpus:" in line]
+    return {"cgroups": rows["cgroups"], "native": rows["native"], "plan": planned}
+
+
+def start() -> dict[str, object]:
+    """Milliseconds from the spawn to the first answer; to a server that does nothing, several times."""
+    spent = []
+    for _ in range(STARTS):
+        began = time.monotonic()
+        with Sandbox() as sandbox:
+            spent.append((time.monotonic() - began) * 1000)
+            sandbox.stop()
+    median = round(statistics.median(spent), 1)
+    return {"median_ms": median, "least_ms": round(min(spent), 1), "left": remains(2)}
+
+
+def memory() -> dict[str, object]:
+    """A bomb against 128 MiB."""
+    with Sandbox("--memory", "128M") as sandbox:
+        files = sandbox.cgroup
+        swap, group = files.read("memory.swap.max"), files.read("memory.oom.group")
+        sandbox.call("memory")
+        peak, reached, events = 0, 0.0, ""
+        while sandbox.process.poll() is None:
+            now = number(files.read("memory.peak"))
+            peak, events = max(peak, now), files.read("memory.events") or events
+            if not reached and now >= MEMORY * 0.95:
+                reached = time.monotonic()
+        return {
+            "exit": sandbox.process.returncode,
+            "after_limit_ms": round((time.monotonic() - reached) * 1000) if reached else None,
+            "peak_of_limit": round(peak / MEMORY, 3), "swap, oom.group": swap + " " + group,
+            "events": events.split(),
+            "answer": sandbox.rest(), "where": files.path.name, "left": remains(2),
+        }  # fmt: skip
+
+
+def pids() -> dict[str, object]:
+    """A bomb against 32 processes."""
+    with Sandbox("--pids", "32") as sandbox:
+        sandbox.call("pids")
+        seen, events, ended = 0, "", time.monotonic() + 4
+        while sandbox.process.poll() is None and time.monotonic() < ended:
+            seen = max(seen, number(sandbox.cgroup.read("pids.current")))
+            events = sandbox.cgroup.read("pids.events") or events
+        status = sandbox.process.poll()
+        sandbox.stop()
+        found = {"exit": status, "most": seen, "events": events.split(), "answer": sandbox.rest()}
+        return {**found, "left": remains(2)}
+
+
+def cpu() -> dict[str, object]:
+    """Two busy processes against half a processor: seconds of it used in about three."""
+    with Sandbox("--cpus", "0.5") as sandbox:
+        began = time.monotonic()
+        used = float(sandbox.ask("cpu")["result"]["content"][0]["text"])
+        spent = time.monotonic() - began
+        sandbox.stop()
+        return {"share": round(used / spent, 2), "cpu.max": sandbox.limits.get("cpu.max"), "left": remains(2)}
+
+
+def frozen() -> dict[str, object]:
+    """Whether the caller may freeze and kill what it started, through the cgroup alone."""
+    with Sandbox() as sandbox:
+        said = {}
+        for value in ("1", "0"):
+            (sandbox.cgroup.path / "cgroup.freeze").write_text(value)
+            time.sleep(0.05)
+            said[value] = sandbox.cgroup.read("cgroup.events").splitlines()[-1]
+        (sandbox.cgroup.path / "cgroup.kill").write_text("1")
+        return {"freeze": said, "exit": sandbox.process.wait(3), "left": remains(2)}
+
+
+def storm() -> dict[str, object]:
+    """Wrappers, and every second time their keepers too, killed at random moments; what is left of it all."""
+    chance, slowest, stayed = random.Random(1), 0.0, []  # noqa: S311 - chooses moments, guards nothing
+    for turn in range(KILLS):
+        wrapper = spawn()
+        time.sleep(chance.uniform(0.0, 0.3))
+        keepers = [pid for pid in below(wrapper.pid) if turn % 2 and comm(pid) == "mcp-keeper"]
+        victims = [wrapper.pid, *keepers]
+        for pid in victims:
+            os.kill(pid, signal.SIGSTOP)
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+        killed = time.monotonic()
+        wrapper.wait(3)
+        left = remains(2)
+        slowest = max(slowest, time.monotonic() - killed)
+        stayed += [left] if left else []
+    with Sandbox() as sandbox:
+        sandbox.stop()
+    return {"kills": KILLS, "slowest_ms": round(slowest * 1000), "stayed": stayed[:5], "left": remains(2)}
+
+
+class Files:
+    """The files of one cgroup, while it is there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self, name: str) -> str:
+        """A file's text, empty where it is not there or no more."""
+        return text(str(self.path / name)).strip()
+
+
+class Sandbox:
+    """A sandbox with the bomb in it, initialised."""
+
+    def __init__(self, *options: str) -> None:
+        self.process = spawn(*options)
+        self.stdin, self.stdout, self.stderr = streams(self.process)
+        self.cgroup, self.limits = Files(CGROUPS), dict[str, str]()
+
+    def __enter__(self) -> Sandbox:
+        client = {"name": "v2", "version": "1"}
+        told = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}
+        self.send({"id": 0, "method": "initialize", "params": told})
+        if not self.receive():
+            raise RuntimeError(f"no answer: {self.rest()}")
+        self.send({"method": "notifications/initialized"})
+        (init,) = [pid for pid in below(self.process.pid) if comm(pid) == "mcp-init"]
+        self.cgroup = Files(CGROUPS / text(f"/proc/{init}/cgroup").strip()[4:])
+        self.limits = {name: self.cgroup.read(name) for name in ("cpu.max", "memory.max", "pids.max")}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(3)
+
+    def send(self, message: dict[str, object]) -> None:
+        """One message to the server."""
+        with suppress(BrokenPipeError):
+            self.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+            self.stdin.flush()
+
+    def receive(self) -> Any:
+        """The next message of the server, or None."""
+        line = self.stdout.readline()
+        return json.loads(line) if line else None
+
+    def call(self, name: str) -> None:
+        """Begins a call."""
+        self.send({"id": 1, "method": "tools/call", "params": {"name": name, "arguments": {}}})
+
+    def ask(self, name: str) -> Any:
+        """A call and its answer."""
+        self.call(name)
+        return self.receive()
+
+    def rest(self) -> list[Any]:
+        """All that was still said, as JSON, and the last line of stderr."""
+        lines = [json.loads(line) for line in self.stdout.read().splitlines()]
+        return [*lines, self.stderr.read().strip().splitlines()[-2:]]
+
+    def stop(self) -> int:
+        """As a client ends: it closes stdin."""
+        if self.process.poll() is None:
+            self.stdin.close()
+            return self.process.wait(10)
+        return self.process.returncode
+
+
+def spawn(*options: str) -> subprocess.Popen[str]:
+    """The program with the bomb, and nothing of this environment but what a client passes on."""
+    argv = [PROGRAM, "run", "--name", "v2", *options, "--", "/usr/bin/python3", "-c", BOMB]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(argv, env=ENVIRONMENT, text=True, **pipes)  # type: ignore[call-overload,no-any-return]  # noqa: S603
+
+
+def streams(process: subprocess.Popen[str]) -> tuple[IO[str], IO[str], IO[str]]:
+    """Its three pipes."""
+    if process.stdin is None or process.stdout is None or process.stderr is None:
+        raise RuntimeError("started without pipes")
+    return process.stdin, process.stdout, process.stderr
+
+
+def output(*words: str) -> str:
+    """What the program says to a command."""
+    return run([PROGRAM, *words], ENVIRONMENT)
+
+
+def run(words: list[str], environ: dict[str, str]) -> str:
+    """A command's stdout; its failure shows in that."""
+    done = subprocess.run(words, env=environ, text=True, capture_output=True, timeout=120, check=False)  # noqa: S603
+    return done.stdout
+
+
+def remains(seconds: float) -> list[str]:
+    """What of sandboxes is still there when nothing is, or when the time is up."""
+    deadline = time.monotonic() + seconds
+    while (left := [*processes(), *cgroups(), *units()]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
+
+
+def processes() -> list[str]:
+    """Names of living processes of a sandbox, of this caller's."""
+    names = {"mcp-init", "mcp-keeper", "mcp-sandbox"}
+    return [f"process {pid} {comm(pid)}" for pid in every() if comm(pid) in names and state(pid) not in "ZX"]
+
+
+def cgroups() -> list[str]:
+    """Directories of ours, wherever they are."""
+    found = [path for path, _, _ in os.walk(CGROUPS) if os.path.basename(path).startswith("mcp-sandbox-")]
+    return [f"cgroup {path}" for path in found]
+
+
+def units() -> list[str]:
+    """Units of ours that a manager still knows."""
+    own = [] if os.getuid() == 0 else ["--user"]
+    environment = {"XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}", "PATH": "/usr/bin"}
+    words = ["systemctl", *own, "list-units", "--all", "--plain", "--no-legend", "mcp-sandbox-*"]
+    return [f"unit {line}" for line in run(words, environment).splitlines()]
+
+
+def below(root: int) -> list[int]:
+    """All descendants of a process."""
+    stats = {pid: text(f"/proc/{pid}/stat").rpartition(")")[2].split() for pid in every()}
+    parents = {pid: int(fields[1]) for pid, fields in stats.items() if fields}
+    found, left = [], [root]
+    while left:
+        parent = left.pop()
+        children = [pid for pid, of in parents.items() if of == parent]
+        found += children
+        left += children
+    return found
+
+
+def every() -> list[int]:
+    """The pids there are."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def state(pid: int) -> str:
+    """One letter, or nothing for a process that is gone."""
+    return "".join(text(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1])
+
+
+def comm(pid: int) -> str:
+    """A process's own name."""
+    return text(f"/proc/{pid}/comm").strip()
+
+
+def number(value: str) -> int:
+    """A file's number; 0 where there is none."""
+    return int(value) if value.isdigit() else 0
+
+
+def text(path: str) -> str:
+    """A file's text, or nothing."""
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+PARTS = {one.__name__: one for one in (doctor, start, memory, pids, cpu, frozen, storm)}
+
+if __name__ == "__main__":
+    main()
