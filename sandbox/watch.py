@@ -176,7 +176,7 @@ class Watch:
             self.stopped = True
             self.running.kill()
         elif decision.step is Step.TERMINATE and not self.stopped:
-            self.stopped = True
+            self.stopped = self.breaches.ending = True
             if self.breaches.frozen:
                 self.running.kill()  # what stands still hears no SIGTERM
             else:
