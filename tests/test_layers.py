@@ -99,6 +99,9 @@ PURE_FILES = {
     "relay/lines.py",
     "relay/replay.py",
     "host/aliases.py",
+    "relay/calls.py",
+    "relay/rates.py",
+    "relay/refusals.py",
     "watchdog/meter.py",
     "watchdog/pace.py",
 }

@@ -10,6 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from sandbox.event import Event
+from sandbox.excess import Excess
+from sandbox.policy.model import Policy
+from sandbox.relay.limits import Limits
+from sandbox.relay.refusals import held
 from sandbox.relay.stdio import Relay
 from sandbox.wire.jsonrpc import Frame
 
@@ -67,6 +71,7 @@ class World:
         emit: Callable[[Event], None] | None = None,
         cap: int = 1 << 16,
         stop: Callable[[Frame], str | None] | None = None,
+        policy: Policy | None = None,
     ) -> None:
         self.client_to_relay, self.relay_to_client = Pipe(), Pipe()
         self.relay_to_server, self.server_to_relay = Pipe(), Pipe()
@@ -83,9 +88,13 @@ class World:
             changed=self.changes.release,
             cap=cap,
             stop=stop,
+            limits=Limits(policy, self.changes.release, self._held) if policy else None,
         )
         self.relay_to_server.forget(self.relay_to_server.write_end)
         self.relay.start()
+
+    def _held(self, excess: Excess) -> None:
+        self.events.append(held(excess))
 
     def client(self, *lines: object) -> None:
         self.client_to_relay.say(*lines)
