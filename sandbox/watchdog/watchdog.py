@@ -85,6 +85,8 @@ class Watchdog:
         self._next = now + self._pace.wait(sample, before, cost)
         found = judge(self.quota, sample, before, counted=self._watched.counted)
         due, self._since = patient(found, self._since, now, self._watched.grace)
+        ends = (began + self._watched.grace for began in self._since.values())
+        self._next = min([self._next, *(end for end in ends if end > now)])
         self._report_seldom(now)
         return due, self._next
 
