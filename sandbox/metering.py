@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from sandbox.backend.running import Running
@@ -54,4 +55,10 @@ def _meter(limits: Limits, running: Running) -> Meter:
         return Nothing()
     if limits.mechanism == "rlimit":
         return TreeMeter(root, limits.memory)
-    return CgroupMeter(directories(root), root)
+    return CgroupMeter(_joined(directories(root)), root)
+
+
+def _joined(found: dict[str, str]) -> dict[str, str]:
+    """Without the hierarchies that it has not joined: what they count there is the whole machine's."""
+    own = os.path.basename(found.get("memory", found.get("unified", "")))
+    return {name: path for name, path in found.items() if os.path.basename(path) == own}

@@ -178,6 +178,7 @@ def test_a_running_sandbox(world: World) -> None:
         assert found["messages"]["calls"] == 2
         assert 0 < found["use"]["memory"] < found["limits"]["memory"]
         assert 0 < found["use"]["pids"] < found["limits"]["pids"]
+        assert found["use"]["cpu"] <= 2 * found["uptime"], "its own, and not the machine's"
         head, line = tried(world, "ps").stdout.splitlines()
         cells = dict(zip(head.split(), line.replace("claude-code 2.1", "claude-code").split(), strict=True))
         assert (cells["SERVER"], cells["CLIENT"], cells["STATE"]) == ("files", "claude-code", "running")
