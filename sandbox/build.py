@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from sandbox import leases
 from sandbox.backend.native import launch
-from sandbox.backend.native.cgroup import directory_name
+from sandbox.backend.native.cgroup import places
 from sandbox.backend.running import Running
 from sandbox.errors import CannotEnforce
 from sandbox.host.closure import closure_of_program
@@ -85,7 +85,7 @@ def owner_of(path: str) -> tuple[int, int]:
 
 
 def _lease(session: str, spec: Spec, environ: Mapping[str, str]) -> str:
-    cgroups = tuple(f"{parent}/{directory_name(session)}" for _, parent in spec.limits.cgroups)
+    cgroups = tuple(places(spec.limits, session).values())
     lease = leases.Lease(session, spec.server, os.getpid(), leases.start_time(os.getpid()), cgroups)
     return leases.take(lease, environ)
 

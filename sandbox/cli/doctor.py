@@ -85,7 +85,8 @@ def _optional(name: str, probe: Probe) -> Row:
 
 def _cgroups(found: HostFacts) -> Row:
     cgroups = found.cgroups
-    return Row("cgroups", "works" if cgroups.version else "limited", cgroups.detail, cgroups.hint)
+    whole = cgroups.version and not cgroups.lacks
+    return Row("cgroups", "works" if whole else "limited", cgroups.detail, cgroups.hint)
 
 
 def _landlock(found: HostFacts) -> Row:
@@ -106,7 +107,8 @@ def native(found: HostFacts) -> Row:
 
 def _by_cgroup(found: HostFacts) -> Row:
     by = f"by cgroup v{found.cgroups.version}"
-    if found.cgroups.version == 1 and "cpu" not in found.cgroups.directories:
+    lacks = "cpu" in found.cgroups.lacks
+    if lacks or (found.cgroups.version == 1 and "cpu" not in found.cgroups.directories):
         return Row("native", "limited", f"isolates fully; memory and processes {by}; CPU cannot be limited")
     return Row("native", "works", f"enforces everything; memory, processes and CPU {by}")
 

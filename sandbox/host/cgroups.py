@@ -1,17 +1,20 @@
 """Where a cgroup with limits can really be made: created, limited, joined and removed again, each time.
 
-Version 1: a child of our own cgroup for each controller. Version 2: the nearest cgroup above us that
-hands all three controllers to its children and lets us move a process there; our own never does,
-since it has processes in it (cgroup-v2.rst, "No Internal Process Constraint").
+Version 1: a child of our own cgroup for each controller. Version 2: a scope from the service manager, who
+alone may write where systemd rules; where there is none, the nearest cgroup above us that hands controllers
+to its children and lets us move a process there; our own never does, since it has processes in it
+(cgroup-v2.rst, "No Internal Process Constraint").
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
+from sandbox import scope
 from sandbox.plan.facts import Cgroups
 from sandbox.records import dataclass
 
@@ -30,8 +33,11 @@ _REMOVE_PAUSE_S = 0.002
 _HINT_V1 = (
     "run as root, or on a host with cgroup v2; until then rlimits and polling hold memory and processes"
 )
-# A scope with a CPU weight makes the user's manager hand all three controllers to its slice.
-_HINT_V2 = "start it in a scope of your own: systemd-run --user --scope -p CPUWeight=100 mcp-sandbox run …"
+_HINT_V2 = "give this user a service manager, which hands out cgroups: loginctl enable-linger"
+_HINT_BARE = (
+    "an administrator can hand this user a cgroup: with memory, pids and cpu in cgroup.subtree_control"
+)
+_HINT_CPU = "an administrator can hand it to users: `Delegate=cpu memory pids` for user@.service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +132,53 @@ def _version_1(mounted: dict[str, Mounted], own: dict[str, str]) -> Cgroups:
 
 
 def _version_2(mounted: Mounted, own: str) -> Cgroups:
+    found, refused = _from_manager(mounted)
+    if found is not None:
+        return found
     problem = "v2 at our own cgroup: nothing was handed to us"
-    for parent in _upward(mounted.point, _directory(mounted, own)):
-        missing = {"memory", "pids", "cpu"} - set(_read(f"{parent}/cgroup.subtree_control").split())
-        if missing:
-            continue
-        failed = _try(parent, _V2)
-        if not failed:
-            return Cgroups(2, {"unified": parent}, f"v2 below {parent}")
-        problem = f"v2 {parent}: {failed}"
-    return Cgroups(detail=problem, hint=_HINT_V2)
+    for wanted in ({"memory", "pids", "cpu"}, {"memory", "pids"}):
+        for parent in _upward(mounted.point, _directory(mounted, own)):
+            if not wanted <= set(_read(f"{parent}/cgroup.subtree_control").split()):
+                continue
+            failed = _try(parent, _settings(wanted))
+            if not failed:
+                return _found({"unified": parent}, f"v2 below {parent}", wanted)
+            problem = f"v2 {parent}: {failed}"
+    hint = _HINT_V2 if os.path.isdir("/run/systemd/system") else _HINT_BARE
+    return Cgroups(detail=f"{problem}; {refused}", hint=hint)
+
+
+def _settings(handed: Collection[str]) -> dict[str, str]:
+    return {file: value for file, value in _V2.items() if file.partition(".")[0] in handed}
+
+
+def _found(directories: dict[str, str], detail: str, handed: Collection[str]) -> Cgroups:
+    if "cpu" in handed:
+        return Cgroups(2, directories, detail)
+    return Cgroups(2, directories, f"{detail}, without the cpu controller", _HINT_CPU, ("cpu",))
+
+
+def _from_manager(mounted: Mounted) -> tuple[Cgroups | None, str]:
+    """The slice of a scope that a child of ours really got, with a cgroup in it; or why it did not."""
+    from sandbox.host.trial import Tell, attempt  # where no manager rules nothing of it is needed
+
+    def body(tell: Tell) -> None:
+        tell("scope")
+        place = _directory(mounted, scope.enter(f"mcp-sandbox-probe-{os.getpid()}"))
+        tell("controllers")
+        handed = scope.settle(place)
+        tell("limits")
+        failed = _try(place, _settings({"memory", "pids", *handed}))
+        if failed:
+            raise OSError(errno.EPERM, failed)
+        tell(os.path.dirname(place))
+        tell(" ".join(handed))
+
+    outcome = attempt(body)
+    if not outcome.works:
+        return None, f"{outcome.step}: {outcome.message.partition('] ')[2] or outcome.message}"
+    place, handed = outcome.steps[-3], outcome.steps[-2].split()
+    return _found({"scope": place}, f"v2, a scope for each sandbox below {place}", handed), ""
 
 
 def _upward(point: str, folder: str) -> Iterator[str]:

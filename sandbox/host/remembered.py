@@ -28,9 +28,10 @@ def facts(environ: Mapping[str, str], *, refresh: bool = False) -> HostFacts:
     if known is None:
         return _measured(environ, path, here)
     remembered, cgroup = known
-    if cgroup == here["cgroup"] and all(
-        os.access(d, os.W_OK) for d in remembered.cgroups.directories.values()
-    ):
+    directories = remembered.cgroups.directories
+    # The service manager hands out a scope wherever we are.
+    here_too = cgroup == here["cgroup"] or "scope" in directories
+    if here_too and all(os.access(d, os.W_OK) for d in directories.values()):
         return remembered
     from sandbox.host import cgroups  # only where the session moved
 
@@ -70,7 +71,8 @@ def where() -> dict[str, str]:
 def _code() -> str:
     # Cheaper than the distribution's version (importlib.metadata: 10 ms) and exact for a checkout too.
     folder = os.path.dirname(__file__)
-    names = ("probe.py", "trial.py", "cgroups.py", "engines.py", "../linux.py", "../plan/facts.py")
+    here = ("probe.py", "trial.py", "cgroups.py", "engines.py")
+    names = (*here, "../linux.py", "../scope.py", "../plan/facts.py")
     stats = (os.stat(f"{folder}/{name}") for name in names)
     return ",".join(f"{s.st_mtime_ns:x}.{s.st_size:x}" for s in stats)
 
@@ -133,15 +135,15 @@ def _probe(value: Any) -> Probe:
 
 
 def _cgroups(value: Any) -> Cgroups:
-    _exactly(value, {"version", "directories", "detail", "hint"})
-    places = value["directories"]
+    _exactly(value, {"version", "directories", "detail", "hint", "lacks"})
+    places, lacks = value["directories"], value["lacks"]
     if type(value["version"]) is not int or value["version"] not in (0, 1, 2) or not isinstance(places, dict):
         raise ValueError("cgroups")
-    if not _texts(value["detail"], value["hint"], *places.values()):
+    if not isinstance(lacks, list) or not _texts(value["detail"], value["hint"], *places.values(), *lacks):
         raise ValueError("cgroups")
     if not all(place.startswith("/") for place in places.values()):
         raise ValueError("cgroups")
-    return Cgroups(**value)
+    return Cgroups(**{**value, "lacks": tuple(lacks)})
 
 
 def _texts(*values: Any) -> bool:

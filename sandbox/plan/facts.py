@@ -20,12 +20,17 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Cgroups:
-    """Where we may create a cgroup: `directories` maps a controller (or `unified`) to our parent."""
+    """Where we may create a cgroup: `directories` maps a controller (or `unified`) to our parent.
+
+    `scope` instead of `unified`: the slice in which the service manager gives each sandbox a parent.
+    """
 
     version: Literal[0, 1, 2] = 0
     directories: Mapping[str, str] = field(default_factory=dict)
     detail: str = ""
     hint: str = ""
+    lacks: tuple[str, ...] = ()
+    """Of version 2: controllers that are not handed to us."""
 
 
 @dataclass(frozen=True, slots=True)

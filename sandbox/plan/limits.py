@@ -39,7 +39,7 @@ def limits(policy: Policy, cgroups: Cgroups) -> Limits:
 def _needed(cgroups: Cgroups, *, timed: bool) -> tuple[tuple[str, str], ...]:
     # Joining a version 1 hierarchy takes the kernel milliseconds: none that limits nothing. (The end of the
     # pid namespace kills the tree; version 1's freezer and a hybrid host's `cgroup.kill` would add nothing.)
-    wanted = {"unified"} if cgroups.version == 2 else {"memory", "pids", "cpu"}
+    wanted = {"unified", "scope"} if cgroups.version == 2 else {"memory", "pids", "cpu"}
     # Mounted with `cpu`, as most hosts have it, it is the same directory and counts without being asked.
     if timed and cgroups.directories.get("cpuacct") != cgroups.directories.get("cpu"):
         wanted.add("cpuacct")
@@ -48,7 +48,7 @@ def _needed(cgroups: Cgroups, *, timed: bool) -> tuple[tuple[str, str], ...]:
 
 def mechanism(cgroups: Cgroups) -> Literal["cgroup-v1", "cgroup-v2", "rlimit"]:
     """A cgroup where it can hold memory and pids at once, else rlimit."""
-    if cgroups.version == 2 and "unified" in cgroups.directories:
+    if cgroups.version == 2 and cgroups.directories.keys() & {"unified", "scope"}:
         return "cgroup-v2"
     if cgroups.version == 1 and {"memory", "pids"} <= cgroups.directories.keys():
         return "cgroup-v1"
@@ -59,7 +59,7 @@ def _cpus(policy: Policy, cgroups: Cgroups, way: str) -> float | None:
     # Our default is given up where nothing can hold it (`plan` says so); what somebody wrote never is.
     if (
         policy.quota.cpus is None
-        or way == "cgroup-v2"
+        or (way == "cgroup-v2" and "cpu" not in cgroups.lacks)
         or (way == "cgroup-v1" and "cpu" in cgroups.directories)
     ):
         return policy.quota.cpus

@@ -85,8 +85,11 @@ def _mechanism(name: str, limits: Limits) -> str:
         return _RLIMIT[name]
     directories = dict(limits.cgroups)
     controller = "cpu" if name == "cpus" else name
+    file = f"{limits.mechanism} {_CGROUP[limits.mechanism][name]}"
+    if "scope" in directories:
+        return f"{file}, in a scope of its own below {directories['scope']}"
     parent = directories.get("unified" if limits.mechanism == "cgroup-v2" else controller, "")
-    return f"{limits.mechanism} {_CGROUP[limits.mechanism][name]} below {parent}"
+    return f"{file} below {parent}"
 
 
 def _endings(policy: Policy) -> Iterator[Row]:

@@ -57,6 +57,12 @@ def _delegated(point: Path, **controllers: str) -> None:
         (place / "cgroup.subtree_control").write_text(names)
 
 
+@pytest.fixture
+def no_manager(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cgroups.scope, "sockets", lambda uid: ())
+
+
+@pytest.mark.usefixtures("no_manager")
 def test_version_2_takes_the_nearest_parent_that_hands_out_all_three(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,13 +81,29 @@ def test_version_2_takes_the_nearest_parent_that_hands_out_all_three(
     assert tried == [f"{tmp_path}/a"]
 
 
-def test_version_2_without_delegation_says_what_helps(tmp_path: Path) -> None:
-    _delegated(tmp_path, root="memory pids", a="")
+@pytest.mark.usefixtures("no_manager")
+def test_version_2_without_the_processors_controller_holds_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[dict[str, str]] = []
+    monkeypatch.setattr(cgroups, "_try", lambda parent, values: tried.append(values) or "")
+    _delegated(tmp_path, root="memory pids io", a="")
+
+    found = cgroups._version_2(cgroups.Mounted(str(tmp_path), "/"), "/a")
+
+    assert (found.version, found.lacks, found.directories) == (2, ("cpu",), {"unified": str(tmp_path)})
+    assert [sorted(values) for values in tried] == [["memory.max", "pids.max"]]
+
+
+@pytest.mark.usefixtures("no_manager")
+def test_version_2_without_delegation_says_why_and_what_helps(tmp_path: Path) -> None:
+    _delegated(tmp_path, root="memory", a="")
 
     found = cgroups._version_2(cgroups.Mounted(str(tmp_path), "/"), "/a")
 
     assert (found.version, dict(found.directories)) == (0, {})
-    assert "systemd-run --user --scope" in found.hint
+    assert "no service manager" in found.detail
+    assert found.hint
 
 
 def test_a_plain_directory_is_no_cgroup(tmp_path: Path) -> None:

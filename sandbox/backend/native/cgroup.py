@@ -63,17 +63,32 @@ def directory_name(session: str) -> str:
     return f"mcp-sandbox-{session}"
 
 
+def places(limits: Limits, session: str) -> dict[str, str]:
+    """Controller (or `unified`) -> the directory of a session; `scope`: it gets a parent of its own."""
+    name, parents = directory_name(session), dict(limits.cgroups)
+    if "scope" in parents:
+        parents = {"unified": f"{parents['scope']}/{name}.scope"}
+    return {controller: f"{parent}/{name}" for controller, parent in parents.items()}
+
+
 class Cgroup:
     """The directories of one sandbox, one for each controller; empty where rlimits do the work."""
 
     def __init__(self, limits: Limits, session: str) -> None:
-        self.directories = {
-            controller: f"{parent}/{directory_name(session)}" for controller, parent in limits.cgroups
-        }
+        self.directories = places(limits, session)
         self._limits = limits
+        self._session = session
 
     def create(self) -> None:
-        """Makes the directories and writes every limit; raises OSError when one cannot be set."""
+        """Makes the directories and writes every limit; raises OSError when one cannot be set.
+
+        With a scope it is the caller, the keeper, that moves into it first.
+        """
+        if "scope" in dict(self._limits.cgroups):
+            from sandbox import scope  # only where a service manager rules
+
+            scope.enter(directory_name(self._session))
+            scope.settle(os.path.dirname(self.directories["unified"]))
         for path in self.directories.values():
             os.mkdir(path)
         for controller, name, value, optional in settings(self._limits):
