@@ -27,7 +27,10 @@ UNKNOWN = "unknown"
 class Attempt:
     """A session whose client is this process; it dies with it. Forked by a process of one thread."""
 
-    def __init__(self, prepared: Prepared, note: Callable[[str], None], after: Event | None) -> None:
+    def __init__(
+        self, prepared: Prepared, note: Callable[[str], None], after: Event | None, began: float
+    ) -> None:
+        """`after` and `began`: what came before it, and when the first one began."""
         ours, theirs = _channels()
         self.stdin, self.stdout, self.told = ours
         self.ending = False
@@ -38,7 +41,7 @@ class Attempt:
         self._process = os.fork()
         if self._process == 0:
             _close(ours)
-            _become(parent, theirs, before, lambda told: _session(prepared, note, after, told))
+            _become(parent, theirs, before, lambda told: _session(prepared, note, after, began, told))
         self.pidfd = os.pidfd_open(self._process)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _close(theirs)
@@ -128,12 +131,14 @@ def _become(
         os._exit(status)
 
 
-def _session(prepared: Prepared, note: Callable[[str], None], after: Event | None, told: int) -> int:
+def _session(
+    prepared: Prepared, note: Callable[[str], None], after: Event | None, began: float, told: int
+) -> int:
     """The whole session, and how it ended written to `told`; its errors are said as `main` says them."""
     try:
         with ExitStack() as stack:
             session = Session(prepared, note, stack)
-            session.after = after
+            session.after, session.began = after, began
             session.ending = lambda how: _tell(told, [session.id, how])
             return session.run()
     except SandboxError as error:

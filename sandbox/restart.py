@@ -12,21 +12,25 @@ import select
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
+from sandbox import leases
 from sandbox.attempt import READ, Attempt
+from sandbox.errors import SandboxError
 from sandbox.event import Event, Value
 from sandbox.prepare import Prepared
 from sandbox.relay.crashes import Crashes, Outcome
-from sandbox.relay.lines import Lines, message
+from sandbox.relay.lines import Lines, Piece, message
 from sandbox.relay.outlet import widen
 from sandbox.relay.replay import Replay
 from sandbox.session import SIGNALS
 
 HELD = 1 << 20
 """Bytes of the client's that wait here while no server reads; what comes then waits in its own pipe."""
-HANDSHAKE_S = 60.0
+HANDSHAKE_S = 300.0
+SEEN_S = 1.0
+"""A pause as long as this is to be seen by `ps`, and to be ended by `stop`."""
 REFUSED_S = 2.0
 """A handshake that ended in an error is followed by the server's end, where that was the cause."""
 ENDS_WITHIN_S = 3.0
@@ -54,13 +58,14 @@ class Front:
 
     def __init__(self, prepared: Prepared, note: Callable[[str], None]) -> None:
         self._prepared = prepared
+        self._began = time.monotonic()
         self._note = note
         self._cap = prepared.spec.message
         self._replay = Replay(f"mcp-sandbox-{os.urandom(6).hex()}")
         self._crashes = Crashes(prepared.policy.server.restarts)
         self._attempt: Attempt | None = None
         self._said = Lines(self._cap)
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[Piece] = deque()
         self._waiting_bytes = 0
         self._to_server = b""
         self._heard = Lines(self._cap)
@@ -96,7 +101,8 @@ class Front:
             self._crashed_with = outcome.status
             self._tell_client(self._replay.crashed(_reason(outcome)))
             self._say_again(outcome, lived, pause)
-            self._wait(pause)
+            with self._lease(outcome, pause):
+                self._wait(pause)
             if self._over():
                 return self._last(outcome)
             after = _event(outcome, self._crashes.in_a_row, pause)
@@ -109,7 +115,7 @@ class Front:
 
     def _attempted(self, after: Event | None) -> Outcome:
         self._heard, self._to_server = Lines(self._cap), b""
-        self._attempt = attempt = Attempt(self._prepared, self._note, after)
+        self._attempt = attempt = Attempt(self._prepared, self._note, after, self._began)
         if self._signalled:  # it came between the last look and the fork
             attempt.signal(self._signalled)
         self._replay.begin()
@@ -210,17 +216,16 @@ class Front:
         except OSError:
             chunk = b""
         self._client_open = bool(chunk)
-        lines = self._said.feed(chunk) if chunk else [self._said.rest()]
-        for line in lines:
-            if line and not self._answered(line):
-                self._waiting.append(line)
-                self._waiting_bytes += len(line)
+        for piece in self._said.feed(chunk) if chunk else self._said.rest():
+            if not self._answered(piece):
+                self._waiting.append(piece)
+                self._waiting_bytes += len(piece[0])
 
-    def _answered(self, line: bytes) -> bool:
+    def _answered(self, piece: Piece) -> bool:
         """An answer to the server's own question does not wait behind what the server cannot take yet."""
         if self._attempt is not None and self._replay.settled:
             return False
-        frame = message(line, self._cap)
+        frame = message(piece, self._cap)
         if frame is None or not self._replay.answers(frame):
             return False
         if told := self._replay.from_client(frame):
@@ -236,14 +241,14 @@ class Front:
             self._to_server = self._replay.for_server.pop(0)
         while not self._to_server and self._waiting and self._replay.settled and not attempt.ending:
             self._to_server = self._next()
-        if not self._to_server and not self._waiting and self._ending():
+        if self._ending() and not self._to_server and not (self._waiting and self._replay.settled):
             attempt.close_stdin()
 
     def _next(self) -> bytes:
-        line = self._waiting.popleft()
-        self._waiting_bytes -= len(line)
-        frame = message(line, self._cap)
-        return (self._replay.from_client(frame) or b"") if frame else line
+        piece = self._waiting.popleft()
+        self._waiting_bytes -= len(piece[0])
+        frame = message(piece, self._cap)
+        return (self._replay.from_client(frame) or b"") if frame else piece[0]
 
     def _ending(self) -> bool:
         return not self._client_open or not self._client_reads
@@ -274,14 +279,34 @@ class Front:
         """Takes what the session says: whole frames, and nothing else but what its own end cut off."""
         chunk = attempt.read()
         now = time.monotonic()
-        for line in self._heard.feed(chunk):
-            frame = message(line, self._cap)
-            told = self._replay.from_server(frame, now) if frame else line
+        for piece in self._heard.feed(chunk):
+            frame = message(piece, self._cap)
+            told = self._replay.from_server(frame, now) if frame else piece[0]
             if told:
                 self._tell_client([told])
         return bool(chunk)
 
     # --- between and after -----------------------------------------------------------------------------
+
+    @contextmanager
+    def _lease(self, outcome: Outcome, pause: float) -> Iterator[None]:
+        """No session has one now; this process is what there is of the server."""
+        if pause < SEEN_S:
+            yield
+            return
+        spec, own = self._prepared.spec, os.getpid()
+        name = self._prepared.policy.name
+        lease = leases.Lease(
+            outcome.session, spec.server, own, leases.start_time(own), backend=spec.backend, profile=name
+        )
+        path = ""
+        with suppress(SandboxError):  # the next session will say it
+            path = leases.take(lease, self._prepared.wish.environ)
+        try:
+            yield
+        finally:
+            if path:
+                os.unlink(path)
 
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds

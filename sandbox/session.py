@@ -15,7 +15,7 @@ from sandbox.audit.redact import Redactor
 from sandbox.audit.sink import Sink
 from sandbox.backend.base import Ended
 from sandbox.backend.native import launch
-from sandbox.backend.native.cgroup import directory_name
+from sandbox.backend.native.cgroup import places
 from sandbox.backend.running import Running
 from sandbox.digest import sha256
 from sandbox.egress.charge import Charge
@@ -68,6 +68,8 @@ class Session:
         self.ran = False
         self.after: Event | None = None
         """What came before, where this session is a restart."""
+        self.began = float("inf")
+        """When the first session of this server did, by the monotonic clock."""
         self.ending: Callable[[str], None] = lambda how: None
         """Told who ended the server (`server` itself, or what of ours) before any open call is."""
 
@@ -137,7 +139,7 @@ class Session:
     def _lease(self) -> leases.Lease:
         """All that this session will make, before it makes any of it."""
         spec, own = self.spec, os.getpid()
-        cgroups = tuple(f"{parent}/{directory_name(self.id)}" for _, parent in spec.limits.cgroups)
+        cgroups = tuple(places(spec.limits, self.id).values())
         lease = leases.Lease(
             self.id,
             spec.server,
@@ -194,6 +196,7 @@ class Session:
         self.emit = clerk.emit
         watch = Watch(self.prepared, running, clerk, self.gateway, self._redactor, self.canaries, self.id)
         self.stack.callback(watch.close)
+        watch.count_from(self.began)
         running.ready(self.spec.argv[0])
         self.ran = True
         gc.enable()

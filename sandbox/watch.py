@@ -127,6 +127,10 @@ class Watch:
             self.signalled = number
             self._signalled_at = time.monotonic()
 
+    def count_from(self, moment: float) -> None:
+        """`wall` goes on where the sessions before this one, of the same server, have left it."""
+        self._started = min(self._started, moment)
+
     def run(self) -> None:
         """Relays until the sandbox has ended, by itself or by our doing."""
         self.clerk.start(self._changed)

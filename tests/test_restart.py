@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,13 +88,13 @@ def place(world: World, tmp_path: Path) -> Place:
     return placed(world, tmp_path.name)
 
 
-def placed(world: World, name: str, restarts: int = 3) -> Place:
+def placed(world: World, name: str, restarts: int = 3, *options: str) -> Place:
     folder = world.project / name
     folder.mkdir(exist_ok=True)
     world.own(folder)
     profile = f'schema = 1\n[server]\nrestart = "on-crash"\nrestarts = {restarts}\n[quota]\nmemory = "96M"\n'
     file = str(world.file(f"{name}.toml", world.base, profile))
-    granted = ["--allow-read", str(world.program), "--allow-read", str(folder)]
+    granted = [*options, "--allow-read", str(world.program), "--allow-read", str(folder)]
     server = (PYTHON, str(world.program / "crashing.py"), str(folder))
     return Place(world, folder, world.command("--profile", file, *granted, server=server))
 
@@ -273,25 +274,44 @@ def close(client: Talk) -> None:
     client.process.stdin = None
 
 
-@pytest.mark.parametrize(
-    ("act", "status"),
-    [
-        pytest.param(close, 3, id="end of file"),
-        pytest.param(lambda client: client.process.terminate(), 128 + signal.SIGTERM, id="SIGTERM"),
-    ],
-)
-def test_nobody_waits_any_more(
-    world: World, tmp_path: Path, remains: Remains, act: Callable[[Talk], None], status: int
-) -> None:
+def test_end_of_file_while_nothing_runs(world: World, tmp_path: Path, remains: Remains) -> None:
     """During the pause before the next attempt; the third is long enough to be sure of it."""
     place = placed(world, tmp_path.name)
     place.has("broken")
     with place.start() as client:
         client.note("restart 3 of 3 in 0.8 s")
-        act(client)
-        assert client.process.wait(SECONDS) == status
+        close(client)
+        assert client.process.wait(SECONDS) == 3
         assert remains.within(SECONDS) == {}
     assert len(place.events("session.start")) == 3
+
+
+def test_a_stop_while_nothing_runs(world: World, tmp_path: Path, remains: Remains) -> None:
+    """A long pause has a lease of its own: it is seen, and whoever stops that ends it all."""
+    place = placed(world, tmp_path.name, 4)
+    place.has("broken")
+    with place.start() as client:
+        client.note("restart 4 of 4 in 1.6 s")
+        _, pid, _ = remains.now()["leases"][0].split("~")
+        assert int(pid) == client.process.pid
+        os.kill(int(pid), signal.SIGTERM)
+        assert client.process.wait(SECONDS) == 128 + signal.SIGTERM
+        assert remains.within(SECONDS) == {}
+    assert len(place.events("session.start")) == 4
+
+
+def test_a_crash_buys_no_time(world: World, tmp_path: Path) -> None:
+    """`wall` is of all attempts together."""
+    place = placed(world, tmp_path.name, 3, "--wall", "2s")
+    with place.start().handshake() as client:
+        client.crash()
+        client.said()
+        assert client.process.wait(5) == 124
+    (breach,) = place.events("quota.breach")
+    first, second = (datetime.fromisoformat(event["time"]) for event in place.events("session.start"))
+    ended = datetime.fromisoformat(breach["time"])
+    assert (ended - first).total_seconds() > 1.5
+    assert (ended - second).total_seconds() < 2 - 0.2, "the pause is counted too"
 
 
 # --- how it ends -----------------------------------------------------------------------------------
@@ -359,6 +379,16 @@ def test_large_messages_pass_as_they_are(place: Place) -> None:
         filler = os.urandom(1 << 20).hex()
         for _ in range(3):
             assert client.said(filler=filler)["filler"] == filler
+
+
+def test_a_line_that_is_too_long_is_refused_as_ever(place: Place) -> None:
+    """It passes in pieces to the session, which answers it."""
+    with place.start().handshake() as client:
+        asked = client.ask("say", child=False, filler="x" * (11 << 20))
+        refused = client.message()
+        assert refused["id"] == asked
+        assert refused["error"]["data"]["rule"] == "frame-size"
+        client.said()
 
 
 def test_a_question_of_the_dead_server_is_not_answered_to_the_next(place: Place) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from sandbox.relay.crashes import HEALTHY_S, LONGEST_PAUSE_S, SERVER, Crashes, Outcome
-from sandbox.relay.lines import Lines, message
+from sandbox.relay.lines import Lines, Piece, message
 from sandbox.relay.replay import HELD_S, LARGEST, MOST, Replay
 
 Message = dict[str, Any]
@@ -56,7 +56,7 @@ class Talk:
 
     def _passed(self, said: Message, way: Any) -> Message | None:
         line = json.dumps(said).encode() + b"\n"
-        frame = message(line, CAP)
+        frame = message((line, True), CAP)
         assert frame is not None
         told = way(frame)
         if told is None:
@@ -221,7 +221,7 @@ def test_an_answer_may_pass_while_the_handshake_is_told(legacy: Talk) -> None:
     again(legacy)
     legacy.server(request(1, "ping"))
     for id, passes in ((1, True), (2, False)):
-        frame = message(json.dumps(result(id)).encode() + b"\n", CAP)
+        frame = message((json.dumps(result(id)).encode(), True), CAP)
         assert frame is not None
         assert legacy.replay.answers(frame) is passes
 
@@ -320,20 +320,26 @@ def test_questions_of_the_dead_are_forgotten_in_the_end(legacy: Talk) -> None:
 @pytest.mark.parametrize("size", range(1, 14))
 def test_no_byte_is_changed_however_it_is_cut(size: int) -> None:
     stream = b'{"a":1}\r\n\n' + b"x" * 40 + b"\n{}\nrest"
-    lines, found = Lines(16), []
+    lines, found = Lines(16), list[Piece]()
     for at in range(0, len(stream), size):
         found += lines.feed(stream[at : at + size])
         assert len(lines._held) <= 16
-    found.append(lines.rest())
-    assert b"".join(found) == stream
-    assert b'{"a":1}\r\n' in found
-    assert b"{}\n" in found
-    assert found[-1] == b"rest"
+    found += lines.rest()
+    assert lines.rest() == []
+    assert b"".join(piece for piece, _ in found) == stream
+    whole = [piece for piece, is_whole in found if is_whole]
+    assert whole == [b'{"a":1}\r\n', b"\n", b"{}\n", b"rest"], "a piece of a long line is none"
 
 
 @pytest.mark.parametrize("line", [b"\n", b"{\n", b"log\n", b'{"jsonrpc":"2.0"}\n', b'{"id":1}\n'])
 def test_what_is_no_message_is_none_of_ours(line: bytes) -> None:
-    assert message(line, CAP) is None
+    assert message((line, True), CAP) is None
+
+
+def test_a_piece_of_a_line_is_no_message_whatever_it_looks_like() -> None:
+    line = json.dumps(request(1, "ping")).encode() + b"\n"
+    assert message((line, True), CAP) is not None
+    assert message((line, False), CAP) is None
 
 
 # --- crashes ---------------------------------------------------------------------------------------
