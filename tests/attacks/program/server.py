@@ -53,6 +53,8 @@ def in_child(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     for line in sys.stdin:
         call = json.loads(line)
+        if "id" not in call:
+            continue
         name, arguments = call["params"]["name"], call["params"]["arguments"]
         way = in_child if arguments.pop("child", False) else attempt
         answer = {"jsonrpc": "2.0", "id": call["id"], "result": way(name, arguments)}
