@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.inside import PYTHON, Answer, Attacker, World
+from tests.attacks.inside import PATIENT, PYTHON, Answer, Attacker, World
 from tests.egress.internet import LOGS, Flow, Internet, Packet
 
 PROGRAM = Path(__file__).with_name("program")
@@ -54,7 +54,7 @@ class Sandboxed:
         """`behind`: what stands before the command, in the test host."""
         program = placed(world)
         name = secrets.token_hex(6)
-        self.profile = world.file(f"attack-{name}.toml", world.scratch, HEAD + profile)
+        self.profile = world.file(f"attack-{name}.toml", world.scratch, HEAD + profile + PATIENT)
         self.log = world.scratch / f"{name}.jsonl"
         grants = ["--profile", str(self.profile), "--audit", str(self.log), "--allow-read", str(program)]
         command = world.command(*grants, *options, server=(PYTHON, str(program / "server.py")))
