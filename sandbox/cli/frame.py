@@ -45,7 +45,7 @@ def _sums(sessions: Sequence[Session], at: str, hint: str) -> Text:
 
 
 def _table(sessions: Sequence[Session]) -> Table:
-    made = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1))
+    made = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     for name in COLUMNS:
         made.add_column(
             name, justify="right" if name in NUMBERS else "left", no_wrap=True, overflow="ellipsis"
