@@ -244,7 +244,8 @@ class Watch:
     def out_of_memory(self, kills: int) -> None:
         """The kernel refused memory beyond the limit and ended processes of the sandbox."""
         limit = self.spec.limits.memory
-        numbers: dict[str, Value] = {} if limit is None else {"used": limit, "limit": limit}
+        used = self.running.peak or limit
+        numbers: dict[str, Value] = {} if limit is None else {"used": used, "limit": limit}
         held = "its memory is" if limit is None else f"all of {limit >> 20} MiB are"
         self.breached("memory", f"{held} in use: the kernel ended {kills} process(es)", numbers)
 

@@ -36,7 +36,8 @@ class Running:
         self.init_pid: int | None = None
         self.container = ""
         """The engine's id, where one realises it."""
-        self.oom_kills = 0
+        self.oom_kills = self.peak = 0
+        """What the kernel ended for want of memory, and the most bytes that were in use where it says."""
         self.lost = ""
         """What became of the engine, where its end was the sandbox's."""
         self.not_executed: Exception | None = None
@@ -172,7 +173,7 @@ class Running:
             number = int(words[2])
             self._ended = Ended(status=number) if words[1] == "status" else Ended(signal=number)
         elif words[0] == "oom":
-            self.oom_kills = int(words[1])
+            self.oom_kills, self.peak = int(words[1]), int([*words, "0"][2])
         elif words[0] == "lost":
             self.lost = " ".join(words[1:])
         elif words[0] == "error" and words[1] == "execute":

@@ -112,6 +112,12 @@ class Cgroup:
             if c in self.directories
         )
 
+    def peak(self) -> int:
+        """The most bytes that were in use at once; 0 where no file says it (version 2 before 5.19)."""
+        names = {"memory": "memory.max_usage_in_bytes", "unified": "memory.peak"}
+        found = (f"{self.directories[c]}/{f}" for c, f in names.items() if c in self.directories)
+        return max(map(_first, found), default=0)
+
     def oom_event(self) -> int | None:
         """A descriptor that becomes readable when memory runs out (version 1), to be asked for once.
 
@@ -158,6 +164,14 @@ def _count(path: str, key: str) -> int:
         with open(path) as lines:
             return next((int(line.split()[1]) for line in lines if line.split()[0] == key), 0)
     except OSError:
+        return 0
+
+
+def _first(path: str) -> int:
+    try:
+        with open(path) as file:
+            return int(file.read())
+    except (OSError, ValueError):
         return 0
 
 

@@ -83,7 +83,7 @@ def _guard(pid: int, go: int, ends: init.Ends, cgroup: Cgroup) -> None:
     ready = {fd for fd, _ in poll.poll()}
     os.close(process)
     if kills := max(cgroup.oom_kills(), int(oom in ready)):
-        report.tell(ends.report, "oom", kills)
+        report.tell(ends.report, "oom", kills, cgroup.peak())
 
 
 def _end(pid: int, cgroup: Cgroup) -> None:

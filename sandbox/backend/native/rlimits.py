@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import resource
+from math import ceil
 
 from sandbox.plan.spec import Limits
 
 # Node reserves address space it never touches; below this RLIMIT_DATA stops it from starting.
 SMALLEST_DATA = 256 << 20
 OWN_PROCESSES = 1
+LATER_S = 5
 
 
 def table(limits: Limits) -> list[tuple[int, int]]:
@@ -17,6 +19,9 @@ def table(limits: Limits) -> list[tuple[int, int]]:
     rows = [(resource.RLIMIT_CORE, 1)]
     if limits.open_files is not None:
         rows.append((resource.RLIMIT_NOFILE, limits.open_files))
+    if limits.cpu_time is not None:
+        # Of one process, and later than the watchdog, which adds all of them up and says why.
+        rows.append((resource.RLIMIT_CPU, ceil(limits.cpu_time) + LATER_S))
     if limits.mechanism == "rlimit" and limits.pids is not None:
         rows.append((resource.RLIMIT_NPROC, limits.pids + OWN_PROCESSES))
     if limits.mechanism == "rlimit" and limits.memory is not None:

@@ -72,3 +72,14 @@ def test_oom_kills_are_read_from_the_events_file(tmp_path: Path) -> None:
     cgroup.create()
     (tmp_path / directory_name("x") / "memory.events").write_text("low 0\nhigh 0\nmax 3\noom 2\noom_kill 2\n")
     assert cgroup.oom_kills() == 2
+
+
+@pytest.mark.parametrize("name", ["memory.peak", "memory.max_usage_in_bytes"])
+def test_the_peak_is_what_was_in_use_at_once(name: str, tmp_path: Path) -> None:
+    controller = "unified" if name == "memory.peak" else "memory"
+    limits = Limits(memory=1 << 30, mechanism="cgroup-v2", cgroups=((controller, str(tmp_path)),))
+    made = tmp_path / directory_name("x")
+    made.mkdir()
+    assert Cgroup(limits, "x").peak() == 0
+    (made / name).write_text("1234\n")
+    assert Cgroup(limits, "x").peak() == 1234

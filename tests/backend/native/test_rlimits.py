@@ -27,6 +27,11 @@ CASES = [
         id="with a cgroup they are the cgroup's",
     ),
     pytest.param(
+        Limits(cpu_time=1.5, mechanism="cgroup-v1"),
+        [(resource.RLIMIT_CORE, 1), (resource.RLIMIT_CPU, 7)],
+        id="processor time: of one process, after the watchdog had its say",
+    ),
+    pytest.param(
         Limits(memory=32 << 20, mechanism="rlimit"),
         [(resource.RLIMIT_CORE, 1), (resource.RLIMIT_DATA, SMALLEST_DATA)],
         id="below what node needs, polling holds the limit",
