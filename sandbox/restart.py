@@ -20,7 +20,7 @@ from sandbox.attempt import READ, Attempt
 from sandbox.errors import SandboxError
 from sandbox.event import Event, Value
 from sandbox.prepare import Prepared
-from sandbox.relay.crashes import Crashes, Outcome
+from sandbox.relay.crashes import Crashes, Outcome, adds_up
 from sandbox.relay.lines import Lines, Piece, message
 from sandbox.relay.outlet import widen
 from sandbox.relay.replay import Replay
@@ -62,7 +62,9 @@ class Front:
         self._note = note
         self._cap = prepared.spec.message
         self._replay = Replay(f"mcp-sandbox-{os.urandom(6).hex()}")
-        self._crashes = Crashes(prepared.policy.server.restarts)
+        policy = prepared.policy
+        # Whoever crashes on purpose gets what sessions may use up a bounded number of times, not for ever.
+        self._crashes = Crashes(policy.server.restarts, forget=not adds_up(policy))
         self._attempt: Attempt | None = None
         self._said = Lines(self._cap)
         self._waiting: deque[Piece] = deque()
@@ -335,7 +337,7 @@ class Front:
             return f"error: restart-differs\n  {what}{hint}"
         policy = self._prepared.policy
         rule = f"server.restarts = {policy.server.restarts} ({policy.origin('server.restarts')})"
-        what = f"`{server}` ended {times} times in a row, the last time with {outcome.describe()}"
+        what = f"`{server}` ended {times} times by itself, the last time with {outcome.describe()}"
         return f"error: crashed-too-often\n  {what}\n  rule: {rule}{hint}"
 
     def _say_again(self, outcome: Outcome, lived: float, pause: float) -> None:

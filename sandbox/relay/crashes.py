@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sandbox.errors import BREACH, NOT_BUILT, NOT_EXECUTABLE, NOT_FOUND
+from sandbox.policy.model import Policy
 from sandbox.records import dataclass
 
 FIRST_PAUSE_S = 0.2
@@ -32,18 +33,26 @@ class Outcome:
         return f"signal {self.status - 128}" if self.status > 128 else f"status {self.status}"
 
 
-class Crashes:
-    """Counts crashes in a row."""
+def adds_up(policy: Policy) -> bool:
+    """Whether a session has something to use up, which the next one would have again."""
+    quota, network, tools = policy.quota, policy.network, policy.tools
+    sums = (quota.written, quota.cpu_time, network.upload, network.download, network.connections)
+    return bool(network.budgets) or any(one is not None for one in (*sums, tools.calls, tools.budget))
 
-    def __init__(self, most: int) -> None:
+
+class Crashes:
+    """Counts crashes in a row, or, where health is not to `forget` any, all of them."""
+
+    def __init__(self, most: int, *, forget: bool = True) -> None:
         self._most = most
+        self._forget = forget
         self.in_a_row = 0
 
     def pause(self, outcome: Outcome, lived: float) -> float | None:
         """Seconds until the next attempt after one that `lived` so long; None where there is none."""
         if not outcome.crashed:
             return None
-        self.in_a_row = 1 if lived >= HEALTHY_S else self.in_a_row + 1
+        self.in_a_row = 1 if self._forget and lived >= HEALTHY_S else self.in_a_row + 1
         if self.in_a_row > self._most:
             return None
         # The exponent is bounded: 2.0 ** 1024 is no float.

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from sandbox.relay.crashes import HEALTHY_S, LONGEST_PAUSE_S, SERVER, Crashes, Outcome
+from sandbox.policy.model import HostBudget, Network, Policy, Quota, Tools
+from sandbox.relay.crashes import HEALTHY_S, LONGEST_PAUSE_S, SERVER, Crashes, Outcome, adds_up
 from sandbox.relay.lines import Lines, Piece, message
 from sandbox.relay.replay import HELD_S, LARGEST, MOST, Replay
 
@@ -387,6 +388,25 @@ def test_health_starts_the_count_anew() -> None:
     assert [crashes.pause(crash, lived) for lived in (1.0, 1.0, HEALTHY_S, 1.0, 1.0)] == [
         0.2, 0.4, 0.2, 0.4, None,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        pytest.param(Policy("p", quota=Quota(cpu_time=60.0)), id="processor time"),
+        pytest.param(Policy("p", quota=Quota(written=1 << 30)), id="bytes written"),
+        pytest.param(Policy("p", network=Network(upload=1 << 20)), id="bytes sent"),
+        pytest.param(Policy("p", network=Network(budgets=(HostBudget("a", 1, upload=1),))), id="to one host"),
+        pytest.param(Policy("p", tools=Tools(calls=100)), id="calls"),
+        pytest.param(Policy("p", tools=Tools(budget=1.0)), id="cost"),
+    ],
+)
+def test_what_adds_up_cannot_be_had_again_for_ever(policy: Policy) -> None:
+    """A server may crash on purpose, every ten minutes."""
+    assert adds_up(policy)
+    crashes, crash = Crashes(2, forget=not adds_up(policy)), Outcome("s", SERVER, 1)
+    assert [crashes.pause(crash, HEALTHY_S) for _ in range(3)] == [0.2, 0.4, None]
+    assert not adds_up(Policy("p", quota=Quota(memory=1, wall=60.0), tools=Tools(rate=1.0)))
 
 
 def test_the_most_crashes_that_a_profile_can_ask_for() -> None:
