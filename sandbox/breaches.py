@@ -137,7 +137,8 @@ class Breaches:
             return
         self.warned = self._clean(excess.why)
         self._emit(Event("quota.warn", self._detail(excess, self.warned), rule=excess.key))
-        self._note(f"warning: {_kind(excess.key)}-exceeded\n  {self._broken(excess.key)}{self.warned}")
+        what = f"{self._broken(excess.key)}{self.warned} [{self._place(excess.key)}]"
+        self._note(f"warning: {_kind(excess.key)}-exceeded\n  {what}")
 
     def _freeze(self, excess: Excess) -> None:
         now = time.monotonic()

@@ -161,7 +161,9 @@ def test_a_warning_ends_nothing_and_is_said_once() -> None:
     assert session.done == ["quota.warn", "note"]
     assert session.breaches.name == ""
     assert session.breaches.warned == PIDS.why
-    assert session.said == ["warning: quota-exceeded\n  quota `pids`, 128 processes, the limit is 128"]
+    assert session.said == [
+        "warning: quota-exceeded\n  quota `pids`, 128 processes, the limit is 128 [web.toml:7]"
+    ]
 
 
 def test_after_it_was_kept_it_is_said_again() -> None:

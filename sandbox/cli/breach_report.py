@@ -50,14 +50,25 @@ def visible(text: str) -> str:
 
 
 def _processes(detail: Detail) -> Iterator[str]:
-    depths: dict[float, int] = {}
-    for one in _rows(detail, "processes"):
-        pid = _number(one, "pid")
-        depths[pid] = depth = depths.get(_number(one, "parent"), -1) + 1
-        numbers = f"{pid:>7.0f} {_number(one, 'inside'):>6.0f} {_text(one, 'state'):<1}"
+    for one, depth in _tree(_rows(detail, "processes")):
+        numbers = f"{_number(one, 'pid'):>7.0f} {_number(one, 'inside'):>6.0f} {_text(one, 'state'):<1}"
         more = f"{_number(one, 'threads'):>4.0f} {_number(one, 'memory') / _MIB:>8.1f}M"
         yield f"{numbers} {more}  {'  ' * min(depth, 16)}{_text(one, 'name')}"
     yield from _more(detail, "processes")
+
+
+def _tree(rows: list[Detail]) -> Iterator[tuple[Detail, int]]:
+    """Each process below its parent, with its depth; where an edited log has a circle, nothing of it."""
+    children: dict[float, list[Detail]] = {}
+    for one in rows:
+        children.setdefault(_number(one, "parent"), []).append(one)
+    known = {_number(one, "pid") for one in rows}
+    waiting = [(one, 0) for one in reversed(rows) if _number(one, "parent") not in known]
+    while waiting:
+        one, depth = waiting.pop()
+        yield one, depth
+        below = children.pop(_number(one, "pid"), [])
+        waiting += [(child, depth + 1) for child in reversed(below)]
 
 
 def _calls(detail: Detail) -> Iterator[str]:

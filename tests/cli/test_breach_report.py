@@ -26,6 +26,7 @@ REPORT: dict[str, Value] = {
     "processes": [
         process(10, 3, "mcp-init", "S", 1, 1),
         process(11, 10, "node", "R", 7, 9),
+        process(13, 10, "later", "S", 1, 0),
         process(12, 11, "sh", "Z", 1, 0),
     ],
     "more_processes": 61,
@@ -49,6 +50,7 @@ def test_a_person_reads_it() -> None:
         "         10      1 S    1      1.0M  mcp-init",
         "         11      2 R    7      9.0M    node",
         "         12      3 Z    1      0.0M      sh",
+        "         13      4 S    1      0.0M    later",
         "    and 61 more",
         "  open calls (age)",
         "         2.5s  tools/call search",
@@ -62,7 +64,7 @@ def test_a_person_reads_it() -> None:
         "    | one",
         "    | two",
     ]
-    assert summary(REPORT) == "64 processes, 1 open calls, 1 facts of egress"
+    assert summary(REPORT) == "65 processes, 1 open calls, 1 facts of egress"
 
 
 @pytest.mark.threat("S7", proves="a hostile server's names in a report do not act on the terminal")
@@ -78,7 +80,10 @@ def test_names_and_words_of_the_servers_are_written_out() -> None:
         assert line.isprintable(), line
 
 
-ODD: list[Any] = [None, 3, "x", [], {}, [3], [None], {"a": 1}, [[]], [{"pid": "x"}], [{"pid": 1e308}], True]
+ODD: list[Any] = [
+    None, 3, "x", [], {}, [3], [None], {"a": 1}, [[]], [{"pid": "x"}], [{"pid": 1e308}], True,
+    [{"pid": 1, "parent": 1}], [{"pid": 1, "parent": 2}, {"pid": 2, "parent": 1}],
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("odd", ODD, ids=repr)
@@ -98,7 +103,7 @@ def test_show_has_it_at_the_end_and_json_as_it_is(capsys: pytest.CaptureFixture[
             sink.emit(event)
     assert main(["audit", "show", "s1"]) == 0
     shown = capsys.readouterr().out
-    assert 'what="64 processes, 1 open calls, 1 facts of egress"  [quota.pids]\n  processes before' in shown
+    assert 'what="65 processes, 1 open calls, 1 facts of egress"  [quota.pids]\n  processes before' in shown
     assert shown.splitlines()[-1].endswith("session.end")
     assert main(["audit", "show", "s1", "--json", "--kind", "breach"]) == 0
     assert json.loads(capsys.readouterr().out)["detail"] == REPORT
