@@ -33,7 +33,10 @@ def main() -> None:
         tell(results, "systemd", True, version())
         prepare()
         only = [name for name in (PAYLOAD / "only").read_text().split(",") if name]
+        asked = (PAYLOAD / "way").read_text()
         for way, words in WAYS.items():
+            if asked not in way:
+                continue
             for said in ask(words, only or PARTS):
                 tell(results, f"{way}: {said['part']}", True, said)
         tell(results, "end", True, "")
