@@ -187,17 +187,20 @@ def _answer(request: bytes, answers: Answers) -> bytes:
 def _trusted(peer: socket) -> bool:
     """The user whose session it is, or root, and never from within a sandbox.
 
-    A server of an ordinary user's has that user's uid: that it can reach no socket is the view's doing, and
-    this check holds where a profile grants it our state directory.
+    A server may have that user's uid: that it can reach no socket is the view's doing, and this check holds
+    where a profile grants it our state directory. A container has a pid namespace, if no user namespace.
     """
     pid, uid, _ = _CREDENTIALS.unpack(peer.getsockopt(SOL_SOCKET, SO_PEERCRED, _CREDENTIALS.size))
     if uid not in (0, os.geteuid()):
         return False
     try:
-        there, here = (os.stat(f"/proc/{one}/ns/user").st_ino for one in (pid, "self"))
+        return all(_namespace(pid, kind) == _namespace("self", kind) for kind in ("user", "pid"))
     except OSError:
         return False
-    return there == here
+
+
+def _namespace(pid: int | str, kind: str) -> int:
+    return os.stat(f"/proc/{pid}/ns/{kind}").st_ino
 
 
 # --- whoever asks -----------------------------------------------------------------------------------

@@ -212,9 +212,16 @@ def test_another_user_gets_nothing(
     assert json.loads(knock(environ))["state"] == "running"
 
 
-def test_a_process_of_a_sandbox_gets_nothing(environ: Environ, answering: Control) -> None:
-    """The same uid outside, another user namespace: what a server is that was granted too much."""
-    inside = knock(environ, "unshare", "--user", "--map-current-user")
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        pytest.param(["--user", "--map-current-user"], id="another user namespace"),
+        pytest.param(["--pid", "--fork", "--kill-child"], marks=pytest.mark.root, id="another pid namespace"),
+    ],
+)
+def test_a_process_of_a_sandbox_gets_nothing(kinds: list[str], environ: Environ, answering: Control) -> None:
+    """The same uid as outside, which is what a server is that was granted too much."""
+    inside = knock(environ, "unshare", *kinds)
     assert inside in ("nothing", "ConnectionResetError", "BrokenPipeError")
     assert json.loads(knock(environ))["state"] == "running", "the control: the same without a namespace"
 
