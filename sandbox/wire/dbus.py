@@ -168,7 +168,9 @@ def _read(whole: bytes) -> Answer:
     text = ""
     if str(fields.get(_SIGNATURE, ""))[:1] in ("s", "o"):
         text = str(_value(whole, (end + 7) // 8 * 8, "s")[0])
-    return Answer(int(fields[_REPLY_SERIAL]), str(fields.get(_ERROR_NAME, "")), text)
+    # An error is one by its type, also where it has no name.
+    error = str(fields.get(_ERROR_NAME, "unnamed")) if whole[1] == ERROR else ""
+    return Answer(int(fields[_REPLY_SERIAL]), error, text)
 
 
 def _value(whole: bytes, at: int, kind: str) -> tuple[int | str, int]:

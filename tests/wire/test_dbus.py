@@ -30,18 +30,20 @@ JOB = answer(dbus.RETURN, 2, {8: ("g", "o")}, string("/org/freedesktop/systemd1/
 ERROR = answer(
     dbus.ERROR, 2, {4: ("s", "org.freedesktop.DBus.Error.AccessDenied"), 8: ("g", "s")}, string("no")
 )
+NAMELESS = answer(dbus.ERROR, 2, {})
 SIGNAL = answer(4, 0, {1: ("o", "/x"), 2: ("s", "a.b"), 3: ("s", "C")})
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 10_000], ids=lambda size: f"in pieces of {size}")
 def test_answers_are_read_however_they_are_cut(size: int) -> None:
-    told, reader, found = OK + SIGNAL + JOB + ERROR, Reader(), []
+    told, reader, found = OK + SIGNAL + JOB + ERROR + NAMELESS, Reader(), []
     for start in range(0, len(told), size):
         found += reader.feed(told[start : start + size])
 
     assert found == [
         Answer(2, "", "/org/freedesktop/systemd1/job/7"),
         Answer(2, "org.freedesktop.DBus.Error.AccessDenied", "no"),
+        Answer(2, "unnamed", ""),
     ]
 
 
