@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ class Bomb:
     pumped: bool = False
     """Messages are sent on and on meanwhile."""
     memory: bool = False
+    period: float = 0.0
+    """Seconds over which the limit is measured: as much later may it be noticed."""
 
 
 def _pids(attack: str, most: int) -> Bomb:
@@ -75,7 +78,7 @@ BOMBS = {
         ),
         Bomb(
             "inode", "quota.disk", '[files]\ntmp = "3M"\n[quota]\ndisk = "16M"', 3 * MIB,
-            "inode", {"path": TMP, "most": 70_000},
+            "inode", {"path": TMP, "most": 10_000},
         ),
         Bomb("fd", "quota.open_files", "[quota]\nopen_files = 100", 100, "fd", {"most": 500}),
         Bomb(
@@ -88,15 +91,15 @@ BOMBS = {
         ),
         Bomb(
             "busy", "quota.busy", '[quota]\ncpus = 0.25\nbusy = "2s"', 2,
-            "busy", {"after": 2, "most": 12}, {"most": 2.5},
+            "busy", {"after": 2, "most": 12}, {"most": 2.5}, period=2,
         ),
         Bomb(
             "flood", "traffic.flood", '[traffic]\nflood = "200/s"', 200,
             "flood", {"after": 200, "most": 400_000}, {"most": 4000},
         ),
         Bomb(
-            "garbage", "traffic.waste", '[traffic]\nwaste = "2M"', 2 * MIB,
-            "garbage", {"after": 2 * MIB, "most": GIB}, {"most": 8 * MIB},
+            "garbage", "traffic.waste", '[traffic]\nwaste = "512K"', 512 * KIB,
+            "garbage", {"after": 512 * KIB, "most": GIB}, {"most": 8 * MIB},
         ),
         Bomb(
             "endless_line", "traffic.waste", '[traffic]\nmessage = "1M"\nwaste = "4M"', 4 * MIB,
@@ -191,7 +194,10 @@ def _result(attacker: Attacker, number: int) -> Answer:
     fd = attacker.process.stdout.fileno()  # type: ignore[union-attr]
     held = b""
     end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end and select.select([fd], [], [], 1.0)[0] and (chunk := os.read(fd, MIB)):
+    while (left := end - time.monotonic()) > 0 and select.select([fd], [], [], left)[0]:
+        chunk = os.read(fd, MIB)
+        if not chunk:
+            break
         *lines, held = (held + chunk).split(b"\n")
         held = held[-4 * KIB :]
         for line in lines:
@@ -240,6 +246,7 @@ class Explosion:
         init = world.init(attacker)
         self._tree = Tree(attacker.process.pid, init, own_cgroup(world, attacker, init))
         self.seen.mechanism = self._tree.mechanism
+        self._audit = world.home / ".local" / "state" / "mcp-sandbox" / "audit"
         path = str(world.out)
         last = time.monotonic()
         if bomb.attack:
@@ -313,6 +320,10 @@ class Explosion:
         return seen
 
     def _reached(self) -> float | None:
+        if self.bomb.reached == "start" and (
+            ready := began_at(self._audit, self.seen.data.get("session", ""))
+        ):
+            return ready + self.bomb.limit
         if self.bomb.reached in self._clock:
             return self._clock[self.bomb.reached] + self.bomb.limit
         if self.bomb.reached == "held":
@@ -326,6 +337,16 @@ class Explosion:
         over = [moment for moment, together in taken if together + self._tree.before >= self.bomb.limit]
         # The kernel allows no more than the limit: then it was the last one.
         return next(iter(over), taken[-1][0] if taken else None)
+
+
+def began_at(audit: Path, session: str) -> float | None:
+    """The monotonic moment at which a session's server was started, as the log has it."""
+    for line in text(f"{audit}/{session}.jsonl").splitlines():
+        event = json.loads(line)
+        if event.get("kind") == "session.ready":
+            passed = datetime.now(UTC) - datetime.fromisoformat(event["time"])
+            return time.monotonic() - passed.total_seconds()
+    return None
 
 
 def told(said: str) -> Iterator[tuple[str, float, float, int]]:

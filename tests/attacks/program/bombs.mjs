@@ -9,6 +9,7 @@ const PATIENCE_S = 6;
 const RETRY_MS = 10;
 const STEP = 4 << 20;
 const CHUNK = 1 << 16;
+const CUT = 64 * CHUNK;
 
 const now = () => Number(process.hrtime.bigint()) / 1e9;
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -65,19 +66,21 @@ async function fork({ most }) {
   return taken;
 }
 
-// Node waits for its children at once; a shell's children, left behind by its exec, find nobody who does.
+// Node waits for its children at once; the child of a shell that has become another program finds nobody
+// who does. Where the shell itself could not fork, one more sleeper takes the place that is left.
 async function zombie({ most }) {
   const parents = [];
   const taken = await stubborn(async () => {
-    const shell = 'i=0; while [ $i -lt 8 ]; do (exit 0) & i=$((i+1)); done; exec sleep 60';
-    const child = await started('sh', ['-c', shell]);
-    child.once('exit', (code) => { if (code) child.failed = true; });
+    const child = await started('sh', ['-c', '(exit 0) & exec sleep 60']);
+    const failed = new Promise((done) => child.once('exit', () => done(true)));
+    if (await Promise.race([failed, pause(15)])) {
+      parents.push(await started('sleep', ['60']));
+      throw new Error('the shell could not fork');
+    }
     parents.push(child);
-    await pause(20);
-    if (child.failed) throw new Error('the shell could not fork');
-  }, Math.ceil(most / 9));
+  }, Math.ceil(most / 2));
   parents.forEach((child) => child.kill('SIGKILL'));
-  return taken * 9;
+  return taken * 2;
 }
 
 async function thread({ most }) {
@@ -143,7 +146,8 @@ async function written({ path, after, most }) {
   const chunk = Buffer.alloc(CHUNK, 'x');
   let done = 0;
   while (done < most) {
-    done += fs.writeSync(file, chunk, 0, CHUNK, 0);
+    if (done % CUT === 0) fs.ftruncateSync(file);
+    done += fs.writeSync(file, chunk, 0, CHUNK, done % CUT);
     reached(done, after, CHUNK);
     await pause(1);
   }
@@ -191,7 +195,7 @@ function pour(chunk, after, most) {
   return poured;
 }
 
-const garbage = ({ after, most }) => pour(Buffer.from('no message at all\n'.repeat(CHUNK / 18)), after, most);
+const garbage = ({ after, most }) => pour(Buffer.from(`${'no message at all '.repeat(200)}\n`.repeat(16)), after, most);
 const endless_line = ({ after, most }) => pour(Buffer.alloc(CHUNK, 'x'), after, most);
 
 function deaf({ most }) {

@@ -18,6 +18,7 @@ PATIENCE_S = 6.0
 RETRY_S = 0.01
 STEP = 4 << 20
 CHUNK = 1 << 16
+CUT = 64 * CHUNK
 
 
 def say(word: str, number: float) -> None:
@@ -156,11 +157,14 @@ def fd(most: int) -> int:
 
 
 def written(path: str, after: int, most: int) -> int:
-    """The same small file, over and over; bytes written."""
+    """A file that grows and is cut off, over and over; bytes written."""
     done = 0
     with open(f"{path}/bomb", "wb", buffering=0) as file:
         while done < most:
-            done += os.pwrite(file.fileno(), b"x" * CHUNK, 0)
+            if done % CUT == 0:
+                file.seek(0)
+                file.truncate()
+            done += file.write(b"x" * CHUNK) or 0
             _reached(done, after, CHUNK)
             time.sleep(0.001)
     os.unlink(f"{path}/bomb")
@@ -213,7 +217,7 @@ def flood(after: int, most: int, size: int = 100) -> int:
 
 def garbage(after: int, most: int) -> int:
     """Lines on stdout that are no message; bytes."""
-    return _pour(b"no message at all\n" * (CHUNK // 18), after, most)
+    return _pour((b"no message at all " * 200 + b"\n") * 16, after, most)
 
 
 def endless_line(after: int, most: int) -> int:
