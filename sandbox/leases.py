@@ -206,6 +206,8 @@ def _read(folder: str, name: str) -> Lease | None:
         words = {key: str(body.get(key, _EARLIER.get(key, ""))) for key in _WORDS}
         lists = {key: tuple(map(str, body.get(key, ()))) for key in _LISTS}
         return Lease(session, pid=int(pid), started=int(started), **words, **lists)  # type: ignore[arg-type]
+    except FileNotFoundError:
+        return None  # it has ended since its name was read
     except (OSError, ValueError, TypeError, AttributeError):
         return Lease(session, "", int(pid), int(started))
 

@@ -21,6 +21,7 @@ NAME_MAX = 80
 WARNED_MAX = 200
 """Open calls and characters: what a server and its client chose stays small."""
 SHARE_S = 1.0
+SETTLE_S = 0.4
 DENIED = {
     "egress.deny": "network",
     "dns.deny": "network",
@@ -165,10 +166,20 @@ _SAID: Mapping[str, type | tuple[type, ...]] = {
 
 def every(environ: Mapping[str, str], seconds: float = control.ASK_S) -> list[dict[str, Any]]:
     """All sessions of this user, the oldest first, with what each says of itself within `seconds`."""
-    found = leases.every(environ)
+    found = _settled(environ)
     answers = control.ask([one.session for one in found if one.lives], "status", environ, seconds)
     now = uptime()
     return [session(one, answers.get(one.session), environ, now) for one in found]
+
+
+def _settled(environ: Mapping[str, str]) -> list[leases.Lease]:
+    """All leases; one whose wrapper has just ended is its keeper's for a moment, and not left behind."""
+    until = time.monotonic() + SETTLE_S
+    found = leases.every(environ)
+    while not all(one.lives for one in found) and time.monotonic() < until:
+        time.sleep(SETTLE_S / 20)
+        found = leases.every(environ)
+    return found
 
 
 def session(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from sandbox import leases, status
 from sandbox.event import Event
 from sandbox.plan.spec import Limits
 from sandbox.policy.sample import Sample
@@ -177,3 +181,28 @@ def test_how_a_client_introduces_itself_in_either_era(info: object, known: tuple
     assert introduced("initialize", {"clientInfo": info}) == known
     modern = {f"{META}protocolVersion": "2026-07-28", f"{META}clientInfo": info}
     assert introduced("tools/call", {"name": "x", "_meta": modern}) == known
+
+
+# --- all of them --------------------------------------------------------------------------------------
+
+
+def ended() -> tuple[int, int]:
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as process:
+        started = leases.start_time(process.pid)
+    return process.pid, started
+
+
+def test_one_that_has_just_ended_is_not_left_behind(own_home: Path) -> None:
+    path = leases.take(leases.Lease("s-1", "x", *ended()), os.environ)
+    threading.Timer(status.SETTLE_S / 4, os.unlink, (path,)).start()
+    assert status.every(os.environ) == []
+
+
+def test_one_that_stays_is(own_home: Path) -> None:
+    leases.take(leases.Lease("s-1", "x", *ended()), os.environ)
+    assert [one["state"] for one in status.every(os.environ)] == ["left behind"]
+
+
+def test_a_lease_that_goes_while_it_is_read_is_none(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "listdir", lambda _: ["s-1~1~2"])
+    assert leases.every(os.environ) == []
