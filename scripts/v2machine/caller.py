@@ -18,7 +18,9 @@ PROGRAM = "/payload/venv/bin/mcp-sandbox"
 BOMB = Path(__file__).with_name("bomb.py").read_text()
 CGROUPS = Path("/sys/fs/cgroup")
 MEMORY = 128 << 20
-STARTS, KILLS = 15, 30
+STARTS, KILLS = 9, 20
+# Longer than logind waits for a user to come back (logind.conf(5), UserStopDelaySec).
+LOGOUT_S = 20
 # As a client passes it on: no XDG_RUNTIME_DIR, no bus.
 ENVIRONMENT = {"HOME": os.environ["HOME"], "PATH": "/usr/bin:/bin", "USER": os.environ.get("USER", "root")}
 
@@ -62,6 +64,8 @@ def memory() -> dict[str, object]:
         files = sandbox.cgroup
         swap, group = files.read("memory.swap.max"), files.read("memory.oom.group")
         sandbox.call("memory")
+        if not files.path.name.startswith("mcp-sandbox-"):
+            return polled(sandbox)
         peak, reached, events = 0, 0.0, ""
         while sandbox.process.poll() is None:
             now = number(files.read("memory.peak"))
@@ -75,6 +79,14 @@ def memory() -> dict[str, object]:
             "events": events.split(),
             "answer": sandbox.rest(), "where": files.path.name, "left": remains(2),
         }  # fmt: skip
+
+
+def polled(sandbox: Sandbox) -> dict[str, object]:
+    """Without a cgroup of its own the wrapper's own measure is all there is."""
+    status, said = sandbox.process.wait(30), sandbox.rest()
+    errors = [line["error"] for line in said if isinstance(line, dict) and "error" in line]
+    measured = max((error["data"]["measured"] for error in errors), default=0)
+    return {"exit": status, "peak_of_limit": round(measured / MEMORY, 3), "answer": said, "left": remains(2)}
 
 
 def pids() -> dict[str, object]:
@@ -93,6 +105,9 @@ def pids() -> dict[str, object]:
 
 def cpu() -> dict[str, object]:
     """Two busy processes against half a processor: seconds of it used in about three."""
+    refused = refusal("--cpus", "0.5")
+    if refused:
+        return {"refused": refused, "left": remains(2)}
     with Sandbox("--cpus", "0.5") as sandbox:
         began = time.monotonic()
         used = float(sandbox.ask("cpu")["result"]["content"][0]["text"])
@@ -111,6 +126,25 @@ def frozen() -> dict[str, object]:
             said[value] = sandbox.cgroup.read("cgroup.events").splitlines()[-1]
         (sandbox.cgroup.path / "cgroup.kill").write_text("1")
         return {"freeze": said, "exit": sandbox.process.wait(3), "left": remains(2)}
+
+
+def stopped() -> dict[str, object]:
+    """What a person sees who stops the scope, as a logout does too."""
+    with Sandbox() as sandbox:
+        began = time.monotonic()
+        manage("stop", sandbox.cgroup.path.parent.name)
+        status = sandbox.process.wait(10)
+        spent = round((time.monotonic() - began) * 1000)
+        return {"exit": status, "ended_ms": spent, "answer": sandbox.rest(), "left": remains(3)}
+
+
+def outlive() -> dict[str, object]:
+    """Whether a sandbox goes on when its user has logged out and its client has not ended."""
+    with Sandbox() as sandbox:
+        time.sleep(LOGOUT_S)
+        answered = sandbox.ask("nothing")
+        sandbox.stop()
+        return {"answered": answered is not None, "left": remains(2)}
 
 
 def storm() -> dict[str, object]:
@@ -211,6 +245,13 @@ def spawn(*options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(argv, env=ENVIRONMENT, text=True, **pipes)  # type: ignore[call-overload,no-any-return]  # noqa: S603
 
 
+def refusal(*options: str) -> str:
+    """Why a server would not be started at all, with these options."""
+    process = spawn(*options)
+    _, said = process.communicate(timeout=30)
+    return said.strip().splitlines()[0] if process.returncode == 125 else ""
+
+
 def streams(process: subprocess.Popen[str]) -> tuple[IO[str], IO[str], IO[str]]:
     """Its three pipes."""
     if process.stdin is None or process.stdout is None or process.stderr is None:
@@ -251,10 +292,15 @@ def cgroups() -> list[str]:
 
 def units() -> list[str]:
     """Units of ours that a manager still knows."""
+    listed = manage("list-units", "--all", "--plain", "--no-legend", "mcp-sandbox-*")
+    return [f"unit {line}" for line in listed.splitlines()]
+
+
+def manage(*words: str) -> str:
+    """What the caller's own service manager says."""
     own = [] if os.getuid() == 0 else ["--user"]
     environment = {"XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}", "PATH": "/usr/bin"}
-    words = ["systemctl", *own, "list-units", "--all", "--plain", "--no-legend", "mcp-sandbox-*"]
-    return [f"unit {line}" for line in run(words, environment).splitlines()]
+    return run(["systemctl", *own, *words], environment)
 
 
 def below(root: int) -> list[int]:
@@ -298,7 +344,7 @@ def text(path: str) -> str:
         return ""
 
 
-PARTS = {one.__name__: one for one in (doctor, start, memory, pids, cpu, frozen, storm)}
+PARTS = {one.__name__: one for one in (doctor, start, memory, pids, cpu, frozen, stopped, storm, outlive)}
 
 if __name__ == "__main__":
     main()

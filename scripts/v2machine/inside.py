@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +25,29 @@ WAYS = {
     "root, unit": ["env", "HOME=/root"],
     "user without a manager": ["runuser", "-u", "lonely", "--", "env", "HOME=/home/lonely"],
 }
-PARTS = ["doctor", "start", "memory", "pids", "cpu", "frozen", "storm"]
+PARTS = ["doctor", "start", "memory", "pids", "cpu", "frozen", "stopped", "storm"]
 
 
 def main() -> None:
     """Everything, and a last line that says so."""
     with open(sys.argv[1], "w", buffering=1) as results:
-        tell(results, "systemd", True, version())
+        tell(results, "systemd", version())
         prepare()
         only = [name for name in (PAYLOAD / "only").read_text().split(",") if name]
         asked = (PAYLOAD / "way").read_text()
         for way, words in WAYS.items():
             if asked not in way:
                 continue
-            for said in ask(words, only or PARTS):
-                tell(results, f"{way}: {said['part']}", True, said)
-        tell(results, "end", True, "")
+            for answer in ask(words, only or PARTS):
+                tell(results, f"{way}: {answer['part']}", answer)
+        if not only and not asked:
+            tell(results, "logged out: outlive", outlive())
+        tell(results, "end", "")
 
 
-def tell(results: Any, part: str, holds: bool, said: object) -> None:
+def tell(results: Any, part: str, said: object) -> None:
     """One result."""
-    results.write(json.dumps({"part": part, "holds": holds, "said": said}) + "\n")
+    results.write(json.dumps({"part": part, "said": said}) + "\n")
 
 
 def version() -> str:
@@ -66,14 +69,29 @@ def prepare() -> None:
         time.sleep(0.1)
 
 
-def ask(words: list[str], parts: list[str]) -> list[dict[str, Any]]:
-    """What a caller says to its parts."""
-    command = f"{CALLER} {' '.join(parts)}"
-    argv = [*words, command] if words[-1] == "-c" else [*words, *command.split()]
-    lines = output(argv, seconds=300).splitlines()
-    return [json.loads(line) for line in lines if line.startswith("{")] or [
-        {"part": "nothing", "said": lines}
-    ]
+def ask(words: list[str], parts: list[str]) -> Iterator[dict[str, Any]]:
+    """What a caller says to its parts, as it comes."""
+    for part in parts:
+        command = f"{CALLER} {part}"
+        argv = [*words, command] if words[-1] == "-c" else [*words, *command.split()]
+        yield said(part, output(argv, seconds=300))
+
+
+def said(part: str, text: str) -> dict[str, Any]:
+    """The one line of a part; where there is none, all the same what was printed."""
+    lines = text.splitlines()
+    nothing = {"part": part, "said": {"said": lines}}
+    return next((json.loads(line) for line in lines if line.startswith("{")), nothing)
+
+
+def outlive() -> dict[str, Any]:
+    """A user without lingering logs in, starts a client in the background and logs out."""
+    place = Path("/home/lonely/outlive")
+    output(["su", "-l", "lonely", "-c", f"setsid {CALLER} outlive >{place} 2>&1 &"])
+    deadline = time.monotonic() + 120
+    while not (place.exists() and place.read_text().endswith("\n")) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return said("outlive", place.read_text() if place.exists() else "")
 
 
 def output(argv: list[str], seconds: float = 120) -> str:
