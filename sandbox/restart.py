@@ -70,6 +70,9 @@ class Front:
         self._waiting: deque[Piece] = deque()
         self._waiting_bytes = 0
         self._to_server = b""
+        self._amid = False
+        """Whether what the server was given ends amid a line: the next server gets none of the rest."""
+        self._skipping = False
         self._heard = Lines(self._cap)
         self._to_client: deque[bytes] = deque()
         self._client_open = True
@@ -117,6 +120,7 @@ class Front:
 
     def _attempted(self, after: Event | None) -> Outcome:
         self._heard, self._to_server = Lines(self._cap), b""
+        self._skipping, self._amid = self._amid, False
         self._attempt = attempt = Attempt(self._prepared, self._note, after, self._began)
         if self._signalled:  # it came between the last look and the fork
             attempt.signal(self._signalled)
@@ -249,6 +253,11 @@ class Front:
     def _next(self) -> bytes:
         piece = self._waiting.popleft()
         self._waiting_bytes -= len(piece[0])
+        ends = piece[0].endswith(b"\n")
+        if self._skipping:
+            self._skipping = not ends
+            return b""
+        self._amid = not ends
         frame = message(piece, self._cap)
         return (self._replay.from_client(frame) or b"") if frame else piece[0]
 

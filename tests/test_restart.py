@@ -21,7 +21,7 @@ from tests import backends
 from tests.attacks.inside import PYTHON, Attacker, World, furnished
 from tests.backends import NATIVE
 from tests.conftest import Ready
-from tests.e2e.remains import Remains, adopted_orphans, named, text
+from tests.e2e.remains import Remains, adopted_orphans, descendants, named, text
 
 SERVER = Path(__file__).with_name("crashing.py")
 SECONDS = 2.0
@@ -389,6 +389,20 @@ def test_a_line_that_is_too_long_is_refused_as_ever(place: Place) -> None:
         assert refused["id"] == asked
         assert refused["error"]["data"]["rule"] == "frame-size"
         client.said()
+
+
+def test_the_rest_of_a_line_that_a_dead_server_had_begun_to_read_is_for_nobody(place: Place) -> None:
+    with place.start().handshake() as client:
+        assert client.process.stdin is not None
+        line = b'{"jsonrpc":"2.0","id":9,"method":"' + b"x" * (11 << 20)
+        client.process.stdin.write(line)
+        client.process.stdin.flush()
+        init = named("mcp-init", client.process.pid)
+        os.kill(descendants(init)[0], signal.SIGKILL)
+        client.note("restart 1 of 3")
+        client.process.stdin.write(b'"}\n')
+        client.said()
+    assert place.events("relay.dropped") == []
 
 
 def test_a_question_of_the_dead_server_is_not_answered_to_the_next(place: Place) -> None:

@@ -16,7 +16,9 @@ from sandbox.wire.jsonrpc import INTERNAL_ERROR, Frame, error_frame
 HELD_S = 2.0
 """The end of a live subscription is kept from the client this long: a crash may follow, and a new start."""
 MOST = 1024
-"""Subscriptions that are remembered; ids of dead requests."""
+"""Subscriptions that are remembered."""
+DEAD = 1 << 14
+"""Ids of what dead servers had asked and nobody answered."""
 LARGEST = 1 << 16
 """Bytes of one subscription that is remembered."""
 
@@ -48,6 +50,7 @@ class Replay:
         self._open: dict[Key, Message | None] = {}
         self._asked: dict[Key, Key] = {}
         self._held: dict[Key, tuple[bytes, float]] = {}
+        self._renamed: dict[Key, Key] = {}
         self._dead: dict[Key, None] = {}
         # What is under way of the replay itself.
         self._awaited: dict[Key, str] = {}
@@ -100,6 +103,7 @@ class Replay:
             del self._dead[id]
             return None
         theirs = self._asked.pop(id, id)
+        self._renamed.pop(theirs, None)
         return bytes(frame.data) if theirs == id else _encoded({**frame.message, "id": theirs})
 
     # --- the server's messages ----------------------------------------------------------------------
@@ -131,7 +135,7 @@ class Replay:
         """A client may still answer what a dead server asked under this id: then it gets another one."""
         id = ours = cast(Key, frame.id)
         if id in self._dead:
-            ours = self._fresh()
+            ours = self._renamed[id] = self._fresh()
         self._asked[ours] = id
         return bytes(frame.data) if ours == id else _encoded({**frame.message, "id": ours})
 
@@ -177,7 +181,7 @@ class Replay:
     def _server_cancels(self, frame: Frame) -> bytes:
         id = _named(frame)
         self._live.pop(id, None)
-        ours = next((ours for ours, theirs in self._asked.items() if theirs == id), id)
+        ours = self._renamed.pop(id, id)
         self._asked.pop(ours, None)
         if ours == id:
             return bytes(frame.data)
@@ -233,7 +237,7 @@ class Replay:
         told = [_withdrawn(ours, reason) for ours in self._asked]
         for ours in self._asked:
             self._dead[ours] = None
-        while len(self._dead) > MOST:
+        while len(self._dead) > DEAD:
             del self._dead[next(iter(self._dead))]
         return [*self._unanswered(reason), *told]
 
@@ -247,8 +251,10 @@ class Replay:
     def _unanswered(self, reason: str) -> list[bytes]:
         """The session itself answers what it has read; this is of what it had not, and of no subscription."""
         ids = [id for id in self._open if id not in self._live]
-        for once in (self._open, self._asked, self._awaited, self._again, self.for_server, self.refused):
+        for once in (self._open, self._asked, self._renamed, self._awaited, self._again):
             once.clear()
+        self.for_server.clear()
+        self.refused.clear()
         self.different, self.perhaps_crashed = "", False
         return [error_frame(id, INTERNAL_ERROR, reason) for id in ids]
 

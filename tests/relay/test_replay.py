@@ -10,7 +10,7 @@ import pytest
 from sandbox.policy.model import HostBudget, Network, Policy, Quota, Tools
 from sandbox.relay.crashes import HEALTHY_S, LONGEST_PAUSE_S, SERVER, Crashes, Outcome, adds_up
 from sandbox.relay.lines import Lines, Piece, message
-from sandbox.relay.replay import HELD_S, LARGEST, MOST, Replay
+from sandbox.relay.replay import DEAD, HELD_S, LARGEST, MOST, Replay
 
 Message = dict[str, Any]
 CAP = 1 << 20
@@ -308,11 +308,11 @@ def test_what_is_remembered_is_bounded(legacy: Talk) -> None:
 
 
 def test_questions_of_the_dead_are_forgotten_in_the_end(legacy: Talk) -> None:
-    for id in range(MOST + 10):
+    for id in range(DEAD + 10):
         legacy.server(request(id, "ping"))
-    assert len(legacy.crash()) == MOST + 10
+    assert len(legacy.crash()) == DEAD + 10
     assert legacy.client(result(0)) == result(0)
-    assert legacy.client(result(MOST)) is None
+    assert legacy.client(result(DEAD)) is None
 
 
 # --- lines -----------------------------------------------------------------------------------------
