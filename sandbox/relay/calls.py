@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sandbox.digest import sha256
@@ -45,11 +46,13 @@ class Calls:
         self.calls = 0
         self.spent = 0.0
 
-    def weigh(self, tool: str, arguments: Any, now: float) -> Weighed:
-        """Count one call, and say which limits that breaks."""
+    def weigh(self, params: Mapping[str, Any], now: float) -> Weighed:
+        """Count the call with these `params`, and say which limits that breaks."""
+        tool = params.get("name")
+        tool = tool if isinstance(tool, str) else ""  # no tool's name, and a call all the same
         name = tool[:NAME_CHARS]
         cost = 0.0 if self._budget is None else self._cost(tool)
-        same = b"" if self._repeats is None else same_call(tool, arguments)
+        same = b"" if self._repeats is None else same_call(params)
         self.calls += 1
         self.spent += cost
         found = (
@@ -113,6 +116,10 @@ class Calls:
         return Excess("tools.repeat", why, times, repeats.most, detail)
 
 
-def same_call(tool: str, arguments: Any) -> bytes:
-    """What two calls share that ask for the same: `_meta` and its progress token are no arguments."""
-    return sha256(_canonical([tool, arguments or {}])).digest()[:16]
+def same_call(params: Mapping[str, Any]) -> bytes:
+    """What two calls share that ask for the same: `_meta` with its progress token is not in it.
+
+    An answer to what the server asked back makes it another call (MCP 2026-07-28, multi round-trips).
+    """
+    asked = [params.get(name) or None for name in ("name", "arguments", "inputResponses", "requestState")]
+    return sha256(_canonical(asked)).digest()[:16]

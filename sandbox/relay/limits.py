@@ -22,7 +22,7 @@ from sandbox.records import dataclass
 from sandbox.relay.calls import Calls, limited
 from sandbox.relay.outlet import Outlet
 from sandbox.relay.rates import Pace, spelt
-from sandbox.wire.jsonrpc import Frame, FrameReader
+from sandbox.wire.jsonrpc import OVERLONG, PRETTY, Fault, Frame, FrameReader
 
 KILLED_S = 0.3
 FROZEN_S = 2.0
@@ -75,7 +75,7 @@ class Limits:
         self._acting: list[threading.Event] = []
         self._lifted: dict[str, float] = {}
         self._ended = False
-        self._overlong = 0
+        self._counted = 0
         self._server = Outlet(-1)
         self._stalled_since = 0.0
         self._running_since = 0.0
@@ -90,14 +90,14 @@ class Limits:
         return (
             self._check(self._too_fast(now), frame, self._anew(self._rate), now)
             or self._check(self._too_many_open(frame, open_now), frame, lambda: None, now)
-            or (self._call(frame, now) if frame is not None and frame.tool is not None else None)
+            or (self._call(frame, now) if frame is not None and frame.method == "tools/call" else None)
         )
 
     def _call(self, frame: Frame, now: float) -> Stopped | None:
-        calls, tool = self._calls, frame.tool
-        if calls is None or tool is None or frame.kind != "request":
+        calls = self._calls
+        if calls is None or frame.kind != "request":
             return None
-        weighed = calls.weigh(tool, frame.message["params"].get("arguments"), now)
+        weighed = calls.weigh(frame.message["params"], now)
         for excess in weighed.broken:
             stopped = self._check(excess, frame, partial(calls.start_anew, excess.key, weighed), now)
             if stopped is not None:
@@ -161,26 +161,26 @@ class Limits:
         why = f"{why}, the limit is {show_size(int(pace.most))} a minute"
         return self._slow(Excess("traffic.waste", why, int(pace.taken), int(pace.most)), pace, now)
 
-    def useless(self, size: int, now: float, *, overlong: bool = False) -> bool:
-        """Count a line that goes nowhere; False once the session ends over it: then nothing is said of it."""
-        if overlong:
-            self._overlong_line(size, now)
-            self._overlong = 0
+    def useless(self, fault: Fault, now: float) -> bool:
+        """Count a line that is no message; False once the session ends over it: then it has no event."""
+        if fault.rule in (OVERLONG, PRETTY):
+            self._under_way(fault.size, now)
+            self._counted = 0
         else:
-            self.wasted(size, now)
+            self.wasted(fault.size, now)
         return self.unasked(now)
 
     def nothing(self, reader: FrameReader, now: float) -> None:
-        """Count what comes to no line: blank ones, and one too long for a message before its end comes."""
-        if reader.overlong:
-            self._overlong_line(reader.overlong, now)
+        """Count what has come to no line: blank ones, and what can be no message before its end comes."""
+        if reader.wasting:
+            self._under_way(reader.wasting, now)
         if reader.blank_lines:
             self.wasted(reader.blank_bytes, now)
             self.unasked(now, reader.blank_lines)
             reader.blank_lines = reader.blank_bytes = 0
 
-    def _overlong_line(self, size: int, now: float) -> None:
-        more, self._overlong = size - self._overlong, size
+    def _under_way(self, size: int, now: float) -> None:
+        more, self._counted = max(0, size - self._counted), size
         self.wasted(more, now)
 
     def _slow(self, excess: Excess, pace: Pace, now: float) -> bool:
@@ -193,7 +193,6 @@ class Limits:
             self._warn(excess, now)
         else:
             self.hand_over(excess)
-            self._ended = action == "kill"
             pace.start_anew()
         return not self._ended
 
@@ -213,10 +212,14 @@ class Limits:
 
     def hand_over(self, excess: Excess) -> None:
         """Tell the main loop, and return when it has acted, or after a bounded time."""
+        if self._ended:
+            return
+        action = self.action(excess.key)
+        self._ended = action == "kill"
         acted = threading.Event()
         self._handed.append((excess, acted))
         self._changed()
-        acted.wait(FROZEN_S if self.action(excess.key) == "freeze" else KILLED_S)
+        acted.wait(FROZEN_S if action == "freeze" else KILLED_S)
 
     def told(self, excess: Excess) -> dict[str, Value]:
         """What an answer and the log say of a refusal: rule, numbers, and where the limit was written."""

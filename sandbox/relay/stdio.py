@@ -20,7 +20,7 @@ from sandbox.relay.noise import NoiseTally
 from sandbox.relay.outlet import Outlet, pieces, widen
 from sandbox.relay.refusals import cancel_frame, expired, over_limit, overdue, refusal, said
 from sandbox.relay.timeouts import Timeouts
-from sandbox.wire.jsonrpc import CAP, INTERNAL_ERROR, OVERLONG, Fault, Frame, FrameReader, error_frame
+from sandbox.wire.jsonrpc import CAP, INTERNAL_ERROR, Fault, Frame, FrameReader, error_frame
 from sandbox.wire.salvage import Id
 
 DEFERRED = 2048  # larger frames are not kept for the clerk: their event is made at once
@@ -214,7 +214,7 @@ class Relay:
             reader = FrameReader(self._cap)
             for chunk in pieces(self._server_out):
                 self._each(reader.feed(chunk), self._from_server)
-                if reader.overlong or reader.blank_lines:
+                if reader.wasting or reader.blank_lines:
                     self.limits.nothing(reader, time.monotonic())
             self._each(reader.close(), self._from_server)
             if rest := self._tally.rest():
@@ -229,7 +229,7 @@ class Relay:
         counts = self.counts
         if isinstance(item, Fault):
             counts.bytes_down += item.size
-            if self.limits.useless(item.size, now, overlong=item.rule == OVERLONG):
+            if self.limits.useless(item, now):
                 self._refuse_server_fault(item, now)
             return
         counts.bytes_down += len(item.data)

@@ -24,8 +24,8 @@ INVALID_REQUEST = -32600
 INTERNAL_ERROR = -32603
 
 MAX_METHOD_CHARS = 256
-OVERLONG = "frame-size"
-"""The rule of a line that is longer than a message may be."""
+OVERLONG, PRETTY = "frame-size", "frame-pretty"
+"""The rules of what is known to be no message before its end comes."""
 _NOT_JSON = frozenset({"frame-json", "frame-utf8", "frame-bom", "frame-nan", "frame-surrogate"})
 _DIGEST_CHARS = 16
 
@@ -82,9 +82,11 @@ class FrameReader:
         """What was fed and carried nothing, so far."""
 
     @property
-    def overlong(self) -> int:
-        """The bytes so far of a line under way that is too long to be a message; 0 for any other."""
-        return self._excess.size if self._excess else 0
+    def wasting(self) -> int:
+        """The bytes so far of what is under way and can be no message any more; 0 where it still may be."""
+        if self._excess:
+            return self._excess.size
+        return self._pretty.size if self._pretty else 0
 
     def feed(self, chunk: bytes) -> list[Frame | Fault]:
         """What the bytes so far complete, in order; how they were cut into chunks makes no difference."""
@@ -211,6 +213,10 @@ class _Pretty:
         self._body = bytearray(line)
         self._cap = cap
 
+    @property
+    def size(self) -> int:
+        return len(self._body)
+
     def add(self, line: Bytes) -> int:
         if line[:1] not in (b" ", b"\t", b"}", b"]") or len(self._body) + len(line) > self._cap:
             return self.NOT_MINE
@@ -218,7 +224,7 @@ class _Pretty:
         return self.GOES_ON if line[:1] in (b" ", b"\t") else self.ENDS
 
     def fault(self) -> Fault:
-        refusal = Refusal("frame-pretty", "one object over several lines; a message is one line")
+        refusal = Refusal(PRETTY, "one object over several lines; a message is one line")
         return _fault(self._body[:-1], refusal)
 
 

@@ -292,10 +292,10 @@ def test_a_frozen_server_does_not_stall() -> None:
 # --- the server's side ---------------------------------------------------------------------------
 
 
-def flood_of(line: bytes, count: int) -> Callable[[World], None]:
+def flood_of(line: bytes, count: int, end: bytes = b"\n") -> Callable[[World], None]:
     def flood(world: World) -> None:
         for _ in range(count // 100):
-            world.server_to_relay.say(b"\n".join([line] * 100))
+            world.server_to_relay.say(end.join([line] * 100))
 
     return flood
 
@@ -311,9 +311,8 @@ FLOODS = [
     pytest.param(flood_of(b"x" * 400, 900), "traffic.waste", id="bytes of noise"),
     pytest.param(flood_of(b"x" * 90_000, 100), "traffic.waste", id="lines longer than a message"),
     pytest.param(flood_of(b" " * 400, 900), "traffic.waste", id="blanks"),
-    pytest.param(
-        lambda world: world.server_to_relay.say(b"x" * 400_000), "traffic.waste", id="a line that is endless"
-    ),
+    pytest.param(flood_of(b"x" * 4000, 100, b""), "traffic.waste", id="a line without an end"),
+    pytest.param(flood_of(b"{\n" + b"  1,\n" * 800 + b"}", 100), "traffic.waste", id="objects over lines"),
 ]
 
 

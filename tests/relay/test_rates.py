@@ -82,7 +82,7 @@ def test_the_largest_repeat_that_a_plan_allows_can_be_counted() -> None:
 
 
 def broken(calls: Calls, tool: str = "read", arguments: object = None, now: float = 1.0) -> list[Excess]:
-    return [*calls.weigh(tool, arguments, now).broken]
+    return [*calls.weigh({"name": tool, "arguments": arguments}, now).broken]
 
 
 LIMITS = [
@@ -102,7 +102,7 @@ def test_the_call_after_the_last_is_one_too_many(
     assert not limited(Tools())
     calls = Calls(tools)
     assert [broken(calls, now=100.0) for _ in range(3)] == [[], [], []]
-    weighed = calls.weigh("read", None, 100.0)
+    weighed = calls.weigh({"name": "read"}, 100.0)
     (excess,) = weighed.broken
     assert (excess.key, excess.limit) == (key, limit)
     assert excess.measured == pytest.approx(measured, abs=1e-3)
@@ -140,5 +140,15 @@ SAME = [
 
 @pytest.mark.parametrize(("one", "other", "alike"), SAME)
 def test_calls_are_alike_by_what_they_ask_for(one: object, other: object, *, alike: bool) -> None:
-    assert (same_call("read", one) == same_call("read", other)) is alike
-    assert same_call("read", one) != same_call("write", one)
+    first = {"name": "read", "arguments": one, "_meta": {"progressToken": 1}}
+    second = {"_meta": {"progressToken": 2}, "arguments": other, "name": "read"}
+    assert (same_call(first) == same_call(second)) is alike
+    assert same_call(first) != same_call({**first, "name": "write"})
+    assert same_call(first) != same_call({**first, "inputResponses": {"a": 1}, "requestState": "x"})
+    assert same_call({"name": "read"}) == same_call({"name": "read", "arguments": {}})
+
+
+def test_a_call_of_no_tool_is_a_call() -> None:
+    calls = Calls(Tools(calls=1))
+    assert calls.weigh({"name": 5}, 0.0).broken == ()
+    assert calls.weigh({}, 0.0).broken
