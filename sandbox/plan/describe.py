@@ -35,6 +35,7 @@ def rows(spec: Spec, facts: HostFacts, policy: Policy) -> tuple[Row, ...]:
     described = (
         *_view_rows(spec, contained=contained),
         *(container_rows.process(spec) if contained else _process(spec)),
+        *_restart(policy),
         *network_rows(spec, policy),
         Row("syscalls", f"tier {spec.syscalls}", "seccomp filter, also for other architectures", "syscalls"),
         *quota_rows.rows(spec, facts, policy),
@@ -48,6 +49,14 @@ def rows(spec: Spec, facts: HostFacts, policy: Policy) -> tuple[Row, ...]:
         *(Row("notes", text, "", enforced=False) for text in spec.notes),
     )
     return tuple(_with_origin(row, policy) for row in described)
+
+
+def _restart(policy: Policy) -> Iterator[Row]:
+    server = policy.server
+    if server.restart != "never":
+        what = f"starts again after a crash, {server.restarts} times in a row"
+        how = "a process in front of each session; never after a breach"
+        yield Row("process", what, how, "server.restart")
 
 
 def _decoys(policy: Policy) -> Iterator[Row]:

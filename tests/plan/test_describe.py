@@ -67,6 +67,12 @@ def test_values_of_the_callers_and_the_profiles_variables_are_not_shown() -> Non
     assert row(found, "U").mechanism == "set by the profile"
 
 
+def test_a_restart_is_a_row_where_one_is_asked_for() -> None:
+    found = row(described({"server": {"restart": "on-crash", "restarts": 3}}), "starts again")
+    assert (found.what, found.key) == ("starts again after a crash, 3 times in a row", "server.restart")
+    assert "starts again" not in repr(described({}))
+
+
 # --- the network ---------------------------------------------------------------------------------
 
 
