@@ -11,10 +11,12 @@ import select
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,8 +25,9 @@ from rich.console import Console
 from sandbox.cli import main
 from sandbox.cli.frame import frame
 from sandbox.cli.top import SORTS
-from tests.attacks.inside import World
-from tests.cli.running import SECONDS, command, introduce, sandboxes, tried
+from tests.attacks.inside import RUN
+from tests.cli.running import SECONDS
+from tests.conftest import ROOT
 
 ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
 """The terminal's other screen (xterm, ctlseqs)."""
@@ -110,28 +113,16 @@ def test_what_makes_no_sense_is_refused(words: list[str]) -> None:
     assert ended.value.code == 2
 
 
-# --- real sandboxes, a real terminal ------------------------------------------------------------------
-
-
-def test_the_busiest_comes_first(world: World) -> None:
-    with sandboxes(world, "calm", "busy") as (_, busy):
-        introduce(busy, "claude-code")
-        once = ("top", "--once", "--sort", "calls")
-        deadline = time.monotonic() + SECONDS
-        while (found := json.loads(tried(world, *once, "--json").stdout)["sessions"])[0]["server"] != "busy":
-            assert time.monotonic() < deadline, found
-        lines = tried(world, *once).stdout.splitlines()
-        names = [word for line in lines for word in line.split() if word in ("calm", "busy")]
-        assert names == ["busy", "calm"]
+# --- a real terminal ----------------------------------------------------------------------------------
 
 
 @contextmanager
-def terminal(world: World) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def terminal() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """`top` on a terminal of its own, and our end of it."""
     ours, theirs = pty.openpty()
     resize(ours, 30, 120)
-    environ = {**world.environ, "TERM": "xterm-256color"}
-    argv = command(world, "top", "--interval", "0.2")
+    environ = {**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT)}
+    argv = [sys.executable, "-c", RUN, "top", "--interval", "0.2"]
     with subprocess.Popen(argv, cwd="/", env=environ, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         try:
             yield process, ours
@@ -156,8 +147,8 @@ def read_until(fd: int, wanted: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("end", [b"q", b"\x03"], ids=["q", "ctrl-c"])
-def test_a_terminal_is_given_back(end: bytes, world: World) -> None:
-    with terminal(world) as (process, fd):
+def test_a_terminal_is_given_back(end: bytes, own_home: Path) -> None:
+    with terminal() as (process, fd):
         before = termios.tcgetattr(fd)
         assert ENTER in read_until(fd, b"no sandbox of yours")
         for rows, columns in ((4, 20), (1, 1), (50, 200)):
