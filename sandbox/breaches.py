@@ -21,6 +21,7 @@ from sandbox.policy.breach import Episodes, ending, key_origin, place, raised
 from sandbox.policy.model import Policy
 from sandbox.policy.quota import show_duration
 from sandbox.records import dataclass, replace
+from sandbox.standstill import Standstill
 
 FREEZE_S = 1.5
 """How long a keeper may take to stop or to wake everything; an engine needs a tenth of that."""
@@ -35,6 +36,8 @@ class Question:
     excess: Excess
     asked: float
     until: float
+    standstill: Standstill | None
+    """None where an engine holds everything, in a cgroup's freezer that no signal opens."""
 
 
 class Breaches:
@@ -95,11 +98,15 @@ class Breaches:
             return None
         if self._answered:
             self._thaw(question, now)
+            return None
+        why, look = question.standstill.look(now) if question.standstill else ("", question.until)
+        if why:
+            self.end(replace(question.excess, why=f"{question.excess.why}; frozen, and {why}"))
         elif now >= question.until:
             waited = show_duration(round(now - question.asked, 1))
             why = f"{question.excess.why}; frozen, nobody answered in {waited}"
             self.end(replace(question.excess, why=why))
-        return None if self._question is None else question.until
+        return None if self._question is None else min(question.until, look)
 
     def below(self, key: str) -> None:
         """A limit was seen to be kept."""
@@ -148,10 +155,15 @@ class Breaches:
             self.end(replace(excess, why=f"{excess.why}; it could not be frozen"))
             return
         self._answered = False
-        self._question = Question(excess, now, now + self._policy.breach.answer)
+        now = time.monotonic()
+        self._question = Question(excess, now, now + self._policy.breach.answer, self._standstill(now))
         why = self._clean(excess.why)
         self._emit(Event("quota.freeze", self._detail(excess, why), rule=excess.key))
         self._ask(excess, why)
+
+    def _standstill(self, now: float) -> Standstill | None:
+        root = self._running.init_pid
+        return None if root is None or self._running.container else Standstill(root, now)
 
     def _ask(self, excess: Excess, why: str) -> None:
         if not self.frozen:

@@ -30,7 +30,8 @@ class Session:
         self.notified: list[Mapping[str, Value]] = []
         self.freezes = self.thaws = True
         self.log_fails = False
-        self.kept = 0
+        self.init_pid: int | None = None
+        self.container = ""
         origins = (("quota.pids", Origin("/home/me/web.toml", 7)),)
         policy = Policy("web", breach=BreachPolicy(**breach), origins=origins)
         me = cast(Any, self)

@@ -44,6 +44,7 @@ LAYERS = [
         "restart",
         "secret_sources",
         "session",
+        "standstill",
         "status",
         "stopping",
         "syscall_watch",

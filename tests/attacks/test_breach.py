@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,6 +37,17 @@ for line in sys.stdin:
     call = json.loads(line)
     if call["params"]["name"] != "never":
         print(json.dumps({"jsonrpc": "2.0", "id": call["id"], "result": {"got": os.getpid()}}), flush=True)
+"""
+# Has the kernel send it SIGCONT with the next byte on stdin.
+WAKES = """
+import fcntl, json, os, signal, sys
+F_SETSIG = 10
+call = json.loads(sys.stdin.buffer.raw.read(1 << 16))
+fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+fcntl.fcntl(0, F_SETSIG, signal.SIGCONT)
+fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
+print(json.dumps({"jsonrpc": "2.0", "id": call["id"], "result": {}}), flush=True)
+while True: pass
 """
 PROFILE = """schema = 1
 extends = "base"
@@ -89,10 +101,12 @@ def remains(world: World) -> Iterator[Remains]:
         yield Remains(world.name, world.home / ".local" / "state", world.scratch, engine=api)
 
 
-def serving(world: World, *, idle: str = "400ms", action: str = "freeze", answer: str = "30s") -> Attacker:
+def serving(
+    world: World, program: str = SERVER, *, idle: str = "400ms", action: str = "freeze", answer: str = "30s"
+) -> Attacker:
     """The server, asked once; it then rests as far as the client can see."""
     profile = world.file("b.toml", world.base, PROFILE.format(idle=idle, action=action, answer=answer))
-    made = Attacker(world.command("--profile", str(profile), server=(PYTHON, "-c", SERVER)), world.environ)
+    made = Attacker(world.command("--profile", str(profile), server=(PYTHON, "-c", program)), world.environ)
     made.ask("first")
     assert "result" in made.message()
     return made
@@ -180,6 +194,36 @@ def test_what_calls_are_told(world: World, log: Log) -> None:
     assert 0.9 <= measured < 2.9
     assert told[0]["error"]["message"].startswith("ended by mcp-sandbox: quota `wall`, the session has run")
     assert told[0]["error"]["message"].endswith("the limit is 0.9s [w.toml:4]")
+
+
+@pytest.mark.threat("T2", proves="a process that has itself woken while frozen ends the sandbox")
+def test_what_wakes_itself_is_ended(world: World, log: Log) -> None:
+    with Attacker([*world.prefix(), PYTHON, "-c", WAKES], world.environ) as outside:
+        outside.ask("first")
+        assert outside.message()["result"] == {}
+        outside.process.send_signal(signal.SIGSTOP)
+        stands = state(outside.process.pid, "T")
+        outside.ask("wake up")
+        assert (stands, state(outside.process.pid, "R")) == (True, True), "the control: it wakes itself"
+        outside.process.kill()
+    with serving(world, WAKES) as inside:
+        log.awaited("quota.freeze")
+        assert all(state(pid, "T") for pid in descendants(world.init(inside)))
+        inside.ask("wake up")
+        told = inside.message(PATIENCE_S)
+        assert inside.process.wait(PATIENCE_S) == 124
+    # It may be woken before we have seen it stand.
+    assert re.search(r"frozen, and a process (woke|did not stop)", told["error"]["message"])
+
+
+def state(pid: int, wanted: str) -> bool:
+    """Whether the process is in that state before long (proc(5), stat)."""
+    until = time.monotonic() + PATIENCE_S
+    while text(f"/proc/{pid}/stat").rpartition(")")[2].split()[0] != wanted:
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def end_of_input(server: Attacker) -> None:
