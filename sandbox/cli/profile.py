@@ -55,7 +55,7 @@ def rows(policy: Policy) -> list[tuple[str, Any, Origin]]:
     found: list[tuple[str, Any, Origin]] = [
         ("server.command", list(policy.server.command), Origin("default"))
     ]
-    found += _plain(policy, "server", "transport port path image unpinned")
+    found += _plain(policy, "server", "transport port path image unpinned restart restarts")
     for access in ("read", "write"):
         rules = getattr(policy.files, access)
         texts = [
@@ -72,6 +72,7 @@ def rows(policy: Policy) -> list[tuple[str, Any, Origin]]:
     found += [(f"secrets.{one.name}.inject", list(one.inject), _NONE) for one in policy.secrets if one.inject]
     for table, keys in _TABLES:
         found += _plain(policy, table, keys)
+    found += [(f"tools.cost.{name}", cost, _NONE) for name, cost in policy.tools.cost]
     found += _arguments(policy)
     found.append(("syscalls.tier", policy.syscalls, _NONE))
     return [(key, value, at if at != _NONE else policy.origin(key)) for key, value, at in found]
@@ -96,15 +97,26 @@ def _network(policy: Policy) -> Iterator[tuple[str, Any, Origin]]:
 
 
 _NONE = Origin("default")
-_SIZES = frozenset("files.home files.tmp quota.memory quota.disk traffic.message".split())
+_SIZES = frozenset(
+    "files.home files.tmp quota.memory quota.disk quota.written traffic.message traffic.waste".split()
+)
+_TIMES = frozenset(
+    """quota.wall quota.idle quota.cpu_time quota.busy traffic.timeout traffic.stall tools.window
+    breach.grace breach.answer""".split()
+)
+_RATES = frozenset(("traffic.rate", "traffic.flood", "tools.rate"))
 _TABLES = (
-    ("quota", "memory cpus pids open_files disk wall idle"),
-    ("traffic", "message rate concurrency timeout"),
-    ("tools", "allow deny ask pin"),
+    ("quota", "memory cpus pids open_files disk written cpu_time busy wall idle"),
+    ("traffic", "message rate concurrency timeout flood waste stall"),
+    ("tools", "allow deny ask pin calls rate repeat window budget"),
     ("inspect", "poison secrets protocol"),
     ("isolation", "runtime decoys"),
     ("supply", "scripts"),
     ("audit", "payloads path"),
+    (
+        "breach",
+        "pids open_files disk written cpu_time busy wall idle syscall traffic calls grace answer notify",
+    ),
 )
 
 
@@ -148,8 +160,10 @@ def _text(key: str, value: Any) -> str:
         return "-"
     if key in _SIZES or (key.startswith("network.") and key.endswith(("upload", "download"))):
         return show_size(value)
-    if key in ("quota.wall", "quota.idle", "traffic.timeout"):
-        return show_duration(value)
+    if key in _TIMES:
+        return show_duration(value) if value else "-"
+    if key in _RATES:
+        return f"{value:g}/s"
     return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 

@@ -72,11 +72,12 @@ def test_show_covers_every_field_of_the_policy() -> None:
     shown = {key for key, _, _ in rows(policy)}
     shown |= {key.rpartition(".")[0] for key in shown}
     tables = {
-        name: getattr(policy, name) for name in "server files network quota traffic tools inspect".split()
+        name: getattr(policy, name)
+        for name in "server files network quota traffic tools inspect breach".split()
     }
     for table, value in tables.items():
         for field in fields(value):
-            assert f"{table}.{field.name}" in shown or field.name in ("arguments", "budgets")
+            assert f"{table}.{field.name}" in shown or field.name in ("arguments", "budgets", "cost")
 
 
 def test_show_spells_hosts_budgets_and_behaviour_as_the_file_does(project: Path, capsys: Out) -> None:
