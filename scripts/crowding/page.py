@@ -1,0 +1,53 @@
+"""The table of a crowd, in docs/quotas.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+START, END = "<!-- scripts/crowd writes from here -->", "<!-- up to here -->"
+HEADING = "## Measured: a crowd\n"
+PARTS = {"wrapper": "wrapper", "keeper": "keeper", "init": "process 1", "gateway": "gateway"}
+
+
+def written(page: str, run: dict[str, Any]) -> str:
+    """The page with this run below its heading."""
+    body = f"{START}\n\n{table(run)}\n\n{END}"
+    if START in page:
+        head, _, rest = page.partition(START)
+        return head + body + rest.partition(END)[2]
+    if HEADING not in page:
+        raise ValueError(f"the page has no heading `{HEADING.strip()}`")
+    return page.replace(HEADING, f"{HEADING}\n{body}\n", 1)
+
+
+def table(run: dict[str, Any]) -> str:
+    """On what it was measured, and every number."""
+    own = run["own"]
+    parts = ", ".join(
+        f"{title} {own['parts_kib'][name] / 1024:.1f}"
+        for name, title in PARTS.items()
+        if name in own["parts_kib"]
+    )
+    left = "nothing" if not run["left"] else f"**{', '.join(run['left'])}**"
+    rows = [
+        ("calls, errors", f"{run['calls']}, {run['errors']}"),
+        ("a call while one sandbox alone makes them, ms", spread(run["alone_ms"])),
+        ("a call in the crowd, ms", spread(run["call_ms"])),
+        ("start to the answer to `initialize`, four at a time, ms", spread(run["start_ms"])),
+        ("our own memory of one sandbox, MiB (PSS)", f"{own['each_kib'] / 1024:.1f}: {parts}"),
+        ("our own memory of all, MiB", f"{own['all_mib']}"),
+        ("memory of the machine for all, servers and logs too, MiB", f"{run['machine_mib']}"),
+        ("our own processor time of one sandbox, percent of one", f"{run['own_cpu_percent']:.2f}"),
+        ("left after the end", left),
+    ]
+    head = (
+        f"{run['date']}, {run['cpus']} processors, as {run['caller']}: {run['sandboxes']} sandboxes at once, "
+        f"half Python, half Node, each with {run['pace']:g} calls of 200 bytes a second for "
+        f"{run['seconds'] / 60:.1f} minutes (`scripts/crowd`)."
+    )
+    lines = [f"| {name} | {value} |" for name, value in rows]
+    return "\n".join([head, "", "| what | measured |", "|---|---|", *lines])
+
+
+def spread(found: dict[str, float]) -> str:
+    return f"p50 {found['p50']:.2f}, p99 {found['p99']:.2f}, at most {found['max']:.1f}" if found else "-"
