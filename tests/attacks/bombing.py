@@ -25,6 +25,7 @@ from tests.e2e.remains import text
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 PATIENCE_S = 10.0
+CONTROL_S = 30.0
 TICK_S = 0.02
 GONE_S = 2.0
 LANGUAGES = ("python", "node")
@@ -74,11 +75,11 @@ BOMBS = {
         _memory("memory_by_children", 400 * MIB),
         Bomb(
             "tmpfs", "quota.disk", '[files]\ntmp = "3M"\n[quota]\ndisk = "16M"', 3 * MIB,
-            "tmpfs", {"path": TMP, "most": 32 * MIB},
+            "tmpfs", {"path": TMP, "most": 32 * MIB}, {"most": 8 * MIB},
         ),
         Bomb(
             "inode", "quota.disk", '[files]\ntmp = "3M"\n[quota]\ndisk = "16M"', 3 * MIB,
-            "inode", {"path": TMP, "most": 10_000},
+            "inode", {"path": TMP, "most": 10_000}, {"most": 3500},
         ),
         Bomb("fd", "quota.open_files", "[quota]\nopen_files = 100", 100, "fd", {"most": 500}),
         Bomb(
@@ -86,12 +87,12 @@ BOMBS = {
             "written", {"path": "", "after": 4 * MIB, "most": 256 * MIB}, {"most": 8 * MIB},
         ),
         Bomb(
-            "spin", "quota.cpu_time", '[quota]\ncpu_time = "2s"', 2,
-            "spin", {"after": 2, "most": 12}, {"most": 2.5},
+            "spin", "quota.cpu_time", '[quota]\ncpu_time = "1s"', 1,
+            "spin", {"after": 1, "most": 12}, {"most": 1.2},
         ),
         Bomb(
-            "busy", "quota.busy", '[quota]\ncpus = 0.25\nbusy = "2s"', 2,
-            "busy", {"after": 2, "most": 12}, {"most": 2.5}, period=2,
+            "busy", "quota.busy", '[quota]\ncpus = 0.25\nbusy = "1s"', 1,
+            "busy", {"after": 1, "most": 12}, {"most": 1.2}, period=1,
         ),
         Bomb(
             "flood", "traffic.flood", '[traffic]\nflood = "200/s"', 200,
@@ -107,11 +108,11 @@ BOMBS = {
         ),
         Bomb(
             "slow_reader", "traffic.stall", '[traffic]\nstall = "1s"', 1,
-            "deaf", {"most": 15}, {"most": 1.5}, reached="asked", pumped=True,
+            "deaf", {"most": 15}, {"most": 1.2}, reached="asked", pumped=True,
         ),
         Bomb(
-            "wall", "quota.wall", '[quota]\nwall = "2s"', 2,
-            "deaf", {"most": 15}, {"most": 2.5}, reached="start",
+            "wall", "quota.wall", '[quota]\nwall = "1s"', 1,
+            "deaf", {"most": 15}, {"most": 1.2}, reached="start",
         ),
         Bomb("idle", "quota.idle", '[quota]\nidle = "1s"', 1, reached="last"),
     )
@@ -179,7 +180,8 @@ def goes_off(world: World, bomb: Bomb, language: str) -> bool:
     argv = [*world.prefix(), *program(world, language)]
     outside = Attacker(argv, world.environ, stderr=subprocess.DEVNULL)
     with outside:
-        outside.call("bombs.ready", child=False)
+        outside.ask("bombs.ready")
+        outside.message()
         if not bomb.attack:
             return not select.select([outside.process.stdout], [], [], bomb.limit + 0.3)[0]
         more: dict[str, Any] = {**asked(bomb, str(world.scratch)), **bomb.control}
@@ -193,7 +195,7 @@ def _result(attacker: Attacker, number: int) -> Answer:
     """The answer to one call, whatever is said before it, noise too."""
     fd = attacker.process.stdout.fileno()  # type: ignore[union-attr]
     held = b""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + CONTROL_S
     while (left := end - time.monotonic()) > 0 and select.select([fd], [], [], left)[0]:
         chunk = os.read(fd, MIB)
         if not chunk:

@@ -115,7 +115,9 @@ async function memory_by_children({ most, children = 4 }) {
     child.stdin.on('error', () => {});
     child.stdin.end(`${JSON.stringify(each)}\n`);
   }));
-  return (await Promise.all(ends)).filter(Boolean).length;
+  const well = (await Promise.all(ends)).filter(Boolean).length;
+  await pause(well === children ? 0 : PATIENCE_S * 1000);
+  return well;
 }
 
 async function tmpfs({ path, most }) {
