@@ -210,3 +210,17 @@ def test_the_quick_way_never_misses_a_secret_in_other_letters(secret: str, aroun
 def test_a_short_secret_hides_nothing_else(secret: str, text: str):
     assert Redactor([secret]).text(text) == text
     assert json.loads(Redactor([secret]).json({"x": text})) == {"x": text}
+
+
+@pytest.mark.threat("S6", proves="no part of a secret stays in the end of a text that is cut through it")
+def test_a_tail_is_cut_after_its_secrets_are_out():
+    redactor = Redactor(["correct-horse-battery"])
+    text = "x" * 100 + "correct-horse-battery" + "y" * 30
+    for most in range(1, 60):
+        tail = redactor.tail(text, most)
+        assert len(tail) == most
+        assert "horse" not in tail
+        assert "batter" not in tail
+    key = "-----BEGIN PRIVATE KEY-----\nMIIB\nAAAA\n-----END PRIVATE KEY-----\n"
+    assert redactor.tail(key + "done\n", 4000) == f"{MARK}\ndone\n"
+    assert redactor.tail("", 10) == ""

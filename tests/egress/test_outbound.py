@@ -20,7 +20,7 @@ from sandbox.egress.words import SETTLE, SETTLED, WRITTEN
 from sandbox.errors import AuditError
 from sandbox.event import Event
 from sandbox.gateway import Gateway
-from sandbox.outbound import Outbound
+from sandbox.outbound import RECENT, Outbound
 from sandbox.policy.model import Policy
 from sandbox.prepare import Prepared
 
@@ -128,6 +128,18 @@ def test_a_quiet_fact_is_written_and_not_answered(ear: Ear) -> None:
     assert ear.there.recv(16) == WRITTEN
     assert [event.kind for event in ear.log.events] == ["egress.close", "egress.allow"]
     assert ear.heard() is None
+
+
+def test_the_last_facts_are_kept_short_for_whoever_explains_the_end(ear: Ear) -> None:
+    for number in range(RECENT + 3):
+        detail = {"host": f"{number}.{'x' * 999}", "port": 443, "reason": "why", "extra": "x"}
+        ear.say({**DENY, "detail": detail})
+        assert ear.there.recv(16) == WRITTEN
+    kept = [fact for _, fact in ear.outbound.recent]
+    assert len(kept) == RECENT
+    assert str(kept[-1]["host"]).startswith(f"{RECENT + 2}.x")
+    assert all(len(str(one["host"])) <= 256 and "extra" not in one for one in kept)
+    assert kept[0]["kind"] == DENY["kind"]
 
 
 def test_a_denial_is_told_to_a_person_and_to_open_calls(ear: Ear) -> None:
