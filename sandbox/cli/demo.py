@@ -10,7 +10,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sandbox.cli.audit import visible
+from sandbox.cli.breach_report import visible
 from sandbox.cli.output import document, emit, note, paint
 
 if TYPE_CHECKING:
