@@ -62,6 +62,8 @@ class Limits:
         self.concurrency = traffic.concurrency
         self.paused = False
         """Whether the server is frozen: then it is no fault of its own that it reads nothing."""
+        self.flooded = False
+        """Whether the session ends over what the server says: nothing more of it is worth reading."""
         self._policy = policy
         self._changed = changed
         self._held = held
@@ -192,6 +194,7 @@ class Limits:
         elif action == "warn":
             self._warn(excess, now)
         else:
+            self.flooded = action == "kill"
             self.hand_over(excess)
             pace.start_anew()
         return not self._ended

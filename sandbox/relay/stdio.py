@@ -213,6 +213,8 @@ class Relay:
         try:
             reader = FrameReader(self._cap)
             for chunk in pieces(self._server_out):
+                if self.limits.flooded:
+                    continue  # what else is in the pipe is the same, and its end is waited for
                 self._each(reader.feed(chunk), self._from_server)
                 if reader.wasting or reader.blank_lines:
                     self.limits.nothing(reader, time.monotonic())
