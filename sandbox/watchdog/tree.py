@@ -18,6 +18,7 @@ class TreeMeter:
         self._limit = limit
         self._peak = 0
         self._times = Times()
+        self._read = processes.Reader()
 
     def watched(self) -> Mapping[int, int]:
         """The kernel tells nothing here."""
@@ -25,7 +26,8 @@ class TreeMeter:
 
     def measure(self) -> Usage:
         """Memory is what is resident, an upper bound, until that passes the limit: then it is exact."""
-        found = processes.tree(self._root)
+        found = processes.tree(self._root, self._read)
+        self._read.forget()
         memory = sum(one.resident for one in found)
         if self._limit is not None and memory > self._limit:
             # Forked children share most pages. Only the exact number is a breach.
@@ -41,7 +43,9 @@ class TreeMeter:
         )
 
     def close(self) -> None:
-        """Holds nothing."""
+        """Closes every file."""
+        self._read.forget()
+        self._read.forget()
 
 
 def _share(one: Process) -> int:

@@ -45,6 +45,33 @@ def test_what_ended_has_nothing() -> None:
     assert processes.children(process.pid, 1) == []
 
 
+def test_files_are_held_open_for_the_living_alone() -> None:
+    read = processes.Reader()
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as process:
+        before = len(os.listdir("/proc/self/fd"))
+        first = processes.tree(process.pid, read)
+        assert [one.pid for one in processes.tree(process.pid, read)] == [one.pid for one in first]
+        read.forget()
+        assert len(os.listdir("/proc/self/fd")) == before + 2
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait()
+        assert processes.tree(process.pid, read) == []
+        read.forget()
+        read.forget()
+        assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_no_more_files_are_held_than_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "MOST_HELD", 1)
+    read = processes.Reader()
+    before = len(os.listdir("/proc/self/fd"))
+    assert {one.pid for one in processes.tree(os.getpid(), read)} >= {os.getpid()}
+    assert len(os.listdir("/proc/self/fd")) == before + 1
+    read.forget()
+    read.forget()
+
+
 def test_written_counts_what_goes_to_disks(tmp_path: Path) -> None:
     written = Written()
     before = written.add((os.getpid(),))
