@@ -33,6 +33,8 @@ LAST_WORDS_ASKED_S = 0.35
 """A client that asked for the end may read nothing any more, and the two seconds are nearly over."""
 LEAST_S = 0.05
 LAST_NOTES_S = 0.1
+MUCH = 0.5
+"""The part of the memory from which on the kernel may end it before the next look."""
 STDERR_TAIL = 4000
 """Characters of the server's last words that a report keeps."""
 INTERNAL_ERROR = -32603
@@ -71,9 +73,16 @@ class Watch:
         self._outbound = Outbound(
             gateway, clerk, self._relay, prepared, self.note, self._changed, canaries, redactor
         )
-        kept = evidence.Evidence(running, self._sources_of_evidence(redactor))
+        self._evidence = evidence.Evidence(running, self._sources_of_evidence(redactor))
         self.breaches = Breaches(
-            prepared.policy, session, running, clerk, redactor, self.note, kept, self._notifier(prepared)
+            prepared.policy,
+            session,
+            running,
+            clerk,
+            redactor,
+            self.note,
+            self._evidence,
+            self._notifier(prepared),
         )
         self._catch_signals()
 
@@ -202,7 +211,13 @@ class Watch:
             for excess in found:
                 self.breaches.exceeded(excess)
             moments.append(until)
+        if not self.breach:
+            self._evidence.glance(now, near=self._memory_is_short())
         return moments
+
+    def _memory_is_short(self) -> bool:
+        last, limit = self.watchdog.last, self.watchdog.quota.memory
+        return bool(last and last.memory and limit and last.memory > MUCH * limit)
 
     def _timeout(self, until: float | None, now: float) -> float | None:
         return None if until is None else max(1.0, (until - now) * 1000)

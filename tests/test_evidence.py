@@ -95,7 +95,7 @@ def test_it_comes_together_in_the_order_in_which_it_can_be_had() -> None:
         calls=lambda: [], samples=lambda: [], egress=lambda: [(time.monotonic(), {"kind": "egress.deny"})],
         stderr=lambda: stderr,
     )  # fmt: skip
-    evidence = Evidence(cast(Any, SimpleNamespace(init_pid=os.getpid())), sources)
+    evidence = Evidence(cast(Any, SimpleNamespace(init_pid=os.getpid(), over=False)), sources)
     evidence.look()
     evidence.keep()
     stderr = "last words"
@@ -103,3 +103,34 @@ def test_it_comes_together_in_the_order_in_which_it_can_be_had() -> None:
     assert report["stderr"] == "last words"
     assert cast(list[Any], report["egress"])[0]["kind"] == "egress.deny"
     assert {"processes", "more_processes", "calls", "more_calls", "samples"} <= report.keys()
+
+
+def told_nothing(running: object) -> Evidence:
+    return Evidence(cast(Any, running), Sources(lambda: [], lambda: [], lambda: [], lambda: ""))
+
+
+def test_what_was_seen_before_stands_where_nothing_is_left_to_look_at() -> None:
+    running = SimpleNamespace(init_pid=os.getpid(), over=False)
+    evidence = told_nothing(running)
+    evidence.glance(time.monotonic(), near=True)
+    running.over = True  # the pid may be another's by now
+    running.init_pid = 1
+    evidence.look()
+    evidence.keep()
+    report = evidence.report()
+    assert cast(list[Any], report["processes"])[0]["pid"] == os.getpid()
+    assert cast(float, report["before"]) >= 0
+
+
+def test_glances_are_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    evidence = told_nothing(SimpleNamespace(init_pid=os.getpid(), over=False))
+    looks: list[float] = []
+    monkeypatch.setattr(evidence, "look", lambda: looks.append(1))
+    start = time.monotonic() + 1
+    for tenth in range(600):
+        evidence.glance(start + tenth / 10, near=False)
+    seldom = len(looks)
+    for tenth in range(600, 1200):
+        evidence.glance(start + tenth / 10, near=True)
+    assert 5 <= seldom <= 7
+    assert 50 <= len(looks) - seldom <= 62

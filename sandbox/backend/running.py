@@ -38,6 +38,8 @@ class Running:
         """The engine's id, where one realises it."""
         self.oom_kills = self.peak = 0
         """What the kernel ended for want of memory, and the most bytes that were in use where it says."""
+        self.stats = ""
+        """What an engine on another machine last told of the container, in JSON."""
         self.lost = ""
         """What became of the engine, where its end was the sandbox's."""
         self.not_executed: Exception | None = None
@@ -138,11 +140,22 @@ class Running:
             self._hear(words)
         return False
 
+    def listen(self) -> str:
+        """Hears what the keeper has said meanwhile; the newest `stats`."""
+        while not self._gone and self._report.ready(0) and (words := self._report.line()) is not None:
+            self._hear(words)
+        return self.stats
+
     def kill(self) -> None:
         """Lets go of the lifeline: process 1 and the keeper end everything at once."""
         if self._lifeline >= 0:
             os.close(self._lifeline)
             self._lifeline = -1
+
+    @property
+    def over(self) -> bool:
+        """Whether the keeper has ended, and everything with it."""
+        return self._gone
 
     def fileno(self) -> int:
         """The keeper's pidfd."""
@@ -174,6 +187,8 @@ class Running:
             self._ended = Ended(status=number) if words[1] == "status" else Ended(signal=number)
         elif words[0] == "oom":
             self.oom_kills, self.peak = int(words[1]), int([*words, "0"][2])
+        elif words[0] == "stats":
+            self.stats = words[1]
         elif words[0] == "lost":
             self.lost = " ".join(words[1:])
         elif words[0] == "error" and words[1] == "execute":

@@ -23,7 +23,7 @@ _COLUMNS = (
 def lines(detail: Detail) -> Iterator[str]:
     """The report, each part under a title; parts without anything to show are left out."""
     parts = (
-        ("processes before the end (pid, inside, state, threads, memory)", _processes(detail)),
+        (f"processes{_before(detail)} the end (pid, inside, state, threads, memory)", _processes(detail)),
         ("open calls (age)", _calls(detail)),
         (f"last samples, of at most {_SAMPLES} (seconds before the end)", _samples(detail)),
         ("recent egress (seconds before the end)", _egress(detail)),
@@ -34,6 +34,11 @@ def lines(detail: Detail) -> Iterator[str]:
         if shown:
             yield f"  {title}"
             yield from (f"    {row}".rstrip() for row in shown)
+
+
+def _before(detail: Detail) -> str:
+    age = _number(detail, "before")
+    return f", {age:.0f} s before" if age >= 1 else " right before"
 
 
 def summary(detail: Detail) -> str:

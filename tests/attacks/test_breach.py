@@ -291,5 +291,5 @@ def test_what_a_report_holds(world: World, log: Log) -> None:
     shown = subprocess.run(
         argv, env=world.environ, cwd="/", capture_output=True, text=True, timeout=20
     ).stdout
-    for words in ("processes before the end", "open calls", "last samples", "| last words, [redacted]"):
+    for words in ("processes right before the end", "open calls", "last samples", "| last words, [redacted]"):
         assert words in shown

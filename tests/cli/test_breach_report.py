@@ -46,7 +46,7 @@ HOSTILE = "\x1b[2J\r\n\u202e\x9b1m"
 
 def test_a_person_reads_it() -> None:
     assert [*lines(REPORT)] == [
-        "  processes before the end (pid, inside, state, threads, memory)",
+        "  processes right before the end (pid, inside, state, threads, memory)",
         "         10      1 S    1      1.0M  mcp-init",
         "         11      2 R    7      9.0M    node",
         "         12      3 Z    1      0.0M      sh",
@@ -103,7 +103,10 @@ def test_show_has_it_at_the_end_and_json_as_it_is(capsys: pytest.CaptureFixture[
             sink.emit(event)
     assert main(["audit", "show", "s1"]) == 0
     shown = capsys.readouterr().out
-    assert 'what="65 processes, 1 open calls, 1 facts of egress"  [quota.pids]\n  processes before' in shown
+    assert (
+        'what="65 processes, 1 open calls, 1 facts of egress"  [quota.pids]\n  processes right before'
+        in shown
+    )
     assert shown.splitlines()[-1].endswith("session.end")
     assert main(["audit", "show", "s1", "--json", "--kind", "breach"]) == 0
     assert json.loads(capsys.readouterr().out)["detail"] == REPORT
