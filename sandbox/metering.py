@@ -14,6 +14,7 @@ from sandbox.records import replace
 from sandbox.watchdog import disks
 from sandbox.watchdog.cgroup import CgroupMeter
 from sandbox.watchdog.meter import Meter, Nothing
+from sandbox.watchdog.told import ToldMeter
 from sandbox.watchdog.tree import TreeMeter
 from sandbox.watchdog.watchdog import Watchdog, Watched
 
@@ -52,7 +53,7 @@ def _places(spec: Spec, running: Running) -> dict[str, int]:
 def _meter(limits: Limits, running: Running) -> Meter:
     root = running.init_pid
     if root is None:
-        return Nothing()
+        return ToldMeter(running.listen) if limits.mechanism == "engine" else Nothing()
     if limits.mechanism == "rlimit":
         return TreeMeter(root, limits.memory)
     return CgroupMeter(_joined(directories(root)), root)

@@ -3,8 +3,8 @@
 `pid N` (the sandbox's init as the host sees it), `ready` (the server was executed), `frozen` and `thawed` (in
 answer to a command), `ended status N` or `ended signal N`, `oom N PEAK` (kills by the memory limit, and bytes
 in use then), `error STEP ERRNO TEXT`; of a container also `container ID`, `refused JSON` (code, what, rule,
-hint of an error of ours), `lost TEXT` (the engine went away), `unable` (to freeze or to thaw). An `error
-execute` after `ready` is an init's that found no server to start.
+hint of an error of ours), `stats JSON` (of one that only its engine sees), `lost TEXT` (the engine is away),
+`unable` (to freeze or to thaw). An `error execute` after `ready` is an init's that found no server to start.
 """
 
 from __future__ import annotations

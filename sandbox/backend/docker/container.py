@@ -11,7 +11,7 @@ from socket import socket
 from threading import Event, Thread
 
 from sandbox import engine
-from sandbox.backend.docker import holder, pump, reap, stage
+from sandbox.backend.docker import holder, pump, reap, stage, stats
 from sandbox.backend.docker.orders import Orders
 from sandbox.backend.docker.pipes import Pipes
 from sandbox.backend.docker.reserve import Reserve
@@ -153,6 +153,10 @@ class Container:
         """Remembers how the engine failed, where that may be why the server is over."""
         if self.status in (None, *_ENDED_BY_ENGINE) and not isinstance(error, engine.NotFound):
             self.lost = self.lost or engine.failure(error, self._orders.engine).what
+
+    def tell_stats(self, out: int) -> None:
+        """What the engine counts, where the wrapper's machine cannot see the container's processes."""
+        Thread(target=stats.follow, args=(self._another, self.id, out), name="stats", daemon=True).start()
 
     def terminate(self) -> None:
         """SIGTERM for the server."""

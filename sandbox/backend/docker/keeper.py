@@ -121,6 +121,8 @@ def _live(container: Container, ends: Ends, trap: int) -> None:
     if container.pid:
         report.tell(ends.report, "pid", container.pid)
     report.tell(ends.report, "ready")
+    if not container.pid:
+        container.tell_stats(ends.report)
     over, asked = _attend(container, ends)
     if not over:
         container.remove_server()
