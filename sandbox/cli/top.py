@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import select
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -111,6 +112,8 @@ def _live(args: argparse.Namespace, console: Console) -> None:
 
     from sandbox.cli.frame import frame
 
+    # The terminal is given back, whoever ends us.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with (
         suppress(KeyboardInterrupt),
         _keys() as pressed,

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -146,8 +146,22 @@ def read_until(fd: int, wanted: bytes) -> bytes:
     return said
 
 
-@pytest.mark.parametrize("end", [b"q", b"\x03"], ids=["q", "ctrl-c"])
-def test_a_terminal_is_given_back(end: bytes, own_home: Path) -> None:
+def press_q(_process: subprocess.Popen[bytes], fd: int) -> None:
+    os.write(fd, b"q")
+
+
+def interrupt(process: subprocess.Popen[bytes], _fd: int) -> None:
+    process.send_signal(signal.SIGINT)  # it leads no session: the terminal itself would send nobody anything
+
+
+def terminate(process: subprocess.Popen[bytes], _fd: int) -> None:
+    process.send_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize(("end", "status"), [(press_q, 0), (interrupt, 0), (terminate, 143)])
+def test_a_terminal_is_given_back(
+    end: Callable[[subprocess.Popen[bytes], int], None], status: int, own_home: Path
+) -> None:
     with terminal() as (process, fd):
         before = termios.tcgetattr(fd)
         assert ENTER in read_until(fd, b"no sandbox of yours")
@@ -156,10 +170,7 @@ def test_a_terminal_is_given_back(end: bytes, own_home: Path) -> None:
             process.send_signal(signal.SIGWINCH)
             read_until(fd, b"\x1b[H")
         read_until(fd, b"no sandbox of yours")
-        if end == b"\x03":
-            process.send_signal(signal.SIGINT)  # it is no session leader: the terminal sends nobody anything
-        else:
-            os.write(fd, end)
+        end(process, fd)
         assert LEAVE in read_until(fd, LEAVE)
-        assert process.wait(SECONDS) == 0
+        assert process.wait(SECONDS) == status
         assert termios.tcgetattr(fd)[3] == before[3]
