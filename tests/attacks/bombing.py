@@ -78,7 +78,7 @@ BOMBS = {
             "tmpfs", {"path": TMP, "most": 32 * MIB}, {"most": 8 * MIB},
         ),
         Bomb(
-            "inode", "quota.disk", '[files]\ntmp = "3M"\n[quota]\ndisk = "16M"', 3 * MIB,
+            "inode", "quota.disk", '[files]\ntmp = "3M"\n[quota]\ndisk = "16M"', 3072,
             "inode", {"path": TMP, "most": 10_000}, {"most": 3500},
         ),
         Bomb("fd", "quota.open_files", "[quota]\nopen_files = 100", 100, "fd", {"most": 500}),
@@ -88,7 +88,7 @@ BOMBS = {
         ),
         Bomb(
             "spin", "quota.cpu_time", '[quota]\ncpu_time = "1s"', 1,
-            "spin", {"after": 1, "most": 12}, {"most": 1.2},
+            "spin", {"after": 1, "most": 12}, {"most": 1.2}, period=1,
         ),
         Bomb(
             "busy", "quota.busy", '[quota]\ncpus = 0.25\nbusy = "1s"', 1,
