@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sandbox.backend.running import Running
 from sandbox.event import Event
@@ -24,12 +24,13 @@ def watchdog(
 ) -> Watchdog:
     """For a sandbox that is ready; `active` tells the moment of the last message."""
     limits = spec.limits
+    places = _places(spec, running)
     watched = Watched(
-        _meter(limits, running),
+        _meter(limits, running, places),
         quota(policy, limits),
         counted=limits.mechanism != "rlimit",
         root=running.init_pid or 0,
-        places=_places(spec, running),
+        places=places,
         grace=policy.breach.grace,
         within=not spec.runtime,
     )
@@ -50,12 +51,12 @@ def _places(spec: Spec, running: Running) -> dict[str, int]:
     return disks.opened(running.init_pid, sizes)
 
 
-def _meter(limits: Limits, running: Running) -> Meter:
+def _meter(limits: Limits, running: Running, places: Mapping[str, int]) -> Meter:
     root = running.init_pid
     if root is None:
         return ToldMeter(running.listen) if limits.mechanism == "engine" else Nothing()
     if limits.mechanism == "rlimit":
-        return TreeMeter(root, limits.memory)
+        return TreeMeter(root, limits.memory, lambda: sum(disk.used for disk in disks.measure(places)))
     return CgroupMeter(_joined(directories(root)), root)
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from sandbox.watchdog import processes
 from sandbox.watchdog.meter import Usage
 from sandbox.watchdog.processes import Process
+from sandbox.watchdog.shared import Shared
 from sandbox.watchdog.times import Times
 
 
 class TreeMeter:
     """All descendants of `root`, process 1 of a pid namespace; beyond `limit` memory is counted exactly."""
 
-    def __init__(self, root: int, limit: int | None = None) -> None:
+    def __init__(self, root: int, limit: int | None = None, elsewhere: Callable[[], int] = lambda: 0) -> None:
+        """`elsewhere`: bytes in the sandbox's places in memory, which have a limit of their own."""
         self._root = root
         self._limit = limit
         self._peak = 0
         self._times = Times()
+        self._shared = Shared(elsewhere)
         self._read = processes.Reader()
 
     def watched(self) -> Mapping[int, int]:
@@ -28,10 +31,11 @@ class TreeMeter:
         """Memory is what is resident, an upper bound, until that passes the limit: then it is exact."""
         found = processes.tree(self._root, self._read)
         self._read.forget()
-        memory = sum(one.resident for one in found)
+        hidden = self._shared.at_most(found)
+        memory = sum(one.resident for one in found) + hidden
         if self._limit is not None and memory > self._limit:
             # Forked children share most pages. Only the exact number is a breach.
-            memory = sum(_share(one) for one in found)
+            memory = _exact(found, hidden)
         self._peak = max(self._peak, memory)
         inside = [one for one in found if one.pid != self._root]
         return Usage(
@@ -48,7 +52,11 @@ class TreeMeter:
         self._read.forget()
 
 
-def _share(one: Process) -> int:
-    """Not ours to read (process 1 is not dumpable): the larger number stands, never none."""
-    exact = processes.proportional(one.pid)
-    return one.resident if exact is None else exact
+def _exact(found: list[Process], hidden: int) -> int:
+    """Each page once; of shared memory what is mapped somewhere, or what there is of it if that is more."""
+    total = mapped = 0
+    for one in found:
+        # Not ours to read (process 1 is not dumpable): the larger number stands, never none.
+        share, shared = processes.proportional(one.pid) or (one.resident, 0)
+        total, mapped = total + share, mapped + shared
+    return total + max(0, hidden - mapped)
