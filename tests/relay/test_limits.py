@@ -220,7 +220,7 @@ def test_lines_that_are_no_message_count_as_the_clients() -> None:
 @pytest.mark.threat("S3", proves="a call that the server leaves open is ended, and its late answer dropped")
 @pytest.mark.parametrize("first", [INITIALIZE, request(0, "server/discover", _meta=MODERN)])
 def test_a_call_ends_when_its_time_is_over(first: dict[str, object]) -> None:
-    with carried({"traffic": {"timeout": 0.2}}) as (world, loop):
+    with carried({"traffic": {"timeout": 0.6}}) as (world, loop):
         world.asked(first)
         world.server(result(0))
         assert world.relay_to_client.hear() == result(0)
@@ -228,7 +228,7 @@ def test_a_call_ends_when_its_time_is_over(first: dict[str, object]) -> None:
         told = world.relay_to_client.hear()
         assert (told["id"], told["error"]["code"]) == (2, -32603)
         assert told["error"]["data"]["rule"] == "traffic.timeout"
-        assert told["error"]["data"]["limit"] == 0.2
+        assert told["error"]["data"]["limit"] == 0.6
         assert "web.toml:" in told["error"]["message"]
         cancelled = world.relay_to_server.hear()
         assert (cancelled["method"], cancelled["params"]["requestId"]) == ("notifications/cancelled", 2)
@@ -249,7 +249,7 @@ def test_a_server_that_reads_nothing_does_not_keep_a_timed_out_call_from_its_err
 
 
 def test_an_answer_in_time_is_not_touched() -> None:
-    with carried({"traffic": {"timeout": 0.3}}) as (world, _):
+    with carried({"traffic": {"timeout": 0.8}}) as (world, _):
         world.asked(call(1))
         world.server(result(1))
         assert world.relay_to_client.hear() == result(1)
@@ -259,12 +259,12 @@ def test_an_answer_in_time_is_not_touched() -> None:
 
 @pytest.mark.threat("S3", proves="a server that stops reading is noticed, and a slow one is not taken for it")
 def test_a_message_that_waits_too_long_for_the_server() -> None:
-    with carried({"traffic": {"stall": 0.3}}, cap=1 << 20) as (world, loop):
+    with carried({"traffic": {"stall": 0.8}}, cap=1 << 20) as (world, loop):
         slow = threading.Thread(target=world.client, args=[call(1, a="x" * 400_000)])
         slow.start()
         world.until(lambda: loop.keys() == ["traffic.stall"])
         assert loop.found[0].measured is not None
-        assert loop.found[0].measured >= 0.3
+        assert loop.found[0].measured >= 0.8
         world.relay_to_server.line()
         slow.join()
         world.until(lambda: world.relay.counts.calls == 1)
@@ -277,16 +277,22 @@ def test_a_message_that_waits_too_long_for_the_server() -> None:
 
 
 def test_a_frozen_server_does_not_stall() -> None:
-    with carried({"traffic": {"stall": 0.2}}, cap=1 << 20) as (world, loop):
-        world.relay.limits.paused = True
-        slow = threading.Thread(target=world.client, args=[call(1, a="x" * 400_000)])
-        slow.start()
-        time.sleep(0.4)
-        assert loop.found == []
-        world.relay.limits.paused = False
-        world.until(lambda: loop.keys() == ["traffic.stall"])
-        world.relay_to_server.line()
-        slow.join()
+    world = World(cap=1 << 20, policy=limited({"traffic": {"stall": 10.0}}))
+    limits = world.relay.limits
+    slow = threading.Thread(target=world.client, args=[call(1, a="x" * 400_000)])
+    slow.start()
+    world.until(lambda: world.relay._server.since > 0)
+    now = time.monotonic()
+    limits.paused = True
+    assert limits.look(now + 1000, frozenset())[0] == []
+    limits.paused = False
+    found, again = limits.look(now + 1001, frozenset())
+    assert (found, again) == ([], pytest.approx(now + 1010, abs=0.01))
+    assert [one.key for one in limits.look(now + 1011, frozenset())[0]] == ["traffic.stall"]
+    assert limits.look(now + 2000, frozenset()) == ([], now + 2010), "told once"
+    world.relay_to_server.line()
+    slow.join()
+    world.close()
 
 
 # --- the server's side ---------------------------------------------------------------------------
