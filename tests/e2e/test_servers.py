@@ -92,7 +92,17 @@ def drive(
 ) -> dict[str, Any]:
     """The client of `caller` on the server that `mcp-sandbox run WORDS` starts."""
     argv = caller.sandboxed(*words)
-    return played(python, argv, cwd=cwd, env=caller.environ, calls=calls, era=era, prefix=caller.prefix)
+    seen = played(python, argv, cwd=cwd, env=caller.environ, calls=calls, era=era, prefix=caller.prefix)
+    assert refused_calls(caller) == [], "an honest server needs a call that the filter refuses"
+    return seen
+
+
+def refused_calls(caller: Caller) -> list[Any]:
+    """What the logs of this caller's sessions say of system calls that were not made, natively."""
+    logs = [*Path(caller.environ["HOME"]).glob(".local/state/mcp-sandbox/**/*.jsonl")]
+    assert logs
+    events = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+    return [event["detail"] for event in events if event["kind"] == "syscall.deny"]
 
 
 @pytest.fixture(scope="session")
