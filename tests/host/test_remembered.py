@@ -120,6 +120,7 @@ def _drop(*keys: str) -> Callable[[dict[str, Any]], None]:
         pytest.param(_set("facts", "cgroups", "version", to=3), id="a cgroup version that does not exist"),
         pytest.param(_set("facts", "cgroups", "directories", to=[]), id="directories that are a list"),
         pytest.param(_set("facts", "cgroups", "directories", to={"a": "b"}), id="a relative directory"),
+        pytest.param(_set("facts", "cgroups", "lacks", to="cpu"), id="controllers that are no list"),
     ],
 )
 def test_a_memory_that_does_not_fit_is_measured_again(
@@ -198,6 +199,21 @@ def test_in_another_cgroup_only_cgroups_are_measured_again(
     assert remembered.facts(environ).cgroups.detail == "found again"
     assert remembered.facts(environ).cgroups.detail == "found again"
     assert (measuring.times, measuring.found) == (1, 1)
+
+
+def test_a_scope_is_handed_out_wherever_we_are(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], tmp_path: Path
+) -> None:
+    scope = Cgroups(2, {"scope": str(tmp_path / "app.slice")}, "a scope", "", ("cpu",))
+    (tmp_path / "app.slice").mkdir()
+    measuring = Measuring(monkeypatch, replace(HERE, cgroups=scope))
+    remembered.facts(environ)
+    moved = {**remembered.where(), "cgroup": "0::/moved\n"}
+    monkeypatch.setattr(remembered, "where", lambda: moved)
+
+    assert (remembered.facts(environ).cgroups, measuring.found) == (scope, 0)
+    (tmp_path / "app.slice").rmdir()  # the manager is gone, and its slices
+    assert remembered.facts(environ).cgroups.detail == "found again"
 
 
 def test_a_cgroup_that_is_gone_is_looked_for_again(

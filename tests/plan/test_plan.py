@@ -14,6 +14,7 @@ from sandbox.plan.mounts import target_of
 from sandbox.plan.plan import plan
 from sandbox.plan.spec import Bind, Device, Directory, File, Proc, Spec, Symlink, Tmpfs
 from sandbox.policy.paths import below
+from sandbox.records import replace
 from tests.plan.world import HOME, cgroups, facts, failing, policy, survey
 
 
@@ -281,7 +282,14 @@ def _is_coherent(found: Spec) -> None:
         pytest.param(
             cgroups(0), "rlimit", None, id="no cgroup: rlimits, and the default share of cpu is given up"
         ),
-        pytest.param(cgroups(2, "unified"), "cgroup-v2", 1.0, id="a delegated v2 scope holds everything"),
+        pytest.param(cgroups(2, "unified"), "cgroup-v2", 1.0, id="a delegated v2 cgroup holds everything"),
+        pytest.param(cgroups(2, "scope"), "cgroup-v2", 1.0, id="so does a scope of the service manager's"),
+        pytest.param(
+            replace(cgroups(2, "scope"), lacks=("cpu",)),
+            "cgroup-v2",
+            None,
+            id="v2 without cpu holds the rest",
+        ),
         pytest.param(cgroups(1, "memory", "pids", "cpu"), "cgroup-v1", 1.0, id="v1 with all controllers"),
         pytest.param(cgroups(1, "memory", "pids"), "cgroup-v1", None, id="v1 without cpu"),
         pytest.param(cgroups(1, "memory", "cpu"), "rlimit", None, id="v1 without pids holds too little"),
