@@ -69,6 +69,7 @@ def rows(found: HostFacts) -> list[Row]:
         _needed("egress trap", found.trap),
         _needed("mapped owners", found.idmap) if found.uid == 0 else _optional("mapped owners", found.idmap),
         _cgroups(found),
+        _watchdog(found),
         _landlock(found),
         _optional("bubblewrap", found.bubblewrap),
     ]
@@ -87,6 +88,13 @@ def _cgroups(found: HostFacts) -> Row:
     cgroups = found.cgroups
     whole = cgroups.version and not cgroups.lacks
     return Row("cgroups", "works" if whole else "limited", cgroups.detail, cgroups.hint)
+
+
+def _watchdog(found: HostFacts) -> Row:
+    """Which numbers quotas are measured by; nothing here sets project quotas for what is on a disk."""
+    if found.cgroups.version:
+        return Row("watchdog", "works", f"counts by cgroup v{found.cgroups.version}; files by /proc")
+    return Row("watchdog", "limited", "adds up /proc; buffers of pipes and sockets are not counted")
 
 
 def _landlock(found: HostFacts) -> Row:

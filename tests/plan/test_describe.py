@@ -55,6 +55,28 @@ def test_a_default_beside_written_quotas_has_no_line() -> None:
     assert row(described({"env": {"set": {"U": "x"}}}), "U").origin == "web.toml:30"
 
 
+def test_sums_say_what_watches_them() -> None:
+    table = {"quota": {"written": 64 << 20, "cpu_time": 90.0, "busy": 30.0}}
+    found = described(table, cgroups=cgroups(1, "memory", "pids", "cpu"))
+    assert row(found, "cpu_time: 1.5 min").mechanism == "watched: cpuacct.usage of the cgroup"
+    assert row(found, "busy: 30 s").key == "quota.busy"
+    assert row(found, "written: 64 MiB").mechanism.endswith("and what is in memory")
+    assert row(described(table), "cpu_time").mechanism == "watched: /proc/PID/stat, added up"
+
+
+def test_bytes_on_a_disk_are_measured_and_not_held() -> None:
+    found = described({"quota": {"written": 64 << 20}, "files": {"write": ["/srv/p"]}})
+    assert row(found, "written").mechanism.endswith("; no project quota holds it on disk")
+
+
+def test_what_is_not_simply_ended_is_a_row() -> None:
+    found = described({"breach": {"pids": "warn", "disk": "freeze", "answer": 60.0, "grace": 2.0}})
+    assert row(found, "pids exceeded: a warning").key == "breach.pids"
+    assert row(found, "disk exceeded: asks").mechanism == "frozen for 1 min at most, then killed"
+    assert row(found, "grace: 2 s").origin
+    assert not [one for one in described({}) if "exceeded" in one.what or "grace" in one.what]
+
+
 def test_what_is_not_enforced_says_so() -> None:
     cpus = row(described({}), "cpus: 1")
     assert not cpus.enforced

@@ -12,6 +12,7 @@ from sandbox.policy import hosts
 from sandbox.policy.model import (
     AuditPolicy,
     Behaviour,
+    BreachPolicy,
     Env,
     Files,
     HostBudget,
@@ -193,6 +194,7 @@ def policy(table: Mapping[str, Any] | None = None) -> Policy:
         syscalls=given.get("syscalls", "net"),
         isolation=Isolation(**given.get("isolation", {})),
         audit=AuditPolicy(**given.get("audit", {})),
+        breach=BreachPolicy(**given.get("breach", {})),
         origins=tuple(_origins(given)),
     )
 
