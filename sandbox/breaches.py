@@ -94,8 +94,8 @@ class Breaches:
     def answer(self, now: float) -> float | None:
         """Acts on the answer, or on there being none; the moment until which one is waited for."""
         question = self._question
-        if question is None or self.name:
-            return None
+        if question is None or self.name or self.ending:
+            return None  # who is being ended moves
         if self._answered:
             self._thaw(question, now)
             return None

@@ -186,7 +186,7 @@ class Watch:
         """The end that was asked for; the moment of its next step."""
         decision = lifecycle.decide(self._times(), now)
         if decision.step is Step.KILL:
-            self.stopped = True
+            self.stopped = self.breaches.ending = True
             self.running.kill()
         elif decision.step is Step.TERMINATE and not self.stopped:
             self.stopped = self.breaches.ending = True

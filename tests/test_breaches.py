@@ -250,6 +250,17 @@ def test_nobody_can_answer_what_was_not_asked() -> None:
     assert session.breaches.frozen, "an answer from before the question does not count"
 
 
+def test_near_the_end_nothing_is_asked_nor_looked_at() -> None:
+    session = frozen()
+    session.breaches.ending = True
+    assert session.breaches.answer(time.monotonic() + 99) is None
+    assert session.breaches.name == "", "it ends as whoever asked for its end is told"
+    session = Session(pids="freeze")
+    session.breaches.ending = True
+    session.breaches.exceeded(PIDS)
+    assert session.done == []
+
+
 def test_what_cannot_be_stopped_for_certain_is_ended() -> None:
     session = Session(pids="freeze")
     session.freezes = False
