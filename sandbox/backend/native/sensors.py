@@ -1,6 +1,6 @@
 """What the wrapper measures a sandbox by: descriptors that process 1 and the server's child send out.
 
-They go over a pair of sockets by SCM_RIGHTS (unix(7)), one message for one or more names in JSON, before
+They go over a pair of sockets by SCM_RIGHTS (unix(7)), one message for one or more names, a line each, before
 `ready` is told: `disk:/tmp` is an O_PATH descriptor of a tmpfs of the view, `syscalls` the listener of the
 server's filter. Neither the descriptors nor the channel outlive execve(2), so the server has none of them.
 """
@@ -8,7 +8,6 @@ server's filter. Neither the descriptors nor the channel outlive execve(2), so t
 from __future__ import annotations
 
 import array
-import json
 import os
 from _socket import (
     AF_UNIX,
@@ -64,7 +63,7 @@ def send(to: int, found: Mapping[str, int]) -> None:
     """One message; the descriptors stay open here too."""
     descriptors = array.array("i", found.values())
     with _adopted(to) as channel:
-        channel.sendmsg([json.dumps([*found]).encode()], [(SOL_SOCKET, SCM_RIGHTS, descriptors)])
+        channel.sendmsg(["\n".join(found).encode()], [(SOL_SOCKET, SCM_RIGHTS, descriptors)])
 
 
 def receive(channel: int, names: frozenset[str]) -> dict[str, int]:
@@ -89,7 +88,7 @@ def _message(held: socket) -> dict[str, int]:
     for level, kind, data in ancillary:
         if level == SOL_SOCKET and kind == SCM_RIGHTS:
             descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-    names = json.loads(said or b"[]")
+    names = said.decode().split("\n") if said else []
     # SOCK_SEQPACKET: MSG_CMSG_CLOEXEC alone comes back in the flags.
     if cut & ~MSG_CMSG_CLOEXEC or not names or len(names) != len(descriptors):
         for fd in descriptors:
