@@ -13,7 +13,7 @@ from sandbox.policy.model import Origin, Policy
 SHM = 64 << 20
 LEAST = 1 << 20
 DEFAULT = Origin("default")
-NO_CGROUP = "a share of the processor is enforced by a cgroup only, and none is writable here"
+NO_CGROUP = "a share of the processor is enforced by a cgroup's cpu controller, and none is ours here"
 _PAGE = 4096
 
 

@@ -128,6 +128,8 @@ def used(files: Files) -> float:
 def frozen() -> dict[str, object]:
     """Whether the caller may freeze and kill what it started, through the cgroup alone."""
     with Sandbox() as sandbox:
+        if not sandbox.cgroup.path.name.startswith("mcp-sandbox-"):
+            return {"nothing": "no cgroup of its own"}
         said = {}
         for value in ("1", "0"):
             (sandbox.cgroup.path / "cgroup.freeze").write_text(value)
@@ -140,6 +142,8 @@ def frozen() -> dict[str, object]:
 def stopped() -> dict[str, object]:
     """What a person sees who stops the scope, as a logout does too."""
     with Sandbox() as sandbox:
+        if sandbox.cgroup.path.parent.suffix != ".scope":
+            return {"nothing": "no scope of its own"}
         began = time.monotonic()
         manage("stop", sandbox.cgroup.path.parent.name)
         status = sandbox.process.wait(10)

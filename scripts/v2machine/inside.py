@@ -14,6 +14,7 @@ from typing import Any
 PAYLOAD = Path("/payload")
 CALLER = "/usr/bin/python3 /payload/caller.py"
 RUNTIME = "/run/user/1000"
+HIDE = 'for place in systemd dbus; do mount -t tmpfs tmpfs /run/$place; done; export HOME=/root; exec "$@"'
 # How a program comes to run, and with which words it is started so.
 HOME = ["HOME=/home/caller", "USER=caller"]
 AS_USER = ["runuser", "-u", "caller", "--", "env", f"XDG_RUNTIME_DIR={RUNTIME}", *HOME]
@@ -23,6 +24,7 @@ WAYS = {
     "session scope": ["su", "-l", "caller", "-c"],
     "root, session scope": ["su", "-l", "root", "-c"],
     "root, unit": ["env", "HOME=/root"],
+    "root, no manager in sight": ["unshare", "-m", "sh", "-ec", HIDE, "sh"],
     "user without a manager": ["runuser", "-u", "lonely", "--", "env", "HOME=/home/lonely"],
 }
 PARTS = ["doctor", "start", "memory", "pids", "cpu", "frozen", "stopped", "storm"]
@@ -52,7 +54,9 @@ def tell(results: Any, part: str, said: object) -> None:
 
 def version() -> str:
     """Of systemd and the kernel."""
-    return f"{output(['systemctl', '--version']).splitlines()[0]}, Linux {os.uname().release}"
+    systemd = output(["systemctl", "--version"]).splitlines()[0]
+    cpu = ", users without the cpu controller" if (PAYLOAD / "delegate.conf").exists() else ""
+    return f"{systemd}, Linux {os.uname().release}{cpu}"
 
 
 def prepare() -> None:
