@@ -28,12 +28,15 @@ offered = cgroups._from_manager
 cgroup.settings = lambda limits: []
 remembered._code = lambda: mode
 scope.CONTROLLERS, cgroups._V2 = (), {}
-if mode == "scope":
+
+
+def find():
     mounted = cgroups._mounted(cgroups._read("/proc/self/mountinfo"))["unified"]
     found, why = offered(mounted)
-    cgroups.find = lambda: replace(found, lacks=()) if found else sys.exit(why)
-else:
-    cgroups.find = cgroups.Cgroups
+    return replace(found, lacks=()) if found else sys.exit(why)
+
+
+cgroups.find = find if mode == "scope" else cgroups.Cgroups
 from sandbox.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
