@@ -128,3 +128,43 @@ def test_here_a_child_really_holds_a_process() -> None:
         finally:
             child.rmdir()
     assert not [p for d in found.directories.values() for p in Path(d).glob("mcp-sandbox-probe-*")]
+
+
+SLICE = "/user.slice/user-1000.slice/user@1000.service/app.slice"
+
+
+@pytest.mark.parametrize(
+    ("handed", "lacks"),
+    [
+        pytest.param(("memory", "pids", "cpu"), (), id="everything is handed down"),
+        pytest.param(("memory", "pids"), ("cpu",), id="an older systemd keeps the processor"),
+    ],
+)
+def test_version_2_asks_the_service_manager_first(
+    monkeypatch: pytest.MonkeyPatch, handed: tuple[str, ...], lacks: tuple[str, ...]
+) -> None:
+    def attempt(parent: str, values: dict[str, str]) -> str:
+        wanted = parent.startswith(f"/sys/fs/cgroup{SLICE}/mcp-sandbox-probe-") and "memory.max" in values
+        return "" if wanted and ("cpu.max" in values) is ("cpu" in handed) else f"{parent} {values}"
+
+    monkeypatch.setattr(cgroups.scope, "enter", lambda name: f"{SLICE}/{name}.scope")
+    monkeypatch.setattr(cgroups.scope, "settle", lambda directory: handed)
+    monkeypatch.setattr(cgroups, "_try", attempt)
+
+    found = cgroups._version_2(cgroups.Mounted("/sys/fs/cgroup", "/"), "/user.slice/session-1.scope")
+
+    assert (found.version, found.directories) == (2, {"scope": f"/sys/fs/cgroup{SLICE}"})
+    assert found.lacks == lacks
+    assert bool(found.hint) is bool(lacks)
+
+
+def test_a_manager_whose_scope_holds_nothing_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroups.scope, "enter", lambda name: f"/{name}.scope")
+    monkeypatch.setattr(cgroups.scope, "settle", lambda directory: ("memory", "pids", "cpu"))
+
+    found = cgroups._version_2(cgroups.Mounted(str(tmp_path), "/"), "/")
+
+    assert found.version == 0
+    assert "limits: mkdir: No such file or directory" in found.detail
