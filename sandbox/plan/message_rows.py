@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sandbox.plan.rows import Row, duration, size
 from sandbox.plan.spec import Spec
-from sandbox.policy.model import Policy
+from sandbox.policy.model import Policy, Stopping
 
 _CLIENT = "counted by the relay"
 _SERVER = "counted by the relay, on stdout"
@@ -20,7 +20,8 @@ def message_rows(spec: Spec, policy: Policy) -> Iterator[Row]:
 
 
 def _traffic(policy: Policy) -> Iterator[Row]:
-    traffic, then = policy.traffic, f"then {_then(policy.breach.traffic)}"
+    traffic, action = policy.traffic, policy.breach.traffic
+    then, slower = f"then {_then(action)}", f"then {_then(action, 'read no faster')}"
     if traffic.rate is not None:
         yield Row("messages", f"{_rate(traffic.rate)} of the client's", f"{_CLIENT}, {then}", "traffic.rate")
     if traffic.concurrency is not None:
@@ -31,13 +32,14 @@ def _traffic(policy: Policy) -> Iterator[Row]:
         yield Row("messages", what, "the call gets an error and is cancelled", "traffic.timeout")
     if traffic.flood is not None:
         what = f"{_rate(traffic.flood)} of the server's that answer nothing"
-        yield Row("messages", what, f"{_SERVER}, {then}", "traffic.flood")
+        yield Row("messages", what, f"{_SERVER}, {slower}", "traffic.flood")
     if traffic.waste is not None:
         what = f"{size(traffic.waste)} a minute that are no message"
-        yield Row("messages", what, f"{_SERVER}, {then}", "traffic.waste")
+        yield Row("messages", what, f"{_SERVER}, {slower}", "traffic.waste")
     if traffic.stall is not None:
         what = f"a message waits at most {duration(traffic.stall)} for the server to read"
-        yield Row("messages", what, f"{_CLIENT}, {then}", "traffic.stall")
+        # Half a message cannot be taken back: nothing is left to refuse.
+        yield Row("messages", what, f"{_CLIENT}, then {_then(action, 'breach')}", "traffic.stall")
 
 
 def _calls(policy: Policy) -> Iterator[Row]:
@@ -53,8 +55,8 @@ def _calls(policy: Policy) -> Iterator[Row]:
         yield Row("calls", f"cost at most {tools.budget:g} together", how, "tools.budget")
 
 
-def _then(action: str) -> str:
-    return {"kill": "breach", "freeze": "frozen", "warn": "a warning", "deny": "refused"}[action]
+def _then(action: Stopping, denied: str = "refused") -> str:
+    return {"kill": "breach", "freeze": "frozen", "warn": "a warning", "deny": denied}[action]
 
 
 def _rate(rate: float) -> str:
