@@ -184,17 +184,20 @@ class Watch:
 
     def _end(self, now: float) -> float | None:
         """The end that was asked for; the moment of its next step."""
+        if self.breaches.frozen and (self.signalled or self._client_closed_at is not None):
+            self._kill()  # what stands still hears of no end
+            return None
         decision = lifecycle.decide(self._times(), now)
         if decision.step is Step.KILL:
-            self.stopped = self.breaches.ending = True
-            self.running.kill()
+            self._kill()
         elif decision.step is Step.TERMINATE and not self.stopped:
             self.stopped = self.breaches.ending = True
-            if self.breaches.frozen:
-                self.running.kill()  # what stands still hears no SIGTERM
-            else:
-                self.running.terminate()
+            self.running.terminate()
         return decision.until
+
+    def _kill(self) -> None:
+        self.stopped = self.breaches.ending = True
+        self.running.kill()
 
     def _check_times(self, now: float) -> float | None:
         found, until = lifecycle.exceeded(self._times(), now)
