@@ -12,6 +12,9 @@ TICK = os.sysconf("SC_CLK_TCK")
 MOST_HELD = 256
 """Descriptors; whoever started us may allow no more than 1024."""
 _CHUNK = 1 << 16
+_SHORT = 2048
+"""A read of a long list ends where the next record does not fit in a page: less than this is all of it."""
+_LONGEST = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +39,21 @@ def text(path: str) -> str:
     except OSError:
         return ""
     try:
-        return os.read(fd, _CHUNK).decode(errors="replace")
+        return _whole(fd)
     except OSError:
         return ""
     finally:
         os.close(fd)
+
+
+def _whole(fd: int) -> str:
+    """From its beginning on, however many reads that takes."""
+    said = os.pread(fd, _CHUNK, 0)
+    more = len(said)
+    while more >= _SHORT and len(said) < _LONGEST:
+        read = os.pread(fd, _CHUNK, len(said))
+        said, more = said + read, len(read)
+    return said.decode(errors="replace")
 
 
 class Reader:
@@ -69,7 +82,7 @@ class Reader:
         if fd is None:
             return ""
         try:
-            return os.pread(fd, _CHUNK, 0).decode(errors="replace")
+            return _whole(fd)
         except OSError:  # it is over, and its number may be another's
             os.close(self._held.pop(path))
             return ""

@@ -29,6 +29,31 @@ def test_a_name_cannot_pass_for_numbers() -> None:
         assert processes.name(process.pid) == ") R 1 1 1 ("
 
 
+MANY = """
+import os, signal, sys
+for n in range(900):
+    if os.fork() == 0:
+        signal.pause()
+print(flush=True)
+sys.stdin.read()
+os.killpg(0, signal.SIGKILL)
+"""
+
+
+def test_many_children_are_all_of_the_tree() -> None:
+    words = [sys.executable, "-I", "-S", "-c", MANY]
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        read = processes.Reader()
+        assert len(processes.tree(process.pid)) == 901, "one read tells of what fits in a page"
+        assert len(processes.tree(process.pid, read)) == 901
+        read.forget()
+        read.forget()
+
+
 def test_open_files_are_counted() -> None:
     before = processes.open_files(os.getpid())
     assert before is not None
