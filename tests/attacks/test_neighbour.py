@@ -1,0 +1,38 @@
+"""Neighbours: while a bomb goes off in one sandbox, another's calls stay as fast and the host still forks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.attacks.bombing import BOMBS
+from tests.attacks.inside import Attacker, World
+from tests.attacks.neighbour import beside, quiet
+
+TIMES = 2.0
+FLOOR_S = 0.001
+"""What the scheduler itself may take to wake a sleeper: below it a 99th percentile says nothing."""
+ROUNDS = 4
+FORK_S = 0.5
+
+
+@pytest.fixture(scope="module")
+def neighbour(world: World) -> Iterator[Attacker]:
+    """A sandbox that does no harm."""
+    with world.inside() as made:
+        made.call("bombs.ready", child=False)
+        yield made
+
+
+@pytest.mark.threat("T2", proves="a bomb next door: a call takes no more than twice as long, the host forks")
+@pytest.mark.parametrize("name", ["fork", "memory", "spin", "flood"])
+def test_a_bomb_next_door(name: str, world: World, neighbour: Attacker) -> None:
+    """Quiet and bomb by turns, so that what else the machine does falls on both."""
+    ratios = []
+    while len(ratios) < ROUNDS and not (ratios and min(ratios) <= TIMES):
+        alone, loud = quiet(neighbour), beside(world, BOMBS[name], "python", neighbour)
+        assert set(loud.statuses) == {124}, "the control: the bomb went off and was ended"
+        assert 0 < loud.forked < FORK_S, "the host forks"
+        ratios.append(loud.p99 / max(alone.p99, FLOOR_S))
+    assert min(ratios) <= TIMES, ratios
