@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.attacks.inside import Answer, Attacker, World
+from tests.attacks.inside import RUN, SECONDS, Answer, Attacker, World
 
 
 def profile(world: World, text: str) -> str:
@@ -26,10 +29,10 @@ def looping(attacker: Attacker, times: int) -> list[Answer]:
 
 def events(world: World) -> list[dict[str, Any]]:
     """What the last session's log says."""
-    logs = sorted(
-        Path(world.home, ".local/state/mcp-sandbox").rglob("*.jsonl"), key=lambda p: p.stat().st_mtime
-    )
-    return [json.loads(line) for line in logs[-1].read_text().splitlines()]
+    logs = Path(world.home, ".local/state/mcp-sandbox").rglob("*.jsonl")
+    last = max(logs, key=lambda path: path.stat().st_mtime)
+    whole, _, _ = last.read_text().rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 @pytest.mark.threat("C4", proves="a runaway client is stopped at N, the sandbox ended with status 124")
@@ -48,9 +51,8 @@ def test_a_client_that_loops_ends_the_session(world: World) -> None:
     assert f"rule `{rule}`" in said
     logged = events(world)
     assert [event["rule"] for event in logged if event["kind"] == "tool.deny"] == [rule]
-    assert len([event for event in logged if event["kind"] == "relay.request"]) == 3, (
-        "the fourth went nowhere"
-    )
+    passed = [event for event in logged if event["kind"] == "relay.request"]
+    assert len(passed) == 3, "the fourth went nowhere"
     assert any(event["kind"] == "quota.breach" and event["rule"] == rule for event in logged)
 
 
@@ -68,6 +70,34 @@ def test_a_loop_that_is_denied_goes_on_with_other_calls(world: World) -> None:
     assert "got" in other
 
 
+@pytest.mark.threat("C4", proves="or stopped with everything inside, until a person lets it go on")
+def test_a_loop_that_freezes_goes_on_with_the_call_when_a_person_says_so(world: World) -> None:
+    text = '[tools]\ncalls = 2\n[breach]\ncalls = "freeze"'
+    with world.inside("--profile", profile(world, text)) as inside:
+        assert all("result" in answer for answer in looping(inside, 2))
+        number = inside.ask("processes.parent")
+        frozen = waited_for(world, "quota.freeze")
+        assert (frozen["rule"], frozen["detail"]["measured"]) == ("tools.calls", 3)
+        with pytest.raises(TimeoutError):
+            inside.message(0.3)
+        argv = [*world.prefix(), sys.executable, "-c", RUN, "resume", frozen["session"]]
+        done = subprocess.run(argv, env=world.environ, cwd="/", capture_output=True, text=True, timeout=20)
+        assert done.returncode == 0, done.stderr
+        answer = inside.message()
+        assert (answer["id"], "result" in answer) == (number, True), "the very call that broke the limit"
+        assert inside.finish()[0] == 0
+
+
+def waited_for(world: World, kind: str) -> dict[str, Any]:
+    """The first event of that kind in the last session's log, once it is there."""
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        if found := [event for event in events(world) if event["kind"] == kind]:
+            return found[0]
+        time.sleep(0.02)
+    raise AssertionError(f"no {kind}")
+
+
 def test_without_a_limit_the_loop_goes_on(world: World) -> None:
     with world.inside() as inside:
         assert all("got" in answer["result"] for answer in looping(inside, 12))
@@ -77,24 +107,25 @@ def test_without_a_limit_the_loop_goes_on(world: World) -> None:
 @pytest.mark.threat("S3", proves="a call that is never answered ends at its time; the session goes on")
 def test_a_late_answer(world: World) -> None:
     with world.inside("--profile", profile(world, '[traffic]\ntimeout = "500ms"')) as inside:
-        inside.ask("bombs.deaf", most=1.0)
+        inside.ask("bombs.deaf", most=0.8)
         late = inside.message()
         assert late["error"]["data"]["rule"] == "traffic.timeout", late
+        assert waited_for(world, "relay.dropped")["rule"] == "traffic.timeout"
         inside.ask("processes.parent")
         again = inside.message()
-        assert again["id"] == 2, "the answer to the first came later, and nobody got it"
+        assert again["id"] == 2, "the answer to the first came in between, and nobody got it"
         status, said = inside.finish()
     assert status == 0, said
-    assert any(
-        event["rule"] == "traffic.timeout" and event["kind"] == "relay.dropped" for event in events(world)
-    )
     with world.outside() as outside:
-        assert outside.call("bombs.deaf", child=False, most=1.0) == {"got": 1.0}
+        assert outside.call("bombs.deaf", child=False, most=0.8) == {"got": 0.8}
 
 
-BLANK = (
-    "import sys; sys.stdin.readline(); out = sys.stdout.buffer\nfor _ in range({}): out.write(b'\\n' * 4096)"
-)
+BLANK = """
+import sys
+sys.stdin.readline()
+for _ in range({}):
+    sys.stdout.buffer.write(b"\\n" * 4096)
+"""
 
 
 @pytest.mark.threat("S3", proves="a flood of nothing is one too: it is ended, not read for ever")
