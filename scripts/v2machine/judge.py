@@ -123,11 +123,21 @@ def cells(parts: dict[str, Said]) -> list[str]:
     memory, pids, cpu = parts.get("memory", {}), parts.get("pids", {}), parts.get("cpu", {})
     freeze, storm = parts.get("frozen", {}).get("freeze"), parts.get("storm", {})
     doctor = parts.get("doctor", {}).get("cgroups", {}).get("detail", "")
+    how = "cgroup v2" if "v2 below" in doctor else "rlimits and polling"
+    how = "cgroup v2, a scope" if "scope for each" in doctor else how
     return [
-        "cgroup v2, a scope" if "scope for each" in doctor else "rlimits and polling",
+        how,
         f"{memory['peak_of_limit']:.2f} of the limit, exit {memory['exit']}" if memory else "-",
-        f"{max(0, pids['most'] - 1)}, exit {pids['exit']}" if pids else "-",
-        cpu.get("refused") or str(cpu.get("share", "-")),
+        f"{processes(pids, counted='cgroup v2' in how)}, exit {pids['exit']}" if pids else "-",
+        "refused" if "refused" in cpu else str(cpu.get("share", "-")),
         "yes" if freeze else "-",
         f"{len(storm['stayed']) + len(storm['left'])}" if storm else "-",
     ]
+
+
+def processes(pids: Said, *, counted: bool) -> int:
+    """The most there were, without process 1; by the bomb's own count where no cgroup has one."""
+    if counted:
+        return int(pids["most"]) - 1
+    results = [line["result"] for line in pids["answer"] if isinstance(line, dict) and "result" in line]
+    return 1 + max((int(result["content"][0]["text"]) for result in results), default=0)
