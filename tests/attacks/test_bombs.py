@@ -18,6 +18,7 @@ from tests.attacks.inside import World, furnished
 from tests.conftest import Ready
 from tests.e2e.remains import Remains, adopted_orphans
 
+pytestmark = pytest.mark.slow
 AT_ONCE = 3
 """Most of them wait for a clock or for the kernel."""
 SECONDS = 2.0
