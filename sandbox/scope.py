@@ -21,8 +21,8 @@ from sandbox.wire.dbus import Property
 CONTROLLERS = ("memory", "pids", "cpu")
 KEEPER = "keeper"
 """The leaf for ourselves: a cgroup that hands controllers to its children holds no process itself."""
-DEADLINE_S = 3.0
-"""For an answer, and for the move: a manager that is not busy needs milliseconds."""
+DEADLINE_S = 10.0
+"""For an answer, and for the move: milliseconds, but a manager may be busy with a whole login."""
 STOP_US = 2_000_000
 """A manager that stops the scope (at a logout, or asked to) waits so long before it kills."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.01

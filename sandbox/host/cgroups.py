@@ -174,7 +174,7 @@ def _from_manager(mounted: Mounted) -> tuple[Cgroups | None, str]:
         tell(os.path.dirname(place))
         tell(" ".join(handed))
 
-    outcome = attempt(body)
+    outcome = attempt(body, timeout=2 * scope.DEADLINE_S)
     if not outcome.works:
         return None, f"{outcome.step}: {outcome.message.partition('] ')[2] or outcome.message}"
     place, handed = outcome.steps[-3], outcome.steps[-2].split()
