@@ -108,8 +108,14 @@ def create_body(
     most = processes() if podman else 0
     joined = piped(spec, environ, secrets)
     place = Place(session, folder(session, environ), "HOLDER", labels(session), podman, most, joined)
-    profile = seccomp.load(spec.syscalls, machine(environ))
-    return body(spec, place, seccomp.for_sentry(profile) if spec.runtime else profile, secrets)
+    return body(spec, place, _filter(spec, environ), secrets)
+
+
+def _filter(spec: Spec, environ: Mapping[str, str]) -> str:
+    """The filter's profile; gVisor's knows no other answer than an error."""
+    if spec.runtime:
+        return seccomp.for_sentry(seccomp.load(spec.syscalls, machine(environ)))
+    return seccomp.load(spec.syscalls, machine(environ), kill=spec.forbidden == "kill")
 
 
 def piped(spec: Spec, environ: Mapping[str, str], secrets: tuple[tuple[str, str], ...]) -> bool:
@@ -138,7 +144,7 @@ def written(spec: Spec, environ: Mapping[str, str]) -> list[tuple[int | str, int
     steps = ((n, step) for n, step in staged(spec) if isinstance(step, File))
     made: list[tuple[int | str, int, str]] = [(n, s.mode, s.content.decode("latin-1")) for n, s in steps]
     if engine(environ).kind == "podman":
-        made.append(("seccomp.json", 0o400, seccomp.load(spec.syscalls, machine(environ))))
+        made.append(("seccomp.json", 0o400, _filter(spec, environ)))
     return made
 
 

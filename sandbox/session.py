@@ -219,6 +219,9 @@ class Session:
 
     def _finish(self, running: Running, watch: Watch) -> int:
         ended = running.wait(5.0) or Ended(signal=signal.SIGKILL)
+        if watch.syscalls is not None:
+            for excess in watch.syscalls.ended(ended.exit_status):
+                watch.breaches.exceeded(excess)
         watch.drain()
         if running.oom_kills:
             watch.out_of_memory(running.oom_kills)

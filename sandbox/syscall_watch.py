@@ -24,6 +24,7 @@ from sandbox.plan.spec import Spec, Tier
 from sandbox.policy.model import Ending
 
 if TYPE_CHECKING:
+    from sandbox.kill_watch import KillWatch
     from sandbox.plan.syscall_finding import Finding
 
 KEY = "syscalls.tier"
@@ -37,10 +38,17 @@ Call = tuple[str, str, str]
 """A machine, a name and a class: what is counted as one."""
 
 
-def of(running: Running, spec: Spec, action: Ending, emit: Callable[[Event], None]) -> SyscallWatch | None:
-    """The watch of a sandbox that has a listener: of a native one."""
-    listener = running.sensors.get(SYSCALLS)
-    return None if listener is None else SyscallWatch(listener, spec.syscalls, action, emit)
+def of(
+    running: Running, spec: Spec, action: Ending, emit: Callable[[Event], None]
+) -> SyscallWatch | KillWatch | None:
+    """The watch of a sandbox that has a listener, or of a container whose filter kills."""
+    if listener := running.sensors.get(SYSCALLS):
+        return SyscallWatch(listener, spec.syscalls, action, emit)
+    if spec.backend == "native" or spec.forbidden != "kill" or spec.runtime:
+        return None
+    from sandbox.kill_watch import KillWatch
+
+    return KillWatch(running, spec.syscalls, emit)
 
 
 class SyscallWatch:
@@ -78,6 +86,10 @@ class SyscallWatch:
             found += self._next()
         self._pause(now)
         return found, self._resume_at
+
+    def ended(self, status: int) -> list[Excess]:
+        """What the server's end says: natively nothing that was not heard before."""
+        return []
 
     def finish(self) -> None:
         """How often each name was called in all; nothing is answered afterwards."""

@@ -34,6 +34,7 @@ LAYERS = [
         "notify_program",
         "notify",
         "images",
+        "kill_watch",
         "leases",
         "lifecycle",
         "metering",

@@ -7,6 +7,8 @@ The engine's runtime compiles it with libseccomp, which this spelling humours:
   masked comparison.
 - Every comparison is masked, whole words too: the plain one looks at the half that the kernel ignores.
 - What matches no rule gets the default action, EPERM in every engine: older ones drop `defaultErrnoRet`.
+- What is dangerous says so in its comment: `backend/docker/seccomp.py` lets such a call kill where the
+  profile of the server wants that. As an error it equals the default, and engines leave it out.
 - Refused names are listed although the default refuses them too: runc answers ENOSYS above the newest
   call that a profile names.
 """
@@ -25,6 +27,8 @@ ARCHITECTURES = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 """Each alone: the 32-bit and x32 calls of the same processor are refused."""
 
 TIOCSPGRP = 0x5410
+DANGEROUS = "dangerous"
+"""The comment of an entry that may kill."""
 
 Entry = dict[str, Any]
 
@@ -39,7 +43,7 @@ def profile(tier: Tier, machine: str, names: Iterable[str]) -> dict[str, Any]:
         "architectures": [ARCHITECTURES[machine]],
         "syscalls": [
             *_by_name(table, existing),
-            *(_by_arguments(rule) for rule in decided if rule.answer.errno != errno.EPERM),
+            *(_by_arguments(rule) for rule in decided if rule.answer is not Answer.REFUSED),
             *_for_init(table),
         ],
     }
@@ -53,26 +57,33 @@ def text(tier: Tier, machine: str, names: Iterable[str]) -> str:
 def _by_name(table: Table, existing: frozenset[str]) -> list[Entry]:
     """One entry an answer, for the names whose arguments do not matter."""
     plain = sorted(existing - {rule.name for rule in table.rules})
-    answers = {name: table.answer(name, ()).errno for name in plain}
+    answers = {name: table.answer(name, ()) for name in plain}
     return [
-        {"names": [name for name in plain if answers[name] == code], **_action(code)}
-        for code in sorted(set(answers.values()))
+        {"names": [name for name in plain if answers[name] is answer], **_action(answer)}
+        for answer in Answer
+        if answer in answers.values()
     ]
 
 
 def _by_arguments(rule: Rule) -> Entry:
-    return {"names": [rule.name], **_action(rule.answer.errno), "args": [_test(bits) for bits in rule.tests]}
+    return {"names": [rule.name], **_action(rule.answer), "args": [_test(bits) for bits in rule.tests]}
 
 
 def _for_init(table: Table) -> list[Entry]:
     """An engine's init wants the foreground, and gives up on any error but that there is no terminal."""
     if table.answer("ioctl", (0, TIOCSPGRP)) is Answer.ALLOW:
         return []
-    return [{"names": ["ioctl"], **_action(errno.ENOTTY), "args": [_test(Bits(1, TIOCSPGRP))]}]
+    return [{"names": ["ioctl"], **_error(errno.ENOTTY), "args": [_test(Bits(1, TIOCSPGRP))]}]
 
 
-def _action(code: int) -> Entry:
-    return {"action": "SCMP_ACT_ERRNO", "errnoRet": code} if code else {"action": "SCMP_ACT_ALLOW"}
+def _action(answer: Answer) -> Entry:
+    if answer is Answer.ALLOW:
+        return {"action": "SCMP_ACT_ALLOW"}
+    return _error(answer.errno) | ({"comment": DANGEROUS} if answer is Answer.DANGEROUS else {})
+
+
+def _error(code: int) -> Entry:
+    return {"action": "SCMP_ACT_ERRNO", "errnoRet": code}
 
 
 def _test(bits: Bits) -> Entry:

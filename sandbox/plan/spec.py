@@ -160,6 +160,8 @@ class Spec:
     view: tuple[ViewStep, ...]
     limits: Limits
     syscalls: Tier = "net"
+    forbidden: Literal["kill", "refuse"] = "refuse"
+    """What a container's filter does with a dangerous call; natively the wrapper is asked, each time."""
     network: Literal["trap", "host"] = "trap"
     """`trap`: `lo` alone, where every attempt ends in our listeners; `host`: for the build sandbox alone."""
     egress: Network = Network()

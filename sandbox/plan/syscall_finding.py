@@ -27,7 +27,16 @@ def found(tier: Tier, machine: str, name: str, args: Sequence[int]) -> Finding:
     return Finding(answer is Answer.DANGEROUS, answer.errno or EPERM, why)
 
 
+def killed_for(tier: Tier, machine: str, name: str) -> str:
+    """Why a call whose arguments nobody knows ended its process."""
+    if machine not in MACHINES:
+        return _FOREIGN
+    groups = (group for group in TIERS[tier].dangerous if name in group.names)
+    return next((group.why for group in groups), _SO)
+
+
 _FOREIGN = "calls by the numbers of another architecture slip past every rule of this one"
+_SO = "with these arguments it attacks the kernel, the host or other processes"
 _NOT_SO = "not with these arguments"
 _NOT_NEEDED = "not needed by any server that was seen"
 

@@ -264,17 +264,17 @@ _ABSENT = (
     *_SELDOM,
     _group("shadow stacks are the kernel's choice", "map_shadow_stack"),
 )
+# Not kcmp, name_to_handle_at, move_pages, which are merely refused: libraries ask, and go on without.
 _DANGEROUS = (
     _group(
-        "reads, writes or controls another process",
-        "ptrace process_vm_readv process_vm_writev pidfd_getfd kcmp process_madvise",
+        "controls another process", "ptrace process_vm_readv process_vm_writev pidfd_getfd process_madvise"
     ),
     _group(
         "changes what exists: mounts, roots and namespaces",
         """mount umount2 pivot_root chroot unshare setns open_tree move_mount fsopen fsconfig fsmount fspick
         mount_setattr""",
     ),
-    _group("opens files by number, past every mount", "open_by_handle_at name_to_handle_at"),
+    _group("opens files by number, past every mount", "open_by_handle_at"),
     _group("programs the kernel or makes its bugs exploitable", "bpf perf_event_open userfaultfd modify_ldt"),
     _group("keys of the user and the session, shared across namespaces", "add_key request_key keyctl"),
     _group(
@@ -285,7 +285,7 @@ _DANGEROUS = (
         "administers the machine",
         """swapon swapoff acct quotactl quotactl_fd syslog sethostname setdomainname settimeofday
         clock_settime clock_adjtime adjtimex vhangup iopl ioperm lookup_dcookie nfsservctl fanotify_init
-        fanotify_mark migrate_pages move_pages""",
+        fanotify_mark migrate_pages""",
     ),
 )
 

@@ -56,9 +56,13 @@ def differing(machine: str, tier: str, asked: Asked) -> list[tuple[str, list[str
 
 
 @functools.cache
-def profile(machine: str, tier: str) -> dict[str, Any]:
-    shipped: dict[str, Any] = json.loads(seccomp.load(tier, machine))
+def profile(machine: str, tier: str, kill: bool = False) -> dict[str, Any]:
+    shipped: dict[str, Any] = json.loads(seccomp.load(tier, machine, kill=kill))
     return shipped
+
+
+def kills(entry: dict[str, Any]) -> bool:
+    return bool(entry["action"] == "SCMP_ACT_KILL_PROCESS")
 
 
 def code_of(entry: dict[str, Any]) -> int:
@@ -112,7 +116,8 @@ def test_profile_uses_what_every_engine_knows(machine: str, tier: str) -> None:
     assert set(whole) == {"defaultAction", "architectures", "syscalls"}
     assert whole["defaultAction"] == "SCMP_ACT_ERRNO"
     assert whole["architectures"] == [container_seccomp.ARCHITECTURES[machine]]
-    assert {key for entry in whole["syscalls"] for key in entry} == {"names", "action", "errnoRet", "args"}
+    keys = {"names", "action", "errnoRet", "args", "comment"}
+    assert {key for entry in whole["syscalls"] for key in entry} == keys
     assert {entry["action"] for entry in whole["syscalls"]} == {"SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"}
 
 
@@ -155,7 +160,7 @@ def libseccomp() -> Any:
     return pyseccomp
 
 
-def compiled(machine: str, tier: str) -> bpf.Program:
+def compiled(machine: str, tier: str, kill: bool = False) -> bpf.Program:
     """As runc does it: what equals the default is left out, entries go in one after the other."""
     library = libseccomp()
     made = library.SyscallFilter(library.ERRNO(errno.EPERM))
@@ -163,11 +168,12 @@ def compiled(machine: str, tier: str) -> bpf.Program:
     if native != wanted:
         made.add_arch(wanted)
         made.remove_arch(native)
-    entries = [e for e in profile(machine, tier)["syscalls"] if code_of(e) != errno.EPERM]
+    entries = [e for e in profile(machine, tier, kill)["syscalls"] if kills(e) or code_of(e) != errno.EPERM]
     for name, entry in ((name, one) for one in entries for name in one["names"]):
         if library.resolve_syscall(wanted, name) < 0:
             continue  # Newer than this library: an engine leaves it out too.
-        action = library.ERRNO(code_of(entry)) if code_of(entry) else library.ALLOW
+        refused = library.KILL_PROCESS if kills(entry) else library.ERRNO(code_of(entry))
+        action = refused if code_of(entry) else library.ALLOW
         tests = [(a["index"], library.MASKED_EQ, a["value"], a["valueTwo"]) for a in entry.get("args", [])]
         made.add_rule(action, name, *(library.Arg(*test) for test in tests))
     with tempfile.TemporaryFile() as file:
@@ -192,6 +198,23 @@ def test_what_libseccomp_makes_of_it_says_what_the_table_says(machine: str, tier
 
     assert len(unknown) < 20
     assert differing(machine, tier, asked) == []
+
+
+@pytest.mark.parametrize(("machine", "tier"), EVERY_FILTER)
+def test_what_libseccomp_makes_of_it_kills_what_is_dangerous_and_nothing_else(
+    machine: str, tier: str
+) -> None:
+    library, program = libseccomp(), compiled(machine, tier, kill=True)
+    arch = getattr(library.Arch, machine.upper())
+    known = {name for name in numbers(machine) if library.resolve_syscall(arch, name) >= 0}
+    wrong = []
+    for name, args in every_probe(machine):
+        answer = TIERS[tier].answer(name, args)
+        action, _ = bpf.run(program, bpf.ARCH[machine], numbers(machine)[name], args)
+        wanted = bpf.KILL_PROCESS if answer is Answer.DANGEROUS else bpf.ERRNO | expected(tier, name, args)
+        if name in known and action != (bpf.ALLOW if answer is Answer.ALLOW else wanted):
+            wrong.append((name, [hex(a) for a in args], hex(action)))
+    assert wrong == []
 
 
 @pytest.mark.parametrize("machine", syscalls.MACHINES)

@@ -10,16 +10,30 @@ from sandbox.backend import filters
 from sandbox.backend.filters import MACHINES as MACHINES
 from sandbox.backend.filters import TIERS as TIERS
 
+DANGEROUS = "dangerous"
+"""As `plan/container_seccomp.py` writes it."""
 _DIRECTORY = os.path.join(os.path.dirname(__file__), "filters")
 
 
-def load(tier: str, machine: str) -> str:
-    """The profile of `tier` for `machine` as JSON, or an error: never a weaker one."""
+def load(tier: str, machine: str, *, kill: bool = False) -> str:
+    """The profile of `tier` for `machine` as JSON, or an error: never a weaker one.
+
+    `kill`: a dangerous call ends the process that makes it; else it fails.
+    """
     place = filters.path(_DIRECTORY, tier, machine, "json")
     content = filters.read(place)
     if not _refuses_by_default(content):
         raise filters.broken(place, content)
-    return content.decode()
+    return _killing(content) if kill else content.decode()
+
+
+def _killing(content: bytes) -> str:
+    profile = json.loads(content)
+    for entry in profile["syscalls"]:
+        if entry.get("comment") == DANGEROUS:
+            entry["action"] = "SCMP_ACT_KILL_PROCESS"
+            del entry["errnoRet"]
+    return json.dumps(profile, separators=(",", ":"))
 
 
 def for_sentry(text: str) -> str:
@@ -29,7 +43,8 @@ def for_sentry(text: str) -> str:
     thread, and ENOTTY for TIOCSPGRP, without which the engine's init gives up.
     """
     profile = json.loads(text)
-    entries = profile["syscalls"]
+    # What fails as everything does by default needs no entry, and these say so again.
+    entries = [one for one in profile["syscalls"] if one.get("comment") != DANGEROUS or "args" not in one]
     for entry in entries:
         if entry.get("errnoRet") == errno.ENOSYS:
             entry["names"].remove("clone3")

@@ -53,8 +53,8 @@ def receive(listener: int) -> Notice | None:
             return None
         raise
     ident, thread, _, number, arch, _, *args = _NOTICE.unpack(buffer)
-    machine, number = _called_by(arch, number)
-    return Notice(ident, thread, machine, number, _named(machine, number), tuple(args))
+    machine, number, name = called(arch, number)
+    return Notice(ident, thread, machine, number, name, tuple(args))
 
 
 def refuse(listener: int, notice: Notice, error: int) -> None:
@@ -80,9 +80,12 @@ def _status(pid: int) -> dict[str, str]:
     return {key: value.strip() for key, _, value in (line.partition(":") for line in text.split("\n"))}
 
 
-def _called_by(arch: int, number: int) -> tuple[str, int]:
+def called(arch: int, number: int) -> tuple[str, int, str]:
+    """Machine, number and name of a call as the kernel tells of it: AUDIT_ARCH and the number there."""
     machine = _MACHINES.get(arch, f"architecture {arch:#x}")
-    return ("x32", number & ~_X32) if machine == "x86_64" and number & _X32 else (machine, number)
+    if machine == "x86_64" and number & _X32:
+        machine, number = "x32", number & ~_X32
+    return machine, number, _named(machine, number)
 
 
 _names: dict[str, dict[int, str]] = {}
