@@ -36,7 +36,7 @@ def table(run: dict[str, Any]) -> str:
         ("start to the answer to `initialize`, four at a time, ms", spread(run["start_ms"])),
         ("our own memory of one sandbox, MiB (PSS)", f"{own['each_kib'] / 1024:.1f}: {parts}"),
         ("our own memory of all, MiB", f"{own['all_mib']}"),
-        ("memory of the machine for all, servers and logs too, MiB", f"{run['machine_mib']}"),
+        ("the same with the servers, MiB", f"{run['machine_mib']}"),
         ("our own processor time of one sandbox, percent of one", f"{run['own_cpu_percent']:.2f}"),
         ("left after the end", left),
     ]
