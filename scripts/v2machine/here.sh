@@ -9,8 +9,11 @@ set -euo pipefail
 tree=$1 output=$2
 
 unified=$(awk '$3 == "cgroup2" {print $2; exit}' /proc/mounts)
-mkdir -p "$unified/mcp-sandbox-here"
-echo $$ >"$unified/mcp-sandbox-here/cgroup.procs"
+place=$unified/mcp-sandbox-here
+mkdir -p "$place"
+came_from=$unified$(awk -F: '$1 == 0 {print $3}' /proc/self/cgroup)
+trap 'echo $$ >"$came_from/cgroup.procs"; find "$place" -depth -type d -exec rmdir {} +' EXIT
+echo $$ >"$place/cgroup.procs"
 
 inside() {
   set -euo pipefail
