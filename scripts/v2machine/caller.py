@@ -139,6 +139,19 @@ def frozen() -> dict[str, object]:
         return {"freeze": said, "exit": sandbox.process.wait(3), "left": remains(2)}
 
 
+def seen() -> dict[str, object]:
+    """What `ps` says of a sandbox that runs: by which mechanism, and which of its numbers are known."""
+    with Sandbox() as sandbox:
+        time.sleep(3)  # a sample, and one more
+        sessions = json.loads(output("ps", "--json"))["sessions"]
+        one = next(one for one in sessions if one["pid"] == sandbox.process.pid)
+        sandbox.stop()
+        known = {
+            name: one["use"][name] for name in ("memory", "peak", "swap", "ooms", "pids", "refused", "cpu")
+        }
+        return {"mechanism": one["mechanism"], "use": known, "left": remains(2)}
+
+
 def stopped() -> dict[str, object]:
     """What a person sees who stops the scope, as a logout does too."""
     with Sandbox() as sandbox:
@@ -357,7 +370,9 @@ def text(path: str) -> str:
         return ""
 
 
-PARTS = {one.__name__: one for one in (doctor, start, memory, pids, cpu, frozen, stopped, storm, outlive)}
+PARTS = {
+    one.__name__: one for one in (doctor, start, memory, pids, cpu, seen, frozen, stopped, storm, outlive)
+}
 
 if __name__ == "__main__":
     main()

@@ -27,7 +27,7 @@ WAYS = {
     "root, no manager in sight": ["unshare", "-m", "sh", "-ec", HIDE, "sh"],
     "user without a manager": ["runuser", "-u", "lonely", "--", "env", "HOME=/home/lonely"],
 }
-PARTS = ["doctor", "start", "memory", "pids", "cpu", "frozen", "stopped", "storm"]
+PARTS = ["doctor", "start", "memory", "pids", "cpu", "seen", "frozen", "stopped", "storm"]
 
 
 def main() -> None:

@@ -66,6 +66,13 @@ def frozen(said: Said, way: str) -> Iterable[tuple[str, bool]]:
         yield "not killed", said["exit"] == 137
 
 
+def seen(said: Said, way: str) -> Iterable[tuple[str, bool]]:
+    """With a cgroup the kernel has every number."""
+    if way != RLIMITS:
+        yield f"measured by {said['mechanism']}", said["mechanism"] == "cgroup-v2"
+        yield f"not all is known: {said['use']}", all(value is not None for value in said["use"].values())
+
+
 def stopped(said: Said, way: str) -> Iterable[tuple[str, bool]]:
     """Who stops the scope ends the sandbox."""
     if way != RLIMITS:
@@ -84,7 +91,7 @@ def nothing_left(said: Said, way: str) -> Iterable[tuple[str, bool]]:
 
 RULES: dict[str, Callable[[Said, str], Iterable[tuple[str, bool]]]] = {
     "doctor": doctor, "start": nothing_left, "memory": memory, "pids": pids, "cpu": cpu, "frozen": frozen,
-    "stopped": stopped, "storm": nothing_left, "outlive": outlive,
+    "seen": seen, "stopped": stopped, "storm": nothing_left, "outlive": outlive,
 }  # fmt: skip
 
 
