@@ -59,6 +59,13 @@ DIFFERENCES = {
         "were there a way to it; the server is another uid, without capabilities",
     ),
     "openat2": Difference("ENOSYS", "", "EPERM", "gVisor's filter knows no other answer than EPERM"),
+    "a forbidden call": Difference(
+        "named, then killed",
+        "killed",
+        "EPERM",
+        "an engine's filter has no listener: the process is ended, and only the kernel's log names the call; "
+        "gVisor's filter knows no other answer than EPERM",
+    ),
     "a socket that comes later": Difference(
         "granted", "", "EPERM", "gVisor connects to no socket of the host's at all"
     ),

@@ -17,6 +17,7 @@ import pytest
 
 from tests.attacks.forbidden import C_SERVER, FORBIDDEN, NODE_SERVER, PYTHON_SERVER, Forbidden, arguments, elf
 from tests.attacks.inside import PATIENT, PLAIN, PYTHON, Attacker, World
+from tests.differences import differs
 
 pytestmark = [
     pytest.mark.backends,
@@ -123,7 +124,7 @@ def _check(
     assert status == 124, (language, status, said)
     assert answer["error"]["data"]["rule"] == "syscalls.tier"
     (denial,) = [row for row in denials if row["class"] == "dangerous"]
-    name = {"python": "python3.11", "c": "forbidden-c"}.get(language, f"forbidden-{one.name}"[:15])
+    name = {"python": Path(PYTHON).name, "c": "forbidden-c"}.get(language, f"forbidden-{one.name}"[:15])
     assert denial["call"] == one.name
     assert denial["machine"] == one.machine
     assert denial["verdict"] == "killed"
@@ -167,6 +168,14 @@ def gone(number, times):
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     return times
+def later(number):
+    for _ in range(40):
+        child = os.fork()
+        if child == 0:
+            made(number)
+            os._exit(0)
+        time.sleep(0.3)  # whoever looks at it finds it still
+        os.waitpid(child, 0)
 for line in sys.stdin:
     call = json.loads(line)
     asked = call["params"]["arguments"]
@@ -240,3 +249,45 @@ def _wrapper(run: Run) -> int:
 def _ticks(pid: int) -> int:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+# --- on every backend ----------------------------------------------------------------------------
+
+
+@pytest.mark.backends(docker="root user", gvisor="user")
+@pytest.mark.threat(
+    "T2", proves="on each backend a forbidden call is not made; but for gVisor it is a breach"
+)
+def test_what_a_forbidden_call_comes_to(world: World) -> None:
+    becomes = differs("a forbidden call", world.backend, "named, then killed")
+    run = _caller(world, "becomes")
+    run.attacker.ask("made", number=PTRACE)
+    answer = run.attacker.message()
+    status, _ = run.ended()
+    if becomes == "EPERM":
+        assert (status, answer["result"]) == (0, {"got": EPERM})
+        return
+    assert status == 124
+    assert answer["error"]["data"]["rule"] == "syscalls.tier"
+    (denial,) = run.denials()
+    named = {"ptrace"} if becomes.startswith("named") else {"ptrace", "unknown"}
+    assert (denial["call"] in named, denial["class"], denial["verdict"]) == (True, "dangerous", "killed")
+
+
+@pytest.mark.root
+@pytest.mark.backends(docker="root")
+def test_a_child_s_forbidden_call_in_a_container_is_found_in_the_kernel_s_log(world: World) -> None:
+    """Natively the listener hears of it, as of any."""
+    run = _caller(world, "later")
+    run.attacker.ask("later", number=PTRACE)
+    assert run.attacker.message()["error"]["data"]["rule"] == "syscalls.tier"
+    assert run.ended()[0] == 124
+    (denial,) = run.denials()
+    assert (denial["call"], denial["process"]) == ("ptrace", Path(PYTHON).name)
+
+
+@pytest.mark.backends(docker="user")
+def test_with_warn_a_container_s_filter_kills_nobody(world: World) -> None:
+    run = _caller(world, "warned-too", PLAIN + PATIENT)
+    assert run.attacker.call("made", number=PTRACE) == {"got": EPERM}
+    assert run.ended()[0] == 0
