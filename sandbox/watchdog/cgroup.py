@@ -48,6 +48,7 @@ class CgroupMeter:
         self._procs = next(iter(self._paths("procs", directories)), "")
         self._oom = -1 if self._unified else _oom_event(directories["memory"])
         self._told = 0
+        self._seen: tuple[int | None, int | None] = (None, None)
         self.measure()  # a notification counts from the last read
 
     def _paths(self, name: str, directories: Mapping[str, str]) -> list[str]:
@@ -64,8 +65,16 @@ class CgroupMeter:
             found[self._oom] = select.POLLIN
         return found
 
+    def called(self) -> bool:
+        """Whether something was refused since the last look: the kernel calls for less, and often."""
+        return self._refusals() != self._seen
+
+    def _refusals(self) -> tuple[int | None, int | None]:
+        return self._ooms(), _pairs(self._read("refused")).get("max")
+
     def measure(self) -> Usage:
         """Some microseconds: each file is one read."""
+        self._seen = ooms, refused = self._refusals()
         stat = _pairs(self._read("stat"))
         found = [int(one) for one in processes.text(self._procs).split()]
         pids = _number(self._read("pids"))
@@ -74,11 +83,11 @@ class CgroupMeter:
             cache=stat.get("file") if self._unified else stat.get("total_cache", stat.get("cache")),
             peak=_number(self._read("peak")),
             swap=_number(self._read("swap")) if self._unified else stat.get("total_swap"),
-            ooms=self._ooms(),
+            ooms=ooms,
             pressure=_pressure(self._read("pressure")),
             pids=None if pids is None else max(0, pids - OWN_PROCESSES),
             processes=tuple(pid for pid in found if pid != self._root),
-            refused=_pairs(self._read("refused")).get("max"),
+            refused=refused,
             cpu=self._cpu(found),
         )
 
@@ -87,6 +96,7 @@ class CgroupMeter:
         events = _events(self._oom) if self._oom >= 0 else 0
         found = _pairs(self._read("ooms"))
         if not found:
+            self._rest()
             return None  # the cgroup is gone, which its event tells too
         self._told += events
         return max(found.get("oom_kill", 0), self._told)
@@ -109,6 +119,13 @@ class CgroupMeter:
             return os.pread(self._files[name], _CHUNK, 0).decode(errors="replace")
         except OSError:  # the cgroup is gone
             return ""
+
+    def _rest(self) -> None:
+        """Files of a cgroup that is gone are ready for ever: in their place something that never is."""
+        silent = os.eventfd(0, os.EFD_CLOEXEC)
+        for fd in self.watched():
+            os.dup2(silent, fd, inheritable=False)
+        os.close(silent)
 
     def close(self) -> None:
         """Closes every file."""

@@ -31,6 +31,9 @@ class Meter(Protocol):
     def watched(self) -> Mapping[int, int]:
         """Descriptors, and the event of poll(2) that each has when the kernel refuses something."""
 
+    def called(self) -> bool:
+        """Whether that happened since the last look."""
+
     def measure(self) -> Usage:
         """What is used now."""
 
@@ -44,6 +47,10 @@ class Nothing:
     def watched(self) -> Mapping[int, int]:
         """Nothing tells."""
         return {}
+
+    def called(self) -> bool:
+        """Nobody calls."""
+        return False
 
     def measure(self) -> Usage:
         """All unknown."""

@@ -8,6 +8,7 @@ such pages (`Shmem`) bounds what they can be from above, and so does what the sa
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 
 from sandbox.watchdog import processes
@@ -15,6 +16,7 @@ from sandbox.watchdog.processes import Process
 
 LEAST = 16 << 20
 """Less than this is not looked for: reading what is mapped costs as much as everything else together."""
+LONGEST_S = 0.03
 _BLOCK = 512
 _NAMES = ("/dev/zero (deleted)", "/memfd:", "/SYSV")
 _MEMFD = "/memfd:"
@@ -36,7 +38,7 @@ class Shared:
         if grown < LEAST:
             return 0
         grown -= self._elsewhere()
-        return 0 if grown < LEAST else min(grown, _mapped(found))
+        return 0 if grown < LEAST else min(grown, _mapped(found, grown))
 
 
 def machine() -> int:
@@ -47,13 +49,21 @@ def machine() -> int:
     return 0
 
 
-def _mapped(found: list[Process]) -> int:
-    """What the tree has mapped, each object once and whole; of a memfd what is really in it."""
+def _mapped(found: list[Process], most: int) -> int:
+    """What the tree has mapped, each object once and whole; of a memfd what is really in it.
+
+    `most` where so much is mapped or open that reading it would take long: an attacker's is never too little.
+    """
     objects: dict[Node, int] = {}
+    until = time.thread_time() + LONGEST_S
     for process in found:
+        if time.thread_time() > until:
+            return most
         for node, size in _areas(process.pid):
             objects[node] = max(objects.get(node, 0), size)
     for process in found:
+        if time.thread_time() > until:
+            return most
         objects.update(_files(process.pid))
     return sum(objects.values())
 

@@ -73,7 +73,7 @@ class Watchdog:
 
     def look(self, now: float, ready: frozenset[int]) -> tuple[list[Excess], float | None]:
         """A sample, where one is due or the kernel has called: what it exceeds, and when the next is due."""
-        if now < self._next and not ready.intersection(self.watched()):
+        if now < self._next and not (ready.intersection(self.watched()) and self._watched.meter.called()):
             return [], self._next
         before = self.last
         began = time.thread_time()  # what it took of a processor, however long that was in coming
@@ -92,6 +92,8 @@ class Watchdog:
 
     def _sample(self, now: float) -> Sample:
         usage = self._watched.meter.measure()
+        if not self._watched.within:  # what is counted there are the threads of a kernel
+            usage = replace(usage, pids=None, processes=None)
         most, opener = self._files(usage)
         places = disks.measure(self._watched.places)
         idle = now - max(self._started, self._active())

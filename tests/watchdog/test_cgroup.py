@@ -125,6 +125,7 @@ def test_the_kernel_tells_of_memory_that_ran_out(real: dict[str, str]) -> None:
         process.stdin.write(b"\n")
         process.stdin.close()
         assert poll.poll(20_000), "the kernel says so itself"
+        assert meter.called()
         process.wait(20)
     used = meter.measure()
     assert used.ooms
@@ -132,6 +133,7 @@ def test_the_kernel_tells_of_memory_that_ran_out(real: dict[str, str]) -> None:
     for path in real.values():
         assert cgroups._remove(path) is None
     assert meter.measure().ooms is None, "that it is gone is no more memory that ran out"
+    assert not poll.poll(0), "and calls nobody again and again"
     meter.close()
 
 

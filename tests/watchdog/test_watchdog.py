@@ -26,9 +26,13 @@ class Fake:
         self.usage = Usage(memory=MIB, ooms=0, pids=1, processes=(), refused=0, cpu=0.0)
         self.looked = 0
         self.closed = False
+        self.calls = True
 
     def watched(self) -> Mapping[int, int]:
         return {7: select.POLLPRI}
+
+    def called(self) -> bool:
+        return self.calls
 
     def measure(self) -> Usage:
         self.looked += 1
@@ -63,6 +67,9 @@ def test_it_looks_when_that_is_due_or_the_kernel_calls(meter: Fake, events: list
     assert meter.looked == 1
     watchdog.look(now + 0.02, frozenset({7}))
     assert meter.looked == 2
+    meter.calls = False
+    watchdog.look(now + 0.03, frozenset({7}))
+    assert meter.looked == 2, "the kernel called for nothing"
     watchdog.look(now + 2.0, frozenset())
     assert meter.looked == 3
 

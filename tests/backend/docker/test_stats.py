@@ -51,12 +51,16 @@ def test_a_real_engine_tells_until_the_container_is_over(require: Require) -> No
     with contextlib.closing(engine.connect(os.environ)) as api:
         (image, *_) = api.images(filters={"label": "io.mcp-sandbox.image=base"})
         made = api.create_container_from_config(
-            {"Image": image["Id"], "Entrypoint": ["/bin/sleep", "60"], "HostConfig": {"PidsLimit": 9}}
+            {
+                "Image": image["Id"],
+                "Entrypoint": ["/bin/sleep", "60"],
+                "HostConfig": {"PidsLimit": 9, "NetworkMode": "none"},
+            }
         )["Id"]
         ours, theirs = os.pipe()
+        thread = Thread(target=follow, args=(lambda: engine.connect(os.environ), made, theirs))
         try:
             api.start(made)
-            thread = Thread(target=follow, args=(lambda: engine.connect(os.environ), made, theirs))
             thread.start()
             reader = Reader(ours)
             assert reader.ready(20.0)
@@ -67,7 +71,8 @@ def test_a_real_engine_tells_until_the_container_is_over(require: Require) -> No
             assert used.memory
         finally:
             api.remove_container(made, force=True)
-            thread.join(20.0)
+            if thread.ident:
+                thread.join(20.0)
             os.close(theirs)
             os.close(ours)
         assert not thread.is_alive()
