@@ -122,7 +122,7 @@ class CgroupMeter:
 
     def _rest(self) -> None:
         """Files of a cgroup that is gone are ready for ever: in their place something that never is."""
-        silent = os.eventfd(0, os.EFD_CLOEXEC)
+        silent = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         for fd in self.watched():
             os.dup2(silent, fd, inheritable=False)
         os.close(silent)

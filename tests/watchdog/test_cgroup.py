@@ -134,6 +134,7 @@ def test_the_kernel_tells_of_memory_that_ran_out(real: dict[str, str]) -> None:
         assert cgroups._remove(path) is None
     assert meter.measure().ooms is None, "that it is gone is no more memory that ran out"
     assert not poll.poll(0), "and calls nobody again and again"
+    assert meter.measure().memory is None, "nor does it make anybody wait"
     meter.close()
 
 
