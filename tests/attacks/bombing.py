@@ -46,7 +46,8 @@ class Bomb:
     control: Mapping[str, Any] = field(default_factory=dict)
     """What the control is asked otherwise."""
     reached: str = "told"
-    """`told` by the bomb, `held` by its memory, or from `start`, `last` word or `asked` on by the clock."""
+    """`told` by the bomb, `held` by its memory, or by the clock from `start` or the `last` word
+    on, or from where the client's messages were `stuck`."""
     pumped: bool = False
     """Messages are sent on and on meanwhile."""
     memory: bool = False
@@ -108,11 +109,11 @@ BOMBS = {
         ),
         Bomb(
             "slow_reader", "traffic.stall", '[traffic]\nstall = "1s"', 1,
-            "deaf", {"most": 15}, {"most": 1.2}, reached="asked", pumped=True,
+            "deaf", {"most": 15}, {"most": 1.2}, reached="stuck", pumped=True,
         ),
         Bomb(
-            "wall", "quota.wall", '[quota]\nwall = "1s"', 1,
-            "deaf", {"most": 15}, {"most": 1.2}, reached="start",
+            "wall", "quota.wall", '[quota]\nwall = "2s"', 2,
+            "deaf", {"most": 15}, {"most": 2.2}, reached="start",
         ),
         Bomb("idle", "quota.idle", '[quota]\nidle = "1s"', 1, reached="last"),
     )
@@ -244,8 +245,12 @@ class Explosion:
         self.seen = Seen(bomb, language, world.caller, world.backend)
         self.bomb, self.attacker = bomb, attacker
         self._out, self._err = b"", b""
+        self._moved = [time.monotonic()]
         self._call = 0
-        init = world.init(attacker)
+        try:
+            init = world.init(attacker)
+        except (KeyError, ValueError):  # ended before it could be looked at
+            init = attacker.process.pid
         self._tree = Tree(attacker.process.pid, init, own_cgroup(world, attacker, init))
         self.seen.mechanism = self._tree.mechanism
         self._audit = world.home / ".local" / "state" / "mcp-sandbox" / "audit"
@@ -253,7 +258,7 @@ class Explosion:
         last = time.monotonic()
         if bomb.attack:
             self._call = attacker.ask(f"bombs.{bomb.attack}", **asked(bomb, path))
-        self._clock = {"start": started, "last": last, "asked": time.monotonic()}
+        self._clock = {"start": started, "last": last}
 
     def watch(self) -> Seen:
         """Reads, samples and, where the bomb wants it, writes, until the wrapper has ended."""
@@ -299,13 +304,14 @@ class Explosion:
                 self.seen.answer = found
 
     def _pump(self) -> None:
-        """Another message of 64 KiB, as far as there is room for it."""
+        """Another message of 32 KiB, as far as there is room for it."""
         stdin = self.attacker.process.stdin
         assert stdin is not None
         os.set_blocking(stdin.fileno(), False)
         line = b'{"jsonrpc":"2.0","id":"%d","method":"ping","params":{"_meta":{"x":"%s"}}}\n'
         with suppress(OSError):
             os.write(stdin.fileno(), line % (time.monotonic_ns(), b"x" * 32 * KIB))
+            self._moved.append(time.monotonic())
 
     def _finish(self, *, ended: bool) -> Seen:
         seen = self.seen
@@ -326,6 +332,10 @@ class Explosion:
             ready := began_at(self._audit, self.seen.data.get("session", ""))
         ):
             return ready + self.bomb.limit
+        if self.bomb.reached == "stuck":
+            # The longest time in which nothing moved: at the end what waited is thrown away.
+            pairs = zip(self._moved, [*self._moved[1:], self.seen.ended], strict=True)
+            return max(pairs, key=lambda pair: pair[1] - pair[0])[0] + self.bomb.limit
         if self.bomb.reached in self._clock:
             return self._clock[self.bomb.reached] + self.bomb.limit
         if self.bomb.reached == "held":
