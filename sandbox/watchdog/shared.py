@@ -18,7 +18,8 @@ LEAST = 16 << 20
 """Less than this is not looked for: reading what is mapped costs as much as everything else together."""
 LONGEST_S = 0.03
 _BLOCK = 512
-_NAMES = ("/dev/zero (deleted)", "/memfd:", "/SYSV")
+_NAMES = ("/dev/zero (deleted)", "[anon_shmem:", "/memfd:", "/SYSV")
+"""The second is the first by a name of the process's own (PR_SET_VMA_ANON_NAME, prctl(2))."""
 _MEMFD = "/memfd:"
 Node = tuple[int, int]
 

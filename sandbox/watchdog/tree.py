@@ -9,6 +9,7 @@ from sandbox.watchdog import processes
 from sandbox.watchdog.meter import Usage
 from sandbox.watchdog.processes import Process
 from sandbox.watchdog.shared import Shared
+from sandbox.watchdog.tables import Tables
 from sandbox.watchdog.times import Times
 
 LONGEST_S = 0.2
@@ -25,6 +26,7 @@ class TreeMeter:
         self._peak = 0
         self._times = Times()
         self._shared = Shared(elsewhere)
+        self._tables = Tables()
         self._read = processes.Reader()
 
     def watched(self) -> Mapping[int, int]:
@@ -40,10 +42,11 @@ class TreeMeter:
         found = processes.tree(self._root, self._read)
         self._read.forget()
         hidden = self._shared.at_most(found)
-        memory = sum(one.resident for one in found) + hidden
+        tables = self._tables.of(found)
+        memory = sum(one.resident for one in found) + hidden + tables
         if self._limit is not None and memory > self._limit:
             # Forked children share most pages. Only the exact number is a breach.
-            memory = _exact(found, hidden)
+            memory = _exact(found, hidden) + tables
         self._peak = max(self._peak, memory)
         inside = [one for one in found if one.pid != self._root]
         return Usage(

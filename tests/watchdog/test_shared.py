@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -88,6 +89,15 @@ def test_a_machine_that_gave_memory_back_starts_from_there(monkeypatch: pytest.M
         seen = shared.Shared(lambda: 0)
         assert seen.at_most(processes.tree(pid)) == 0
         assert seen.at_most(processes.tree(pid)) == 40 * MIB
+
+
+@pytest.mark.parametrize("name", ["/dev/zero (deleted)", "[anon_shmem:mine]"])
+def test_a_mapping_is_known_by_either_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process may give it one (PR_SET_VMA_ANON_NAME), where the kernel has that."""
+    line = f"7f0000000000-7f0004000000 rw-s 00000000 00:01 1234                       {name}"
+    monkeypatch.setattr(shared, "_lines", lambda path: [line])
+    grows(monkeypatch, 0, 256 * MIB)
+    assert shared.Shared(lambda: 0).at_most(processes.tree(os.getpid())[:1]) == 64 * MIB
 
 
 def test_the_machine_says_how_much_there_is() -> None:
