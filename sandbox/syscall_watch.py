@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from sandbox.plan.syscall_finding import Finding
 
 KEY = "syscalls.tier"
-BATCH, PAUSE_S = 20, 0.01
-"""Calls answered in one go, and the wait before the next: 2000 a second, whoever calls more often waits."""
+BATCH, WINDOW_S = 20, 0.01
+"""Calls answered in a window of time: 2000 a second, whoever calls more often waits for the next."""
 MOST_NAMES = 256
 OTHERS = "others"
 
@@ -62,6 +62,7 @@ class SyscallWatch:
         self._action = action
         self._emit = emit
         self._counts: dict[Call, int] = {}
+        self._window, self._answered = 0.0, 0
         self._resume_at: float | None = None
         # Between the listener and poll(2): a paused listener stays ready, and would wake the loop for ever.
         self._gate = select.epoll()
@@ -77,14 +78,18 @@ class SyscallWatch:
             if now < self._resume_at:
                 return [], self._resume_at
             self._resume()
+            self._window, self._answered = now, 0
         elif self._gate.fileno() not in ready:
             return [], None
+        elif now - self._window >= WINDOW_S:
+            self._window, self._answered = now, 0
         found: list[Excess] = []
-        for _ in range(BATCH):
+        while self._answered < BATCH:
             if not self._waits():
                 return found, None
+            self._answered += 1
             found += self._next()
-        self._pause(now)
+        self._pause(self._window + WINDOW_S)
         return found, self._resume_at
 
     def ended(self, status: int) -> list[Excess]:
@@ -145,10 +150,10 @@ class SyscallWatch:
         self._emit(Event("syscall.deny", told, rule=KEY))
         return [Excess(KEY, _sentence(notice, who, finding.why), detail=detail)] if finding.dangerous else []
 
-    def _pause(self, now: float) -> None:
+    def _pause(self, until: float) -> None:
         if self._open:
             self._gate.modify(self._listener, 0)
-            self._resume_at = now + PAUSE_S
+            self._resume_at = until
 
     def _resume(self) -> None:
         self._resume_at = None
