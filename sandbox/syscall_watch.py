@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 KEY = "syscalls.tier"
 BATCH, WINDOW_S = 20, 0.01
 """Calls answered in a window of time: 2000 a second, whoever calls more often waits for the next."""
+REPEAT_S = 1.0
+"""So often at the most is a dangerous call an excess again, where it does not end the sandbox."""
 MOST_NAMES = 256
 OTHERS = "others"
 
@@ -63,6 +65,7 @@ class SyscallWatch:
         self._emit = emit
         self._counts: dict[Call, int] = {}
         self._window, self._answered = 0.0, 0
+        self._exceeded_at = -REPEAT_S
         self._resume_at: float | None = None
         # Between the listener and poll(2): a paused listener stays ready, and would wake the loop for ever.
         self._gate = select.epoll()
@@ -88,7 +91,7 @@ class SyscallWatch:
             if not self._waits():
                 return found, None
             self._answered += 1
-            found += self._next()
+            found += self._next(now)
         self._pause(self._window + WINDOW_S)
         return found, self._resume_at
 
@@ -112,7 +115,7 @@ class SyscallWatch:
             self._close()  # a hang-up: no process is left below the filter
         return self._open and bool(events)
 
-    def _next(self) -> list[Excess]:
+    def _next(self, now: float) -> list[Excess]:
         """Takes one call and decides; a dangerous one that ends the sandbox is never answered."""
         notice = notify.receive(self._listener)
         if notice is None:
@@ -123,12 +126,18 @@ class SyscallWatch:
         finding = found(self._tier, notice.machine, notice.name, notice.args)
         kills = finding.dangerous and self._action == "kill"
         first = self._count(notice, finding)
-        excess = self._tell(notice, finding, kills) if first or kills else []
+        again = finding.dangerous and now - self._exceeded_at >= REPEAT_S
+        who = notify.caller(self._listener, notice) if first or kills or again else None
+        if first or kills:
+            self._tell(notice, who, finding, kills)
         if kills:
             self._close()
         else:
             notify.refuse(self._listener, notice, finding.error)
-        return excess
+        if not finding.dangerous or not (first or kills or again):
+            return []
+        self._exceeded_at = now
+        return [Excess(KEY, _sentence(notice, who, finding.why), detail=_detail(notice, who))]
 
     def _count(self, notice: notify.Notice, finding: Finding) -> bool:
         """Whether it is the first of its kind."""
@@ -140,15 +149,11 @@ class SyscallWatch:
         self._counts[call] = self._counts.get(call, 0) + 1
         return self._counts[call] == 1
 
-    def _tell(self, notice: notify.Notice, finding: Finding, kills: bool) -> list[Excess]:
-        """In the log; and as what was exceeded, where it is dangerous."""
-        who = notify.caller(self._listener, notice)
-        detail = _detail(notice, who)
+    def _tell(self, notice: notify.Notice, who: notify.Caller | None, finding: Finding, kills: bool) -> None:
         kind = "dangerous" if finding.dangerous else "refused"
         verdict = "killed" if kills else errno.errorcode[finding.error]
-        told: dict[str, Value] = {**detail, "class": kind, "verdict": verdict, "why": finding.why}
-        self._emit(Event("syscall.deny", told, rule=KEY))
-        return [Excess(KEY, _sentence(notice, who, finding.why), detail=detail)] if finding.dangerous else []
+        more: dict[str, Value] = {"class": kind, "verdict": verdict, "why": finding.why}
+        self._emit(Event("syscall.deny", {**_detail(notice, who), **more}, rule=KEY))
 
     def _pause(self, until: float) -> None:
         if self._open:

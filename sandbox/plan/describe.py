@@ -23,6 +23,7 @@ from sandbox.plan.spec import (
     Tmpfs,
     ViewStep,
 )
+from sandbox.plan.syscall_rows import syscall_rows
 from sandbox.policy.model import Policy
 from sandbox.records import replace
 
@@ -37,7 +38,7 @@ def rows(spec: Spec, facts: HostFacts, policy: Policy) -> tuple[Row, ...]:
         *(container_rows.process(spec) if contained else _process(spec)),
         *_restart(policy),
         *network_rows(spec, policy),
-        Row("syscalls", f"tier {spec.syscalls}", "seccomp filter, also for other architectures", "syscalls"),
+        *syscall_rows(spec, policy),
         *quota_rows.rows(spec, facts, policy),
         *_environment(spec, policy),
         *_decoys(policy),
