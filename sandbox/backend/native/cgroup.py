@@ -32,6 +32,8 @@ def _version_1(limits: Limits) -> list[tuple[str, str, str, bool]]:
             # Swap accounting is a kernel option; without it swappiness 0 keeps this group's pages in memory.
             ("memory", "memory.memsw.limit_in_bytes", str(limits.memory), True),
             ("memory", "memory.swappiness", "0", True),
+            # What waits in sockets, UDP's too, has a count of its own here, and none until this is written.
+            ("memory", "memory.kmem.tcp.limit_in_bytes", str(limits.memory), True),
         ]
     if limits.pids is not None:
         rows.append(("pids", "pids.max", str(limits.pids + OWN_PROCESSES), False))

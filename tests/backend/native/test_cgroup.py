@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sandbox.backend.native.cgroup import Cgroup, directory_name, settings
+from sandbox.host.cgroups import directories
 from sandbox.plan.spec import Limits
 
 FULL = {"memory": 256 << 20, "pids": 10, "cpus": 0.5}
@@ -19,6 +23,7 @@ CASES = [
             ("memory", "memory.limit_in_bytes", str(256 << 20), False),
             ("memory", "memory.memsw.limit_in_bytes", str(256 << 20), True),
             ("memory", "memory.swappiness", "0", True),
+            ("memory", "memory.kmem.tcp.limit_in_bytes", str(256 << 20), True),
             ("pids", "pids.max", "11", False),
             ("cpu", "cpu.cfs_period_us", "100000", False),
             ("cpu", "cpu.cfs_quota_us", "50000", False),
@@ -83,3 +88,50 @@ def test_the_peak_is_what_was_in_use_at_once(name: str, tmp_path: Path) -> None:
     assert Cgroup(limits, "x").peak() == 0
     (made / name).write_text("1234\n")
     assert Cgroup(limits, "x").peak() == 1234
+
+
+SOCKETS = """
+import socket, sys
+sys.stdin.readline()
+to, held, sent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), [], 0
+for n in range(256):
+    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    one.bind(("127.0.0.1", 0))
+    to.connect(one.getsockname())
+    for _ in range(24):
+        to.send(bytes(32 << 10))
+    held.append(one)
+for one in held:
+    one.setblocking(False)
+    try:
+        while True:
+            sent += len(one.recv(32 << 10))
+    except BlockingIOError:
+        pass
+print(sent)
+"""
+
+
+@pytest.fixture
+def memory() -> Iterator[Cgroup]:
+    """A real one of version 1, below our own."""
+    ours = directories(os.getpid()).get("memory", "")
+    if not os.access(ours, os.W_OK) or not os.path.exists(f"{ours}/memory.kmem.tcp.limit_in_bytes"):
+        pytest.skip("no cgroup of version 1 is ours here")
+    limits = Limits(memory=16 << 20, mechanism="cgroup-v1", cgroups=(("memory", ours),))
+    cgroup = Cgroup(limits, f"sockets-{os.getpid()}")
+    cgroup.create()
+    yield cgroup
+    assert cgroup.remove()
+
+
+@pytest.mark.threat("T2", proves="what waits in sockets is held, under cgroup version 1 too")
+def test_what_waits_in_sockets_is_held(memory: Cgroup) -> None:
+    words = [sys.executable, "-I", "-S", "-c", SOCKETS]
+    free = subprocess.run(words, input="\n", capture_output=True, text=True, check=True)
+    assert int(free.stdout) > 40 << 20, "the control: outside, far more waits"
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        memory.attach(process.pid)
+        said, _ = process.communicate("\n", timeout=30)
+    assert 0 < int(said) <= 20 << 20
