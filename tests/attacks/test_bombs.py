@@ -105,6 +105,7 @@ def told(bomb: Bomb, seen: Seen) -> None:
     assert data["measured"] >= 0.9 * bomb.limit
     assert data["profile"].startswith(f"{bomb.name}-{seen.language}.toml:")
     assert data["session"]
+    assert data.get("flag") or data.get("key"), "what would have allowed it"
     assert str(data["profile"]) in seen.error["message"]
 
 
