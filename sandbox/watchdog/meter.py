@@ -23,6 +23,8 @@ class Usage:
     """Their numbers on the host, without process 1 of a sandbox of ours."""
     refused: int | None = None
     cpu: float | None = None
+    counting: float = 0.0
+    """Seconds of a processor that a meter took for what it does seldom, and bounds by itself."""
 
 
 class Meter(Protocol):

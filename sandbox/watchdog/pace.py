@@ -10,7 +10,7 @@ from __future__ import annotations
 from sandbox.policy.model import Quota
 from sandbox.policy.sample import Sample
 
-SLOWEST_S, FASTER_S, FASTEST_S = 1.0, 0.25, 0.04
+SLOWEST_S, FASTER_S, FASTEST_S = 1.0, 0.25, 0.02
 NEAR = 0.7
 SHARE = 0.004
 """The part of a processor that measuring takes, at most, while nothing is near its limit…"""
@@ -20,8 +20,10 @@ FILLS = 1 << 30
 """Bytes a second that one processor clears for a process that only asks for memory…"""
 CORES = 8
 """…and how many of them memory has room for at once."""
-BEYOND = 0.2
-"""The part of the limit that may be passed before it is seen."""
+BEYOND = 0.1
+"""The part of the limit that may be passed before it is seen; our own turn may come late on top of that."""
+GROWS, SOONEST_S = 1 / 32, 0.01
+"""Who took that part of the limit since the last look is a bomb until it stops."""
 
 
 class Pace:
@@ -36,15 +38,18 @@ class Pace:
         """Seconds until the next look, that took `cost` of them."""
         near = self._near(sample)
         wanted = FASTER_S if near or not self._still(sample, before) else SLOWEST_S
-        reach = self._reach(sample)
+        reach = self._reach(sample, before)
         least = cost / (SHARE_NEAR if near or reach < FASTER_S else SHARE)
         return min(SLOWEST_S, max(least, min(wanted, reach)))
 
-    def _reach(self, sample: Sample) -> float:
+    def _reach(self, sample: Sample, before: Sample | None) -> float:
         """How soon memory could be beyond its limit, where nobody holds it."""
         limit = self._quota.memory
         if self._counted or limit is None or sample.memory is None:
             return SLOWEST_S
+        took = sample.memory - (before.memory if before and before.memory is not None else 0)
+        if took > GROWS * limit:
+            return max(SOONEST_S, (limit - sample.memory) / 2 / self._fills)
         return max(FASTEST_S, ((1 + BEYOND) * limit - sample.memory) / self._fills)
 
     def _near(self, sample: Sample) -> bool:

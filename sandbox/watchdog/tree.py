@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 
 from sandbox.watchdog import processes
+from sandbox.watchdog.exact import Exact
 from sandbox.watchdog.meter import Usage
-from sandbox.watchdog.processes import Process
 from sandbox.watchdog.shared import Shared
 from sandbox.watchdog.tables import Tables
 from sandbox.watchdog.times import Times
-
-LONGEST_S = 0.2
-"""Counting exactly takes as long as there are pages; a bomb has many, and must not be spared for it."""
 
 
 class TreeMeter:
@@ -25,6 +21,7 @@ class TreeMeter:
         self._limit = limit
         self._peak = 0
         self._times = Times()
+        self._exact = Exact()
         self._shared = Shared(elsewhere)
         self._tables = Tables()
         self._read = processes.Reader()
@@ -44,9 +41,10 @@ class TreeMeter:
         hidden = self._shared.at_most(found)
         tables = self._tables.of(found)
         memory = sum(one.resident for one in found) + hidden + tables
+        counting = 0.0
         if self._limit is not None and memory > self._limit:
             # Forked children share most pages. Only the exact number is a breach.
-            memory = _exact(found, hidden) + tables
+            memory = self._exact.measure(found, hidden) + tables
         self._peak = max(self._peak, memory)
         inside = [one for one in found if one.pid != self._root]
         return Usage(
@@ -55,21 +53,10 @@ class TreeMeter:
             pids=sum(one.threads for one in inside),
             processes=tuple(one.pid for one in inside),
             cpu=self._times.add(found),
+            counting=counting,
         )
 
     def close(self) -> None:
         """Closes every file."""
         self._read.forget()
         self._read.forget()
-
-
-def _exact(found: list[Process], hidden: int) -> int:
-    """Each page once; of shared memory what is mapped somewhere, or what there is of it if that is more."""
-    total = mapped = 0
-    until = time.thread_time() + LONGEST_S
-    for one in found:
-        # Not ours to read (process 1 is not dumpable), or too many: the larger number stands, never none.
-        exact = processes.proportional(one.pid) if time.thread_time() < until else None
-        share, shared = exact or (one.resident, 0)
-        total, mapped = total + share, mapped + shared
-    return total + max(0, hidden - mapped)

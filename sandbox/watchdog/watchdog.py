@@ -52,7 +52,7 @@ class Watchdog:
         self._written = Written()
         self._load: Load | None = None
         self._since: dict[str, float] = {}
-        self._next = 0.0
+        self._next = self._counting = 0.0
         self._reported: float | None = None
         self.samples: deque[Sample] = deque(maxlen=KEPT)
         """The newest is the last."""
@@ -78,7 +78,7 @@ class Watchdog:
         before = self.last
         began = time.thread_time()  # what it took of a processor, however long that was in coming
         sample = self._sample(now)
-        cost = time.thread_time() - began
+        cost = time.thread_time() - began - self._counting
         if before is not None and sample.memory is None and before.memory is not None:
             return [], None  # it is over: what counted for us is gone
         self.samples.append(sample)
@@ -92,6 +92,7 @@ class Watchdog:
 
     def _sample(self, now: float) -> Sample:
         usage = self._watched.meter.measure()
+        self._counting = usage.counting
         if not self._watched.within:  # what is counted there are the threads of a kernel
             usage = replace(usage, pids=None, processes=None)
         most, opener = self._files(usage)

@@ -1,0 +1,61 @@
+"""Memory of a tree with each page counted once: by the kernel now and then, in between by what came since.
+
+Counting (smaps_rollup) takes as long as there are pages, and waits for whoever is just getting more: a bomb
+would be far beyond its limit by then. What a process got since is its own and is one short read.
+"""
+
+from __future__ import annotations
+
+import time
+
+from sandbox.watchdog import processes
+from sandbox.watchdog.processes import Process
+
+LONGEST_S = 0.2
+"""Of a processor's time; what is not counted by then counts as resident: no number of processes helps."""
+AGAIN_S, AGAIN = 0.25, 20
+"""Seconds after which it is counted anew, and how many times as long as counting took."""
+Key = tuple[int, int]
+
+
+class Exact:
+    """Never more than there is, but for processes that nobody may look into."""
+
+    def __init__(self) -> None:
+        self._shares: dict[Key, tuple[int, int]] = {}
+        self._mapped = 0
+        self._due = 0.0
+        self.cost = 0.0
+        """Seconds of a processor that the last look took for counting anew."""
+
+    def measure(self, found: list[Process], hidden: int) -> int:
+        """Bytes; of shared memory what is mapped somewhere, or `hidden`, all there is, if that is more."""
+        own = {_key(one): processes.own(one.pid) for one in found}
+        began = time.monotonic()
+        self.cost = 0.0
+        if began >= self._due:
+            self._count(found, own)
+            took = time.monotonic() - began
+            self._due = began + took + max(AGAIN_S, AGAIN * took)
+        total = 0
+        for key, now in own.items():
+            # Whoever came later shares all of it with whom it came from, for what is known.
+            share, then = self._shares.setdefault(key, (0, now))
+            total += max(0, share + now - then)
+        return total + max(0, hidden - self._mapped)
+
+    def _count(self, found: list[Process], own: dict[Key, int]) -> None:
+        self._shares, self._mapped = {}, 0
+        began = time.thread_time()
+        until = began + LONGEST_S
+        for one in found:
+            # Not ours to read (process 1 is not dumpable), or too many: the larger number stands, never none.
+            exact = processes.proportional(one.pid) if time.thread_time() < until else None
+            share, mapped = exact or (one.resident, 0)
+            self._shares[_key(one)] = share, own[_key(one)]
+            self._mapped += mapped
+        self.cost = time.thread_time() - began
+
+
+def _key(one: Process) -> Key:
+    return one.pid, one.started

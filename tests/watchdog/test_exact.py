@@ -1,0 +1,83 @@
+"""Memory with each page counted once: by the kernel now and then, in between by what came since."""
+
+from __future__ import annotations
+
+import pytest
+
+from sandbox.watchdog import exact, processes
+from sandbox.watchdog.exact import Exact
+from sandbox.watchdog.processes import Process
+
+MIB = 1 << 20
+
+
+class World:
+    """Processes with the numbers that the kernel would tell, and a clock."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.share: dict[int, tuple[int, int] | None] = {}
+        self.own: dict[int, int] = {}
+        self.now = 0.0
+        self.counted = 0
+        monkeypatch.setattr(processes, "own", lambda pid: self.own[pid])
+        monkeypatch.setattr(processes, "proportional", self._proportional)
+        monkeypatch.setattr(exact.time, "monotonic", lambda: self.now)
+
+    def _proportional(self, pid: int) -> tuple[int, int] | None:
+        self.counted += 1
+        return self.share[pid]
+
+    def has(self, pid: int, own: int, share: tuple[int, int] | None = None) -> Process:
+        self.own[pid], self.share[pid] = own * MIB, share and (share[0] * MIB, share[1] * MIB)
+        return Process(pid, 1, 1, 200 * MIB, 0.0, 0.0, started=pid)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+def test_what_came_since_is_added_without_counting_anew(world: World) -> None:
+    seen = Exact()
+    assert seen.measure([world.has(1, 40, (20, 0)), world.has(2, 40, (20, 0))], 0) == 40 * MIB
+    world.now = 0.1
+    assert seen.measure([world.has(1, 70), world.has(2, 40)], 0) == 70 * MIB
+    assert world.counted == 2
+    world.now = 0.3
+    seen.measure([world.has(1, 70, (50, 0)), world.has(2, 40, (20, 0))], 0)
+    assert world.counted == 4
+
+
+def test_a_process_that_came_later_shares_all_that_it_began_with(world: World) -> None:
+    seen = Exact()
+    assert seen.measure([world.has(1, 40, (40, 0))], 0) == 40 * MIB
+    world.now = 0.1
+    assert seen.measure([world.has(1, 40), world.has(2, 40)], 0) == 40 * MIB
+    assert seen.measure([world.has(1, 40), world.has(2, 55)], 0) == 55 * MIB
+
+
+def test_what_is_gone_counts_no_more(world: World) -> None:
+    seen = Exact()
+    seen.measure([world.has(1, 40, (20, 0)), world.has(2, 40, (20, 0))], 0)
+    assert seen.measure([world.has(1, 40)], 0) == 20 * MIB
+    assert seen.measure([world.has(1, 0)], 0) == 0, "and nothing is less than nothing"
+
+
+def test_who_may_not_be_looked_into_counts_as_resident(world: World) -> None:
+    assert Exact().measure([world.has(1, 40, None)], 0) == 200 * MIB
+
+
+def test_shared_memory_counts_as_what_there_is_of_it(world: World) -> None:
+    found = [world.has(1, 40, (60, 20))]
+    assert Exact().measure(found, 0) == 60 * MIB
+    assert Exact().measure(found, 15 * MIB) == 60 * MIB, "it is mapped somewhere"
+    assert Exact().measure(found, 100 * MIB) == 140 * MIB
+
+
+def test_counting_has_an_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr(exact.time, "thread_time", lambda: float(next(clock)))
+    seen = Exact()
+    assert seen.measure([world.has(pid, 40, (1, 0)) for pid in (1, 2, 3)], 0) == 600 * MIB
+    assert world.counted == 0
+    assert seen.cost > 0
