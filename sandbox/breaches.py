@@ -163,7 +163,9 @@ class Breaches:
 
     def _standstill(self, now: float) -> Standstill | None:
         root = self._running.init_pid
-        return None if root is None or self._running.container else Standstill(root, now)
+        if root is None or self._running.container:
+            return None
+        return Standstill(root, now, self._running.stop_again)
 
     def _ask(self, excess: Excess, why: str) -> None:
         if not self.frozen:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from sandbox.records import dataclass
 from sandbox.watchdog import processes
@@ -37,8 +37,10 @@ class Seen:
 class Standstill:
     """The processes below `root`, process 1 of the namespace, which is ours and goes on."""
 
-    def __init__(self, root: int, now: float) -> None:
+    def __init__(self, root: int, now: float, stop: Callable[[], None] = lambda: None) -> None:
+        """`stop` stops everyone once more: until all were seen to stand, one may have been woken unseen."""
         self._root = root
+        self._stop = stop
         self._since = now
         self._next = now
         self._stopped: dict[int, int] = {}
@@ -53,6 +55,8 @@ class Standstill:
         began = time.perf_counter()
         found = dict(_threads(self._root))
         why = self._judge(found, now)
+        if not why and found.keys() - self._stopped.keys() and now - self._since <= STOPS_S:
+            self._stop()
         self._next = now + max(LEAST_S, (time.perf_counter() - began) / SHARE)
         return why, self._next
 

@@ -49,6 +49,27 @@ def test_judged(looks: list[dict[int, Seen]], expected: str, monkeypatch: pytest
     assert bool(expected) == bool(why)
 
 
+@pytest.mark.parametrize(
+    ("looks", "times"),
+    [
+        pytest.param([{1: STANDS}] * 3, 0, id="everyone stands"),
+        pytest.param([{1: STANDS, 2: Seen("S", 1)}, {1: STANDS, 2: STANDS}, {2: STANDS}], 1, id="late"),
+        pytest.param([{1: Seen("D", 1)}] * 80, 50, id="not for ever"),
+    ],
+)
+def test_everyone_is_stopped_again_until_all_were_seen_to_stand(
+    looks: list[dict[int, Seen]], times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, stops = iter(looks), list[float]()
+    monkeypatch.setattr(standstill, "_threads", lambda root: next(left).items())
+    now = 0.0
+    watch = Standstill(1, now, lambda: stops.append(now))
+    for _ in looks:
+        assert watch.look(now)[0] == ""
+        now += 0.101
+    assert len(stops) == times
+
+
 TREE = """
 import os, sys, threading, time
 if os.fork() == 0:
@@ -88,6 +109,21 @@ def settled(watch: Standstill, seconds: float) -> str:
         why, due = watch.look(time.monotonic())
         time.sleep(min(0.02, max(0.0, due - time.monotonic())))
     return why
+
+
+def test_one_that_was_woken_before_the_first_look_is_caught(tree: tuple[int, list[int]]) -> None:
+    """What wakes it once makes it stand the next time; what wakes it again is seen."""
+    root, pids = tree
+
+    def stop() -> None:
+        for pid in pids:
+            signal_to(pid, signal.SIGSTOP)
+
+    stop()
+    signal_to(pids[1], signal.SIGCONT)
+    watch = Standstill(root, time.monotonic(), stop)
+    assert settled(watch, 1.0) == ""
+    assert {seen.state for _, seen in standstill._threads(root)} == {"T"}
 
 
 def test_seen_on_real_processes(tree: tuple[int, list[int]]) -> None:

@@ -124,6 +124,11 @@ class Running:
         """Stops every process of the sandbox; False: nobody said within so many seconds that they stand."""
         return self._answered(FREEZE, "frozen", within)
 
+    def stop_again(self) -> None:
+        """Stops whoever was woken meanwhile; what is said to it nobody waits for."""
+        if self._lifeline >= 0:
+            self._command(FREEZE)
+
     def thaw(self, within: float) -> bool:
         """Lets them go on; False: nobody said that they do."""
         return self._answered(THAW, "thawed", within)

@@ -55,6 +55,16 @@ def test_the_right_word_is_a_yes(keeper: Keeper) -> None:
     assert os.read(keeper.commands, 64) == THAW
 
 
+def test_who_is_stopped_again_is_asked_nothing(keeper: Keeper) -> None:
+    keeper.running.stop_again()
+    keeper.says("frozen", "thawed")
+    assert keeper.running.thaw(5.0)
+    assert os.read(keeper.commands, 64) == FREEZE + THAW
+    keeper.running.kill()
+    keeper.running.stop_again()
+    assert os.read(keeper.commands, 64) == b""
+
+
 @pytest.mark.parametrize("words", [["unable"], ["ended status 3", "unable"]], ids=" ".join)
 def test_a_keeper_that_cannot_is_a_no_at_once(words: list[str], keeper: Keeper) -> None:
     began = time.monotonic()
