@@ -10,7 +10,7 @@ from tests.attacks.bombing import BOMBS
 from tests.attacks.inside import Attacker, World
 from tests.attacks.neighbour import beside, quiet
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 TIMES = 2.0
 FLOOR_S = 0.001
 """What the scheduler itself may take to wake a sleeper: below it a 99th percentile says nothing."""
