@@ -93,14 +93,16 @@ def pids() -> dict[str, object]:
     """A bomb against 32 processes."""
     with Sandbox("--pids", "32") as sandbox:
         sandbox.call("pids")
-        seen, events, ended = 0, "", time.monotonic() + 4
-        while sandbox.process.poll() is None and time.monotonic() < ended:
+        seen, events, refused, patience = 0, "", 0.0, time.monotonic() + 30
+        while sandbox.process.poll() is None and time.monotonic() < patience:
             seen = max(seen, number(sandbox.cgroup.read("pids.current")))
             events = sandbox.cgroup.read("pids.events") or events
-        status = sandbox.process.poll()
+            if not refused and events.split()[-1:] == ["1"]:
+                refused = time.monotonic()
+        after, status = round((time.monotonic() - refused) * 1000), sandbox.process.poll()
         sandbox.stop()
         found = {"exit": status, "most": seen, "events": events.split(), "answer": sandbox.rest()}
-        return {**found, "left": remains(2)}
+        return {**found, "after_limit_ms": after if refused else None, "left": remains(2)}
 
 
 def cpu() -> dict[str, object]:
