@@ -7,8 +7,9 @@ from math import ceil
 
 from sandbox.plan.spec import Limits
 
-# Node reserves address space it never touches; below this RLIMIT_DATA stops it from starting.
-SMALLEST_DATA = 256 << 20
+# Beyond the limit: Node reserves address space that it never touches, and does not start without; and who is
+# refused memory ends by itself, before the watchdog could say why.
+DATA_ROOM = 256 << 20
 OWN_PROCESSES = 1
 LATER_S = 5
 
@@ -25,7 +26,7 @@ def table(limits: Limits) -> list[tuple[int, int]]:
     if limits.mechanism == "rlimit" and limits.pids is not None:
         rows.append((resource.RLIMIT_NPROC, limits.pids + OWN_PROCESSES))
     if limits.mechanism == "rlimit" and limits.memory is not None:
-        rows.append((resource.RLIMIT_DATA, max(limits.memory, SMALLEST_DATA)))
+        rows.append((resource.RLIMIT_DATA, limits.memory + DATA_ROOM))
     return rows
 
 

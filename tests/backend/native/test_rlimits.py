@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from sandbox.backend.native.rlimits import SMALLEST_DATA, table
+from sandbox.backend.native.rlimits import DATA_ROOM, table
 from sandbox.plan.spec import Limits
 
 CASES = [
@@ -17,7 +17,7 @@ CASES = [
             (resource.RLIMIT_CORE, 1),
             (resource.RLIMIT_NOFILE, 99),
             (resource.RLIMIT_NPROC, 5),
-            (resource.RLIMIT_DATA, 1 << 30),
+            (resource.RLIMIT_DATA, (1 << 30) + DATA_ROOM),
         ],
         id="without a cgroup memory and processes are rlimits",
     ),
@@ -33,8 +33,8 @@ CASES = [
     ),
     pytest.param(
         Limits(memory=32 << 20, mechanism="rlimit"),
-        [(resource.RLIMIT_CORE, 1), (resource.RLIMIT_DATA, SMALLEST_DATA)],
-        id="below what node needs, polling holds the limit",
+        [(resource.RLIMIT_CORE, 1), (resource.RLIMIT_DATA, (32 << 20) + DATA_ROOM)],
+        id="room for what is only reserved, and for the watchdog to come first",
     ),
 ]
 
