@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.attacks.forbidden import C_SERVER, FORBIDDEN, NODE_SERVER, PYTHON_SERVER, Forbidden, arguments, elf
-from tests.attacks.inside import PATIENT, PLAIN, PYTHON, Attacker, World
+from tests.attacks.inside import CALLERS, PATIENT, PLAIN, PYTHON, Attacker, World
 from tests.differences import differs
 
 pytestmark = [
@@ -94,21 +94,31 @@ def outside(server: list[str]) -> bytes:
     return subprocess.run(server, input=b"{}\n", capture_output=True, timeout=30).stdout
 
 
+@pytest.fixture(scope="module")
+def lived() -> set[str]:
+    """The controls that were made: a call does the same for every caller, since it hurts nothing."""
+    return set()
+
+
 @pytest.mark.threat("T2", proves="each forbidden call, in C, Python and Node, ends the sandbox and is named")
 @pytest.mark.threat("H2", proves="the call is not made: its caller never hears of it again")
 @pytest.mark.parametrize("one", FORBIDDEN, ids=lambda one: f"{one.name} of {one.machine}")
 def test_a_forbidden_call_is_named_and_ends_the_sandbox(
-    one: Forbidden, world: World, c_server: Path | None, require: Callable[[str], None]
+    one: Forbidden, world: World, c_server: Path | None, lived: set[str], require: Callable[[str], None]
 ) -> None:
     require("node")
     servers = programs(world, one, c_server)
+    if world.caller != "root" and len(CALLERS) > 1:
+        del servers["node"]  # the program that it starts is the same one, and root's run has it
+    names = {language: f"{one.name} {one.machine} {language}" for language in servers}
     with ThreadPoolExecutor(len(servers)) as pool:
-        control = list(pool.map(outside, servers.values()))
-        assert all(b'"result"' in said for said in control), "a control did not live through the call"
-        for language, verdict in zip(servers, pool.map(_judged, *zip(*(
-            (world, server, f"{one.name} {one.machine} {language}") for language, server in servers.items()
-        ), strict=True)), strict=True):  # fmt: skip
-            _check(one, language, *verdict)
+        new = [language for language in servers if names[language] not in lived]
+        said = pool.map(outside, (servers[language] for language in new))
+        assert [language for language, out in zip(new, said, strict=True) if b'"result"' not in out] == []
+        lived |= {names[language] for language in new}
+        runs = [pool.submit(_judged, world, servers[language], names[language]) for language in servers]
+        for language, run in zip(servers, runs, strict=True):
+            _check(one, language, *run.result())
 
 
 def _judged(world: World, server: list[str], name: str) -> tuple[dict[str, Any], int, str, list[Any]]:
