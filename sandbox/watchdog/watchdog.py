@@ -98,13 +98,13 @@ class Watchdog:
         most, opener = self._files(usage)
         places = disks.measure(self._watched.places)
         idle = now - max(self._started, self._active())
-        sample = Sample(
+        return Sample(
             now, now - self._started, max(0.0, idle), usage.memory, usage.cache, usage.peak, usage.swap,
             usage.ooms, usage.pressure, usage.pids,
             None if usage.processes is None else len(usage.processes),
             usage.refused, usage.cpu, self._busy(now, usage), most, opener, places,
+            self._sum(usage, places),
         )  # fmt: skip
-        return replace(sample, written=self._sum(usage, sample))
 
     def _files(self, usage: Usage) -> tuple[int | None, str]:
         """Most descriptors of one process, and which."""
@@ -122,11 +122,11 @@ class Watchdog:
         )
         return self._load.busy
 
-    def _sum(self, usage: Usage, sample: Sample) -> int | None:
+    def _sum(self, usage: Usage, places: tuple[Disk, ...]) -> int | None:
         """Read only where somebody asked for the quota: no other needs it."""
         if self.quota.written is None or not self._watched.within:
             return None
-        held = sum(disk.used for disk in sample.disks)
+        held = sum(disk.used for disk in places)
         return held + (self._written.add((self._watched.root, *(usage.processes or ()))) or 0)
 
     def _report_seldom(self, now: float) -> None:
