@@ -15,11 +15,12 @@ from typing import Any
 import bombs
 import files
 import granted
+import hidden
 import host
 import limits
 import processes
 
-MODULES = {module.__name__: module for module in (bombs, files, granted, host, limits, processes)}
+MODULES = {module.__name__: module for module in (bombs, files, granted, hidden, host, limits, processes)}
 
 
 def attempt(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
