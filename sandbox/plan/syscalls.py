@@ -264,7 +264,7 @@ _ABSENT = (
     *_SELDOM,
     _group("shadow stacks are the kernel's choice", "map_shadow_stack"),
 )
-# Not kcmp, name_to_handle_at, move_pages, which are merely refused: libraries ask, and go on without.
+# Not kcmp, name_to_handle_at, move_pages (libraries go on without), syslog, adjtimex, quotactl (tools read).
 _DANGEROUS = (
     _group(
         "controls another process", "ptrace process_vm_readv process_vm_writev pidfd_getfd process_madvise"
@@ -283,9 +283,8 @@ _DANGEROUS = (
     ),
     _group(
         "administers the machine",
-        """swapon swapoff acct quotactl quotactl_fd syslog sethostname setdomainname settimeofday
-        clock_settime clock_adjtime adjtimex vhangup iopl ioperm lookup_dcookie nfsservctl fanotify_init
-        fanotify_mark migrate_pages""",
+        """swapon swapoff acct sethostname setdomainname settimeofday clock_settime vhangup
+        iopl ioperm lookup_dcookie nfsservctl fanotify_init fanotify_mark migrate_pages""",
     ),
 )
 
