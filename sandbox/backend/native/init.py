@@ -77,6 +77,7 @@ def run(spec: Spec, ends: Ends, inside: Inside) -> None:
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
         step = "map ids"
         identity.map_ids(spec.identity, inside.uid, inside.gid)
+        rlimits.share_watchers()
         step = "view"
         _build_view(spec, inside)
         step = "sensors"

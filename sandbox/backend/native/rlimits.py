@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from contextlib import suppress
 from math import ceil
 
 from sandbox.plan.spec import Limits
@@ -12,6 +13,8 @@ from sandbox.plan.spec import Limits
 DATA_ROOM = 256 << 20
 OWN_PROCESSES = 1
 LATER_S = 5
+SHARES = (("instances", 4), ("watches", 2))
+"""What can be used up for all programs of a user, and the part of it that one sandbox gets."""
 
 
 def table(limits: Limits) -> list[tuple[int, int]]:
@@ -28,6 +31,20 @@ def table(limits: Limits) -> list[tuple[int, int]]:
     if limits.mechanism == "rlimit" and limits.memory is not None:
         rows.append((resource.RLIMIT_DATA, limits.memory + DATA_ROOM))
     return rows
+
+
+def share_watchers() -> None:
+    """Leaves the caller most of what one user may watch: by root of the namespace, before it gives that up.
+
+    The kernel counts watchers of files for the namespace and for the user who made it (namespaces(7),
+    /proc/sys/user). Where /proc/sys is read-only, as in many containers, it stays as it is.
+    """
+    for name, part in SHARES:
+        with suppress(OSError):
+            with open(f"/proc/sys/fs/inotify/max_user_{name}") as file:
+                most = max(1, int(file.read()) // part)
+            with open(f"/proc/sys/user/max_inotify_{name}", "w") as file:
+                file.write(str(most))
 
 
 def apply(limits: Limits) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import resource
@@ -73,6 +74,17 @@ def descriptors(most: int) -> int:
     with suppress(OSError):
         while len(fds) < most:
             fds.append(os.open("/dev/null", os.O_RDONLY))
+    for fd in fds:
+        os.close(fd)
+    return len(fds)
+
+
+def watchers(most: int) -> int:
+    """Watchers of files, of which a user has few, until there is no other."""
+    libc = ctypes.CDLL(None)
+    fds: list[int] = []
+    while len(fds) < most and (fd := libc.inotify_init1(0)) >= 0:
+        fds.append(fd)
     for fd in fds:
         os.close(fd)
     return len(fds)
