@@ -1,4 +1,4 @@
-"""What the kernel counts for a user as a whole: one sandbox leaves most of it to the user's other programs."""
+"""What the kernel counts for a user as a whole: one sandbox leaves most of it to the user's programs."""
 
 from __future__ import annotations
 
