@@ -140,7 +140,7 @@ class Breaches:
     # --- one excess ---------------------------------------------------------------------------------
 
     def _warn(self, excess: Excess) -> None:
-        if not self._episodes.begins(excess.key, time.monotonic(), excess.measured):
+        if not self._episodes.begins(_matter(excess), time.monotonic(), excess.measured):
             return
         self.warned = self._clean(excess.why)
         self._emit(Event("quota.warn", self._detail(excess, self.warned), rule=excess.key))
@@ -149,7 +149,7 @@ class Breaches:
 
     def _freeze(self, excess: Excess) -> None:
         now = time.monotonic()
-        if self.frozen or self.ending or not self._episodes.begins(excess.key, now, excess.measured):
+        if self.frozen or self.ending or not self._episodes.begins(_matter(excess), now, excess.measured):
             return
         if not self._running.freeze(FREEZE_S):
             self.end(replace(excess, why=f"{excess.why}; it could not be frozen"))
@@ -183,7 +183,7 @@ class Breaches:
             return
         self._question = None
         self._answered = False
-        self._episodes.allow(excess.key, now, excess.measured, excess.limit)
+        self._episodes.allow(_matter(excess), now, excess.measured, excess.limit)
         detail: dict[str, Value] = {"quota": _name(excess.key), "after": round(now - question.asked, 3)}
         self._emit(Event("quota.resume", detail, rule=excess.key))
         self._note(f"mcp-sandbox: goes on after {_kind(excess.key)} `{_name(excess.key)}`")
@@ -231,6 +231,12 @@ class Breaches:
 
     def _clean(self, text: str) -> str:
         return one_line(self._redactor.text(text))
+
+
+def _matter(excess: Excess) -> str:
+    """What is one and the same to a person: the limit; of forbidden system calls each by itself."""
+    call = excess.detail.get("call")
+    return f"{excess.key} {excess.detail.get('machine')} {call}" if call else excess.key
 
 
 def _numbers(excess: Excess) -> dict[str, Value]:

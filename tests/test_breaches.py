@@ -183,6 +183,25 @@ def test_a_warning_that_cannot_be_written_ends_it() -> None:
     assert "kill" in session.done
 
 
+def test_each_forbidden_call_is_a_matter_of_its_own() -> None:
+    ptrace, bpf = (
+        Excess("syscalls.tier", f"`{call}` was called", detail={"call": call, "machine": "x86_64"})
+        for call in ("ptrace", "bpf")
+    )
+    session = Session(syscall="warn")
+    for excess in (ptrace, ptrace, bpf, ptrace, bpf):
+        session.breaches.exceeded(excess)
+    assert [event.kind for event in session.events] == ["quota.warn"] * 2
+    session = Session(syscall="freeze")
+    session.breaches.exceeded(ptrace)
+    session.breaches.resume()
+    session.breaches.answer(time.monotonic())
+    session.breaches.exceeded(ptrace)
+    assert not session.breaches.frozen
+    session.breaches.exceeded(bpf)
+    assert session.breaches.frozen
+
+
 # --- freeze ----------------------------------------------------------------------------------------
 
 
