@@ -20,9 +20,10 @@ from sandbox.watchdog.watchdog import Watchdog, Watched
 
 
 def watchdog(
-    policy: Policy, spec: Spec, running: Running, emit: Callable[[Event], None], active: Callable[[], float]
-) -> Watchdog:
-    """For a sandbox that is ready; `active` tells the moment of the last message."""
+    policy: Policy, spec: Spec, running: Running, emit: Callable[[Event], None],
+    active: Callable[[], float], carried: Callable[[], tuple[int, int]],
+) -> Watchdog:  # fmt: skip
+    """For a sandbox that is ready; `active` tells the moment of the last message, `carried` network bytes."""
     limits = spec.limits
     places = _places(spec, running)
     watched = Watched(
@@ -34,7 +35,7 @@ def watchdog(
         grace=policy.breach.grace,
         within=not spec.runtime,
     )
-    return Watchdog(watched, emit, active)
+    return Watchdog(watched, emit, active, carried if spec.egress.allow else None)
 
 
 def quota(policy: Policy, limits: Limits) -> Quota:

@@ -60,6 +60,8 @@ class Outbound:
         """The quota or rule, why, and the numbers."""
         self.recent: deque[tuple[float, dict[str, Value]]] = deque(maxlen=RECENT)
         """The last facts of the log, each with its moment, for whoever has to explain the end."""
+        self.carried = (0, 0)
+        """Bytes out and in, of connections that are over."""
         self._gateway = gateway
         self._clerk = clerk
         self._calls = calls
@@ -159,6 +161,9 @@ class Outbound:
             raise ValueError("a kind of event that is not the gateway's")
         if kind == "egress.allow":
             detail["open_calls"] = calls
+        if kind == "egress.close":
+            up, down = self.carried
+            self.carried = up + int(detail.get("up", 0)), down + int(detail.get("down", 0))
         self._clerk.emit(Event(kind, detail, rule=self._rule(said)))
         self.recent.append((time.monotonic(), {"kind": kind, **_short(detail)}))
 

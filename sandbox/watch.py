@@ -150,8 +150,9 @@ class Watch:
         poll.register(self.running.fileno(), select.POLLIN)
         poll.register(self._woken, select.POLLIN)
         self.watchdog = metering.watchdog(
-            self._policy, self.spec, self.running, self.clerk.emit, lambda: self._relay.last_activity
-        )
+            self._policy, self.spec, self.running, self.clerk.emit, lambda: self._relay.last_activity,
+            lambda: self._outbound.carried,
+        )  # fmt: skip
         self.syscalls = syscall_watch.of(
             self.running, self.spec, self._policy.breach.syscall, self.clerk.emit
         )

@@ -54,4 +54,4 @@ class Sample:
     """Bytes that went to files: to disks by the kernel's count, and what is in the places in memory."""
     sent: int | None = None
     received: int | None = None
-    """Network bytes, what the gateway let through."""
+    """Network bytes of connections that are over; None where nothing is allowed."""

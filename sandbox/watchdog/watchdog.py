@@ -42,8 +42,12 @@ class Watched:
 class Watchdog:
     """A `Source` of what is exceeded; keeps the last samples for whoever has to explain the end."""
 
-    def __init__(self, watched: Watched, emit: Callable[[Event], None], active: Callable[[], float]) -> None:
-        """`active`: the moment of the last message of either side."""
+    def __init__(
+        self, watched: Watched, emit: Callable[[Event], None], active: Callable[[], float],
+        carried: Callable[[], tuple[int, int]] | None = None,
+    ) -> None:  # fmt: skip
+        """`active`: the moment of the last message of either side; `carried`: network bytes out and in."""
+        self._carried = carried
         self._watched = watched
         self._emit = emit
         self._active = active
@@ -103,7 +107,7 @@ class Watchdog:
             usage.ooms, usage.pressure, usage.pids,
             None if usage.processes is None else len(usage.processes),
             usage.refused, usage.cpu, self._busy(now, usage), most, opener, places,
-            self._sum(usage, places),
+            self._sum(usage, places), *(self._carried() if self._carried else (None, None)),
         )  # fmt: skip
 
     def _files(self, usage: Usage) -> tuple[int | None, str]:

@@ -107,7 +107,9 @@ def test_the_machine_says_how_much_there_is() -> None:
 
 def test_what_is_mapped_and_resident_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """64 MiB that both of two processes have mapped and touched are 64 MiB."""
-    both = HIDDEN.replace("os._exit(0)", "sys.stdin.read(), os._exit(0)").replace("os.wait()", "sum(held[::4096])")
+    both = HIDDEN.replace("os._exit(0)", "sys.stdin.read(), os._exit(0)").replace(
+        "os.wait()", "sum(held[::4096])"
+    )
     grows(monkeypatch, 0, 256 * MIB)
     with running(both) as pid:
         used = TreeMeter(pid, MIB).measure()

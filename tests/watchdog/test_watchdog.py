@@ -138,6 +138,15 @@ def test_a_sample_says_what_is_known_and_nothing_else(meter: Fake, events: list[
         os.fstat(place)
 
 
+def test_network_bytes_are_the_gateways(meter: Fake, events: list[Event]) -> None:
+    watched = Watched(meter, QUOTA, counted=True, root=0, places={})
+    for carried, expected in ((None, (None, None)), (lambda: (7, 9), (7, 9))):
+        watchdog = Watchdog(watched, events.append, lambda: 0.0, carried)
+        watchdog.look(time.monotonic(), frozenset())
+        assert watchdog.last is not None
+        assert (watchdog.last.sent, watchdog.last.received) == expected
+
+
 def test_processes_in_a_kernel_of_their_own_are_not_looked_into(meter: Fake, events: list[Event]) -> None:
     meter.usage = replace(meter.usage, processes=(os.getpid(),))
     watchdog = dog(meter, events, replace(QUOTA, written=MIB), within=False)
