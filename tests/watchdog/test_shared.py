@@ -100,6 +100,13 @@ def test_a_mapping_is_known_by_either_name(name: str, monkeypatch: pytest.Monkey
     assert shared.Shared(lambda: 0).at_most(processes.tree(os.getpid())[:1]) == 64 * MIB
 
 
+def test_reading_what_is_mapped_has_an_end_and_then_all_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "LONGEST_S", -1.0)
+    with running(MEMFD) as pid:
+        grows(monkeypatch, 0, 300 * MIB)
+        assert shared.Shared(lambda: 0).at_most(processes.tree(pid)) == 300 * MIB
+
+
 def test_the_machine_says_how_much_there_is() -> None:
     before = shared.machine()
     assert before > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import subprocess
 import time
 from collections.abc import Mapping
 
@@ -13,6 +14,7 @@ from sandbox.event import Event
 from sandbox.policy.model import Quota
 from sandbox.records import replace
 from sandbox.watchdog.meter import Usage
+from sandbox.watchdog.tree import TreeMeter
 from sandbox.watchdog.watchdog import KEPT, REPORT_S, Watchdog, Watched, described
 
 MIB = 1 << 20
@@ -136,6 +138,23 @@ def test_a_sample_says_what_is_known_and_nothing_else(meter: Fake, events: list[
     assert not {"moment", "swap", "pressure", "sent"} & said.keys()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(place)
+
+
+def test_watching_costs_less_than_half_a_percent_of_a_processor(events: list[Event]) -> None:
+    """By its own pace, of a real tree whose memory sums hold; `scripts/watchdog-cost` has more."""
+    with subprocess.Popen(["/bin/sleep", "60"]) as process:
+        meter = TreeMeter(os.getpid(), 1 << 40)
+        quota = Quota(memory=1 << 40, pids=1 << 20, open_files=1 << 20)
+        watchdog = Watchdog(Watched(meter, quota, False, 0, {}), events.append, lambda: 0.0)
+        now = first = time.monotonic()
+        began = time.thread_time()
+        for _ in range(50):
+            _, until = watchdog.look(now, frozenset())
+            assert until is not None
+            now = until
+        assert (time.thread_time() - began) / (now - first) < 0.005
+        watchdog.finish()
+        process.kill()
 
 
 def test_network_bytes_are_the_gateways(meter: Fake, events: list[Event]) -> None:
