@@ -43,7 +43,8 @@ def table(run: dict[str, Any]) -> str:
     head = (
         f"{run['date']}, {run['cpus']} processors, as {run['caller']}: {run['sandboxes']} sandboxes at once, "
         f"half Python, half Node, each with {run['pace']:g} calls of 200 bytes a second for "
-        f"{run['seconds'] / 60:.1f} minutes (`scripts/crowd`)."
+        f"{run['seconds'] / 60:.1f} minutes (`scripts/crowd`); load of the machine at the start {run['load'][0]}, "
+        f"at the end {run['load'][1]}."
     )
     lines = [f"| {name} | {value} |" for name, value in rows]
     return "\n".join([head, "", "| what | measured |", "|---|---|", *lines])
