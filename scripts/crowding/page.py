@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 START, END = "<!-- scripts/crowd writes from here -->", "<!-- up to here -->"
+WIDTH = 118
 HEADING = "## Measured: a crowd\n"
 PARTS = {"wrapper": "wrapper", "keeper": "keeper", "init": "process 1", "gateway": "gateway"}
 
@@ -43,11 +45,11 @@ def table(run: dict[str, Any]) -> str:
     head = (
         f"{run['date']}, {run['cpus']} processors, as {run['caller']}: {run['sandboxes']} sandboxes at once, "
         f"half Python, half Node, each with {run['pace']:g} calls of 200 bytes a second for "
-        f"{run['seconds'] / 60:.1f} minutes (`scripts/crowd`); load of the machine at the start {run['load'][0]}, "
-        f"at the end {run['load'][1]}."
+        f"{run['seconds'] / 60:.1f} minutes (`scripts/crowd`); load of the machine at the start "
+        f"{run['load'][0]}, at the end {run['load'][1]}."
     )
     lines = [f"| {name} | {value} |" for name, value in rows]
-    return "\n".join([head, "", "| what | measured |", "|---|---|", *lines])
+    return "\n".join([textwrap.fill(head, WIDTH), "", "| what | measured |", "|---|---|", *lines])
 
 
 def spread(found: dict[str, float]) -> str:
