@@ -221,7 +221,7 @@ class Session:
         ended = running.wait(5.0) or Ended(signal=signal.SIGKILL)
         if watch.syscalls is not None:
             for excess in watch.syscalls.ended(ended.exit_status):
-                watch.breaches.exceeded(excess)
+                watch.breaches.end(excess)  # what is over cannot be frozen
         watch.drain()
         if running.oom_kills:
             watch.out_of_memory(running.oom_kills)

@@ -81,7 +81,7 @@ def drawn(
         view=view,
         limits=bounds,
         syscalls=policy.syscalls,
-        forbidden="kill" if policy.breach.syscall == "kill" else "refuse",
+        forbidden="refuse" if policy.breach.syscall == "warn" else "kill",
         network=network,
         egress=policy.network,
         message=policy.traffic.message,

@@ -18,8 +18,9 @@ def syscall_rows(spec: Spec, policy: Policy) -> Iterator[Row]:
     key = "breach.syscall"
     if spec.backend == "native":
         yield Row("syscalls", f"a forbidden call {_ENDINGS[ending]}", "asked of us by the filter", key)
-    elif ending == "kill" and not spec.runtime:
+    elif ending != "warn" and not spec.runtime:
         how = "SIGSYS by the filter; a child's only where the kernel's log can be read"
-        yield Row("syscalls", f"a forbidden call {_ENDINGS[ending]}", how, key)
+        what = _ENDINGS[ending] if ending == "kill" else "ends its process, and asks"
+        yield Row("syscalls", f"a forbidden call {what}", how, key)
     else:
         yield Row("syscalls", "a forbidden call fails", "the filter, which tells nobody", key)
