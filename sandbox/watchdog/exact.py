@@ -30,7 +30,7 @@ class Exact:
 
     def measure(self, found: list[Process], hidden: int) -> int:
         """Bytes; of shared memory what is mapped somewhere, or `hidden`, all there is, if that is more."""
-        own = {_key(one): processes.own(one.pid) for one in found}
+        own = {_key(one): processes.own(one.living) for one in found}
         began = time.monotonic()
         self.cost = 0.0
         if began >= self._due:
@@ -50,7 +50,7 @@ class Exact:
         until = began + LONGEST_S
         for one in found:
             # Not ours to read (process 1 is not dumpable), or too many: the larger number stands, never none.
-            exact = processes.proportional(one.pid) if time.thread_time() < until else None
+            exact = processes.proportional(one.living) if time.thread_time() < until else None
             share, mapped = exact or (one.resident, 0)
             self._shares[_key(one)] = share, own[_key(one)]
             self._mapped += mapped

@@ -15,6 +15,7 @@ _CHUNK = 1 << 16
 _SHORT = 2048
 """A read of a long list ends where the next record does not fit in a page: less than this is all of it."""
 _LONGEST = 1 << 20
+_OVER = "ZX"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,13 @@ class Process:
     waited: float
     """Seconds of the children that it waited for."""
     started: int
+    thread: int = 0
+    """Another of its threads, where the first is over: memory and files are those of the living."""
+
+    @property
+    def living(self) -> int:
+        """The thread that can be asked what the process has."""
+        return self.thread or self.pid
 
 
 def text(path: str) -> str:
@@ -96,14 +104,38 @@ class Reader:
 
 def look(pid: int, read: Callable[[str], str] = text) -> Process | None:
     """The process as it is now."""
-    # The name in brackets is the server's to choose: what counts comes after the last one.
-    words = read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    words = _stat(f"/proc/{pid}/stat", read)
     if len(words) < 22:
         return None
+    thread, resident = 0, words[21]
+    if words[0] in _OVER and words[17] != "1":
+        thread, resident = _other(pid, read)
     cpu, waited = int(words[11]) + int(words[12]), int(words[13]) + int(words[14])
     return Process(
-        pid, int(words[1]), int(words[17]), int(words[21]) * PAGE, cpu / TICK, waited / TICK, int(words[19])
+        pid, int(words[1]), int(words[17]), int(resident) * PAGE, cpu / TICK, waited / TICK,
+        int(words[19]), thread,
     )  # fmt: skip
+
+
+def _stat(path: str, read: Callable[[str], str]) -> list[str]:
+    # The name in brackets is the server's to choose: what counts comes after the last one.
+    return read(path).rpartition(")")[2].split()
+
+
+def _other(pid: int, read: Callable[[str], str]) -> tuple[int, str]:
+    """A living thread where the first has ended, which shows no memory then; and what it shows."""
+    for thread in _threads(pid):
+        words = _stat(f"/proc/{pid}/task/{thread}/stat", read)
+        if len(words) >= 22 and words[0] not in _OVER:
+            return thread, words[21]
+    return 0, "0"
+
+
+def _threads(pid: int) -> list[int]:
+    try:
+        return [int(one) for one in os.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return []
 
 
 def name(pid: int) -> str:
@@ -113,6 +145,12 @@ def name(pid: int) -> str:
 
 def open_files(pid: int) -> int | None:
     """How many descriptors it has; None where that is not ours to see."""
+    count = _descriptors(pid)
+    # One whose first thread is over has its files by the others.
+    return count if count != 0 else max((_descriptors(one) or 0 for one in _threads(pid)), default=0)
+
+
+def _descriptors(pid: int) -> int | None:
     path = f"/proc/{pid}/fd"
     try:
         # Linux 6.2 tells the number as the directory's size; before, it is 0 and each has to be counted.
@@ -147,12 +185,7 @@ def proportional(pid: int) -> tuple[int, int] | None:
 
 def children(pid: int, threads: int, read: Callable[[str], str] = text) -> list[int]:
     """The children of all its threads, zombies too."""
-    tasks = [str(pid)]
-    if threads > 1:
-        try:
-            tasks = os.listdir(f"/proc/{pid}/task")
-        except OSError:
-            return []
+    tasks = _threads(pid) if threads > 1 else [pid]
     return [int(one) for task in tasks for one in read(f"/proc/{pid}/task/{task}/children").split()]
 
 

@@ -60,12 +60,12 @@ def _mapped(found: list[Process], most: int) -> int:
     for process in found:
         if time.thread_time() > until:
             return most
-        for node, size in _areas(process.pid):
+        for node, size in _areas(process.living):
             objects[node] = max(objects.get(node, 0), size)
     for process in found:
         if time.thread_time() > until:
             return most
-        objects.update(_files(process.pid))
+        objects.update(_files(process.living))
     return sum(objects.values())
 
 

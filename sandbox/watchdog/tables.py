@@ -23,7 +23,7 @@ class Tables:
         """Bytes of the tree; 0 while the machine's sum has hardly grown."""
         now = machine()
         self._before = min(self._before, now)
-        return sum(_tables(one.pid) for one in found) if now - self._before >= LEAST else 0
+        return sum(_tables(one.living) for one in found) if now - self._before >= LEAST else 0
 
 
 def machine() -> int:

@@ -45,6 +45,7 @@ class TreeMeter:
         if self._limit is not None and memory > self._limit:
             # Forked children share most pages. Only the exact number is a breach.
             memory = self._exact.measure(found, hidden) + tables
+            counting = self._exact.cost
         self._peak = max(self._peak, memory)
         inside = [one for one in found if one.pid != self._root]
         return Usage(

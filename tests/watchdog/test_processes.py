@@ -12,6 +12,7 @@ import pytest
 from sandbox.watchdog import processes
 from sandbox.watchdog.processes import Process
 from sandbox.watchdog.times import Times
+from sandbox.watchdog.tree import TreeMeter
 from sandbox.watchdog.written import Written
 
 
@@ -52,6 +53,39 @@ def test_many_children_are_all_of_the_tree() -> None:
         assert len(processes.tree(process.pid, read)) == 901
         read.forget()
         read.forget()
+
+
+LEADERLESS = """
+import ctypes, os, sys, threading
+def go_on():
+    held, files = bytearray(64 << 20), [os.open("/dev/null", os.O_RDONLY) for _ in range(40)]
+    for at in range(0, len(held), 4096):
+        held[at] = 1
+    print("ready", flush=True)
+    sys.stdin.read()
+    os._exit(0)
+threading.Thread(target=go_on).start()
+ctypes.CDLL(None).syscall(60 if os.uname().machine == "x86_64" else 93, 0)
+"""
+
+
+@pytest.mark.threat(
+    "T2", proves="without a cgroup, a process that goes on without its first thread is counted"
+)
+def test_a_process_without_its_first_thread_has_memory_and_files() -> None:
+    words = [sys.executable, "-I", "-S", "-c", LEADERLESS]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert Path(f"/proc/{process.pid}/stat").read_text().split()[2] == "Z", "the control"
+        seen = processes.look(process.pid)
+        assert seen is not None
+        assert seen.resident > 64 << 20
+        assert (processes.proportional(seen.living) or (0, 0))[0] > 64 << 20
+        assert processes.own(seen.living) > 64 << 20
+        assert (processes.open_files(process.pid) or 0) > 40
+        used = TreeMeter(process.pid, 1 << 20).measure()
+        assert (used.memory or 0) > 64 << 20
 
 
 def test_open_files_are_counted() -> None:
