@@ -15,6 +15,8 @@ LONGEST_S = 0.2
 """Of a processor's time; what is not counted by then counts as resident: no number of processes helps."""
 AGAIN_S, AGAIN = 0.25, 20
 """Seconds after which it is counted anew, and how many times as long as counting took."""
+SOON_S, SOON = 0.05, 4
+"""The same where somebody went and somebody came, who may have all that the former had."""
 Key = tuple[int, int]
 
 
@@ -24,7 +26,8 @@ class Exact:
     def __init__(self) -> None:
         self._shares: dict[Key, tuple[int, int]] = {}
         self._mapped = 0
-        self._due = 0.0
+        self._due = self._soon = 0.0
+        self._handed_on = False
         self.cost = 0.0
         """Seconds of a processor that the last look took for counting anew."""
 
@@ -33,15 +36,19 @@ class Exact:
         own = {_key(one): processes.own(one.living) for one in found}
         began = time.monotonic()
         self.cost = 0.0
-        if began >= self._due:
+        came, went = own.keys() - self._shares.keys(), self._shares.keys() - own.keys()
+        self._handed_on |= bool(came and went)
+        if began >= (self._soon if self._handed_on else self._due):
             self._count(found, own)
-            took = time.monotonic() - began
-            self._due = began + took + max(AGAIN_S, AGAIN * took)
+            self._handed_on = False
+            now = time.monotonic()
+            self._due = now + max(AGAIN_S, AGAIN * (now - began))
+            self._soon = now + max(SOON_S, SOON * (now - began))
         total = 0
-        for key, now in own.items():
+        for key, has in own.items():
             # Whoever came later shares all of it with whom it came from, for what is known.
-            share, then = self._shares.setdefault(key, (0, now))
-            total += max(0, share + now - then)
+            share, then = self._shares.setdefault(key, (0, has))
+            total += max(0, share + has - then)
         return total + max(0, hidden - self._mapped)
 
     def _count(self, found: list[Process], own: dict[Key, int]) -> None:

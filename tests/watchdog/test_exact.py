@@ -56,6 +56,19 @@ def test_a_process_that_came_later_shares_all_that_it_began_with(world: World) -
     assert seen.measure([world.has(1, 40), world.has(2, 55)], 0) == 55 * MIB
 
 
+def test_who_came_when_another_went_is_counted_soon(world: World) -> None:
+    """A bomb that hands all it has on to a child, and ends, again and again."""
+    seen = Exact()
+    assert seen.measure([world.has(1, 40, (40, 0))], 0) == 40 * MIB
+    world.now = 0.03
+    assert seen.measure([world.has(2, 40, (40, 0))], 0) == 0, "not at once, or counting would never end"
+    world.now = 0.06
+    assert seen.measure([world.has(2, 45, (45, 0))], 0) == 45 * MIB
+    world.now = 0.2
+    assert seen.measure([world.has(2, 50, (50, 0))], 0) == 50 * MIB
+    assert world.counted == 2, "and then no sooner than else"
+
+
 def test_what_is_gone_counts_no_more(world: World) -> None:
     seen = Exact()
     seen.measure([world.has(1, 40, (20, 0)), world.has(2, 40, (20, 0))], 0)
