@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 
@@ -36,6 +37,15 @@ def quiet(neighbour: Attacker) -> Heard:
     while len(heard.calls) < CALLS:
         _call(neighbour, heard)
     return heard
+
+
+def beside_a_loop(neighbour: Attacker) -> Heard:
+    """The neighbour while one ordinary program of the host's own is busy: what is no bomb's doing."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as loop:
+        try:
+            return quiet(neighbour)
+        finally:
+            loop.kill()
 
 
 def beside(world: World, bomb: Bomb, language: str, neighbour: Attacker) -> Heard:
