@@ -53,11 +53,12 @@ CLOSE_RANGE_CLOEXEC = 4
 SECCOMP_SET_MODE_FILTER = 1
 SECCOMP_FILTER_FLAG_NEW_LISTENER, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 8, 32
 LANDLOCK_CREATE_RULESET_VERSION = 1
+KCMP_VM = 1
 
 _OPEN_TREE, _MOVE_MOUNT, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR, _LANDLOCK = 428, 429, 436, 437, 442, 444
 _BY_MACHINE = {
-    "x86_64": {"clone": 56, "capset": 126, "pivot_root": 155, "seccomp": 317},
-    "aarch64": {"clone": 220, "capset": 91, "pivot_root": 41, "seccomp": 277},
+    "x86_64": {"clone": 56, "capset": 126, "pivot_root": 155, "kcmp": 312, "seccomp": 317},
+    "aarch64": {"clone": 220, "capset": 91, "pivot_root": 41, "kcmp": 272, "seccomp": 277},
 }
 MACHINE = os.uname().machine
 _NUMBERS = _BY_MACHINE.get(MACHINE, {})
@@ -215,6 +216,14 @@ def close_on_exec_from(first: int) -> None:
 def close_from(first: int) -> None:
     """Closes every descriptor from `first` on, whatever the limit of open files is now (close_range(2))."""
     _syscall(_CLOSE_RANGE, "close_range", first, 0xFFFFFFFF, 0)
+
+
+def same_memory(one: int, other: int) -> bool:
+    """Whether two processes run in the same memory (kcmp(2)); False where that is not ours to know."""
+    try:
+        return _syscall(_number("kcmp"), "kcmp", one, other, KCMP_VM, 0, 0) == 0
+    except OSError:
+        return False
 
 
 def landlock_abi() -> int:

@@ -59,7 +59,7 @@ DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
 FREE_AMONG_THEMSELVES = [LAYERS[0], LAYERS[7]]
 # System calls are made by what asks the kernel (host) and what builds with it (backend).
 ONLY_FROM = {
-    "linux": {"host", "backend", "gateway", "attempt"},
+    "linux": {"host", "backend", "gateway", "attempt", "watchdog"},
     "engine": {"host", "backend", "containers", "images", "imaging", "leases", "build", "cli"},
     "netlink": {"trap", "host", "backend", "egress"},
     "observer": {"trap"},

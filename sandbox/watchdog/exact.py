@@ -56,12 +56,17 @@ class Exact:
         began = time.thread_time()
         until = began + LONGEST_S
         for one in found:
-            # Not ours to read (process 1 is not dumpable), or too many: the larger number stands, never none.
             exact = processes.proportional(one.living) if time.thread_time() < until else None
-            share, mapped = exact or (one.resident, 0)
+            share, mapped = exact or (_resident(one), 0)
             self._shares[_key(one)] = share, own[_key(one)]
             self._mapped += mapped
         self.cost = time.thread_time() - began
+
+
+def _resident(one: Process) -> int:
+    """Not ours to read (process 1 is not dumpable), or too many: the larger number stands, if it is there."""
+    still = processes.look(one.pid)
+    return still.resident if still is not None and still.started == one.started else 0
 
 
 def _key(one: Process) -> Key:

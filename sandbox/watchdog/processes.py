@@ -189,6 +189,18 @@ def children(pid: int, threads: int, read: Callable[[str], str] = text) -> list[
     return [int(one) for task in tasks for one in read(f"/proc/{pid}/task/{task}/children").split()]
 
 
+def apart(found: list[Process]) -> list[Process]:
+    """Without those that still run in the memory of whom they came from (vfork(2)): it is counted there."""
+    from sandbox import linux  # brings `ctypes`, which most sessions do without
+
+    here = {one.pid: one for one in found}
+    return [
+        one
+        for one in found
+        if one.parent not in here or not linux.same_memory(one.living, here[one.parent].living)
+    ]
+
+
 def tree(root: int, read: Callable[[str], str] = text) -> list[Process]:
     """`root` and its descendants. In a pid namespace whose process 1 it is, nobody leaves them."""
     found: dict[int, Process] = {}

@@ -44,7 +44,8 @@ class TreeMeter:
         counting = 0.0
         if self._limit is not None and memory > self._limit:
             # Forked children share most pages. Only the exact number is a breach.
-            memory = self._exact.measure(found, hidden) + tables
+            apart = processes.apart(found)
+            memory = self._exact.measure(apart, hidden) + self._tables.of(apart)
             counting = self._exact.cost
         self._peak = max(self._peak, memory)
         inside = [one for one in found if one.pid != self._root]

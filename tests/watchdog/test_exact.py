@@ -17,10 +17,12 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.share: dict[int, tuple[int, int] | None] = {}
         self.own: dict[int, int] = {}
+        self.there: dict[int, Process] = {}
         self.now = 0.0
         self.counted = 0
         monkeypatch.setattr(processes, "own", lambda pid: self.own[pid])
         monkeypatch.setattr(processes, "proportional", self._proportional)
+        monkeypatch.setattr(processes, "look", lambda pid: self.there.get(pid))
         monkeypatch.setattr(exact.time, "monotonic", lambda: self.now)
 
     def _proportional(self, pid: int) -> tuple[int, int] | None:
@@ -29,7 +31,8 @@ class World:
 
     def has(self, pid: int, own: int, share: tuple[int, int] | None = None) -> Process:
         self.own[pid], self.share[pid] = own * MIB, share and (share[0] * MIB, share[1] * MIB)
-        return Process(pid, 1, 1, 200 * MIB, 0.0, 0.0, started=pid)
+        self.there[pid] = Process(pid, 1, 1, 200 * MIB, 0.0, 0.0, started=pid)
+        return self.there[pid]
 
 
 @pytest.fixture
@@ -78,6 +81,9 @@ def test_what_is_gone_counts_no_more(world: World) -> None:
 
 def test_who_may_not_be_looked_into_counts_as_resident(world: World) -> None:
     assert Exact().measure([world.has(1, 40, None)], 0) == 200 * MIB
+    gone = world.has(2, 0, None)
+    del world.there[2]
+    assert Exact().measure([world.has(1, 40, (40, 0)), gone], 0) == 40 * MIB, "nor is what is gone by now"
 
 
 def test_shared_memory_counts_as_what_there_is_of_it(world: World) -> None:
