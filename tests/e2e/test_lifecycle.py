@@ -174,7 +174,7 @@ def test_a_client_that_closed_its_stdout(server: Attacker, remains: Remains) -> 
     server.process.stdout.close()
     server.process.stdout = None
     started = time.monotonic()
-    server.ask("limits.flood", size=8 * MIB, line=1000)
+    server.ask("limits.flood", size=8 * MIB, line=100_000)
     assert server.process.wait(SECONDS + 1) in (0, 128 + signal.SIGPIPE)
     assert remains.within(started + SECONDS + 1 - time.monotonic()) == {}
 
