@@ -25,25 +25,31 @@ IMAGES = ("base", "python", "node")
 BUILD_S = 900
 # The engine does not change between the two halves of a run, and its tests take minutes.
 SECOND_HALF = os.environ.get("MCP_SANDBOX_PART") == "user"
+# What the ordinary user's own half runs anyway, natively, is not run for that user by root before it.
+FIRST_HALF = os.environ.get("MCP_SANDBOX_PART") == "root"
 
 
 def parametrise(metafunc: pytest.Metafunc, scope: str, indirect: Sequence[str] = ()) -> None:
     """One case for each backend and caller that `@pytest.mark.backends` names; without one, native alone."""
+    native = ("root",) if FIRST_HALF and not metafunc.definition.get_closest_marker("slow") else CALLERS
     if "backend" not in metafunc.fixturenames:
         if "caller" in metafunc.fixturenames:
-            metafunc.parametrize("caller", CALLERS, indirect=list(indirect), scope=scope)  # type: ignore[arg-type]
+            metafunc.parametrize("caller", native, indirect=list(indirect), scope=scope)  # type: ignore[arg-type]
         return
     mark = metafunc.definition.get_closest_marker("backends")
-    cases = list(_cases(mark.kwargs if mark else {}))
+    cases = _cases(mark.kwargs if mark else {}, native)
     names = ("caller", "backend")
     ids = ["-".join(one) for one in cases]
     metafunc.parametrize(names, cases, indirect=list(indirect), ids=ids, scope=scope)  # type: ignore[arg-type]
 
 
-def _cases(more: dict[str, str]) -> list[tuple[str, str]]:
-    wanted = {NATIVE: "root user"} if SECOND_HALF else {NATIVE: "root user", **more}
+def _cases(more: dict[str, str], native: Sequence[str]) -> list[tuple[str, str]]:
+    found = [(one, NATIVE) for one in native]
+    if SECOND_HALF:
+        return found
     # An ordinary user's run is for that user, whoever stands for all callers elsewhere.
-    return [(one, name) for name, who in wanted.items() for one in CALLERS if one in who or len(CALLERS) == 1]
+    asked = ((one, name, who) for name, who in more.items() for one in CALLERS)
+    return [*found, *((one, name) for one, name, who in asked if one in who or len(CALLERS) == 1)]
 
 
 # --- the engine ------------------------------------------------------------------------------------
