@@ -48,6 +48,18 @@ def beside_a_loop(neighbour: Attacker) -> Heard:
             loop.kill()
 
 
+def beside_a_start(world: World, neighbour: Attacker) -> Heard:
+    """The neighbour while honest sandboxes start and end: a bomb that ends at once is mostly that."""
+    heard = Heard()
+    argv = world.command("--allow-read", str(world.program), server=program(world, "python"))
+    while len(heard.calls) < CALLS:
+        with Attacker(argv, world.environ, stderr=subprocess.DEVNULL) as honest:
+            honest.ask("bombs.ready", child=False)
+            for _ in range(CALLS // 10):
+                _call(neighbour, heard)
+    return heard
+
+
 def beside(world: World, bomb: Bomb, language: str, neighbour: Attacker) -> Heard:
     """The neighbour while the bomb goes off, from its call to its end; again until there are enough calls."""
     heard = Heard()

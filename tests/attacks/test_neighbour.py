@@ -8,7 +8,7 @@ import pytest
 
 from tests.attacks.bombing import BOMBS
 from tests.attacks.inside import Attacker, World
-from tests.attacks.neighbour import beside, beside_a_loop, quiet
+from tests.attacks.neighbour import beside, beside_a_loop, beside_a_start, quiet
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 TIMES = 2.0
@@ -28,11 +28,11 @@ def neighbour(world: World) -> Iterator[Attacker]:
 
 @pytest.mark.threat(
     "T2",
-    proves="a bomb next door slows no call more than one ordinary busy program does; the host still forks",
+    proves="a bomb next door slows calls no more than twice what honest programs do; the host still forks",
 )
 @pytest.mark.parametrize("name", ["fork", "memory", "spin", "flood"])
 def test_a_bomb_next_door(name: str, world: World, neighbour: Attacker) -> None:
-    """Quiet, bomb and, where that was slower, a busy loop by turns: what else runs falls on all alike."""
+    """Quiet, bomb and, where that was slower, what is no bomb: what else runs falls on all alike."""
     ratios: list[float] = []
     while len(ratios) < ROUNDS and not (ratios and min(ratios) <= TIMES):
         alone, loud = quiet(neighbour), beside(world, BOMBS[name], "python", neighbour)
@@ -40,6 +40,6 @@ def test_a_bomb_next_door(name: str, world: World, neighbour: Attacker) -> None:
         assert 0 < loud.forked < FORK_S, "the host forks"
         usual = max(alone.p99, FLOOR_S)
         if loud.p99 > TIMES * usual:
-            usual = max(usual, beside_a_loop(neighbour).p99)
+            usual = max(usual, beside_a_loop(neighbour).p99, beside_a_start(world, neighbour).p99)
         ratios.append(loud.p99 / usual)
     assert min(ratios) <= TIMES, ratios
