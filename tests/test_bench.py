@@ -193,6 +193,7 @@ def test_a_run_of_the_way_out_is_judged_and_written_beside_the_other() -> None:
 # --- in a container --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_quick_run_in_a_container_computes_its_marks_from_its_samples(ready: Ready, tmp_path: Path) -> None:
     ready("docker")
     program = Path(sys.executable).parent / "mcp-sandbox"

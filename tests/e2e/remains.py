@@ -112,10 +112,11 @@ class Remains:
         return {kind: left for kind, left in found.items() if left}
 
     def _ours(self, mount: str) -> bool:
-        """An engine's own mounts come and go for everyone; of what we give it, only our files are ours."""
+        """An engine's mounts, and those of an image that is built, come and go; our files there are ours."""
         if self.engine is not None:
             return str(self.state) in mount
-        return not any(place in mount for place in ("/overlay2/", "/netns/", "/mcp-sandbox/containers/"))
+        others = ("/overlay2/", "/netns/", "/mcp-sandbox/containers/", "/mmdebstrap.")
+        return not any(place in mount for place in others)
 
     def _at_engine(self) -> dict[str, list[str]]:
         if self.engine is None:

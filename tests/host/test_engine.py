@@ -169,6 +169,7 @@ def test_nonsense_is_an_error_and_no_traceback(tmp_path: Path, raw: bytes) -> No
     assert server.endpoint in caught.value.what
 
 
+@pytest.mark.slow
 def test_an_engine_that_says_nothing_is_given_up(tmp_path: Path) -> None:
     path = str(tmp_path / "hung.sock")
     environ = {"DOCKER_HOST": f"unix://{path}", "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
