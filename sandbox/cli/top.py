@@ -112,19 +112,28 @@ def _live(args: argparse.Namespace, console: Console) -> None:
 
     from sandbox.cli.frame import frame
 
-    # The terminal is given back, whoever ends us.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    # The terminal is given back, whoever ends us; an exception alone is lost where it meets a finaliser.
+    asked: list[int] = []
+
+    def end(number: int, _frame: object) -> None:
+        asked.append(number)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
     with (
         suppress(KeyboardInterrupt),
         _keys() as pressed,
         Live(console=console, screen=True, auto_refresh=False) as live,
     ):
-        while True:
+        while not asked:
             # Measured anew each time: the terminal may have another size by now.
             shown = frame(_look(args), time.strftime("%H:%M:%S"), rows=console.size.height, hint="q ends")
             live.update(shown, refresh=True)
             if pressed(args.interval) in ("q", "Q", "\x04"):
-                return
+                break
+    if signal.SIGTERM in asked:
+        sys.exit(128 + signal.SIGTERM)
 
 
 @contextmanager

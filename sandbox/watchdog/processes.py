@@ -145,9 +145,11 @@ def name(pid: int) -> str:
 
 def open_files(pid: int) -> int | None:
     """How many descriptors it has; None where that is not ours to see."""
-    count = _descriptors(pid)
-    # One whose first thread is over has its files by the others.
-    return count if count != 0 else max((_descriptors(one) or 0 for one in _threads(pid)), default=0)
+    if count := _descriptors(pid):
+        return count
+    # One whose first thread is over has its files by the others: that one shows none, or nothing at all.
+    counts = (_descriptors(one) for one in _threads(pid))
+    return max((count for count in counts if count is not None), default=None)
 
 
 def _descriptors(pid: int) -> int | None:
