@@ -115,12 +115,12 @@ def _live(args: argparse.Namespace, console: Console) -> None:
     # The terminal is given back, whoever ends us; an exception alone is lost where it meets a finaliser.
     asked: list[int] = []
 
-    def end(number: int, _frame: object) -> None:
-        asked.append(number)
+    def end(by: int, _frame: object) -> None:
+        asked.append(by)
         raise KeyboardInterrupt
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, end)
     with (
         suppress(KeyboardInterrupt),
         _keys() as pressed,
