@@ -188,7 +188,7 @@ def test_a_full_disk_at_the_start(left: int, said: str, small_disk: Start) -> No
     "S7", proves="a disk that fills up ends the session: exit 124, no message passes unrecorded"
 )
 def test_a_disk_that_fills_up(small_disk: Start) -> None:
-    small_disk.around = on_small_disk("96k")  # room for the start and for some messages
+    small_disk.around = on_small_disk("192k")  # room for the start and for some messages
     small_disk.server = ["/bin/cat"]
     ping = '{"jsonrpc":"2.0","method":"notifications/x","params":{}}\n'
     done = small_disk.run(input=ping * 900)  # more would be a flood
