@@ -149,19 +149,8 @@ def use(samples: Sequence[Sample], now: float) -> dict[str, Any]:
 
 # --- all of them --------------------------------------------------------------------------------------
 
-_SAID: Mapping[str, type | tuple[type, ...]] = {
-    "state": str,
-    "client": (dict, type(None)),
-    "era": str,
-    "messages": dict,
-    "denied": dict,
-    "bytes": dict,
-    "open": dict,
-    "limits": dict,
-    "mechanism": str,
-    "use": dict,
-    "warned": (dict, type(None)),
-}
+_SAID = ("client", "era", "messages", "denied", "bytes", "open", "limits", "mechanism", "use", "warned")
+"""What of a session's own words is shown; its state is looked at apart."""
 
 
 def every(environ: Mapping[str, str], seconds: float = control.ASK_S) -> list[dict[str, Any]]:
@@ -196,7 +185,7 @@ def session(
         "pid": lease.pid,
         "uptime": round(since, 1),
         "container": lease.containers[0] if lease.containers else None,
-        **{key: said[key] for key in _SAID if key != "state" and said is not None and key in said},
+        **{key: said[key] for key in _SAID if said is not None and key in said},
     }
 
 

@@ -38,6 +38,11 @@ def _tools(policy: Policy) -> Iterator[Finding]:
             yield f"tools.{name}", "needs the inspection of tool calls, which does not exist yet", None
     if (policy.tools.repeat or 0) > MOST_REPEATS:
         yield "tools.repeat", f"counts at most {MOST_REPEATS} of the same call", None
+    # Here and not in the file's own check: a parent may bring the other key.
+    if policy.tools.cost and policy.tools.budget is None:
+        yield "tools.cost", "bounds nothing without `tools.budget`", None
+    if policy.tools.window != _TOOLS.window and policy.tools.repeat is None:
+        yield "tools.window", "bounds nothing without `tools.repeat`", None
 
 
 def _inspect(policy: Policy) -> Iterator[Finding]:

@@ -257,12 +257,6 @@ class ToolsTable(_Table):
     budget: Cost | None = Field(default=None, description="What all calls may cost; absent: no limit")
     cost: dict[Glob, Cost] = Field(default={}, description="What a call of these tools costs (1)")
 
-    @after_all(mode="after")
-    def _cost_of_something(self) -> ToolsTable:
-        if "window" in self.model_fields_set and self.repeat is None:
-            raise ValueError("`window` is for `repeat`, and none is given")
-        return self
-
 
 class InspectTable(_Table):
     """How strict each inspector is."""

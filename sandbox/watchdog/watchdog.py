@@ -20,6 +20,7 @@ from sandbox.watchdog.written import Written
 
 KEPT = 30
 REPORT_S = 600.0
+AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,9 @@ class Watchdog:
         sample = self._sample(now)
         cost = time.thread_time() - began - self._counting
         if before is not None and sample.memory is None and before.memory is not None:
-            return [], None  # it is over: what counted for us is gone
+            # Most likely it is over, and what counted for us gone; if it was a failure, it is not for long.
+            self._next = now + AGAIN_S
+            return [], self._next
         self.samples.append(sample)
         self._next = now + self._pace.wait(sample, before, cost)
         found = judge(self.quota, sample, before, counted=self._watched.counted)

@@ -123,8 +123,20 @@ def test_a_sandbox_that_is_over_is_no_sample(meter: Fake, events: list[Event]) -
     now = time.monotonic()
     watchdog.look(now, frozenset())
     meter.usage = Usage()
-    assert watchdog.look(now + 2, frozenset()) == ([], None)
+    assert watchdog.look(now + 2, frozenset()) == ([], now + 3)
     assert len(watchdog.samples) == 1
+
+
+def test_a_measure_that_failed_once_is_asked_again(meter: Fake, events: list[Event]) -> None:
+    watchdog = dog(meter, events)
+    now, before = time.monotonic(), meter.usage
+    watchdog.look(now, frozenset())
+    meter.usage = Usage()
+    _, again = watchdog.look(now + 2, frozenset())
+    meter.usage = before
+    assert again is not None
+    watchdog.look(again, frozenset())
+    assert len(watchdog.samples) == 2
 
 
 def test_a_sample_says_what_is_known_and_nothing_else(meter: Fake, events: list[Event]) -> None:
