@@ -11,7 +11,8 @@ SCHEMA = 1
 _KINDS = """
 session.start session.ready session.end session.restart spec waiver supply.build supply.reuse
 relay.request relay.response relay.notification relay.dropped relay.noise relay.held
-tool.call tool.deny tool.ask pin.new pin.changed poison.found secret.redacted
+tool.call tool.deny tool.ask tool.found pin.new pin.changed pin.approved poison.found
+protocol.found request.found secret.found secret.redacted
 egress.allow egress.deny egress.close egress.behaviour dns.allow dns.deny
 quota.sample quota.warn quota.freeze quota.resume quota.breach breach.report
 kill syscall.deny canary.seen

@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 
-from sandbox import evidence, lifecycle, metering, syscall_watch
+from sandbox import evidence, inspection, lifecycle, metering, syscall_watch
 from sandbox.audit.clerk import Clerk
 from sandbox.audit.redact import Redactor
 from sandbox.backend.base import Ended
@@ -66,6 +66,7 @@ class Watch:
             cap=spec.message, emit=clerk.emit, later=clerk.later, noise=self._noise, changed=self._changed,
             stop=self._before_client,
             limits=Limits(prepared.policy, self._changed, lambda excess: clerk.emit(held(excess))),
+            inspection=inspection.of(prepared, session),
         )  # fmt: skip
         self._stderr = StderrRelay(running.stderr, 2)
         self.note = self._stderr.say

@@ -17,7 +17,8 @@ SANDBOX = ROOT / "sandbox"
 LAYERS = [
     {"errors", "verdict", "event", "excess", "places", "records", "digest"},
     {"policy"},
-    {"plan", "wire", "inspect"},
+    {"plan", "wire"},
+    {"inspect"},  # its inspectors read frames
     {"audit", "contexts"},
     {"linux", "netlink", "observer", "engine", "scope"},
     {"trap"},
@@ -34,6 +35,7 @@ LAYERS = [
         "notify_program",
         "notify",
         "images",
+        "inspection",
         "kill_watch",
         "leases",
         "lifecycle",
@@ -56,7 +58,7 @@ LAYERS = [
 ]
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
 # The words use each other, and so do the modules that wire a session together.
-FREE_AMONG_THEMSELVES = [LAYERS[0], LAYERS[7]]
+FREE_AMONG_THEMSELVES = [LAYERS[0], LAYERS[8]]
 # System calls are made by what asks the kernel (host) and what builds with it (backend).
 ONLY_FROM = {
     "linux": {"host", "backend", "gateway", "attempt", "watchdog"},
@@ -102,6 +104,8 @@ PURE_FILES = {
     "relay/replay.py",
     "host/aliases.py",
     "relay/calls.py",
+    "relay/denials.py",
+    "relay/listing.py",
     "relay/rates.py",
     "relay/refusals.py",
     "watchdog/meter.py",

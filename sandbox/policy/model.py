@@ -12,9 +12,11 @@ from sandbox.records import dataclass, field
 
 Tier = Literal["strict", "net", "browser", "compat"]
 Pin = Literal["locked", "first-use", "off"]
-Poison = Literal["block", "warn", "off"]
+Poison = Literal["block", "strip", "warn", "off"]
 SecretMode = Literal["redact", "block", "log", "off"]
-Protocol = Literal["strict", "off"]
+Protocol = Literal["strict", "on", "off"]
+Roots = Literal["mounted", "all", "deny"]
+Feature = Literal["allow", "ask", "deny"]
 Action = Literal["off", "log", "breach"]
 Ending = Literal["kill", "freeze", "warn"]
 Stopping = Literal["kill", "freeze", "warn", "deny"]
@@ -213,6 +215,10 @@ class Tools:
     """What the calls of a session may cost together."""
     cost: tuple[tuple[str, float], ...] = ()
     """By name pattern, the first that matches; any other call costs 1."""
+    ask_tainted: tuple[str, ...] = ()
+    """Tools that are asked about once anything was found in what the model has read."""
+    answer: float = 120.0
+    """Seconds that a call waits for a person; then it is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +228,16 @@ class Inspect:
     poison: Poison = "off"
     secrets: SecretMode = "off"
     protocol: Protocol = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFeatures:
+    """What the server may ask of the client (MCP, Client Features)."""
+
+    roots: Roots = "all"
+    """`mounted`: of the client's roots, those that the sandbox has."""
+    sampling: Feature = "allow"
+    elicitation: Feature = "allow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +304,7 @@ class Policy:
     traffic: Traffic = field(default_factory=Traffic)
     tools: Tools = field(default_factory=Tools)
     inspect: Inspect = field(default_factory=Inspect)
+    client: ClientFeatures = field(default_factory=ClientFeatures)
     syscalls: Tier = "net"
     isolation: Isolation = field(default_factory=Isolation)
     supply: Supply = field(default_factory=Supply)

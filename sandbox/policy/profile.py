@@ -42,10 +42,12 @@ from sandbox.policy.fields import (
 from sandbox.policy.model import (
     Action,
     Ending,
+    Feature,
     Pin,
     Poison,
     Protocol,
     Restart,
+    Roots,
     SecretMode,
     Stopping,
     Tier,
@@ -256,6 +258,10 @@ class ToolsTable(_Table):
     window: Seconds = Field(default=60.0, description="In which `repeat` counts (60s)")
     budget: Cost | None = Field(default=None, description="What all calls may cost; absent: no limit")
     cost: dict[Glob, Cost] = Field(default={}, description="What a call of these tools costs (1)")
+    ask_tainted: list[Glob] = Field(
+        default=[], description="Asked about once something was found in what the model has read"
+    )
+    answer: Seconds = Field(default=120.0, description="How long a call waits for a person (2m)")
 
 
 class InspectTable(_Table):
@@ -264,6 +270,14 @@ class InspectTable(_Table):
     poison: Poison = "off"
     secrets: SecretMode = "off"
     protocol: Protocol = "off"
+
+
+class ClientTable(_Table):
+    """What the server may ask of the client."""
+
+    roots: Roots = Field(default="all", description="`mounted`: those of its roots that the sandbox has")
+    sampling: Feature = Field(default="allow", description="Whether it may have the client's model write")
+    elicitation: Feature = Field(default="allow", description="Whether it may ask the person questions")
 
 
 class SyscallsTable(_Table):
@@ -330,6 +344,7 @@ class Profile(_Table):
     traffic: TrafficTable = TrafficTable()
     tools: ToolsTable = ToolsTable()
     inspect: InspectTable = InspectTable()
+    client: ClientTable = ClientTable()
     syscalls: SyscallsTable = SyscallsTable()
     isolation: IsolationTable = IsolationTable()
     supply: SupplyTable = SupplyTable()

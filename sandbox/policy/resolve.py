@@ -12,6 +12,7 @@ from sandbox.policy.model import (
     AuditPolicy,
     Behaviour,
     BreachPolicy,
+    ClientFeatures,
     Env,
     Files,
     HostBudget,
@@ -42,6 +43,7 @@ ADDED = frozenset(
         ("env", "pass"),
         ("tools", "deny"),
         ("tools", "ask"),
+        ("tools", "ask_tainted"),
         ("supply", "scripts"),
     }
 )
@@ -137,6 +139,7 @@ def _build(name: str, leaves: Leaves) -> Policy:
         traffic=Traffic(**_table(leaves, "traffic")),
         tools=Tools(**tools, arguments=_arguments(leaves), cost=_costs(leaves)),
         inspect=Inspect(**_table(leaves, "inspect")),
+        client=ClientFeatures(**_table(leaves, "client")),
         syscalls=_table(leaves, "syscalls").get("tier", "net"),
         isolation=Isolation(**_table(leaves, "isolation")),
         supply=Supply(**_table(leaves, "supply")),

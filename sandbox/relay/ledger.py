@@ -175,7 +175,7 @@ class Ledger:
     def from_server(self, frame: Frame, now: float) -> Refused | Pending | None:
         """Why a frame of the server's must not reach the client, or None; an answered request is closed.
 
-        The request itself says: it may pass, and there were denials while the request was open.
+        The request itself says that its answer may pass.
         """
         with self._lock:
             if frame.kind == "request":
@@ -195,6 +195,11 @@ class Ledger:
         """Whether an answer with `id` would be taken for the answer to a request of `side`."""
         with self._lock:
             return id in self._of(side)
+
+    def is_open(self, id: Id) -> bool:
+        """Whether the client waits for the answer to `id`."""
+        with self._lock:
+            return id in self._client.waiting
 
     def explain(self, text: str) -> int:
         """Keep a denial with every call of the client's that is open now; how many they are."""
@@ -282,7 +287,7 @@ class Ledger:
             if self._client.too_late(frame.id):
                 return Refused("traffic.timeout", "an answer that came after the time of its request")
             return Refused("unasked-response", "an answer to a request that the client never sent")
-        return call if call.denied else None
+        return call
 
     def _server_cancels(self, id: object) -> None:
         """A server withdraws its own request, or ends the stream of a client's subscription."""

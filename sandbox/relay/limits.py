@@ -211,7 +211,9 @@ class Limits:
 
     def action(self, key: str) -> Stopping:
         """What `[breach]` says of the limit `key`."""
-        return self._policy.breach.calls if key.startswith("tools.") else self._policy.breach.traffic
+        if key.startswith("tools."):
+            return self._policy.breach.calls
+        return self._policy.breach.traffic if key.startswith("traffic.") else "kill"
 
     def hand_over(self, excess: Excess) -> None:
         """Tell the main loop, and return when it has acted, or after a bounded time."""

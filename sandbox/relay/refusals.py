@@ -32,14 +32,19 @@ def refusal(frame: Frame, excess: Excess, told: Told, *, modern: bool) -> bytes:
     """The answer to a request that was not passed on."""
     if not excess.key.startswith("tools."):
         return error_frame(frame.id, INTERNAL_ERROR, said(excess, told), dict(told))
+    return failed_result(frame.id, said(excess, told), told, modern=modern)
+
+
+def failed_result(id: Id, text: str, told: Told, *, modern: bool) -> bytes:
+    """A tool's result of our own that is marked as an error."""
     result: dict[str, object] = {
-        "content": [{"type": "text", "text": said(excess, told)}],
+        "content": [{"type": "text", "text": text}],
         "isError": True,
         "_meta": {_TOLD: told},
     }
     if modern:
         result["resultType"] = "complete"
-    return _encode({"jsonrpc": "2.0", "id": frame.id, "result": result}) + b"\n"
+    return _encode({"jsonrpc": "2.0", "id": id, "result": result}) + b"\n"
 
 
 def over_limit(frame: Frame, excess: Excess, told: Told) -> Event:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from sandbox.event import Event, Value
+from sandbox.relay.answers import Answers, Desk
 from sandbox.relay.explain import amend, printable, reports_failure
 from sandbox.relay.facts import Counts, failed_call, fault_event, frame_detail, passed
 from sandbox.relay.ledger import Ended, Ledger, Pending, Refused, Side
@@ -20,8 +22,11 @@ from sandbox.relay.noise import NoiseTally
 from sandbox.relay.outlet import Outlet, pieces, widen
 from sandbox.relay.refusals import cancel_frame, expired, over_limit, overdue, refusal, said
 from sandbox.relay.timeouts import Timeouts
-from sandbox.wire.jsonrpc import CAP, INTERNAL_ERROR, Fault, Frame, FrameReader, error_frame
+from sandbox.wire.jsonrpc import CAP, INTERNAL_ERROR, Fault, Frame, FrameReader
 from sandbox.wire.salvage import Id
+
+if TYPE_CHECKING:
+    from sandbox.relay.inspection import Inspection
 
 DEFERRED = 2048  # larger frames are not kept for the clerk: their event is made at once
 
@@ -33,6 +38,7 @@ class Relay:
     more and `failed` holds the exception. `later(make, *args)`, where given, takes the events of small frames
     that passed, to be made when nobody waits. `noise` gets the start of every stdout line that is no message.
     `stop`, where given, is asked about every message of the server's; a reason keeps it from the client.
+    `inspection`, where given, judges every message that may pass otherwise.
     `changed` is called after each of `client_eof`, `client_gone`, `server_eof`, `server_spoke`, `failed`.
     """
 
@@ -50,6 +56,7 @@ class Relay:
         later: Callable[..., None] | None = None,
         stop: Callable[[Frame], str | None] | None = None,
         limits: Limits | None = None,
+        inspection: Inspection | None = None,
     ) -> None:
         self._client_in = client_in
         self._client_ends = (client_in, client_out)
@@ -66,6 +73,13 @@ class Relay:
         self.limits.stalls(self._server)
         self.counts = Counts()
         self._ledger = Ledger()
+        self._answers = Answers(self._client, self._server, self._ledger, cap, self._lose_client)
+        self._inspection = inspection
+        if inspection is not None:
+            desk = Desk(
+                self._answers, self._server, self._ledger, self._report, self.limits.hand_over, self._forward
+            )
+            inspection.serve(desk)
         self._tally = NoiseTally()
         self.last_activity = time.monotonic()
         self.failed: BaseException | None = None
@@ -120,7 +134,7 @@ class Relay:
         deadline = time.monotonic() + within
         answered = 0
         for call in self._ledger.end(Ended(code, message, dict(data or {}))):
-            answer = self._error(call.id, code, message, data, call.told)
+            answer = self._answers.error(call.id, code, message, data, call.told)
             if not self._client.send_within(answer, deadline):
                 break
             answered += 1
@@ -152,14 +166,22 @@ class Relay:
                 self._over_limit(None, now)
             return
         counts.bytes_up += len(item.data)
+        inspection = self._inspection
+        if inspection is not None and item.kind == "response" and inspection.takes("client", item):
+            return
         refused = self._ledger.from_client(item, now)
-        if refused is None:
-            if self.limits.counts_client and self._over_limit(item, now):
-                return
-            counts.calls += item.kind == "request"
-            if not self._server.send(item.data):
-                refused = self._server_gone(item)
-        self._conclude("client", item, refused)
+        if refused is not None:
+            self._conclude("client", item, refused)
+        elif not (self.limits.counts_client and self._over_limit(item, now)):
+            frame = item if inspection is None else inspection.to_server(item)
+            if frame is not None:
+                self._forward(frame)
+
+    def _forward(self, frame: Frame) -> None:
+        """Send the server a message that may pass; from any thread."""
+        self.counts.calls += frame.kind == "request"
+        sent = self._server.send(frame.data)
+        self._conclude("client", frame, None if sent else self._server_gone(frame))
 
     def _over_limit(self, frame: Frame | None, now: float) -> bool:
         """Whether a limit of the profile keeps `frame` from the server; its asker is told, or will be."""
@@ -175,21 +197,20 @@ class Relay:
             # The sandbox ends, and its end answers this request with all that are open.
             self.limits.hand_over(excess)
         elif frame is not None and self._ledger.settle("client", frame.id):
-            if not self._client.send(refusal(frame, excess, told, modern=self.era == "modern")):
-                self._lose_client()
+            self._answers.to_client(refusal(frame, excess, told, modern=self.era == "modern"))
         return True
 
     def _expire(self, call: Pending, waited: float) -> None:
         """Answer a call whose time is over, and tell the server that nobody waits any more."""
         excess = overdue(waited, self.limits.timeout or 0.0)
         told = self.limits.told(excess)
+        words = said(excess, told)
         self.counts.expired += 1
         self._report(expired(call, excess, told))
-        if not self._client.send(self._error(call.id, INTERNAL_ERROR, said(excess, told), told, call.told)):
-            self._lose_client()
+        self._answers.to_client(self._answers.error(call.id, INTERNAL_ERROR, words, told, call.told))
         if call.method != "initialize":
             # Without waiting: a server that reads nothing is `traffic.stall`'s.
-            self._server.send_now(cancel_frame(call.id, said(excess, told)))
+            self._server.send_now(cancel_frame(call.id, words))
 
     def _server_gone(self, frame: Frame) -> Refused:
         """The server reads no more; `fail_pending` may have answered this request already."""
@@ -201,11 +222,11 @@ class Relay:
         """Answer every refused line of the client's, with its id unless that would answer another call."""
         self._report(fault_event("client", fault))
         if fault.kind == "response":
-            self._fail_requests("server", fault.ids, fault.rule, fault.reason)
+            self._answers.fail_requests("server", fault.ids, fault.rule, fault.reason)
         else:
             ids: list[Id] = [id for id in fault.ids if not self._ledger.knows("client", id)]
             for id in ids or [None]:
-                self._tell("client", id, fault.code, fault.rule, fault.reason)
+                self._answers.tell("client", id, fault.code, fault.rule, fault.reason)
 
     # --- server to client ---------------------------------------------------------------------------
 
@@ -242,19 +263,23 @@ class Relay:
             self._signal(self.server_spoke)
         if self._stop is not None and self._stopped(self._stop, item):
             return
+        inspection = self._inspection
+        if inspection is not None and item.kind == "response" and inspection.takes("server", item):
+            return
         verdict = self._ledger.from_server(item, now)
-        if verdict is None:
-            counts.answered += item.kind == "response"
-            verdict = None if self._client.send(item.data) else self._client_lost()
-        elif isinstance(verdict, Pending):
-            counts.answered += 1
-            self._send_explained(item, verdict)
+        if isinstance(verdict, Refused):
+            if item.kind != "response" or (self.limits.unasked(now) and self.limits.wasted(item.size, now)):
+                self._conclude("server", item, verdict)
             return
-        elif item.kind == "response" and not (
-            self.limits.unasked(now) and self.limits.wasted(item.size, now)
-        ):
+        frame = item if inspection is None else inspection.to_client(item, verdict)
+        if frame is None:
+            counts.withheld += 1
             return
-        self._conclude("server", item, verdict)
+        counts.answered += frame.kind == "response"
+        if verdict is not None and verdict.denied:
+            self._send_explained(frame, verdict)
+        else:
+            self._conclude("server", frame, None if self._client.send(frame.data) else self._client_lost())
 
     def _send_explained(self, frame: Frame, call: Pending) -> None:
         """Send the answer to a call during which something was denied; if it failed, with what that was."""
@@ -283,10 +308,10 @@ class Relay:
             return False
         self._conclude("server", frame, Refused("canary", reason))
         if frame.kind == "response":
-            self._fail_requests("client", [frame.id], "canary", reason)
+            self._answers.fail_requests("client", [frame.id], "canary", reason)
         elif frame.kind == "request":
             # The reason would tell a server which of the secrets that it found are none.
-            self._refuse_requests([frame.id], INTERNAL_ERROR, "refused", "the request was refused")
+            self._answers.refuse_requests([frame.id], INTERNAL_ERROR, "refused", "the request was refused")
         return True
 
     def _refuse_server_fault(self, fault: Fault, now: float) -> None:
@@ -298,16 +323,9 @@ class Relay:
         self.counts.withheld += 1
         self._report(fault_event("server", fault))
         if fault.kind != "request":
-            self._fail_requests("client", fault.ids, fault.rule, fault.reason)
+            self._answers.fail_requests("client", fault.ids, fault.rule, fault.reason)
         else:
-            self._refuse_requests(fault.ids, fault.code, fault.rule, fault.reason)
-
-    def _refuse_requests(self, ids: Iterable[Id], code: int, rule: str, reason: str) -> None:
-        """Answer refused requests of the server's, where servers may ask and this ends no other one."""
-        if self.era == "legacy":
-            for id in ids:
-                if not self._ledger.knows("server", id):
-                    self._tell("server", id, code, rule, reason)
+            self._answers.refuse_requests(fault.ids, fault.code, fault.rule, fault.reason)
 
     # --- both ---------------------------------------------------------------------------------------
 
@@ -328,40 +346,9 @@ class Relay:
         detail = {**frame_detail(side, frame), "reason": refused.reason}
         self._report(Event("relay.dropped", detail, refused.rule))
         if refused.to is not None:
-            self._tell(refused.to, refused.id, refused.code, refused.rule, refused.reason, refused.data)
-
-    def _fail_requests(self, side: Side, ids: Iterable[Id], rule: str, reason: str) -> None:
-        """A refused answer is still an answer: whoever waits for it on `side` gets an error instead."""
-        text = f"the answer was refused: {reason}"
-        for id in ids:
-            if call := self._ledger.settle(side, id):
-                self._tell(side, id, INTERNAL_ERROR, rule, text, denied=call.told)
-
-    def _tell(
-        self,
-        side: Side,
-        id: Id,
-        code: int,
-        rule: str,
-        reason: str,
-        data: Mapping[str, Value] | None = None,
-        denied: Sequence[str] = (),
-    ) -> None:
-        """Send `side` an error response of our own."""
-        # Words of the session's (`fail_pending`) come with its data and are said as they are.
-        text = reason if data else f"mcp-sandbox: {reason}"
-        answer = self._error(id, code, text, data or {"rule": rule}, denied)
-        if side == "server":
-            self._server.send(answer)
-        elif not self._client.send(answer):
-            self._lose_client()
-
-    def _error(
-        self, id: Id, code: int, text: str, data: Mapping[str, Value] | None, denied: Sequence[str]
-    ) -> bytes:
-        """An error response of our own, with what was denied while its call was open."""
-        answer = error_frame(id, code, text, dict(data or {}))
-        return amend(answer, denied, self._cap) or answer if denied else answer
+            self._answers.tell(
+                refused.to, refused.id, refused.code, refused.rule, refused.reason, refused.data
+            )
 
     def _lose_client(self) -> None:
         if not self.client_gone.is_set():

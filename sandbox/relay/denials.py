@@ -1,0 +1,66 @@
+"""What is said of a message that an inspector judged: to the log, and to whoever waits (P)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sandbox.event import Event, Value
+from sandbox.inspect.judged import Finding
+from sandbox.relay.facts import frame_detail
+from sandbox.relay.ledger import Side
+from sandbox.relay.refusals import failed_result
+from sandbox.verdict import Action
+from sandbox.wire.jsonrpc import INTERNAL_ERROR, Frame, error_frame
+from sandbox.wire.salvage import Id
+
+REFUSED = -1
+"""The code that MCP's examples give a request that a person has refused (2025-11-25, Sampling)."""
+_KINDS = {
+    "protocol": "protocol.found",
+    "pins": "pin.changed",
+    "poison": "poison.found",
+    "secrets": "secret.found",
+    "calls": "tool.found",
+    "client": "request.found",
+}
+
+
+def said(finding: Finding, told: Mapping[str, Value]) -> str:
+    """The refusal in words: rule, reason, and where the rule was written."""
+    return (
+        f"refused by mcp-sandbox: rule `{finding.rule}`, {finding.reason} [{told.get('profile', 'default')}]"
+    )
+
+
+def answer(id: Id, method: str | None, finding: Finding, told: Mapping[str, Value], *, modern: bool) -> bytes:
+    """What the client gets in place of an answer; a model sees a failed result, and no error."""
+    words = said(finding, told)
+    if method == "tools/call":
+        return failed_result(id, words, told, modern=modern)
+    return error_frame(id, INTERNAL_ERROR, words, dict(told))
+
+
+def refused_answer(id: Id, finding: Finding) -> bytes:
+    """What a server gets for a request that was refused: the rule, and nothing of what it was judged by."""
+    return error_frame(id, REFUSED, f"refused by mcp-sandbox: rule `{finding.rule}`")
+
+
+def finding_event(side: Side, frame: Frame, finding: Finding, action: Action) -> Event:
+    """The event of one finding; a message that is kept back has an event of its own."""
+    kind = _KINDS.get(finding.inspector, "protocol.found")
+    if kind == "secret.found" and action is Action.REDACT:
+        kind = "secret.redacted"
+    detail: dict[str, Value] = {**frame_detail(side, frame), "action": action.value}
+    detail |= {"place": finding.place[:256], "reason": finding.reason}
+    if finding.score:
+        detail["score"] = finding.score
+    if finding.shown:
+        detail["shown"] = finding.shown
+    return Event(kind, detail, finding.rule)
+
+
+def denial_event(side: Side, frame: Frame, finding: Finding) -> Event:
+    """The event of a message that was kept back."""
+    kind = "tool.deny" if side == "client" and frame.method == "tools/call" else "relay.dropped"
+    detail = {**frame_detail(side, frame), "reason": finding.reason, "place": finding.place[:256]}
+    return Event(kind, detail, finding.rule)

@@ -1,0 +1,308 @@
+"""Asks the inspectors about every message, in order, and does what they say.
+
+An inspector sees what the ones before it left of a message. A request of the client's can be held: until
+the relay has read a list of the server's that an inspector needs (`fetch`), or until a person has answered
+(`ask`). Then the inspectors go on where they stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from sandbox.event import Event, Value
+from sandbox.excess import Excess
+from sandbox.inspect.judged import Asked, Edit, Finding, Inspector, Judged
+from sandbox.relay.denials import answer, denial_event, finding_event, refused_answer
+from sandbox.relay.ledger import Pending, Side
+from sandbox.relay.listing import Listings
+from sandbox.verdict import Action
+from sandbox.wire.jsonrpc import Frame, FrameReader
+from sandbox.wire.salvage import Id
+from sandbox.wire.splice import splice
+
+MOST_HELD = 64
+OWN = "mcp-sandbox-"
+"""How the ids of our own requests begin; the rest cannot be guessed."""
+LIST_S = 10.0
+"""How long the server may take to let its lists be read before a call is refused for want of them."""
+_LISTS = frozenset(
+    "tools/list resources/list resources/templates/list prompts/list server/discover initialize".split()
+)
+"""Of these the request's parameters are kept until their answer: pages have a cursor."""
+
+Told = Mapping[str, Value]
+
+
+class Desk(Protocol):
+    """What the relay does for its inspection; from any thread."""
+
+    def to_client(self, data: bytes) -> None: ...
+    def to_server(self, data: bytes) -> None: ...
+    def report(self, event: Event) -> None: ...
+    def breach(self, excess: Excess) -> None: ...
+    def settle(self, side: Side, id: Id) -> Pending | None:
+        """Close an open request as answered by us; None where it is not open any more."""
+
+    def is_open(self, id: Id) -> bool:
+        """Whether the client still waits for `id`."""
+
+    def forward(self, frame: Frame) -> None:
+        """Pass a held request on, as if it came now."""
+
+    @property
+    def era(self) -> str: ...
+
+
+class Asking(Protocol):
+    """Puts the question about a held call to a person; `answered` is called once, from any thread."""
+
+    def ask(self, frame: Frame, judged: Judged, answered: Callable[[bool, str], None]) -> None: ...
+    def takes(self, frame: Frame) -> bool:
+        """Whether a response of the client's answers a question of ours; then it is done with."""
+
+    def resumed(self, frame: Frame) -> Frame | None:
+        """The held call that a request of the client's goes on with (MCP 2026-07-28, MRTR), or None."""
+
+    def forget(self, id: Id) -> None:
+        """The client has cancelled the call."""
+
+
+class Nobody:
+    """Answers every question with no: nobody can be asked."""
+
+    def ask(self, frame: Frame, judged: Judged, answered: Callable[[bool, str], None]) -> None:
+        answered(False, "nobody can be asked")
+
+    def takes(self, frame: Frame) -> bool:
+        return False
+
+    def resumed(self, frame: Frame) -> Frame | None:
+        return None
+
+    def forget(self, id: Id) -> None:
+        return None
+
+
+class _Held:
+    """A request that waits: where its inspection goes on, and for which lists."""
+
+    def __init__(self, frame: Frame, at: int, missing: set[str]) -> None:
+        self.frame = frame
+        self.at = at
+        self.missing = missing
+        self.fetched: set[str] = set()
+
+
+class Inspection:
+    """The inspectors of one session; `told` says where the rule of a finding was written."""
+
+    def __init__(
+        self,
+        inspectors: Sequence[Inspector],
+        told: Callable[[Finding], Told],
+        asking: Asking | None = None,
+    ) -> None:
+        self._inspectors = tuple(inspectors)
+        self._told = told
+        self._asking = asking or Nobody()
+        self._lock = threading.RLock()
+        self._held: dict[Id, _Held] = {}
+        self._params: dict[Id, Asked] = {}
+        self._listings = Listings(OWN, os.urandom)
+        self._desk: Desk = None  # type: ignore[assignment]  # set by `serve`, before any message
+
+    def serve(self, desk: Desk) -> None:
+        """`desk` carries from now on."""
+        self._desk = desk
+
+    # --- the relay's two threads -----------------------------------------------------------------------
+
+    def takes(self, side: Side, frame: Frame) -> bool:
+        """Whether a response answers a request of our own; then nothing else is to be done with it."""
+        id = frame.id
+        if type(id) is not str or not id.startswith(OWN):
+            return False
+        with self._lock:
+            return self._asking.takes(frame) if side == "client" else self._listed(frame)
+
+    def to_server(self, frame: Frame) -> Frame | None:
+        """What is to be sent of a message of the client's; None: nothing, and whoever waits is told."""
+        with self._lock:
+            if frame.method in _LISTS and frame.kind == "request":
+                self._params[frame.id] = Asked(str(frame.method), params=frame.message.get("params"))
+            elif frame.method == "notifications/cancelled":
+                self._cancelled(frame.message.get("params", {}).get("requestId"))
+            elif frame.kind == "request" and (held := self._asking.resumed(frame)) is not None:
+                return self._chain("client", held, None, self._resume_at(held))
+            return self._chain("client", frame, None, 0)
+
+    def to_client(self, frame: Frame, call: Pending | None) -> Frame | None:
+        """The same of a message of the server's; `call`: the request that it answers."""
+        with self._lock:
+            asked = None
+            if call is not None:
+                asked = self._params.pop(call.id, None) or Asked(call.method, call.tool)
+            return self._chain("server", frame, asked, 0)
+
+    # --- the inspectors, one after another --------------------------------------------------------------
+
+    def _chain(self, side: Side, frame: Frame, asked: Asked | None, start: int) -> Frame | None:
+        for at in range(start, len(self._inspectors)):
+            inspector = self._inspectors[at]
+            judged = inspector.to_server(frame) if side == "client" else inspector.to_client(frame, asked)
+            if judged is None:
+                continue
+            going_on = self._act(side, frame, asked, judged, at)
+            if going_on is None:
+                return None
+            frame = going_on
+        return frame
+
+    def _act(self, side: Side, frame: Frame, asked: Asked | None, judged: Judged, at: int) -> Frame | None:
+        action = judged.verdict.action
+        if judged.fetch:
+            self._fetch(frame, at, judged.fetch)
+            return None
+        for finding in judged.findings:
+            self._desk.report(finding_event(side, frame, finding, action))
+        if action is Action.ALLOW:
+            return frame
+        if action is Action.REDACT:
+            return edited(frame, judged.edits)
+        if action is Action.ASK and side == "client" and frame.kind == "request":
+            self._ask(frame, judged, at)
+            return None
+        if action is Action.KILL:
+            self._desk.breach(Excess(judged.verdict.rule, judged.verdict.reason))
+        self._deny(side, frame, asked, _first(judged))
+        return None
+
+    def _deny(self, side: Side, frame: Frame, asked: Asked | None, finding: Finding) -> None:
+        """Keep a message back; on disk before anybody hears of it."""
+        told = {"rule": finding.rule, **self._told(finding)}
+        self._desk.report(denial_event(side, frame, finding))
+        modern = self._desk.era == "modern"
+        if side == "client":
+            self._params.pop(frame.id, None)
+            if frame.kind == "request" and self._desk.settle("client", frame.id):
+                self._desk.to_client(answer(frame.id, frame.method, finding, told, modern=modern))
+        elif frame.kind == "response" and asked is not None and not asked.ours:
+            self._desk.to_client(answer(frame.id, asked.method, finding, told, modern=modern))
+        elif frame.kind == "request":
+            self._desk.settle("server", frame.id)
+            self._desk.to_server(refused_answer(frame.id, finding))
+
+    # --- held requests ----------------------------------------------------------------------------------
+
+    def _hold(self, frame: Frame, at: int, missing: Sequence[str]) -> _Held | None:
+        if len(self._held) >= MOST_HELD:
+            why = f"{MOST_HELD} calls wait already"
+            self._deny("client", frame, None, Finding("relay", "relay.held", "", why))
+            return None
+        held = self._held[frame.id] = _Held(frame, at, set(missing))
+        return held
+
+    def _cancelled(self, id: Id) -> None:
+        if type(id) in (int, str):
+            self._held.pop(id, None)
+            self._params.pop(id, None)
+            self._asking.forget(id)
+
+    def _resume_at(self, frame: Frame) -> int:
+        held = self._held.pop(frame.id, None)
+        return 0 if held is None else held.at + 1
+
+    def _go_on(self, held: _Held, start: int) -> None:
+        """Inspect a held request further and send it, unless the client has given it up."""
+        if self._held.pop(held.frame.id, None) is None or not self._desk.is_open(held.frame.id):
+            return
+        frame = self._chain("client", held.frame, None, start)
+        if frame is not None:
+            self._desk.forward(frame)
+
+    def _ask(self, frame: Frame, judged: Judged, at: int) -> None:
+        held = self._hold(frame, at, ())
+        if held is None:
+            return
+
+        def answered(yes: bool, why: str) -> None:
+            with self._lock:
+                if yes:
+                    self._go_on(held, at + 1)
+                elif self._held.pop(frame.id, None) is not None:
+                    first = _first(judged)
+                    said = f"{first.reason}: {why}"
+                    self._deny("client", frame, None, Finding(first.inspector, first.rule, first.place, said))
+
+        self._asking.ask(frame, judged, answered)
+
+    def _fetch(self, frame: Frame, at: int, methods: Sequence[str]) -> None:
+        held = self._held.get(frame.id) or self._hold(frame, at, methods)
+        if held is None:
+            return
+        for method in methods:
+            first = self._listings.begin(method, frame)
+            if first is not None:
+                self._desk.to_server(first)
+        timer = threading.Timer(LIST_S, self._late, (held,))
+        timer.daemon = True
+        timer.start()
+
+    def _listed(self, frame: Frame) -> bool:
+        """One page of a list that we read ourselves has come."""
+        listing = self._listings.of(frame.id)
+        if listing is None:
+            return False
+        asked = Asked(listing.method, params=listing.params, ours=True)
+        page = frame if "error" in frame.message else self._chain("server", frame, asked, 0)
+        following = self._listings.turned(listing, page, frame.id)
+        if following is not None:
+            self._desk.to_server(following)
+            return True
+        for held in [one for one in self._held.values() if listing.method in one.missing]:
+            held.missing.discard(listing.method)
+            held.fetched.add(listing.method)
+            if not held.missing:
+                self._once_more(held)
+        return True
+
+    def _once_more(self, held: _Held) -> None:
+        """Ask the inspector that wanted lists about the same request again; once."""
+        inspector = self._inspectors[held.at]
+        judged = inspector.to_server(held.frame)
+        if judged is not None and judged.fetch:
+            self._late(held)
+            return
+        if judged is None:
+            self._go_on(held, held.at + 1)
+            return
+        if self._held.pop(held.frame.id, None) is None or not self._desk.is_open(held.frame.id):
+            return
+        frame = self._act("client", held.frame, None, judged, held.at)
+        frame = None if frame is None else self._chain("client", frame, None, held.at + 1)
+        if frame is not None:
+            self._desk.forward(frame)
+
+    def _late(self, held: _Held) -> None:
+        with self._lock:
+            if self._held.get(held.frame.id) is held and (held.missing or held.fetched):
+                del self._held[held.frame.id]
+                why = "the server's lists could not be read, which this call has to be held against"
+                name = self._inspectors[held.at].name
+                self._deny("client", held.frame, None, Finding(name, f"{name}.unread", "", why))
+
+
+def edited(frame: Frame, edits: Sequence[Edit]) -> Frame:
+    """The frame after `edits`; what they make of it has to be a message still."""
+    made = FrameReader(1 << 62).feed(splice(frame.data, edits))
+    if len(made) != 1 or not isinstance(made[0], Frame):
+        raise ValueError("an edit made something of a message that is none")
+    return made[0]
+
+
+def _first(judged: Judged) -> Finding:
+    verdict = judged.verdict
+    return judged.findings[0] if judged.findings else Finding("relay", verdict.rule, "", verdict.reason)
