@@ -5,51 +5,13 @@ from __future__ import annotations
 import json
 import random
 import time
-from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.wire.jsonrpc import Frame, FrameReader
 from tests.wire.refused import REQUEST
-
-
-class Loose(Exception):
-    """The reference refuses."""
-
-
-def _no_constant(name: str) -> None:
-    raise Loose(name)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) != len(pairs):
-        raise Loose("duplicate")
-    return dict(pairs)
-
-
-def _depth(value: object) -> int:
-    if isinstance(value, dict):
-        return 1 + max(map(_depth, value.values()), default=0)
-    return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
-
-
-def reference(line: bytes) -> object:
-    """The slow strict reading: Python's own parser with hooks; raises where it refuses."""
-    value = json.loads(line.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-    json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
-    if not isinstance(value, dict) or _depth(value) > 100:
-        raise Loose("shape")
-    return value
-
-
-def accepted(line: bytes) -> bool:
-    try:
-        reference(line)
-    except (Loose, ValueError, RecursionError):
-        return False
-    return True
-
+from tests.wire.strict_reference import accepted
 
 scalars = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
