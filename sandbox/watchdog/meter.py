@@ -39,6 +39,9 @@ class Meter(Protocol):
     def measure(self) -> Usage:
         """What is used now."""
 
+    def calm(self) -> bool:
+        """Whether memory is hardly more than `measure` found: a glance, where nobody holds it."""
+
     def close(self) -> None:
         """Gives up what it holds."""
 
@@ -57,6 +60,10 @@ class Nothing:
     def measure(self) -> Usage:
         """All unknown."""
         return Usage()
+
+    def calm(self) -> bool:
+        """Nothing is seen."""
+        return True
 
     def close(self) -> None:
         """Holds nothing."""

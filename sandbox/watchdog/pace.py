@@ -35,22 +35,24 @@ class Pace:
         self._counted = counted
 
     def wait(self, sample: Sample, before: Sample | None, cost: float) -> float:
-        """Seconds until the next look, that took `cost` of them."""
-        near = self._near(sample)
-        wanted = FASTER_S if near or not self._still(sample, before) else SLOWEST_S
-        reach = self._reach(sample, before)
-        least = cost / (SHARE_NEAR if near or reach < FASTER_S else SHARE)
-        return min(SLOWEST_S, max(least, min(wanted, reach)))
+        """Seconds until the next look, if `reach` brings none sooner; the last one took `cost` of them."""
+        busy = self._near(sample) or not self._still(sample, before)
+        return min(SLOWEST_S, max(self.least(sample, before, cost), FASTER_S if busy else SLOWEST_S))
 
-    def _reach(self, sample: Sample, before: Sample | None) -> float:
-        """How soon memory could be beyond its limit, where nobody holds it."""
+    def least(self, sample: Sample, before: Sample | None, cost: float) -> float:
+        """Seconds before which there is no other look, whatever a glance has seen."""
+        near = self._near(sample) or self.reach(sample, before) < FASTER_S
+        return min(SLOWEST_S, cost / (SHARE_NEAR if near else SHARE))
+
+    def reach(self, sample: Sample, before: Sample | None) -> float:
+        """How soon memory could be beyond its limit, where nobody holds it: until then a glance is due."""
         limit = self._quota.memory
         if self._counted or limit is None or sample.memory is None:
             return SLOWEST_S
         took = sample.memory - (before.memory if before and before.memory is not None else 0)
         if took > GROWS * limit:
             return max(SOONEST_S, (limit - sample.memory) / 2 / self._fills)
-        return max(FASTEST_S, ((1 + BEYOND) * limit - sample.memory) / self._fills)
+        return min(SLOWEST_S, max(FASTEST_S, ((1 + BEYOND) * limit - sample.memory) / self._fills))
 
     def _near(self, sample: Sample) -> bool:
         quota = self._quota

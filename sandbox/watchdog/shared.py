@@ -42,9 +42,9 @@ class Shared:
         return 0 if grown < LEAST else min(grown, _mapped(found, grown))
 
 
-def machine() -> int:
-    """All pages of this kind on this machine."""
-    for line in processes.text("/proc/meminfo").splitlines():
+def machine(read: Callable[[str], str] = processes.text) -> int:
+    """All pages of this kind on this machine, in bytes."""
+    for line in read("/proc/meminfo").splitlines():
         if line.startswith("Shmem:"):
             return int(line.split()[1]) << 10
     return 0

@@ -39,6 +39,10 @@ class ToldMeter:
             cpu=float(cpu) if isinstance(cpu, int | float) else None,
         )
 
+    def calm(self) -> bool:
+        """Others hold memory."""
+        return True
+
     def close(self) -> None:
         """Holds nothing."""
 

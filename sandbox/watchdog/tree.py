@@ -6,14 +6,20 @@ from collections.abc import Callable, Mapping
 
 from sandbox.watchdog import processes
 from sandbox.watchdog.exact import Exact
+from sandbox.watchdog.glance import Glance
 from sandbox.watchdog.meter import Usage
 from sandbox.watchdog.shared import Shared
 from sandbox.watchdog.tables import Tables
 from sandbox.watchdog.times import Times
 
+EXACTLY = 0.6
+"""The part of the limit from which on pages that processes share are counted once."""
+FEW = 3
+"""So many processes share too little for that to be worth a walk over their pages, short of the limit."""
+
 
 class TreeMeter:
-    """All descendants of `root`, process 1 of a pid namespace; beyond `limit` memory is counted exactly."""
+    """All descendants of `root`, process 1 of a pid namespace; near `limit` memory is counted exactly."""
 
     def __init__(self, root: int, limit: int | None = None, elsewhere: Callable[[], int] = lambda: 0) -> None:
         """`elsewhere`: bytes in the sandbox's places in memory, which have a limit of their own."""
@@ -25,6 +31,7 @@ class TreeMeter:
         self._shared = Shared(elsewhere)
         self._tables = Tables()
         self._read = processes.Reader()
+        self._glance = Glance()
 
     def watched(self) -> Mapping[int, int]:
         """The kernel tells nothing here."""
@@ -35,19 +42,20 @@ class TreeMeter:
         return False
 
     def measure(self) -> Usage:
-        """Memory is what is resident, an upper bound, until that passes the limit: then it is exact."""
+        """Memory is what is resident, an upper bound, until that comes near the limit: then it is exact."""
         found = processes.tree(self._root, self._read)
         self._read.forget()
         hidden = self._shared.at_most(found)
         tables = self._tables.of(found)
         memory = sum(one.resident for one in found) + hidden + tables
         counting = 0.0
-        if self._limit is not None and memory > self._limit:
+        if self._limit is not None and memory > self._limit * (1 if len(found) <= FEW else EXACTLY):
             # Forked children share most pages. Only the exact number is a breach.
             apart = processes.apart(found)
             memory = self._exact.measure(apart, hidden) + self._tables.of(apart)
             counting = self._exact.cost
         self._peak = max(self._peak, memory)
+        self._glance.at(found)
         inside = [one for one in found if one.pid != self._root]
         return Usage(
             memory=memory,
@@ -58,7 +66,12 @@ class TreeMeter:
             counting=counting,
         )
 
+    def calm(self) -> bool:
+        """Whether the same processes have hardly more than before, and no other has begun anywhere."""
+        return self._glance.calm(self._limit or 0)
+
     def close(self) -> None:
         """Closes every file."""
         self._read.forget()
         self._read.forget()
+        self._glance.close()

@@ -57,7 +57,7 @@ class Watchdog:
         self._written = Written()
         self._load: Load | None = None
         self._since: dict[str, float] = {}
-        self._next = self._counting = 0.0
+        self._next = self._due = self._reach = self._counting = 0.0
         self._reported: float | None = None
         self.samples: deque[Sample] = deque(maxlen=KEPT)
         """The newest is the last."""
@@ -78,7 +78,8 @@ class Watchdog:
 
     def look(self, now: float, ready: frozenset[int]) -> tuple[list[Excess], float | None]:
         """A sample, where one is due or the kernel has called: what it exceeds, and when the next is due."""
-        if now < self._next and not (ready.intersection(self.watched()) and self._watched.meter.called()):
+        called = ready.intersection(self.watched()) and self._watched.meter.called()
+        if not called and (now < self._next or (now < self._due and self._is_calm(now))):
             return [], self._next
         before = self.last
         began = time.thread_time()  # what it took of a processor, however long that was in coming
@@ -86,16 +87,26 @@ class Watchdog:
         cost = time.thread_time() - began - self._counting
         if before is not None and sample.memory is None and before.memory is not None:
             # Most likely it is over, and what counted for us gone; if it was a failure, it is not for long.
-            self._next = now + AGAIN_S
+            self._due = self._next = now + AGAIN_S
             return [], self._next
         self.samples.append(sample)
-        self._next = now + self._pace.wait(sample, before, cost)
+        self._reach = self._pace.reach(sample, before)
+        least = self._pace.least(sample, before, cost)
         found = judge(self.quota, sample, before, counted=self._watched.counted)
         due, self._since = patient(found, self._since, now, self._watched.grace)
         ends = (began + self._watched.grace for began in self._since.values())
-        self._next = min([self._next, *(end for end in ends if end > now)])
+        wait = self._pace.wait(sample, before, cost)
+        self._due = min([now + wait, *(end for end in ends if end > now)])
+        self._next = min(self._due, now + max(least, self._reach))
         self._report_seldom(now)
         return due, self._next
+
+    def _is_calm(self, now: float) -> bool:
+        """Whether a glance is enough for this time; then the next one is set."""
+        if not self._watched.meter.calm():
+            return False
+        self._next = min(self._due, now + self._reach)
+        return True
 
     def _sample(self, now: float) -> Sample:
         usage = self._watched.meter.measure()

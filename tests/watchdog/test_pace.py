@@ -45,15 +45,16 @@ def test_the_first_look_is_followed_by_one_as_soon_as_any() -> None:
 
 
 def test_where_sums_hold_memory_a_bomb_is_seen_in_time() -> None:
-    """From whatever was seen, what two processors fill until the next look stays below 1.25 of the limit."""
+    """From whatever was seen, what two processors fill until a glance stays below 1.25 of the limit."""
     for used in range(0, 520, 8):
-        until = wait(replace(STILL, memory=used * MIB), counted=False)
+        until = Pace(QUOTA, counted=False, cores=2).reach(replace(STILL, memory=used * MIB), BEFORE)
         assert used * MIB + until * (2 << 30) <= 1.25 * 512 * MIB or until == FASTEST_S
 
 
 def test_measuring_may_cost_little_while_nothing_is_near() -> None:
     assert wait(replace(STILL, cpu=1.5), cost=0.002) == 0.5
-    assert wait(replace(STILL, memory=200 * MIB), counted=False, cost=0.0001) < FASTER_S
+    near = Pace(QUOTA, counted=False, cores=2)
+    assert near.least(replace(STILL, memory=200 * MIB), BEFORE, 0.0001) < FASTER_S
 
 
 def test_a_costly_tree_never_waits_longer_than_a_second() -> None:
