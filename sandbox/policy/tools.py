@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from sandbox.policy.model import ArgumentRule, Tools
+from sandbox.policy.arguments import Real, fault
+from sandbox.policy.model import Tools
 from sandbox.verdict import Action, Verdict
-
-LONGEST_SUBJECT = 64 << 10
 
 
 def glob(pattern: str, name: str) -> bool:
@@ -44,66 +42,26 @@ def decide(tools: Tools, name: str) -> Verdict:
     for pattern in tools.allow:
         if glob(pattern, name):
             return Verdict.allow("tools.allow", f"`{pattern}` allows the tool")
-    return Verdict.deny("default", "no pattern allows the tool")
+    return Verdict.deny("tools.allow", "no pattern allows the tool")
 
 
-def decide_call(tools: Tools, name: str, arguments: Mapping[str, object], *, cwd: str) -> Verdict:
+def decide_call(
+    tools: Tools,
+    name: str,
+    arguments: Mapping[str, object],
+    *,
+    cwd: str,
+    real: Real = lambda path: path,
+) -> Verdict:
     """What the name patterns and then every argument rule for the tool say; `cwd` is the server's."""
     verdict = decide(tools, name)
-    if verdict.action is Action.DENY:
-        return verdict
+    return verdict if verdict.action is Action.DENY else judge(tools, name, arguments, cwd, real) or verdict
+
+
+def judge(tools: Tools, name: str, arguments: Mapping[str, object], cwd: str, real: Real) -> Verdict | None:
+    """The denial of the first argument rule that the call does not keep, or None."""
     for rule in tools.arguments:
-        if glob(rule.tool, name) and (fault := _fault(rule, arguments, cwd)):
+        if glob(rule.tool, name) and (found := fault(rule, arguments, cwd, real)):
             key = f"tools.arguments.{rule.tool}.{rule.argument}"
-            return Verdict.deny(key, f"argument `{rule.argument}` {fault}")
-    return verdict
-
-
-def _fault(rule: ArgumentRule, arguments: Mapping[str, object], cwd: str) -> str:
-    if rule.argument not in arguments:
-        # What a server takes instead is its own choice, which no rule has seen.
-        return "is missing"
-    value = arguments[rule.argument]
-    values = value if isinstance(value, list) else [value]
-    if not values:
-        return "is empty"
-    return next((fault for one in values if (fault := _value_fault(rule, one, cwd))), "")
-
-
-def _value_fault(rule: ArgumentRule, value: object, cwd: str) -> str:
-    if rule.minimum is not None or rule.maximum is not None:
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            return "is not a number"
-        # Written so that NaN, for which every comparison is false, is refused.
-        if not (_or(rule.minimum, value) <= value <= _or(rule.maximum, value)):
-            return "is out of range"
-    if rule.pattern is None and not rule.enum and not rule.within:
-        return ""
-    if not isinstance(value, str):
-        return "is not text"
-    return _text_fault(rule, value, cwd)
-
-
-def _text_fault(rule: ArgumentRule, value: str, cwd: str) -> str:
-    if len(value) > LONGEST_SUBJECT:
-        return "is too long to judge"
-    if rule.enum and value not in rule.enum:
-        return "is none of the values allowed"
-    if rule.pattern is not None and not re.fullmatch(rule.pattern, value):
-        return f"does not match `{rule.pattern}`"
-    if rule.within and not _within(value, rule.within, cwd):
-        return f"lies outside {', '.join(f'`{root}`' for root in rule.within)}"
-    return ""
-
-
-def _within(value: str, roots: Iterable[str], cwd: str) -> bool:
-    path = value if value.startswith("/") else f"{cwd}/{value}"
-    # `..` and `~` are refused rather than resolved: the server may see links, and homes, that we do not.
-    if ".." in path.split("/") or value.startswith("~") or "\0" in value:
-        return False
-    normal = "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
-    return any(normal == root or normal.startswith(root.rstrip("/") + "/") for root in roots)
-
-
-def _or(limit: float | None, value: float) -> float:
-    return value if limit is None else limit
+            return Verdict.deny(key, f"argument `{rule.argument}` {found}")
+    return None
