@@ -1,0 +1,159 @@
+"""How much time and memory hostile messages cost, each in a process of its own that a limit ends."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+from fuzzing.conversations import CONVERSATIONS, Said
+from fuzzing.inspectors import made
+from fuzzing.promises import hold
+from fuzzing.shapes import all_of, dumped
+from fuzzing.stage import Stage
+from sandbox.inspect.judged import Asked, Inspector, Judged
+from sandbox.wire.jsonrpc import Frame, FrameReader
+
+MOST_S = 60
+"""Of the processor; what takes longer is a hang."""
+SECONDS_A_MIB, STEEPEST = 0.25, 1.6
+"""A message may cost that much, and four times the bytes at most four times that much again and a bit."""
+MEMORY_A_BYTE, MEMORY_FREE = 24, 48 << 20
+_CAP = 10 << 20
+_OPENING = CONVERSATIONS["tools"][:5]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one shape cost one inspector; `fault` is empty where every promise was kept."""
+
+    inspector: str
+    shape: str
+    size: int
+    seconds: float
+    peak: int
+    fault: str = ""
+
+
+class Timed:
+    """An inspector whose time is added up."""
+
+    def __init__(self, inner: Inspector) -> None:
+        self.inner, self.name, self.seconds = inner, inner.name, 0.0
+
+    def to_server(self, frame: Frame, asked: None = None) -> Judged | None:
+        """Of a message of the client's."""
+        return self._timed(frame, lambda: self.inner.to_server(frame))
+
+    def to_client(self, frame: Frame, asked: Asked | None) -> Judged | None:
+        """Of a message of the server's."""
+        return self._timed(frame, lambda: self.inner.to_client(frame, asked))
+
+    def _timed(self, frame: Frame, judge: Callable[[], Judged | None]) -> Judged | None:
+        began = time.thread_time()
+        judged = judge()
+        self.seconds += time.thread_time() - began
+        if judged is not None:
+            hold(self.name, frame, judged)
+        return judged
+
+
+def costs(name: str, sizes: Sequence[int], wanted: str = "") -> Iterator[Cost]:
+    """What every shape, or those with `wanted` in their name, costs the inspector at each size."""
+    for size in sizes:
+        for shape, said in all_of(size):
+            if wanted in shape:
+                yield apart(name, shape, size, said)
+
+
+def apart(name: str, shape: str, size: int, said: Sequence[Said]) -> Cost:
+    """Measured in a child, which neither a hang nor a bomb outlives."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        _measure(writing, name, shape, size, said)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        told = pipe.read()
+    _, status = os.waitpid(child, 0)
+    if told:
+        return Cost(**json.loads(told))
+    how = "took too long" if os.WTERMSIG(status) == signal.SIGXCPU else f"died with status {status}"
+    return Cost(name, shape, size, float(MOST_S), 0, how)
+
+
+def _measure(writing: int, name: str, shape: str, size: int, said: Sequence[Said]) -> None:
+    """Never returns."""
+    resource.setrlimit(resource.RLIMIT_CPU, (MOST_S, MOST_S + 5))
+    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+    try:
+        cost = _cost(name, shape, size, said)
+    except BaseException as error:  # whatever it is, it is told
+        cost = Cost(name, shape, size, 0.0, 0, f"{type(error).__name__}: {error}"[:300])
+    os.write(writing, json.dumps(asdict(cost)).encode())
+    os._exit(0)
+
+
+def _cost(name: str, shape: str, size: int, said: Sequence[Said]) -> Cost:
+    timed = [Timed(one) for one in [one for one in made() if one.name == name]]
+    stage = Stage(timed)
+    for who, frame in [*_frames(_OPENING)]:
+        stage.say(who, frame)
+    frames = [*_frames(said)]
+    before = sum(one.seconds for one in timed)
+    gc.collect()
+    held = _peak()
+    for who, frame in frames:
+        stage.say(who, frame)
+    return Cost(name, shape, size, sum(one.seconds for one in timed) - before, _peak() - held)
+
+
+def _frames(said: Sequence[Said]) -> Iterator[tuple[Any, Frame]]:
+    for who, message in said:
+        for item in FrameReader(_CAP).feed(dumped(message)):
+            # What the frame reader refuses no inspector sees.
+            if isinstance(item, Frame):
+                yield who, item
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+def faults(found: Sequence[Cost]) -> Iterator[str]:
+    """What is said of costs that are too high, in one line each."""
+    by_shape: dict[tuple[str, str], list[Cost]] = {}
+    for cost in found:
+        by_shape.setdefault((cost.inspector, cost.shape), []).append(cost)
+    for (name, shape), ones in by_shape.items():
+        if reason := next(filter(None, map(_fault, ones)), "") or _steep(
+            sorted(ones, key=lambda one: one.size)
+        ):
+            yield f"{name}: {shape}: {reason}"
+
+
+def _fault(cost: Cost) -> str:
+    if cost.fault:
+        return f"{cost.size} bytes: {cost.fault}"
+    if cost.seconds > 0.05 + SECONDS_A_MIB * cost.size / (1 << 20):
+        return f"{cost.size} bytes took {cost.seconds:.2f} s"
+    if cost.peak > MEMORY_FREE + MEMORY_A_BYTE * cost.size:
+        return f"{cost.size} bytes took {cost.peak >> 20} MiB of memory"
+    return ""
+
+
+def _steep(ones: Sequence[Cost]) -> str:
+    for small, large in pairwise(ones):
+        times = large.size / small.size
+        if large.seconds > 0.1 and large.seconds > STEEPEST * times * max(small.seconds, 0.002):
+            return (
+                f"{times:g} times the bytes took {large.seconds / max(small.seconds, 1e-6):.1f} times as long"
+            )
+    return ""

@@ -1,0 +1,84 @@
+"""A long session: what an inspector remembers of messages that never repeat has to have a bound."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from fuzzing.conversations import CONVERSATIONS, FRAGMENTS, Said, _answer, _asks, _call, _fails, _tells
+from fuzzing.inspectors import made
+from fuzzing.shapes import dumped
+from fuzzing.stage import Stage
+from sandbox.wire.jsonrpc import Frame, FrameReader
+
+ALLOWED = 6 << 20
+"""Bytes between the middle of a session and its end; the messages between them are far more."""
+_FILLER = "x y " * 100
+
+
+def _turn(number: int) -> Iterator[Said]:
+    """Messages of every sort with names, ids and texts that never came before."""
+    name, id = f"n{number}", 1000 + number * 20
+    text = f"{name} {FRAGMENTS[number % len(FRAGMENTS)]} {_FILLER}{number}"
+    tool = {
+        "name": name,
+        "description": text,
+        "inputSchema": {"type": "object", "properties": {name: {"type": "string"}}},
+    }
+    yield _call(id, "tools/list", cursor=name)
+    yield _answer(id, tools=[tool], nextCursor=f"c{number}")
+    yield _call(id + 1, "tools/call", name=name, arguments={name: text}, _meta={"progressToken": name})
+    yield _tells("server", "progress", progressToken=name, progress=number, message=text)
+    yield _answer(id + 1, content=[{"type": "text", "text": text}], structuredContent={name: text})
+    yield _call(id + 2, "resources/list")
+    yield _answer(id + 2, resources=[{"uri": f"file:///{name}", "name": name, "description": text}])
+    yield _call(id + 3, "resources/read", uri=f"file:///{name}")
+    yield _answer(id + 3, contents=[{"uri": f"file:///{name}", "text": text}])
+    yield _call(id + 4, "prompts/list")
+    yield _answer(id + 4, prompts=[{"name": name, "description": text}])
+    yield _call(id + 5, "tools/call", name="read_file", arguments={"path": name}, requestState=text)
+    yield _answer(
+        id + 5, resultType="input_required", requestState=text, inputRequests={name: {"method": "roots/list"}}
+    )
+    yield _call(id + 6, "tools/call", name=name, arguments={}, _meta={"progressToken": id})
+    yield _tells("client", "cancelled", requestId=id + 6, reason=text)
+    yield _call(id + 7, "tasks/get", taskId=name)
+    yield _fails(id + 7, text, {name: text})
+    yield _asks(
+        name, "elicitation/create", message=text, requestedSchema={"type": "object", "properties": {}}
+    )
+    yield "client", {"jsonrpc": "2.0", "id": name, "result": {"action": "accept", "content": {name: text}}}
+    yield _asks(id, "sampling/createMessage", messages=[], systemPrompt=text, maxTokens=1)
+    yield "client", {"jsonrpc": "2.0", "id": id, "error": {"code": -1, "message": text}}
+    yield _tells("server", "message", level="info", data={name: text})
+    yield _tells("server", "tools/list_changed")
+
+
+def grown(name: str, turns: int) -> int:
+    """The bytes by which this process grew in the second half of a session of that many turns."""
+    stage = Stage([one for one in made() if one.name == name])
+    for who, message in CONVERSATIONS["tools"][:5]:
+        _say(stage, who, message)
+    middle = 0
+    for number in range(turns):
+        for who, message in _turn(number):
+            _say(stage, who, message)
+        if number == turns // 2:
+            middle = _held()
+    return _held() - middle
+
+
+def _say(stage: Stage, who: Any, message: dict[str, Any]) -> None:
+    for item in FrameReader().feed(dumped(message)):
+        if isinstance(item, Frame):
+            stage.say(who, item)
+    stage.sent.said.clear()
+    stage.sent.events.clear()
+
+
+def _held() -> int:
+    gc.collect()
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
