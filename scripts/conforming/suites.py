@@ -1,0 +1,76 @@
+"""The official suites: how each is run, and what its checks said."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from conforming.toolchain import HERE, Toolchain
+
+STRETCH = HERE / "stretch.cjs"
+_FOLDER = re.compile(r"server-(.+)-\d{4}-\d\d-\d\dT[\d-]+Z?$")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One run: which version of the suite, and which of its scenarios."""
+
+    name: str
+    version: str
+    options: tuple[str, ...]
+
+
+SUITES = (
+    Suite("0.1.16", "0.1.16", ("--suite", "all")),
+    Suite("0.2, 2025-11-25", "0.2", ("--suite", "all", "--spec-version", "2025-11-25")),
+    Suite("0.2, 2026-07-28", "0.2", ("--suite", "all", "--spec-version", "2026-07-28")),
+)
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one check of a scenario said; `nth`: which of those with the same name."""
+
+    scenario: str
+    id: str
+    name: str
+    nth: int
+    status: str
+    error: str
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """Names the check in every run."""
+        return self.scenario, self.id, self.name, self.nth
+
+
+def run(suite: Suite, tools: Toolchain, address: str, place: Path, scenario: str = "") -> list[Check]:
+    """Every check of the suite against the server at `address`; `place` keeps what the suite wrote."""
+    argv = [
+        str(tools.node), "--require", str(STRETCH), str(tools.suites[suite.version]), "server",
+        "--url", address, "--output-dir", str(place), *suite.options,
+    ]  # fmt: skip
+    if scenario:
+        argv += ["--scenario", scenario]
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / "output.txt").open("wb") as told:
+        # Its status says whether all passed, which is not the question.
+        subprocess.run(argv, stdout=told, stderr=subprocess.STDOUT, timeout=1800, cwd=place)  # noqa: S603
+    return [*_checks(place)]
+
+
+def _checks(place: Path) -> Iterator[Check]:
+    for file in sorted(place.rglob("checks.json")):
+        scenario = _FOLDER.sub(r"\1", file.parent.name)
+        seen: dict[tuple[str, str], int] = {}
+        for one in json.loads(file.read_text()):
+            if one["status"] == "INFO":
+                continue  # a note of what was sent, which differs with the time it took
+            key = one["id"], one["name"]
+            seen[key] = nth = seen.get(key, 0) + 1
+            error = one.get("errorMessage") or ""
+            yield Check(scenario, one["id"], one["name"], nth, one["status"], error)
