@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.policy.breach import key_origin, place
 from sandbox.prepare import Prepared
+from sandbox.records import replace
 
 if TYPE_CHECKING:
     from sandbox.event import Value
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 _KEYS = {"protocol": "inspect.protocol", "pins": "tools.pin", "poison": "inspect.poison",
          "secrets": "inspect.secrets"}  # fmt: skip
 """Where an inspector is turned on whose rules are no keys of the profile."""
+_EXAMINERS = frozenset({"protocol", "poison", "secrets"})
+"""The inspectors of `mcp-sandbox inspect`."""
 
 
 def of(prepared: Prepared, session: str) -> Inspection | None:
@@ -29,9 +32,46 @@ def of(prepared: Prepared, session: str) -> Inspection | None:
     return Inspection(inspectors, _told(prepared.policy))
 
 
+def examiners(prepared: Prepared) -> list[Inspector]:
+    """Those that judge what a server says of itself, on in any profile; they keep nothing."""
+    from sandbox.policy.model import Inspect, Tools
+
+    strict = prepared.policy.inspect.protocol == "strict"
+    inspect = Inspect(poison="block", secrets="redact", protocol="strict" if strict else "on")
+    policy = replace(prepared.policy, inspect=inspect, tools=replace(Tools(), pin="off"))
+    judging = _inspectors(replace(prepared, policy=policy), "inspect")
+    return [one for one in judging if one.name in _EXAMINERS]
+
+
 def _inspectors(prepared: Prepared, session: str) -> Iterator[Inspector]:
     """In the order in which a message passes them: shape, identity, words, calls, secrets."""
     yield from ()
+    yield from _calls(prepared)
+    yield from _features(prepared)
+
+
+def _calls(prepared: Prepared) -> Iterator[Inspector]:
+    """What the profile says of tools and their arguments, where it says anything."""
+    policy, wish, spec = prepared.policy, prepared.wish, prepared.spec
+    tools = policy.tools
+    if tools.allow == ("*",) and not (tools.deny or tools.ask or tools.arguments or tools.ask_tainted):
+        return
+    from sandbox.host.inside import Inside
+    from sandbox.host.survey import home_of, look_at
+    from sandbox.inspect.calls import Calls
+    from sandbox.plan.within import named, rules_inside
+
+    meant = named(policy, home=home_of(wish.environ), cwd=wish.cwd, environ=wish.environ)
+    rules = rules_inside(policy, meant, look_at(meant.values()), spec.view)
+    yield Calls(replace(tools, arguments=rules), spec.cwd, Inside(spec.view).real)
+
+
+def _features(prepared: Prepared) -> Iterator[Inspector]:
+    """What the server may ask of the client; an elicitation is looked at even where all is allowed."""
+    from sandbox.host.inside import Inside
+    from sandbox.inspect.features import Features
+
+    yield Features(prepared.policy.client, Inside(prepared.spec.view).mounted)
 
 
 def _told(policy: Policy) -> Callable[[Finding], dict[str, Value]]:

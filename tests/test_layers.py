@@ -53,7 +53,7 @@ LAYERS = [
         "syscall_watch",
     }
     | {"watch"},
-    {"attack", "clients", "demo"},
+    {"attack", "clients", "demo", "examine"},
     {"cli"},
 ]
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
@@ -99,6 +99,9 @@ PURE_FILES = {
     "egress/names.py",
     "egress/tally.py",
     "egress/upstream.py",
+    "examine/conversation.py",
+    "examine/judging.py",
+    "examine/report.py",
     "relay/crashes.py",
     "relay/lines.py",
     "relay/replay.py",

@@ -118,6 +118,12 @@ class Redactor:
             return f"{clean[:TEXT_MAX]}… ({len(text)} characters)"
         return clean
 
+    def uncut(self, text: str) -> str:
+        """`text` without secrets in its whole length; one that is too long to be searched is left out."""
+        if len(text) > _SCAN_MAX:
+            return f"({len(text)} characters, too many to be searched for secrets)"
+        return self._whole(text)
+
     def tail(self, text: str, most: int) -> str:
         """The last `most` characters of `text` without secrets: cut last, or a part of one would stay."""
         return self._whole(text[-_SCAN_MAX:])[-most:]

@@ -1,0 +1,88 @@
+"""What of a server is pinned, under which name, and the digest by which it is known again (P)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sandbox.digest import sha256
+from sandbox.records import dataclass
+from sandbox.wire.structs import msgspec
+
+KEY_CHARS: Final = 4096
+"""A longer name or URI is nobody's: such an item cannot be pinned."""
+SERVER: Final = "server"
+"""The kind of what a server says of itself: `identity`, `instructions`, and its answer to each revision."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One list of a server's: how it is asked for, where its items are, and which member names an item."""
+
+    name: str
+    method: str
+    member: str
+    key: str
+    changed: str
+
+
+KINDS: Final = (
+    Kind("tool", "tools/list", "tools", "name", "notifications/tools/list_changed"),
+    Kind("prompt", "prompts/list", "prompts", "name", "notifications/prompts/list_changed"),
+    Kind("resource", "resources/list", "resources", "uri", "notifications/resources/list_changed"),
+    Kind(
+        "template",
+        "resources/templates/list",
+        "resourceTemplates",
+        "uriTemplate",
+        "notifications/resources/list_changed",
+    ),
+)
+NAMES: Final = (SERVER, *(kind.name for kind in KINDS))
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+def canonical(value: object) -> bytes:
+    """The one spelling of a JSON value: members sorted by name, no spaces, nothing escaped that need not be.
+
+    Text is not normalised: two spellings that look alike are two definitions.
+    """
+    return _encode(value)
+
+
+def key(kind: Kind, item: object) -> str | None:
+    """The name by which an item of a list is known, or None where it has none that can be kept."""
+    found = item.get(kind.key) if type(item) is dict else None
+    return found if type(found) is str and len(found) <= KEY_CHARS else None
+
+
+def definition(kind: str, item: Any) -> Any:
+    """What of an item is pinned: all of it, but for what a resource's content decides."""
+    if kind != "resource" or type(item) is not dict:
+        return item
+    kept = {name: value for name, value in item.items() if name != "size"}
+    if type(notes := kept.get("annotations")) is dict and "lastModified" in notes:
+        kept["annotations"] = {name: value for name, value in notes.items() if name != "lastModified"}
+    return kept
+
+
+def digest(kind: str, item: object) -> str:
+    """SHA-256 over the canonical spelling of what is pinned of an item."""
+    return sha256(canonical(definition(kind, item))).hexdigest()
+
+
+def covers(template: str, uri: str) -> bool:
+    """Whether `uri` may come from a URI template (RFC 6570), by the text around its expressions alone."""
+    head, opened, rest = template.partition("{")
+    if not opened:
+        return uri == template
+    tail = rest.rpartition("}")[2]
+    return len(uri) >= len(head) + len(tail) and uri.startswith(head) and uri.endswith(tail)
+
+
+def identity(result: Mapping[str, Any]) -> object:
+    """Who a server says it is, in the answer to `initialize` or `server/discover` (in `_meta` there)."""
+    meta = result.get("_meta")
+    told = meta.get("io.modelcontextprotocol/serverInfo") if type(meta) is dict else None
+    return result.get("serverInfo", told)

@@ -1,0 +1,249 @@
+"""Keeps the pins of servers in the state directory: a private file for each, written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from sandbox.digest import sha256
+from sandbox.errors import SandboxNotBuilt
+from sandbox.inspect.canonical import NAMES
+from sandbox.inspect.pinned import Item, Pinned
+from sandbox.places import config_dir, state_dir
+from sandbox.policy.cache import replace_private
+from sandbox.policy.model import Policy
+from sandbox.policy.search import shipped
+from sandbox.prepare import Prepared
+from sandbox.wire.structs import msgspec
+
+FOLDER = "pins"
+SUFFIX = ".json"
+LARGEST = 64 << 20
+NAME_CHARS = 80
+LOCK_S = 2.0
+"""How long a session waits for another that writes; no write takes as many milliseconds."""
+_PAUSE_S = 0.005
+_MARK = 8
+"""Hex digits of a digest that tell servers of one name apart."""
+_VERSION_OF = "@"
+
+
+class Store:
+    """The pins of one server (`inspect.pin_view.Store`); other sessions and a person may write them too."""
+
+    def __init__(
+        self, name: str, server: str, environ: Mapping[str, str], clean: Callable[[str], str] = str
+    ) -> None:
+        self.name = name
+        self._server = server
+        self._path = path_of(name, environ)
+        self._clean = clean
+        self._seen: tuple[int, ...] | None = None
+        self._pinned = Pinned(server)
+
+    def open(self) -> Pinned:
+        """The pins as they are; a file that cannot be trusted stops the start."""
+        try:
+            self._load()
+        except (OSError, ValueError) as error:
+            raise _unusable(self._path, error) from None
+        return self._pinned
+
+    def read(self) -> Pinned:
+        """The pins as they are now; what another process has spoilt meanwhile is not believed."""
+        try:
+            self._load()
+        except (OSError, ValueError):
+            pass  # what was read before still holds
+        return self._pinned
+
+    def first(self, kind: str, items: Mapping[str, Item]) -> Pinned:
+        """Pins what is not pinned yet; `OSError` where that cannot be kept."""
+        return self._change(lambda pinned: pinned.first(kind, items))
+
+    def hold(self, kind: str, items: Mapping[str, Item]) -> Pinned:
+        """Keeps these to be shown to a person, where they can be kept."""
+        try:
+            return self._change(lambda pinned: pinned.hold(kind, items))
+        except OSError:
+            return self._pinned
+
+    def withdraw(self, kind: str, keys: list[str]) -> None:
+        """The server has gone back to what holds."""
+        try:
+            self._change(lambda pinned: pinned.withdraw(kind, keys))
+        except OSError:
+            return  # a person is shown it once more
+
+    def approve(self, chosen: Mapping[str, Mapping[str, str]], open_: Iterable[str] = ()) -> None:
+        """From now on these hold, by kind and name, if they are still what their digest says."""
+
+        def change(pinned: Pinned) -> None:
+            for kind, items in chosen.items():
+                waits = pinned.waits(kind)
+                if any(key not in waits or waits[key].digest != digest for key, digest in items.items()):
+                    raise FileChanged(errno.ESTALE, "the server has changed meanwhile")
+            pinned.approve(chosen)
+            pinned.open.extend(kind for kind in open_ if kind not in pinned.open)
+
+        self._change(change)
+
+    def forget(self) -> None:
+        """Knows nothing of this server any more."""
+        with _locked(self._path):
+            os.unlink(self._path)
+
+    def conceal(self, value: Any) -> Any:
+        """A JSON value without secrets, in names and texts."""
+        if type(value) is str:
+            return self._clean(value)
+        if type(value) is dict:
+            return {self._clean(name): self.conceal(one) for name, one in value.items()}
+        return [self.conceal(one) for one in value] if type(value) is list else value
+
+    def _change(self, change: Callable[[Pinned], None]) -> Pinned:
+        with _locked(self._path):
+            try:
+                self._load(copy=True)
+            except ValueError as error:
+                raise OSError(errno.EINVAL, str(error), self._path) from None
+            change(self._pinned)
+            replace_private(self._path, msgspec.json.encode(self._pinned))
+            self._seen = _signature(os.stat(self._path))
+        return self._pinned
+
+    def _load(self, *, copy: bool = False) -> None:
+        """Reads the file where it is another than before; `copy`: in any case, to be changed."""
+        try:
+            seen = _signature(os.stat(self._path, follow_symlinks=False))
+        except FileNotFoundError:
+            if self._seen is not None:
+                self._seen, self._pinned = None, Pinned(self._server)
+            return
+        if copy or seen != self._seen:
+            self._pinned = load(self._path)
+            self._seen = seen
+
+
+class FileChanged(OSError):
+    """What was shown is not what waits any more."""
+
+
+# --- files -------------------------------------------------------------------------------------------
+
+
+def folder_of(environ: Mapping[str, str]) -> str:
+    """Where the pins are."""
+    return os.path.join(state_dir(environ), FOLDER)
+
+
+def path_of(name: str, environ: Mapping[str, str]) -> str:
+    """The file of one server."""
+    return os.path.join(folder_of(environ), name + SUFFIX)
+
+
+def every(environ: Mapping[str, str]) -> list[str]:
+    """The names of all servers that have pins."""
+    try:
+        found = os.listdir(folder_of(environ))
+    except OSError:
+        return []
+    return sorted(name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX))
+
+
+def load(path: str) -> Pinned:
+    """The pins in a file that nobody else can have written; `ValueError` says why they are none."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        held = os.fstat(fd)
+        if held.st_uid != os.geteuid() or stat.S_IMODE(held.st_mode) & 0o022:
+            raise ValueError("others can write it")
+        if not stat.S_ISREG(held.st_mode) or held.st_size > LARGEST:
+            raise ValueError("it is no file of pins")
+        text = file.read(LARGEST)
+    pinned = msgspec.json.decode(text, type=Pinned)
+    if pinned.schema != 1 or {*pinned.approved, *pinned.waiting, *pinned.begun, *pinned.open} - {*NAMES}:
+        raise ValueError("it was written by another version")
+    return pinned
+
+
+@contextmanager
+def _locked(path: str) -> Iterator[None]:
+    """Nobody else changes pins meanwhile."""
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(f"{os.path.dirname(path)}/lock", flags, 0o600)
+    try:
+        until = time.monotonic() + LOCK_S
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(_PAUSE_S)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _signature(held: os.stat_result) -> tuple[int, ...]:
+    return held.st_ino, held.st_mtime_ns, held.st_size, held.st_ctime_ns
+
+
+def _unusable(path: str, error: Exception) -> SandboxNotBuilt:
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return SandboxNotBuilt(
+        "pins-unusable",
+        f"`{path}` cannot be used: {why}",
+        rule="tools.pin",
+        hint="look at it, then `mcp-sandbox approve --forget` or remove it",
+    )
+
+
+# --- names -------------------------------------------------------------------------------------------
+
+
+def name_of(prepared: Prepared, environ: Mapping[str, str]) -> str:
+    """The name under which a server is pinned: its profile, or its own and a digest of what starts it.
+
+    A package's version is no part of it: an update is what pins are held against.
+    """
+    policy, wish = prepared.policy, prepared.wish
+    if not wish.command and wish.name is None:
+        elsewhere = _elsewhere(policy, environ)
+        return _safe(policy.name) + (f"-{_mark(elsewhere)}" if elsewhere else "")
+    words = [*(wish.command or policy.server.command)]
+    packages = {_unversioned(spec) for spec in prepared.request.specs} if prepared.request else set()
+    bare = [name if (name := _unversioned(word)) in packages else word for word in words]
+    return f"{_safe(prepared.spec.server)}-{_mark(chr(0).join(bare))}"
+
+
+def _elsewhere(policy: Policy, environ: Mapping[str, str]) -> str:
+    """The file of a profile that is neither the user's nor ours: its name alone says little."""
+    file = policy.sources[0][0] if policy.sources else ""
+    own = os.path.join(config_dir(environ), "profiles")
+    return "" if not file or os.path.dirname(file) in (own, shipped()) else os.path.realpath(file)
+
+
+def _unversioned(spec: str) -> str:
+    """`@scope/server@1.2` and `server==1.2` without what says which version."""
+    head, name = (spec[:1], spec[1:]) if spec.startswith(_VERSION_OF) else ("", spec)
+    end = next((at for at, char in enumerate(name) if char in "@=<>~!"), len(name))
+    return head + name[:end]
+
+
+def _safe(name: str) -> str:
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in name)
+    return kept[:NAME_CHARS].lstrip("-.") or "server"
+
+
+def _mark(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:_MARK]
