@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from sandbox.policy.breach import key_origin, place
 from sandbox.prepare import Prepared
-from sandbox.records import replace
+from sandbox.records import dataclass, replace
 
 if TYPE_CHECKING:
-    from sandbox.event import Value
+    from sandbox.event import Event, Value
     from sandbox.inspect.judged import Finding, Inspector
     from sandbox.policy.model import Policy
     from sandbox.relay.inspection import Inspection
@@ -22,9 +22,26 @@ _EXAMINERS = frozenset({"protocol", "poison", "secrets"})
 """The inspectors of `mcp-sandbox inspect`."""
 
 
-def of(prepared: Prepared, session: str) -> Inspection | None:
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What of its session an inspector may use: the log, a line on stderr, and what takes secrets out."""
+
+    emit: Callable[[Event], None]
+    note: Callable[[str], None]
+    clean: Callable[[str], str]
+
+
+def _unheard(_said: object) -> None:
+    """Nobody is told."""
+
+
+ALONE = Around(_unheard, _unheard, str)
+"""Where there is no session around."""
+
+
+def of(prepared: Prepared, session: str, around: Around = ALONE) -> Inspection | None:
     """The inspection that the profile asks for, or None where it asks for none."""
-    inspectors = [*_inspectors(prepared, session)]
+    inspectors = [*_inspectors(prepared, session, around)]
     if not inspectors:
         return None
     from sandbox.relay.inspection import Inspection
@@ -39,15 +56,31 @@ def examiners(prepared: Prepared) -> list[Inspector]:
     strict = prepared.policy.inspect.protocol == "strict"
     inspect = Inspect(poison="block", secrets="redact", protocol="strict" if strict else "on")
     policy = replace(prepared.policy, inspect=inspect, tools=replace(Tools(), pin="off"))
-    judging = _inspectors(replace(prepared, policy=policy), "inspect")
+    judging = _inspectors(replace(prepared, policy=policy), "inspect", ALONE)
     return [one for one in judging if one.name in _EXAMINERS]
 
 
-def _inspectors(prepared: Prepared, session: str) -> Iterator[Inspector]:
+def _inspectors(prepared: Prepared, session: str, around: Around) -> Iterator[Inspector]:
     """In the order in which a message passes them: shape, identity, words, calls, secrets."""
-    yield from ()
+    yield from _pins(prepared, around)
     yield from _calls(prepared)
     yield from _features(prepared)
+
+
+def _pins(prepared: Prepared, around: Around) -> Iterator[Inspector]:
+    """What the server is, held to what it was; a file of pins that is unusable stops the start."""
+    if prepared.policy.tools.pin == "off":
+        return
+    from sandbox.inspect.pins import Pins
+    from sandbox.pin_telling import Telling
+    from sandbox.pins import Store, name_of
+
+    environ, server = prepared.wish.environ, prepared.spec.server
+    name = name_of(prepared, environ)
+    store = Store(name, server, environ, around.clean)
+    store.open()
+    telling = Telling(name, server, environ, around.emit, around.note)
+    yield Pins(name, store, telling, locked=prepared.policy.tools.pin == "locked")
 
 
 def _calls(prepared: Prepared) -> Iterator[Inspector]:

@@ -66,7 +66,7 @@ class Watch:
             cap=spec.message, emit=clerk.emit, later=clerk.later, noise=self._noise, changed=self._changed,
             stop=self._before_client,
             limits=Limits(prepared.policy, self._changed, lambda excess: clerk.emit(held(excess))),
-            inspection=inspection.of(prepared, session),
+            inspection=inspection.of(prepared, session, self._around(redactor)),
         )  # fmt: skip
         self._stderr = StderrRelay(running.stderr, 2)
         self.note = self._stderr.say
@@ -86,6 +86,9 @@ class Watch:
             self._notifier(prepared),
         )
         self._catch_signals()
+
+    def _around(self, redactor: Redactor) -> inspection.Around:
+        return inspection.Around(self.clerk.emit, lambda text: self.note(text), redactor.uncut)
 
     def _notifier(self, prepared: Prepared) -> Callable[[Mapping[str, Value]], None]:
         if not prepared.policy.breach.notify:
