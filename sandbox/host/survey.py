@@ -45,6 +45,7 @@ def survey(policy: Policy, closure: Closure, *, environ: Mapping[str, str], cwd:
     wanted = (*asked, *command_wants(closure))
     named = [want.source for want in wanted]
     named += exposed(policy, home=home, cwd=cwd, environ=environ)
+    named += _within(policy, home, cwd, environ)
     log = log_place(policy, cwd)
     folder = os.path.dirname(log) if log else ""
     paths = look_at(path for path in (*named, home, cwd, closure.cwd, folder) if path)
@@ -64,6 +65,14 @@ def survey(policy: Policy, closure: Closure, *, environ: Mapping[str, str], cwd:
         sockets=(*found, *beside),
         unsearched=unsearched,
     )
+
+
+def _within(policy: Policy, home: str, cwd: str, environ: Mapping[str, str]) -> Iterable[str]:
+    if not policy.tools.arguments:
+        return ()
+    from sandbox.plan.within import named  # where a profile has rules for arguments
+
+    return named(policy, home=home, cwd=cwd, environ=environ).values()
 
 
 def home_of(environ: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from sandbox.errors import CannotEnforce
 from sandbox.plan.facts import HostFacts, Probe
-from sandbox.policy.model import ClientFeatures, Inspect, Isolation, Origin, Policy, Tools
+from sandbox.policy.model import Inspect, Isolation, Origin, Policy, Tools
 
 Finding = tuple[str, str, Origin | None]
 """A key, why it cannot be enforced, and where it was written, unless that is where the policy says."""
@@ -14,7 +14,7 @@ Finding = tuple[str, str, Origin | None]
 MOST_REPEATS = 10_000
 """More moments of one call are not remembered."""
 
-_TOOLS, _INSPECT, _ISOLATION, _CLIENT = Tools(), Inspect(), Isolation(), ClientFeatures()
+_TOOLS, _INSPECT, _ISOLATION = Tools(), Inspect(), Isolation()
 
 
 def _network(policy: Policy) -> Iterator[Finding]:
@@ -33,9 +33,11 @@ def _secrets(policy: Policy) -> Iterator[Finding]:
 
 
 def _tools(policy: Policy) -> Iterator[Finding]:
-    for name in ("allow", "deny", "ask", "pin", "arguments", "ask_tainted", "answer"):
+    for name in ("pin",):
         if getattr(policy.tools, name) != getattr(_TOOLS, name):
             yield f"tools.{name}", "needs the inspection of tool calls, which does not exist yet", None
+    if policy.tools.ask_tainted and policy.inspect.poison == "off":
+        yield "tools.ask_tainted", 'asks about nothing while `inspect.poison = "off"` finds nothing', None
     if (policy.tools.repeat or 0) > MOST_REPEATS:
         yield "tools.repeat", f"counts at most {MOST_REPEATS} of the same call", None
     # Here and not in the file's own check: a parent may bring the other key.
@@ -43,18 +45,19 @@ def _tools(policy: Policy) -> Iterator[Finding]:
         yield "tools.cost", "bounds nothing without `tools.budget`", None
     if policy.tools.window != _TOOLS.window and policy.tools.repeat is None:
         yield "tools.window", "bounds nothing without `tools.repeat`", None
+    if policy.tools.answer != _TOOLS.answer and not _asks(policy):
+        yield "tools.answer", 'bounds nothing: no tool and no `client.…` is set to `"ask"`', None
+
+
+def _asks(policy: Policy) -> bool:
+    tools, client = policy.tools, policy.client
+    return bool(tools.ask or tools.ask_tainted) or "ask" in (client.sampling, client.elicitation)
 
 
 def _inspect(policy: Policy) -> Iterator[Finding]:
     for name in ("poison", "secrets", "protocol"):
         if getattr(policy.inspect, name) != getattr(_INSPECT, name):
             yield f"inspect.{name}", "needs an inspector that does not exist yet", None
-
-
-def _client(policy: Policy) -> Iterator[Finding]:
-    for name in ("roots", "sampling", "elicitation"):
-        if getattr(policy.client, name) != getattr(_CLIENT, name):
-            yield f"client.{name}", "needs an inspector that does not exist yet", None
 
 
 def _natively(policy: Policy) -> Iterator[Finding]:
@@ -78,7 +81,6 @@ _RULES: tuple[Callable[[Policy], Iterator[Finding]], ...] = (
     _secrets,
     _tools,
     _inspect,
-    _client,
     _rest,
 )
 

@@ -71,6 +71,7 @@ def drawn(
 ) -> Spec:
     """The spec on a ground that a backend has chosen."""
     view, waived, notes = _view(policy, facts, survey, ground)
+    _refuse_unmounted(policy, survey, view)
     cwd, note = _cwd(survey, view, ground.identity.home)
     return Spec(
         server=policy.name,
@@ -89,6 +90,16 @@ def drawn(
         waivers=(*waived, *_unchecked(policy)),
         notes=(*notes, *note),
     )
+
+
+def _refuse_unmounted(policy: Policy, survey: Survey, view: tuple[ViewStep, ...]) -> None:
+    """An argument rule whose directory is not there would refuse every call."""
+    if not policy.tools.arguments:
+        return
+    from sandbox.plan.within import named, rules_inside
+
+    meant = named(policy, home=survey.home, cwd=survey.cwd, environ=survey.environ)
+    rules_inside(policy, meant, survey.paths, view)
 
 
 def _unchecked(policy: Policy) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def wants(policy: Policy, *, home: str, cwd: str, environ: Mapping[str, str]) ->
     """The policy's own paths, expanded; a path that means nothing raises `ProfileError`."""
 
     def want(rule: PathRule, key: str, writable: bool) -> Want:
-        source = _expanded(rule.source, f"{rule.origin} {key}", home=home, cwd=cwd, environ=environ)
+        source = expanded(rule.source, f"{rule.origin} {key}", home=home, cwd=cwd, environ=environ)
         target = None if rule.target == source else rule.target
         return Want(source, target, writable, key, rule.origin, rule.source)
 
@@ -59,7 +59,7 @@ def command_wants(closure: Closure) -> tuple[Want, ...]:
 def exposed(policy: Policy, *, home: str, cwd: str, environ: Mapping[str, str]) -> tuple[str, ...]:
     """The secret places that the profile waives, expanded."""
     rule = f"{policy.origin('files.expose')} files.expose"
-    return tuple(_expanded(text, rule, home=home, cwd=cwd, environ=environ) for text in policy.files.expose)
+    return tuple(expanded(text, rule, home=home, cwd=cwd, environ=environ) for text in policy.files.expose)
 
 
 def kept_home(policy: Policy, *, home: str, environ: Mapping[str, str]) -> str:
@@ -98,7 +98,8 @@ def guarded(source: str) -> tuple[str, ...]:
     return tuple(f"{root}/{name}" for name in (*GUARDED, *inner))
 
 
-def _expanded(text: str, rule: str, *, home: str, cwd: str, environ: Mapping[str, str]) -> str:
+def expanded(text: str, rule: str, *, home: str, cwd: str, environ: Mapping[str, str]) -> str:
+    """The path that `text` of the profile means; `rule`: the line that says it."""
     try:
         return expand(text, home=home, cwd=cwd, environ=environ)
     except ValueError as error:

@@ -184,15 +184,22 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class ArgumentRule:
-    """What one argument of one tool must match."""
+    """What one argument of one tool must match; of a list, each of its items."""
 
     tool: str
     argument: str
     pattern: str | None = None
+    """RE2's syntax."""
     enum: tuple[str, ...] = ()
     within: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    hosts: tuple[str, ...] = ()
+    min_length: int | None = None
+    max_length: int | None = None
+    """Characters."""
+    optional: bool = False
+    """The argument may be absent: what the server takes instead is then its own choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,9 +241,9 @@ class Inspect:
 class ClientFeatures:
     """What the server may ask of the client (MCP, Client Features)."""
 
-    roots: Roots = "all"
+    roots: Roots = "mounted"
     """`mounted`: of the client's roots, those that the sandbox has."""
-    sampling: Feature = "allow"
+    sampling: Feature = "deny"
     elicitation: Feature = "allow"
 
 

@@ -227,19 +227,31 @@ class TrafficTable(_Table):
 class ArgumentTable(_Table):
     """What one argument must match: every key given has to hold."""
 
-    pattern: Regex | None = Field(default=None, description="Regular expression that matches the whole value")
+    pattern: Regex | None = Field(default=None, description="Regular expression (RE2) of the whole value")
     enum: list[Text] = []
     within: list[Place] = Field(default=[], description="Directories that a path must lie in")
+    hosts: list[Host] = Field(default=[], description="Hosts that a URL or host name must lead to")
     minimum: float | None = Field(default=None, alias="min", allow_inf_nan=False)
     maximum: float | None = Field(default=None, alias="max", allow_inf_nan=False)
+    min_length: int | None = Field(default=None, ge=0, description="Characters of the text, at least")
+    max_length: int | None = Field(default=None, ge=0, description="Characters of the text, at most")
+    optional: bool = Field(default=False, description="The argument may be absent")
 
     @after_all(mode="after")
     def _says_something(self) -> ArgumentTable:
-        if not self.model_fields_set:
-            raise ValueError("the rule is empty: give `pattern`, `enum`, `within`, `min` or `max`")
-        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
-            raise ValueError("`min` is more than `max`")
+        if not self.model_fields_set - {"optional"}:
+            raise ValueError(
+                "the rule is empty: give `pattern`, `enum`, `within`, `hosts`, `min`, `max`, `min_length` "
+                "or `max_length`"
+            )
+        _refuse_empty_range("min", self.minimum, self.maximum)
+        _refuse_empty_range("min_length", self.min_length, self.max_length)
         return self
+
+
+def _refuse_empty_range(name: str, least: float | None, most: float | None) -> None:
+    if least is not None and most is not None and least > most:
+        raise ValueError(f"`{name}` is more than `{name.replace('min', 'max')}`")
 
 
 class ToolsTable(_Table):
@@ -275,8 +287,8 @@ class InspectTable(_Table):
 class ClientTable(_Table):
     """What the server may ask of the client."""
 
-    roots: Roots = Field(default="all", description="`mounted`: those of its roots that the sandbox has")
-    sampling: Feature = Field(default="allow", description="Whether it may have the client's model write")
+    roots: Roots = Field(default="mounted", description="`mounted`: those of its roots that the sandbox has")
+    sampling: Feature = Field(default="deny", description="Whether it may have the client's model write")
     elicitation: Feature = Field(default="allow", description="Whether it may ask the person questions")
 
 

@@ -16,12 +16,8 @@ from tests.plan.world import facts, failing, policy, survey
 LATER = [
     ({"secrets": {"TOKEN": {"inject": ["api.example.org"]}}}, "secrets.TOKEN.inject"),
     ({"tools": {"repeat": 10_001}}, "tools.repeat"),
-    ({"tools": {"allow": ("a",)}}, "tools.allow"),
-    ({"tools": {"allow": ()}}, "tools.allow"),
-    ({"tools": {"deny": ("a",)}}, "tools.deny"),
-    ({"tools": {"ask": ("a",)}}, "tools.ask"),
+    ({"tools": {"answer": 5.0}}, "tools.answer"),
     ({"tools": {"pin": "locked"}}, "tools.pin"),
-    ({"tools": {"arguments": (ArgumentRule("a", "b", enum=("c",)),)}}, "tools.arguments"),
     ({"inspect": {"poison": "warn"}}, "inspect.poison"),
     ({"inspect": {"secrets": "log"}}, "inspect.secrets"),
     ({"inspect": {"protocol": "strict"}}, "inspect.protocol"),
@@ -44,14 +40,43 @@ def test_a_key_whose_part_comes_later_is_refused(table: dict[str, Any], key: str
 
 
 def test_every_key_at_fault_is_named_at_once() -> None:
-    table: dict[str, Any] = {"tools": {"deny": ("a",), "ask": ("b",)}, "inspect": {"poison": "warn"}}
+    table: dict[str, Any] = {
+        "tools": {"repeat": 10_001, "answer": 5.0},
+        "server": {"transport": "http"},
+        "audit": {"payloads": True},
+    }
     with pytest.raises(CannotEnforce) as caught:
         plan(policy(table), facts(), survey({}))
     assert [line.split("`")[1] for line in caught.value.what.splitlines()] == [
-        "tools.deny",
-        "tools.ask",
-        "inspect.poison",
+        "tools.repeat",
+        "tools.answer",
+        "server.transport",
+        "audit.payloads",
     ]
+
+
+HELD = [
+    {"allow": ("a",), "deny": ("b*",), "ask": ("c",), "answer": 5.0},
+    {"arguments": (ArgumentRule("a", "b", enum=("c",)),)},
+    {"arguments": (ArgumentRule("a", "b", within=("/tmp", "~/src", "/home/u/src/deep")),)},
+]
+
+
+@pytest.mark.parametrize("tools", HELD)
+def test_what_a_profile_says_of_calls_is_held(tools: dict[str, Any]) -> None:
+    files = {"read": ["~/src"]}
+    plan(policy({"tools": tools, "files": files}), facts(), survey({"/home/u/src": "dir"}))
+
+
+@pytest.mark.parametrize("place", ["~/other", "/home/u", "/work"])
+@pytest.mark.threat("K7", proves="an argument rule about what is not mounted stops the start and is named")
+def test_a_directory_that_is_not_mounted_bounds_no_argument(place: str) -> None:
+    tools = {"arguments": (ArgumentRule("a", "b", within=("~/src", place)),)}
+    given = policy({"tools": tools, "files": {"read": ["~/src"]}})
+    with pytest.raises(CannotEnforce) as caught:
+        plan(given, facts(), survey({"/home/u/src": "dir", "/home/u/other": "dir"}))
+    assert caught.value.what.startswith("`tools.arguments.a.b.within` (web.toml")
+    assert caught.value.hint == f"mount it: `--allow-read {place}`"
 
 
 # --- the network ---------------------------------------------------------------------------------

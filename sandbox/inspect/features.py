@@ -1,0 +1,192 @@
+"""What a server may ask of the client: roots, sampling, elicitation, in both eras' forms (P).
+
+In the legacy era a server sends requests of its own; in the modern one (MCP 2026-07-28) a result of the
+server's names what it wants (`inputRequests`), and the client sends its call again with the answers.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from sandbox.inspect.judged import DROP, Asked, Edit, Finding, Judged, changed, denied, pointer
+from sandbox.inspect.solicit import fault
+from sandbox.policy.model import ClientFeatures
+from sandbox.verdict import Action, Verdict
+from sandbox.wire.jsonrpc import Frame
+from sandbox.wire.salvage import Id
+from sandbox.wire.splice import Place
+
+NAME: Final = "client"
+_FEATURES: Final[Mapping[str, str]] = {
+    "roots/list": "roots",
+    "sampling/createMessage": "sampling",
+    "elicitation/create": "elicitation",
+}
+_MOST_OPEN: Final = 1024
+_OWN_CONTEXT: Final = ("none", "thisServer")
+
+Mounted = Callable[[str], str | None]
+"""The place inside of a directory of the host's; None where the sandbox has none of it."""
+
+
+class Features:
+    """`client` of one session's profile, held against every message either way."""
+
+    name = NAME
+
+    def __init__(self, client: ClientFeatures, mounted: Mounted) -> None:
+        self._client = client
+        self._mounted = mounted
+        self._roots_asked: OrderedDict[Id, None] = OrderedDict()
+
+    def to_client(self, frame: Frame, asked: Asked | None) -> Judged | None:
+        """Of the server's requests, and of results that want something of the client."""
+        message = frame.message
+        if frame.kind == "response":
+            wanted = message.get("result", _NONE).get("inputRequests")
+            return None if wanted is None else self._wanted(wanted)
+        if frame.kind == "request" and frame.method in _FEATURES:
+            judged = self._judge(str(frame.method), message.get("params", _NONE), ("params",))
+            if frame.method == "roots/list" and judged is None:
+                self._note(frame.id)
+            return judged
+        return None
+
+    def to_server(self, frame: Frame, asked: None = None) -> Judged | None:
+        """Of the client's answers: roots that the sandbox does not have are no business of the server's."""
+        if frame.kind == "response":
+            if frame.id not in self._roots_asked:
+                return None
+            del self._roots_asked[frame.id]
+            return self._filtered(frame.message.get("result", _NONE), ("result",))
+        given = frame.message.get("params", _NONE).get("inputResponses")
+        return None if given is None or self._client.roots == "all" else self._answers(given)
+
+    # --- what is wanted -------------------------------------------------------------------------------
+
+    def _wanted(self, wanted: Any) -> Judged | None:
+        """The first request of the map that may not be made decides: the others would be answered alone."""
+        if type(wanted) is not dict:
+            return None
+        edits: list[Edit] = []
+        findings: list[Finding] = []
+        to_ask: Judged | None = None
+        for key, one in wanted.items():
+            if type(one) is not dict or type(one.get("method")) is not str:
+                continue
+            params = one.get("params")
+            place: Place = ("result", "inputRequests", key, "params")
+            judged = self._judge(one["method"], params if type(params) is dict else _NONE, place)
+            if judged is None:
+                continue
+            if judged.verdict.action is Action.DENY:
+                return judged
+            if judged.verdict.action is Action.ASK:
+                to_ask = to_ask or judged
+            edits += judged.edits
+            findings += judged.findings
+        if to_ask is not None:
+            return Judged(to_ask.verdict, tuple(findings), tuple(edits))
+        return changed(edits, *findings) if findings else None
+
+    def _judge(self, method: str, params: Mapping[str, Any], place: Place) -> Judged | None:
+        """One request of the server's; the edits of one that is asked about are made all the same."""
+        feature = _FEATURES.get(method)
+        if feature is None:
+            return None
+        rule, action = f"client.{feature}", getattr(self._client, feature)
+        if action == "deny":
+            return denied(Finding(NAME, rule, pointer(place[:-1]), f"the server may not send `{method}`"))
+        if method == "elicitation/create" and (found := fault(params)):
+            return denied(Finding(NAME, rule, pointer((*place, *found.place)), found.reason))
+        edits, findings = self._narrowed(method, params, place)
+        if action == "ask":
+            asks = Finding(NAME, rule, pointer(place[:-1]), f"the server sends `{method}`")
+            return Judged(Verdict(Action.ASK, rule, asks.reason), (asks, *findings), tuple(edits))
+        return changed(edits, *findings) if findings else None
+
+    def _narrowed(
+        self, method: str, params: Mapping[str, Any], place: Place
+    ) -> tuple[list[Edit], list[Finding]]:
+        """Sampling without what other servers have said (`includeContext: allServers`)."""
+        wanted = params.get("includeContext")
+        if method != "sampling/createMessage" or wanted is None or wanted in _OWN_CONTEXT:
+            return [], []
+        at = (*place, "includeContext")
+        why = "the server asks for what other servers have said: it gets its own alone"
+        return [Edit(at, "thisServer")], [Finding(NAME, "client.sampling", pointer(at), why)]
+
+    # --- roots ----------------------------------------------------------------------------------------
+
+    def _note(self, id: Id) -> None:
+        if self._client.roots != "mounted":
+            return
+        self._roots_asked[id] = None
+        if len(self._roots_asked) > _MOST_OPEN:
+            self._roots_asked.popitem(last=False)
+
+    def _answers(self, given: Any) -> Judged | None:
+        """Roots in the answers that a call brings along, whatever they were asked as."""
+        if type(given) is not dict:
+            return None
+        found = [
+            judged
+            for key, one in given.items()
+            if type(one) is dict and (judged := self._filtered(one, ("params", "inputResponses", key)))
+        ]
+        if not found:
+            return None
+        edits = [edit for judged in found for edit in judged.edits]
+        return changed(edits, *(finding for judged in found for finding in judged.findings))
+
+    def _filtered(self, result: Mapping[str, Any], place: Place) -> Judged | None:
+        roots = result.get("roots")
+        if type(roots) is not list:
+            return None
+        edits = [*self._replaced(roots, (*place, "roots"))]
+        if not edits:
+            return None
+        gone = sum(edit.value is DROP for edit in edits)
+        why = f"{gone} of {len(roots)} roots are not mounted"
+        if moved := len(edits) - gone:
+            why += f", {moved} named by their place inside"
+        return changed(edits, Finding(NAME, "client.roots", pointer((*place, "roots")), why))
+
+    def _replaced(self, roots: list[Any], place: Place) -> Iterator[Edit]:
+        for at, root in enumerate(roots):
+            uri = root.get("uri") if type(root) is dict else None
+            path = _path(uri)
+            inside = None if path is None else self._mounted(path)
+            if inside is None:
+                yield Edit((*place, at), DROP)
+            elif inside != path:
+                yield Edit((*place, at, "uri"), _uri(inside))
+
+
+_NONE: Final[dict[str, Any]] = {}
+
+
+def _path(uri: Any) -> str | None:
+    """The absolute path of a `file:` URI (RFC 8089); None for whatever else a root is called."""
+    if type(uri) is not str or len(uri) > 1 << 16:
+        return None
+    scheme, _, rest = uri.partition("://")
+    host, slash, path = rest.partition("/")
+    if scheme.lower() != "file" or host.lower() not in ("", "localhost") or not slash:
+        return None
+    from urllib.parse import unquote
+
+    try:
+        plain = "/" + unquote(path, errors="strict")
+    except UnicodeDecodeError:
+        return None
+    parts = [part for part in plain.split("/") if part not in ("", ".")]
+    return None if ".." in parts or "\0" in plain else "/" + "/".join(parts)
+
+
+def _uri(path: str) -> str:
+    from urllib.parse import quote
+
+    return f"file://{quote(path)}"
