@@ -11,26 +11,18 @@ from sandbox.cli import options
 from sandbox.cli.output import document, emit, harmless, note, paint
 
 if TYPE_CHECKING:
-    from sandbox.examine.conversation import Era
     from sandbox.examine.judging import Examined
     from sandbox.prepare import Prepared
 
 FOUND = 1
-ERAS: dict[str, tuple[Era, ...]] = {
-    "both": ("legacy", "modern"),
-    "legacy": ("legacy",),
-    "modern": ("modern",),
-}
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options of `run`, and four of its own."""
+    """The options of `run`, and three of its own."""
     built = argparse.ArgumentParser(
         prog="mcp-sandbox inspect",
-        usage="mcp-sandbox inspect [--json | --sarif] [options of run] -- COMMAND [ARGUMENT…]\n"
-        "       mcp-sandbox inspect [--json | --sarif] --profile NAME",
-        description="Starts a server in its sandbox, lists all that it offers in both eras of MCP, and says "
-        "what the inspectors find in that. Calls no tool. Exit 1 where there are findings.",
+        usage="mcp-sandbox inspect [--json | --sarif] [options of run] -- COMMAND [ARGUMENT…]",
+        description="Lists all that a server offers, in both eras, and says what is suspicious in it: then exit 1.",
         epilog="example: mcp-sandbox inspect -- npx -y @modelcontextprotocol/server-everything",
         formatter_class=options.Help,
     )
@@ -38,21 +30,20 @@ def parser() -> argparse.ArgumentParser:
     shape.add_argument("--json", action="store_true", help="one JSON document with every finding")
     shape.add_argument("--sarif", action="store_true", help="SARIF 2.1.0, for code scanners")
     built.add_argument("--read", action="store_true", help="also read the listed resources and prompts")
-    built.add_argument("--era", choices=tuple(ERAS), default="both", help="of the protocol (default: both)")
     options.add(built)
     return built
 
 
 def main(args: argparse.Namespace) -> int:
     """Starts the server once for each era; returns 1 where anything was found."""
-    from sandbox.examine.examine import Ended, examine
+    from sandbox.examine.examine import ERAS, Ended, examine
     from sandbox.prepare import prepare
 
     prepared = prepare(options.wish(args, dict(os.environ), os.getcwd()), lambda text: _tell(args, text))
     for waiver in prepared.spec.waivers:
         note(f"mcp-sandbox: waived: {waiver}")
     try:
-        examined = examine(prepared, ERAS[args.era], note, read=args.read)
+        examined = examine(prepared, ERAS, note, read=args.read)
     except Ended as ended:
         return ended.status
     if args.json:

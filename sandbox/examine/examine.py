@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sandbox import inspection
 from sandbox.errors import BREACH, NOT_BUILT, USAGE, SandboxError
@@ -16,6 +16,7 @@ from sandbox.policy.model import ClientFeatures, Inspect, Policy, Tools
 from sandbox.prepare import Prepared
 from sandbox.records import replace
 
+ERAS: Final[tuple[Era, ...]] = ("legacy", "modern")
 _OURS = frozenset({USAGE, BREACH, NOT_BUILT, 126, 127})
 """Of a session that broke off: it has said why itself."""
 
