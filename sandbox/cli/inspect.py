@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     built = argparse.ArgumentParser(
         prog="mcp-sandbox inspect",
         usage="mcp-sandbox inspect [--json | --sarif] [options of run] -- COMMAND [ARGUMENT…]",
-        description="Lists all that a server offers, in both eras, and says what is suspicious in it: then exit 1.",
+        description="Lists all that a server offers, and says what is suspicious in it: then exit 1.",
         epilog="example: mcp-sandbox inspect -- npx -y @modelcontextprotocol/server-everything",
         formatter_class=options.Help,
     )
