@@ -149,7 +149,8 @@ class Conversation:
 
 def _prompt(item: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
     arguments = item.get("arguments")
-    needs = any(type(one) is dict and one.get("required") for one in arguments or ())
+    listed = arguments if type(arguments) is list else []
+    needs = any(type(one) is dict and one.get("required") for one in listed)
     name = item.get("name")
     return None if needs or type(name) is not str else ("prompts/get", {"name": name})
 
