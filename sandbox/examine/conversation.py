@@ -109,7 +109,7 @@ class Conversation:
         self.items[method] += items
         self._pages = self._pages + 1 if "cursor" in params else 1
         cursor = result.get("nextCursor")
-        if type(cursor) is not str:
+        if type(cursor) is not str or not cursor:
             self._to_ask.extend(self._readable(method))
         elif self._pages >= MOST_PAGES:
             self.cut.append(method)

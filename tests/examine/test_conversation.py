@@ -161,6 +161,7 @@ def test_the_server_is_answered_and_gets_nothing(method: str, answer: dict[str, 
         pytest.param({"tools": "none"}, id="no list"),
         pytest.param({"tools": [1, None, "x", []]}, id="items that are none"),
         pytest.param({"tools": [], "nextCursor": 5}, id="a cursor that is none"),
+        pytest.param({"tools": [], "nextCursor": ""}, id="an empty cursor"),
         pytest.param({}, id="nothing"),
     ],
 )
