@@ -133,27 +133,22 @@ def faults(found: Sequence[Cost]) -> Iterator[str]:
     for cost in found:
         by_shape.setdefault((cost.inspector, cost.shape), []).append(cost)
     for (name, shape), ones in by_shape.items():
-        if reason := next(filter(None, map(_fault, ones)), "") or _steep(
-            sorted(ones, key=lambda one: one.size)
-        ):
-            yield f"{name}: {shape}: {reason}"
+        in_order = sorted(ones, key=lambda one: one.size)
+        if reasons := [*_steep(in_order), *(reason for one in in_order for reason in _faults(one))]:
+            yield f"{name}: {shape}: {'; '.join(reasons)}"
 
 
-def _fault(cost: Cost) -> str:
+def _faults(cost: Cost) -> Iterator[str]:
     if cost.fault:
-        return f"{cost.size} bytes: {cost.fault}"
+        yield f"{cost.size} bytes: {cost.fault}"
     if cost.seconds > 0.05 + SECONDS_A_MIB * cost.size / (1 << 20):
-        return f"{cost.size} bytes took {cost.seconds:.2f} s"
+        yield f"{cost.size} bytes took {cost.seconds:.2f} s"
     if cost.peak > MEMORY_FREE + MEMORY_A_BYTE * cost.size:
-        return f"{cost.size} bytes took {cost.peak >> 20} MiB of memory"
-    return ""
+        yield f"{cost.size} bytes took {cost.peak >> 20} MiB of memory"
 
 
-def _steep(ones: Sequence[Cost]) -> str:
+def _steep(ones: Sequence[Cost]) -> Iterator[str]:
     for small, large in pairwise(ones):
-        times = large.size / small.size
+        times, longer = large.size / small.size, large.seconds / max(small.seconds, 1e-6)
         if large.seconds > 0.1 and large.seconds > STEEPEST * times * max(small.seconds, 0.002):
-            return (
-                f"{times:g} times the bytes took {large.seconds / max(small.seconds, 1e-6):.1f} times as long"
-            )
-    return ""
+            yield f"{times:g} times the bytes took {longer:.1f} times as long"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
-from typing import Any, cast
 
 from fuzzing.conversations import SECRET
 from sandbox import inspection
 from sandbox.inspect.judged import Inspector
 from sandbox.policy.load import load
-from sandbox.policy.model import Policy
-from sandbox.prepare import Prepared, Wish
+from sandbox.prepare import Prepared, Wish, prepare
+from sandbox.records import replace
 
 PROFILES = {
     False: """
@@ -41,7 +41,7 @@ allow = ["read_*", "write_*"]
 ask = ["write_*"]
 pin = "locked"
 [tools.arguments.read_file]
-path = { within = "read" }
+path = { within = ["/tmp"] }
 [client]
 roots = "mounted"
 sampling = "deny"
@@ -50,33 +50,26 @@ elicitation = "deny"
 }
 """By whether it is strict."""
 _scratch = tempfile.TemporaryDirectory(prefix="mcp-sandbox-fuzz-")
-_policies: dict[bool, Policy] = {}
+_known: dict[bool, Prepared] = {}
 
 
 def made(*, strict: bool = False) -> list[Inspector]:
-    """All that a session has; nothing of the user's is read or written."""
-    return [*inspection._inspectors(_prepared(strict), "fuzz")]
+    """All that a session has, the first time it is here; nothing of the user's is read or written."""
+    shutil.rmtree(os.path.join(_scratch.name, "mcp-sandbox"), ignore_errors=True)
+    return [*inspection._inspectors(_prepared(strict), "fuzz", inspection.ALONE)]
 
 
 def _prepared(strict: bool) -> Prepared:
-    wish = Wish(("server",), _environ(), _scratch.name, name="fuzz")
-    return cast(Prepared, _Stub(wish=wish, policy=_policy(strict)))
-
-
-class _Stub:
-    """What the wiring reads of what was prepared; anything else is an error that says so."""
-
-    def __init__(self, **held: Any) -> None:
-        self.__dict__.update(held)
-
-
-def _policy(strict: bool) -> Policy:
-    if strict not in _policies:
+    """As `run` prepares it, with the profile that is meant; `inspection` sees nothing else."""
+    if strict not in _known:
         path = os.path.join(_scratch.name, f"{'strict' if strict else 'usual'}.toml")
         with open(path, "w") as file:
             file.write(PROFILES[strict])
-        _policies[strict] = load(path, environ=_environ(), cwd=_scratch.name)
-    return _policies[strict]
+        wish = Wish(("/bin/cat",), _environ(), _scratch.name, name="fuzz")
+        prepared = prepare(wish, lambda line: None, build=False)
+        # Only then: what the plan would refuse of the profile is no matter here.
+        _known[strict] = replace(prepared, policy=load(path, environ=_environ(), cwd=_scratch.name))
+    return _known[strict]
 
 
 def _environ() -> dict[str, str]:

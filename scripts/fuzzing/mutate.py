@@ -55,6 +55,38 @@ def _line(line: bytes, chance: random.Random) -> bytes:
     return line[:1] + text.encode("utf-8", "replace")
 
 
+TEARS = (
+    b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"\r", b"\x00", b"\xff", b"\xef\xbb\xbf", b"NaN",
+    b"\\ud800", b"\xe2\x80\xa8", b"1e999", b"-", b"0", b" ", b"null", b"true", b"1e2", b'"id":1,',
+    b'"id":1.0,', b'"a":1,"a":2,', b'"jsonrpc":"2.0",', b'"method":"x",', b'"result":{},', b'"params":null,',
+    b'"error":{"code":1,"message":"m"},',
+)  # fmt: skip
+
+
+def torn(line: bytes, chance: random.Random) -> bytes:
+    """A line with one to three changes that know nothing of what it says."""
+    for _ in range(chance.randint(1, 3)):
+        at = chance.randrange(len(line) + 1)
+        match chance.randrange(4):
+            case 0 | 1:
+                # After a brace or a comma a member fits; elsewhere nothing does.
+                at = line.find(chance.choice([b"{", b","]), at) + 1 or at
+                line = line[:at] + chance.choice(TEARS) + line[at:]
+            case 2:
+                line = line[:at] + line[at + chance.randint(1, 8) :]
+            case _:
+                line = line[:at] + bytes([chance.randrange(256)]) + line[at + 1 :]
+    return line.replace(b"\n", b" ")
+
+
+def changed(message: dict[str, Any], chance: random.Random) -> dict[str, Any]:
+    """Another message with some values changed."""
+    tree = copy.deepcopy(message)
+    for _ in range(chance.randint(1, 3)):
+        _inside(tree, chance)
+    return tree
+
+
 def _inside(tree: Tree, chance: random.Random) -> None:
     """Walk to some container and change one of its values."""
     for _ in range(_MOST_STEPS):

@@ -12,12 +12,8 @@ from hypothesis import strategies as st
 from fuzzing.conversations import CONVERSATIONS, FRAGMENTS, VALUES, Said, spoken
 
 TEXTS = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=12), max_size=4).map("".join)
-SCALARS = (
-    TEXTS
-    | st.sampled_from(VALUES).map(copy.deepcopy)
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = TEXTS | st.sampled_from(VALUES).map(copy.deepcopy) | st.integers() | FLOATS
 TREES = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(TEXTS, inner, max_size=5),
