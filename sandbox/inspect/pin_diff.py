@@ -1,6 +1,6 @@
 """How two definitions of one item differ, field by field, in words that a person can read (P).
 
-Everything here takes time and memory that grow with the definitions' size and not faster.
+Time and memory grow with the definitions' size, and time with their depth besides; with nothing else.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ LONG_RUN: Final = 16
 """White space of this length hides what comes after it: it is shown as a number."""
 
 _encode = msgspec.json.encode
+_LOOK_LATIN = ("CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "FULLWIDTH", "MATHEMATICAL", "LISU")
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Characters that count as printable and show nothing."""
 
@@ -103,9 +104,9 @@ def field(place: Place) -> str:
 
 
 def quoted(text: str) -> str:
-    """A name in quotes, short and with nothing hidden in it."""
+    """A name in quotes, short, on one line and with nothing hidden in it."""
     short = text if len(text) <= NAME_CHARS else f"{text[:NAME_CHARS]}…"
-    return f'"{visible(short)}"'
+    return '"' + visible(short).replace("\n", "⟨U+000A⟩") + '"'
 
 
 def spelt(value: Any) -> str:
@@ -117,9 +118,12 @@ def visible(text: str) -> str:
     """`text` with every character shown that hides, moves or blanks something; its lines stay lines."""
     if text.isascii() and text.isprintable() and " " * LONG_RUN not in text:
         return text
-    shown, run = [], 0
+    shown, run, mixed = [], 0, _mixed(text)
     for at, char in enumerate(text):
         run = run + 1 if char.isspace() else 0
+        if at in mixed:
+            shown.append(f"{char}⟨U+{ord(char):04X}⟩")
+            continue
         if run < LONG_RUN:
             shown.append(_shown(char))
         elif at + 1 == len(text) or not text[at + 1].isspace():
@@ -137,3 +141,21 @@ def _shown(char: str) -> str:
 def _selects(char: str) -> bool:
     """Variation selectors, which may carry a byte each."""
     return "\ufe00" <= char <= "\ufe0f" or "\U000e0100" <= char <= "\U000e01ef"
+
+
+def _mixed(text: str) -> frozenset[int]:
+    """Where a letter stands that looks like a Latin one, in a word that has Latin ones too."""
+    if text.isascii():
+        return frozenset()
+    found: list[int] = []
+    word: list[int] = []
+    latin = False
+    for at, char in enumerate(f"{text} "):
+        if char.isascii():
+            latin = latin or char.isalpha()
+        elif char.isalpha() and unicodedata.name(char, "").startswith(_LOOK_LATIN):
+            word.append(at)
+        if not (char.isalnum() or char == "_"):
+            found += word if latin else ()
+            word, latin = [], False
+    return frozenset(found)
