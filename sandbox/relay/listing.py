@@ -36,7 +36,8 @@ class Listings:
         """
         if any(listing.method == method for listing in self._open.values()):
             return None
-        meta = dict(beside.message.get("params", {}).get("_meta") or {})
+        said = beside.message.get("params", {}).get("_meta")
+        meta = dict(said) if type(said) is dict else {}
         meta.pop("progressToken", None)
         return self._request(Listing(method, {"_meta": meta} if meta else {}))
 
