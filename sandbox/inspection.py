@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from sandbox.event import Event, Value
     from sandbox.inspect.judged import Finding, Inspector
     from sandbox.policy.model import Policy
-    from sandbox.relay.inspection import Inspection
+    from sandbox.relay.inspection import About, Inspection
+    from sandbox.wire.jsonrpc import Frame
 
 _KEYS = {"protocol": "inspect.protocol", "pins": "tools.pin", "poison": "inspect.poison",
          "secrets": "inspect.secrets"}  # fmt: skip
@@ -44,9 +45,11 @@ def of(prepared: Prepared, session: str, around: Around = ALONE) -> Inspection |
     inspectors = [*_inspectors(prepared, session, around)]
     if not inspectors:
         return None
+    from sandbox.relay.asking import Asking
     from sandbox.relay.inspection import Inspection
 
-    return Inspection(inspectors, _told(prepared.policy))
+    asking = Asking(prepared.policy.tools.answer, around.note, prepared.spec.server)
+    return Inspection(inspectors, _told(prepared.policy), asking, _worded(prepared, around))
 
 
 def examiners(prepared: Prepared) -> list[Inspector]:
@@ -105,6 +108,17 @@ def _features(prepared: Prepared) -> Iterator[Inspector]:
     from sandbox.inspect.features import Features
 
     yield Features(prepared.policy.client, Inside(prepared.spec.view).mounted)
+
+
+def _worded(prepared: Prepared, around: Around) -> Callable[[Frame, About, Finding], str]:
+    """What a person is asked, with the line of the profile that asks, and none of the session's secrets."""
+    from sandbox.relay.questions import wording
+
+    def worded(frame: Frame, about: About, finding: Finding) -> str:
+        at = place(key_origin(prepared.policy, finding.rule))
+        return around.clean(wording(frame, about, finding, prepared.spec.server, at))
+
+    return worded
 
 
 def _told(policy: Policy) -> Callable[[Finding], dict[str, Value]]:

@@ -8,6 +8,7 @@ from sandbox.event import Event, Value
 from sandbox.inspect.judged import Finding
 from sandbox.relay.facts import frame_detail
 from sandbox.relay.ledger import Side
+from sandbox.relay.questions import Answer
 from sandbox.relay.refusals import failed_result
 from sandbox.verdict import Action
 from sandbox.wire.jsonrpc import INTERNAL_ERROR, Frame, error_frame
@@ -57,6 +58,15 @@ def finding_event(side: Side, frame: Frame, finding: Finding, action: Action) ->
     if finding.shown:
         detail["shown"] = finding.shown
     return Event(kind, detail, finding.rule)
+
+
+def answer_event(side: Side, frame: Frame, finding: Finding, answer: Answer) -> Event:
+    """The event of a question that was answered, or was not."""
+    detail: dict[str, Value] = {**frame_detail(side, frame), "answer": "allow" if answer.yes else "refuse"}
+    detail |= {"reason": answer.why, "by": answer.by, "waited": answer.waited, "place": finding.place[:256]}
+    if answer.retry is not None:
+        detail["again"] = answer.retry.id
+    return Event("tool.ask", detail, finding.rule)
 
 
 def denial_event(side: Side, frame: Frame, finding: Finding) -> Event:

@@ -10,22 +10,25 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 from sandbox.event import Event, Value
 from sandbox.excess import Excess
 from sandbox.inspect.judged import Asked, Edit, Finding, Inspector, Judged
-from sandbox.relay.denials import answer, denial_event, finding_event, refused_answer
+from sandbox.relay.asking import OWN, Asking, Question
+from sandbox.relay.denials import answer, answer_event, denial_event, finding_event, refused_answer
+from sandbox.relay.facts import passed
+from sandbox.relay.granted import Granted
 from sandbox.relay.ledger import Pending, Side
 from sandbox.relay.listing import Listings
+from sandbox.relay.questions import Answer, again, wording
 from sandbox.verdict import Action
 from sandbox.wire.jsonrpc import Frame, FrameReader
 from sandbox.wire.salvage import Id
 from sandbox.wire.splice import splice
 
 MOST_HELD = 64
-OWN = "mcp-sandbox-"
-"""How the ids of our own requests begin; the rest cannot be guessed."""
+ANSWER_S = 120.0
 LIST_S = 10.0
 """How long the server may take to let its lists be read before a call is refused for want of them."""
 _LISTS = frozenset(
@@ -33,7 +36,18 @@ _LISTS = frozenset(
 )
 """Of these the request's parameters are kept until their answer: pages have a cursor."""
 
+_NONE: Final[dict[str, Any]] = {}
+
 Told = Mapping[str, Value]
+About = tuple[str | None, str | None]
+"""Method and tool of the client's request that a message is, or answers."""
+Worded = Callable[[Frame, About, Finding], str]
+"""What a person is asked."""
+
+
+def wording_alone(frame: Frame, about: About, finding: Finding) -> str:
+    """The question where nothing is known of the session."""
+    return wording(frame, about, finding, "the server", "default")
 
 
 class Desk(Protocol):
@@ -56,36 +70,6 @@ class Desk(Protocol):
     def era(self) -> str: ...
 
 
-class Asking(Protocol):
-    """Puts the question about a held call to a person; `answered` is called once, from any thread."""
-
-    def ask(self, frame: Frame, judged: Judged, answered: Callable[[bool, str], None]) -> None: ...
-    def takes(self, frame: Frame) -> bool:
-        """Whether a response of the client's answers a question of ours; then it is done with."""
-
-    def resumed(self, frame: Frame) -> Frame | None:
-        """The held call that a request of the client's goes on with (MCP 2026-07-28, MRTR), or None."""
-
-    def forget(self, id: Id) -> None:
-        """The client has cancelled the call."""
-
-
-class Nobody:
-    """Answers every question with no: nobody can be asked."""
-
-    def ask(self, frame: Frame, judged: Judged, answered: Callable[[bool, str], None]) -> None:
-        answered(False, "nobody can be asked")
-
-    def takes(self, frame: Frame) -> bool:
-        return False
-
-    def resumed(self, frame: Frame) -> Frame | None:
-        return None
-
-    def forget(self, id: Id) -> None:
-        return None
-
-
 class _Held:
     """A request that waits: where its inspection goes on, and for which lists."""
 
@@ -104,10 +88,13 @@ class Inspection:
         inspectors: Sequence[Inspector],
         told: Callable[[Finding], Told],
         asking: Asking | None = None,
+        worded: Worded = wording_alone,
     ) -> None:
         self._inspectors = tuple(inspectors)
         self._told = told
-        self._asking = asking or Nobody()
+        self.asking = asking or Asking(ANSWER_S)
+        self._worded = worded
+        self._granted = Granted()
         self._lock = threading.RLock()
         self._held: dict[Id, _Held] = {}
         self._params: dict[Id, Asked] = {}
@@ -117,6 +104,7 @@ class Inspection:
     def serve(self, desk: Desk) -> None:
         """`desk` carries from now on."""
         self._desk = desk
+        self.asking.serve(desk)
 
     # --- the relay's two threads -----------------------------------------------------------------------
 
@@ -126,18 +114,23 @@ class Inspection:
         if type(id) is not str or not id.startswith(OWN):
             return False
         with self._lock:
-            return self._asking.takes(frame) if side == "client" else self._listed(frame)
+            return self.asking.takes(frame) if side == "client" else self._listed(frame)
 
     def to_server(self, frame: Frame) -> Frame | None:
         """What is to be sent of a message of the client's; None: nothing, and whoever waits is told."""
         with self._lock:
-            if frame.method in _LISTS and frame.kind == "request":
-                self._params[frame.id] = Asked(str(frame.method), params=frame.message.get("params"))
-            elif frame.method == "notifications/cancelled":
-                self._cancelled(frame.message.get("params", {}).get("requestId"))
-            elif frame.kind == "request" and (held := self._asking.resumed(frame)) is not None:
-                return self._chain("client", held, None, self._resume_at(held))
-            return self._chain("client", frame, None, 0)
+            granted = None
+            if frame.kind == "request":
+                if frame.method in _LISTS:
+                    self._params[frame.id] = Asked(str(frame.method), params=frame.message.get("params"))
+                    self.asking.introduced(frame)
+                elif "requestState" in frame.message.get("params", _NONE):
+                    if self._resumed(frame):
+                        return None
+                    granted = self._granted.goes_on(frame)
+            elif frame.method == "notifications/cancelled" and self._cancelled(frame):
+                return None  # the server has never heard of the call
+            return self._chain("client", frame, None, 0, granted)
 
     def to_client(self, frame: Frame, call: Pending | None) -> Frame | None:
         """The same of a message of the server's; `call`: the request that it answers."""
@@ -145,15 +138,23 @@ class Inspection:
             asked = None
             if call is not None:
                 asked = self._params.pop(call.id, None) or Asked(call.method, call.tool)
+                self._granted.answered(frame)
+            elif frame.method == "notifications/cancelled":
+                id = frame.message.get("params", _NONE).get("requestId")
+                if type(id) in (int, str) and self.asking.forget("server", id):
+                    return None  # nor has the client
             return self._chain("server", frame, asked, 0)
 
     # --- the inspectors, one after another --------------------------------------------------------------
 
-    def _chain(self, side: Side, frame: Frame, asked: Asked | None, start: int) -> Frame | None:
+    def _chain(
+        self, side: Side, frame: Frame, asked: Asked | None, start: int, granted: int | None = None
+    ) -> Frame | None:
+        """What the inspectors from `start` on leave of a message; that of `granted` has its yes already."""
         for at in range(start, len(self._inspectors)):
             inspector = self._inspectors[at]
             judged = inspector.to_server(frame) if side == "client" else inspector.to_client(frame, asked)
-            if judged is None:
+            if judged is None or (at == granted and judged.verdict.action is Action.ASK):
                 continue
             going_on = self._act(side, frame, asked, judged, at)
             if going_on is None:
@@ -172,8 +173,8 @@ class Inspection:
             return frame
         if action is Action.REDACT:
             return edited(frame, judged.edits)
-        if action is Action.ASK and side == "client" and frame.kind == "request":
-            self._ask(frame, judged, at)
+        if action is Action.ASK and (frame.kind == "request" or asked is not None):
+            self._ask(side, frame, asked, judged, at)
             return None
         if action is Action.KILL:
             self._desk.breach(Excess(judged.verdict.rule, judged.verdict.reason))
@@ -205,15 +206,14 @@ class Inspection:
         held = self._held[frame.id] = _Held(frame, at, set(missing))
         return held
 
-    def _cancelled(self, id: Id) -> None:
-        if type(id) in (int, str):
-            self._held.pop(id, None)
-            self._params.pop(id, None)
-            self._asking.forget(id)
-
-    def _resume_at(self, frame: Frame) -> int:
-        held = self._held.pop(frame.id, None)
-        return 0 if held is None else held.at + 1
+    def _cancelled(self, frame: Frame) -> bool:
+        """Forget what the client has given up; whether the server does not know of it."""
+        id = frame.message.get("params", _NONE).get("requestId")
+        if type(id) not in (int, str):
+            return False
+        self._params.pop(id, None)
+        held = self._held.pop(id, None) is not None
+        return self.asking.forget("client", id) or held
 
     def _go_on(self, held: _Held, start: int) -> None:
         """Inspect a held request further and send it, unless the client has given it up."""
@@ -223,21 +223,69 @@ class Inspection:
         if frame is not None:
             self._desk.forward(frame)
 
-    def _ask(self, frame: Frame, judged: Judged, at: int) -> None:
-        held = self._hold(frame, at, ())
-        if held is None:
-            return
+    # --- questions to a person ----------------------------------------------------------------------------
 
-        def answered(yes: bool, why: str) -> None:
+    def _ask(self, side: Side, frame: Frame, asked: Asked | None, judged: Judged, at: int) -> None:
+        finding = _first(judged)
+        about = (frame.method, frame.tool) if asked is None else (asked.method, asked.tool)
+
+        def answered(answer: Answer) -> None:
             with self._lock:
-                if yes:
-                    self._go_on(held, at + 1)
-                elif self._held.pop(frame.id, None) is not None:
-                    first = _first(judged)
-                    said = f"{first.reason}: {why}"
-                    self._deny("client", frame, None, Finding(first.inspector, first.rule, first.place, said))
+                self._answered(side, frame, asked, judged, at, answer)
 
-        self._asking.ask(frame, judged, answered)
+        text = self._worded(frame, about, finding)
+        self.asking.ask(Question(side, frame, about, finding, text, answered))
+
+    def _answered(
+        self, side: Side, frame: Frame, asked: Asked | None, judged: Judged, at: int, answer: Answer
+    ) -> None:
+        """Go on with a message that somebody was asked about, or refuse it."""
+        finding = _first(judged)
+        self._desk.report(answer_event(side, frame, finding, answer))
+        # Whoever waits now: in the modern era the call under its new id.
+        waiting = answer.retry or frame
+        if answer.yes:
+            self._go_on_with(side, frame, asked, judged, at, answer.retry)
+        elif side == "client" or answer.retry is not None:
+            self._deny("client", waiting, None, _because(finding, answer.why))
+        else:
+            self._deny(side, frame, asked, _because(finding, answer.why))
+
+    def _go_on_with(
+        self, side: Side, frame: Frame, asked: Asked | None, judged: Judged, at: int, retry: Frame | None
+    ) -> None:
+        start, granted = at + 1, None
+        if retry is not None:
+            if not self._desk.is_open(retry.id):
+                return
+            # Under its new id a call is new to every inspector.
+            start, granted = (0, at) if side == "client" else (at + 1, None)
+            frame = edited(frame, again(frame, retry) if side == "client" else (Edit(("id",), retry.id),))
+        elif side == "client" and not self._desk.is_open(frame.id):
+            return
+        frame = edited(frame, judged.edits) if judged.edits else frame
+        going_on = self._chain(side, frame, asked, start, granted)
+        if going_on is not None:
+            self._send(side, going_on, at)
+
+    def _send(self, side: Side, frame: Frame, at: int) -> None:
+        """Send a message that was held and may pass."""
+        if side == "client":
+            self._granted.note(frame, at)
+            self._desk.forward(frame)
+            return
+        if frame.kind == "response" and not self._desk.settle("client", frame.id):
+            return
+        self._desk.to_client(bytes(frame.data))
+        self._desk.report(passed("server", frame))
+
+    def _resumed(self, frame: Frame) -> bool:
+        """Whether a call brings the answer to a question of ours along, and is done with."""
+        resumed = self.asking.resumed(frame)
+        if isinstance(resumed, Finding):
+            self._deny("client", frame, None, resumed)
+            return True
+        return resumed
 
     def _fetch(self, frame: Frame, at: int, methods: Sequence[str]) -> None:
         held = self._held.get(frame.id) or self._hold(frame, at, methods)
@@ -301,6 +349,10 @@ def edited(frame: Frame, edits: Sequence[Edit]) -> Frame:
     if len(made) != 1 or not isinstance(made[0], Frame):
         raise ValueError("an edit made something of a message that is none")
     return made[0]
+
+
+def _because(finding: Finding, why: str) -> Finding:
+    return Finding(finding.inspector, finding.rule, finding.place, f"{finding.reason}: {why}")
 
 
 def _first(judged: Judged) -> Finding:
