@@ -108,27 +108,29 @@ class Store:
         return [self.conceal(one) for one in value] if type(value) is list else value
 
     def _change(self, change: Callable[[Pinned], None]) -> Pinned:
+        """What another session has written meanwhile stays; what could not be written was not changed."""
         with _locked(self._path):
             try:
-                self._load(copy=True)
+                fresh = load(self._path)
+            except FileNotFoundError:
+                fresh = Pinned(self._server)
             except ValueError as error:
                 raise OSError(errno.EINVAL, str(error), self._path) from None
-            change(self._pinned)
-            replace_private(self._path, msgspec.json.encode(self._pinned))
-            self._seen = _signature(os.stat(self._path))
+            change(fresh)
+            replace_private(self._path, msgspec.json.encode(fresh))
+            self._pinned, self._seen = fresh, _signature(os.stat(self._path))
         return self._pinned
 
-    def _load(self, *, copy: bool = False) -> None:
-        """Reads the file where it is another than before; `copy`: in any case, to be changed."""
+    def _load(self) -> None:
+        """Reads the file where it is another than before."""
         try:
             seen = _signature(os.stat(self._path, follow_symlinks=False))
         except FileNotFoundError:
             if self._seen is not None:
-                self._seen, self._pinned = None, Pinned(self._server)
+                self._pinned, self._seen = Pinned(self._server), None
             return
-        if copy or seen != self._seen:
-            self._pinned = load(self._path)
-            self._seen = seen
+        if seen != self._seen:
+            self._pinned, self._seen = load(self._path), seen
 
 
 class FileChanged(OSError):

@@ -21,6 +21,7 @@ COMMANDS = {
     "ps": "show your running sandboxes, and remove what killed ones left",
     "top": "watch your running sandboxes: what each uses of its limits",
     "stop": "end running sandboxes",
+    "approve": "look at how a server has changed, and approve it",
     "resume": "let a sandbox go on that was frozen at a breach",
     "image": "build, list and remove the images of the Docker backend",
     "profile": "list profiles, show one, or print the schema of the file",
