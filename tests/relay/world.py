@@ -12,6 +12,7 @@ from typing import Any
 from sandbox.event import Event
 from sandbox.excess import Excess
 from sandbox.policy.model import Policy
+from sandbox.relay.inspection import Inspection
 from sandbox.relay.limits import Limits
 from sandbox.relay.refusals import held
 from sandbox.relay.stdio import Relay
@@ -72,6 +73,7 @@ class World:
         cap: int = 1 << 16,
         stop: Callable[[Frame], str | None] | None = None,
         policy: Policy | None = None,
+        inspection: Inspection | None = None,
     ) -> None:
         self.client_to_relay, self.relay_to_client = Pipe(), Pipe()
         self.relay_to_server, self.server_to_relay = Pipe(), Pipe()
@@ -89,6 +91,7 @@ class World:
             cap=cap,
             stop=stop,
             limits=Limits(policy, self.changes.release, self._held) if policy else None,
+            inspection=inspection,
         )
         self.relay_to_server.forget(self.relay_to_server.write_end)
         self.relay.start()
