@@ -61,7 +61,7 @@ def test_a_quick_run_holds_every_sample_and_computes_its_marks_from_them(
     assert found["schema"] == 1
     assert list(found["servers"]) == ["echo-python"]
     samples = found["servers"]["echo-python"]["samples_ms"]
-    for kind in ("start", "call", "large"):
+    for kind in ("start", "call", "medium", "large"):
         assert {"bare", "wrapped", "byte-copy"} <= set(samples[kind])
         # Interleaved rounds: every variant has as many samples as every other.
         assert len({len(one) for one in samples[kind].values()}) == 1
@@ -190,6 +190,60 @@ def test_a_run_of_the_way_out_is_judged_and_written_beside_the_other() -> None:
     assert [one["met"] for one in starts] == [None, None]
 
 
+# --- inspection ------------------------------------------------------------------------------------
+
+
+def test_a_run_of_inspection_is_judged_and_written_beside_the_others() -> None:
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        from benchmark import inspection_numbers, page
+    finally:
+        sys.path.pop(0)
+    calls = {"bare": [0.1], "byte-copy": [0.2], "wrapped": [0.26], "not inspected": [0.24]}
+    large = {"bare": [6.0], "byte-copy": [6.1], "wrapped": [14.1], "not inspected": [12.0]}
+    share = {
+        "frames": {"to-server": [5.0], "to-client": [5.0]},
+        "poison": {"to-server": [2.0], "to-client": [9.0]},
+    }
+    run: dict[str, Any] = {
+        "kind": "inspection", "date": "2026-01-01", "caller": "root", "quick": True,
+        "machine": {"cpus": 2, "model": "any", "kernel": "6.1", "python": "3.11", "load": 0.0},
+        "servers": {"echo": {"samples_ms": {"call": calls, "medium": calls, "large": large}}},
+        "share_us": dict.fromkeys(("200 B", "4 KiB", "1 MiB"), share),
+    }  # fmt: skip
+    run["marks"] = inspection_numbers.marks(run)
+    assert {one["mark"]: (one["measured"], one["met"]) for one in run["marks"]} == {
+        "call added, times the byte copy's": (1.6, False),
+        "4 KiB call added, times the byte copy's": (1.6, False),
+        "1 MiB added, ms": (8.1, False),
+        # What reading a frame costs is no inspector's.
+        "all inspectors at 200 B, us": (11.0, False),
+        "all inspectors at 4 KiB, us": (11.0, True),
+        "all inspectors at 1 MiB, us": (11.0, True),
+    }
+    before = f"head\n\n{page.INSPECTION_MARK}\n\nearlier\n\n## Next\n\n{page.MARK}\n\nkept\n"
+    after = page.written(before, run)
+    assert "earlier" not in after
+    assert after.endswith(f"\n## Next\n\n{page.MARK}\n\nkept\n")
+    assert "| echo | 200 B | not inspected | 0.240 | +0.140 | 1.40 | 1 |" in after
+    assert "| poison | 2.0 | 9.0 | 2.0 | 9.0 | 2.0 | 9.0 |" in after
+
+
+@pytest.mark.slow
+def test_a_quick_run_of_inspection_measures_every_inspector(require: Require, tmp_path: Path) -> None:
+    require("native")
+    program = Path(sys.executable).parent / "mcp-sandbox"
+    shown = bench("--inspectors", "--quick", "--program", program, "--json", tmp_path / "run.json")
+    found = json.loads((tmp_path / "run.json").read_text())
+    samples = found["servers"]["echo-python"]["samples_ms"]
+    assert {kind: set(one) for kind, one in samples.items()} == dict.fromkeys(
+        ("call", "medium", "large"), {"bare", "byte-copy", "wrapped", "not inspected"}
+    )
+    assert set(found["share_us"]) == {"200 B", "4 KiB", "1 MiB"}
+    assert {"frames", "client"} <= set(found["share_us"]["200 B"])
+    assert "share of each inspector" in shown
+
+
 # --- in a container --------------------------------------------------------------------------------
 
 
@@ -207,6 +261,7 @@ def test_a_quick_run_in_a_container_computes_its_marks_from_its_samples(ready: R
     assert {kind: set(one) for kind, one in samples.items()} == {
         "start": {"bare", "wrapped", "wrapped-cold"},
         "call": {"bare", "wrapped"},
+        "medium": {"bare", "wrapped"},
         "large": {"bare", "wrapped"},
     }
     for kind in samples.values():

@@ -50,6 +50,10 @@ class Client:
             self.end()
             raise
 
+    def list_tools(self) -> None:
+        """Reads the tools, as every client does before it calls one."""
+        self.ask("tools/list", {})
+
     def call(self, tool: str, arguments: Mapping[str, object]) -> float:
         """Seconds that one tools/call takes, from the first byte written to the last byte read."""
         return self.ask("tools/call", {"name": tool, "arguments": arguments})

@@ -1,5 +1,10 @@
-// The smallest MCP server there is, for node: answers `initialize` and echoes.
+// The smallest MCP server there is, for node: answers `initialize`, lists a tool and echoes.
 'use strict';
+const tool = {
+  name: 'echo',
+  description: 'Says it again.',
+  inputSchema: { type: 'object', properties: { message: { type: 'string' } }, required: ['message'] },
+};
 let parts = [];
 
 function answer(line) {
@@ -8,6 +13,8 @@ function answer(line) {
   const result =
     message.method === 'tools/call'
       ? { content: [{ type: 'text', text: message.params.arguments.message }] }
+      : message.method === 'tools/list'
+      ? { tools: [tool] }
       : { protocolVersion: '2025-11-25', capabilities: { tools: {} }, serverInfo: { name: 'echo', version: '1' } };
   process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', id: message.id, result })}\n`);
 }

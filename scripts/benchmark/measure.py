@@ -10,7 +10,8 @@ from benchmark import memory
 from benchmark.client import Client
 from benchmark.subjects import Subject
 
-SMALL, LARGE = 200, 1 << 20
+SMALL, MEDIUM, LARGE = 200, 4096, 1 << 20
+WORDS = "The file was read and has 14 lines; the first of them says what the others are for. "
 # Package managers and spares are only about starting: afterwards the processes are the same.
 START_ONLY = ("runner", "wrapped-cold")
 OURS = ("wrapped", "wrapped-runner")
@@ -73,11 +74,15 @@ def calls(subject: Subject, amount: Amount, environ: Mapping[str, str], cwd: str
         for name in names:
             clients[name] = Client(subject.variants[name], environ, cwd, subject.ended_s)
             stack.callback(clients[name].end)
+            clients[name].list_tools()
         for name in turns(names, 1):
             _calls(clients[name], subject, SMALL, 20)
         for name in turns(names, amount.rounds):
             found["call"][name] += _calls(clients[name], subject, SMALL, amount.calls)
         if subject.echoes:
+            found["medium"] = {name: [] for name in names}
+            for name in turns(names, amount.rounds):
+                found["medium"][name] += _calls(clients[name], subject, MEDIUM, amount.calls)
             found["large"] = {name: [] for name in names}
             for number, name in enumerate(turns(names, amount.large + 1)):
                 took = _calls(clients[name], subject, LARGE, 1)
@@ -87,7 +92,8 @@ def calls(subject: Subject, amount: Amount, environ: Mapping[str, str], cwd: str
 
 
 def _calls(client: Client, subject: Subject, size: int, count: int) -> list[float]:
-    arguments = {"message": "x" * size} if subject.echoes else subject.arguments
+    text = (WORDS * (size // len(WORDS) + 1))[:size]
+    arguments = {"message": text} if subject.echoes else subject.arguments
     return [_ms(client.call(subject.tool, arguments)) for _ in range(count)]
 
 
@@ -99,6 +105,7 @@ def _memory(subject: Subject, argv: tuple[str, ...], environ: Mapping[str, str],
     """Measured alone, so that no second copy of ours shares its pages, and after it has worked."""
     client = Client(argv, environ, cwd, subject.ended_s)
     try:
+        client.list_tools()
         _calls(client, subject, SMALL, 50)
         if subject.echoes:
             _calls(client, subject, LARGE, 2)

@@ -48,14 +48,20 @@ def marks(name: str, subject: Run) -> list[Run]:
                 name, "start by runner over the bare runner, ms", start["wrapped-runner"] - start["runner"], 0
             )
         )
-    added, least = call["wrapped"] - call["bare"], call["byte-copy"] - call["bare"]
-    # A byte copy that adds nothing measurable makes a ratio of noise: no verdict then.
-    ratio = added / least if least > 0.01 else None
-    rows.append(mark(name, "call added, times the byte copy's", ratio, CALL_RATIO))
+    rows.append(mark(name, "call added, times the byte copy's", times_the_copy(call), CALL_RATIO))
+    if "medium" in found:
+        medium = times_the_copy(p50s(found["medium"]))
+        rows.append(mark(name, "4 KiB call added, times the byte copy's", medium, CALL_RATIO))
     if "large" in found:
         large = p50s(found["large"])
         rows.append(mark(name, "1 MiB added, ms", large["wrapped"] - large["bare"], LARGE_MS))
     return [*rows, memory_mark(name, "own memory, MiB", subject["memory"]["wrapped"])]
+
+
+def times_the_copy(call: dict[str, float]) -> float | None:
+    """What we add to a call over what a byte copy adds; None where that could be noise."""
+    added, least = call["wrapped"] - call["bare"], call["byte-copy"] - call["bare"]
+    return added / least if least > 0.01 else None
 
 
 def memory_mark(server: str, what: str, held: Run) -> Run:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmark import egress_page, numbers
+from benchmark import egress_page, inspection_page, numbers
 
 MARK = "<!-- scripts/bench writes below this line -->"
 DOCKER_MARK = "<!-- scripts/bench --backend docker writes below this line -->"
 EGRESS_MARK = "<!-- scripts/bench --egress writes below this line -->"
-MARKS = {"egress": EGRESS_MARK, "docker": DOCKER_MARK}
+INSPECTION_MARK = "<!-- scripts/bench --inspectors writes below this line -->"
+MARKS = {"egress": EGRESS_MARK, "docker": DOCKER_MARK, "inspection": INSPECTION_MARK}
 """What is written below a mark ends before the next heading of the second level."""
 KINDS = {
     "start": "start to the `initialize` result, ms",
     "call": "a call of 200 bytes, ms",
+    "medium": "a call of 4 KiB, ms",
     "large": "a call of 1 MiB, ms",
 }
 PARTS = {
@@ -41,6 +43,8 @@ def tables(run: dict[str, Any]) -> list[tuple[str, list[list[str]]]]:
     found = [("Marks", _marks(run))]
     if run.get("kind") == "egress":
         return found + egress_page.tables(run)
+    if run.get("kind") == "inspection":
+        return found + inspection_page.tables(run)
     for kind, title in KINDS.items():
         rows = [row for name, one in run["servers"].items() for row in _kind(name, one, kind)]
         if rows:
@@ -62,7 +66,7 @@ def _marks(run: dict[str, Any]) -> list[list[str]]:
 
 def _kind(name: str, subject: dict[str, Any], kind: str) -> list[list[str]]:
     found = numbers.summaries(subject).get(kind, {})
-    digits = 3 if kind == "call" else 1
+    digits = 3 if kind in ("call", "medium") else 1
     return [
         [
             name, variant, f"{one['p50']:.{digits}f}", f"{one['p99']:.{digits}f}",

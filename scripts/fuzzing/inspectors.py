@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from typing import Literal
 
 from fuzzing.conversations import SECRET
 from sandbox import inspection
@@ -13,8 +14,13 @@ from sandbox.policy.load import load
 from sandbox.prepare import Prepared, Wish, prepare
 from sandbox.records import replace
 
-PROFILES = {
-    False: """
+Profile = Literal["default", "usual", "strict"]
+PROFILES: dict[Profile, str] = {
+    "default": """
+schema = 1
+extends = "base"
+""",
+    "usual": """
 schema = 1
 extends = "base"
 [inspect]
@@ -29,7 +35,7 @@ roots = "mounted"
 sampling = "deny"
 elicitation = "allow"
 """,
-    True: """
+    "strict": """
 schema = 1
 extends = "base"
 [inspect]
@@ -48,28 +54,28 @@ sampling = "deny"
 elicitation = "deny"
 """,
 }
-"""By whether it is strict."""
+"""`default`: what nobody wrote; `usual`: the same in words, with a denied tool, so that calls are judged."""
 _scratch = tempfile.TemporaryDirectory(prefix="mcp-sandbox-fuzz-")
-_known: dict[bool, Prepared] = {}
+_known: dict[Profile, Prepared] = {}
 
 
-def made(*, strict: bool = False) -> list[Inspector]:
+def made(profile: Profile = "usual") -> list[Inspector]:
     """All that a session has, the first time it is here; nothing of the user's is read or written."""
     shutil.rmtree(os.path.join(_scratch.name, "mcp-sandbox"), ignore_errors=True)
-    return [*inspection._inspectors(_prepared(strict), "fuzz", inspection.ALONE)]
+    return [*inspection._inspectors(_prepared(profile), "fuzz", inspection.ALONE)]
 
 
-def _prepared(strict: bool) -> Prepared:
+def _prepared(profile: Profile) -> Prepared:
     """As `run` prepares it, with the profile that is meant; `inspection` sees nothing else."""
-    if strict not in _known:
-        path = os.path.join(_scratch.name, f"{'strict' if strict else 'usual'}.toml")
+    if profile not in _known:
+        path = os.path.join(_scratch.name, f"{profile}.toml")
         with open(path, "w") as file:
-            file.write(PROFILES[strict])
+            file.write(PROFILES[profile])
         wish = Wish(("/bin/cat",), _environ(), _scratch.name, name="fuzz")
         prepared = prepare(wish, lambda line: None, build=False)
         # Only then: what the plan would refuse of the profile is no matter here.
-        _known[strict] = replace(prepared, policy=load(path, environ=_environ(), cwd=_scratch.name))
-    return _known[strict]
+        _known[profile] = replace(prepared, policy=load(path, environ=_environ(), cwd=_scratch.name))
+    return _known[profile]
 
 
 def _environ() -> dict[str, str]:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-from fuzzing.inspectors import made, names
+from fuzzing.inspectors import Profile, made, names
 from fuzzing.promises import Broken, Watched
 from fuzzing.stage import Stage
 from sandbox.inspect.judged import pointer
@@ -98,11 +98,11 @@ def _with(value: Any, place: Place, new: Any) -> Any:
     return value
 
 
-def judging(only: str | None = None, *, strict: bool = False) -> Target:
+def judging(only: str | None = None, profile: Profile = "usual") -> Target:
     """A session of one inspector, or of all: what is passed on and what is said instead are messages."""
 
     def target(data: bytes) -> None:
-        stage = Stage([Watched(one) for one in made(strict=strict) if only in (None, one.name)])
+        stage = Stage([Watched(one) for one in made(profile) if only in (None, one.name)])
         for frame in stage.play(data):
             if not accepted(bytes(frame.data)):
                 raise Broken("what is passed on is no message")
@@ -118,5 +118,5 @@ TARGETS: dict[str, Target] = {
     "splice": spliced,
     **{name: judging(name) for name in names()},
     "all": judging(),
-    "all-strict": judging(strict=True),
+    "all-strict": judging(profile="strict"),
 }
