@@ -16,8 +16,9 @@ from typing import Any, Final
 from sandbox.records import dataclass
 from sandbox.wire.splice import Place
 
-MOST_FAULTS = 8
-"""More are not looked for in one message."""
+MOST_SLIGHT = 8
+MOST_GRAVE = 64
+"""More are not kept of one message; only after that many grave ones the rest is not looked at."""
 
 _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "s": (str,),
@@ -47,6 +48,25 @@ class Fault:
     grave: bool = False
 
 
+class Faults:
+    """What was found in one message."""
+
+    def __init__(self) -> None:
+        self.grave: list[Fault] = []
+        self.slight: list[Fault] = []
+
+    def add(self, place: Place, reason: str, *, grave: bool = False) -> None:
+        """Keep a fault, if there is room for one of its kind."""
+        kept, most = (self.grave, MOST_GRAVE) if grave else (self.slight, MOST_SLIGHT)
+        if len(kept) < most:
+            kept.append(Fault(place, reason, grave))
+
+    @property
+    def full(self) -> bool:
+        """Whether there are so many that nobody needs the rest."""
+        return len(self.grave) >= MOST_GRAVE
+
+
 class Shape:
     """One kind of value."""
 
@@ -54,7 +74,7 @@ class Shape:
         """Whether `value` has this shape."""
         raise NotImplementedError
 
-    def faults(self, value: Any, place: Place, into: list[Fault]) -> None:
+    def faults(self, value: Any, place: Place, into: Faults) -> None:
         """Add what is wrong with `value`, which stands at `place`."""
         raise NotImplementedError
 
@@ -73,14 +93,16 @@ class Plain(Shape):
             return value in self.words
         return type(value) is float and int in self.types and value.is_integer()
 
-    def faults(self, value: Any, place: Place, into: list[Fault]) -> None:
+    def faults(self, value: Any, place: Place, into: Faults) -> None:
         if self.fits(value):
             return
         if type(value) is str and self.words:
-            into.append(Fault(place, "is a word of no meaning here", place[-1:] == (_ROLE,)))
+            into.add(place, "is a word of no meaning here", grave=place[-1:] == (_ROLE,))
             return
-        given = "an object" if type(value) is dict else "a list" if type(value) is list else _WORDS[type(value)]
-        into.append(Fault(place, f"is {given} and not {self._said()}", type(value) in (dict, list)))
+        given = (
+            "an object" if type(value) is dict else "a list" if type(value) is list else _WORDS[type(value)]
+        )
+        into.add(place, f"is {given} and not {self._said()}", grave=_is_compound(value))
 
     def _said(self) -> str:
         types = self.types or frozenset({str})
@@ -100,17 +122,17 @@ class Every(Shape):
         if self.of is None:
             return True
         fits = self.of.fits
-        return all(fits(inner) for inner in (value.values() if self.kind is dict else value))
+        return all(map(fits, value.values() if self.kind is dict else value))
 
-    def faults(self, value: Any, place: Place, into: list[Fault]) -> None:
+    def faults(self, value: Any, place: Place, into: Faults) -> None:
         if type(value) is not self.kind:
             said = "an object" if self.kind is dict else "a list"
-            into.append(Fault(place, f"is not {said}", grave=value is not None))
+            into.add(place, f"is not {said}", grave=value is not None)
             return
         if self.of is None:
             return
         for step, inner in value.items() if self.kind is dict else enumerate(value):
-            if len(into) >= MOST_FAULTS:
+            if into.full:
                 return
             if not self.of.fits(inner):
                 self.of.faults(inner, (*place, step), into)
@@ -153,14 +175,14 @@ class Record(Shape):
                 return False
         return value.keys() >= self.required
 
-    def faults(self, value: Any, place: Place, into: list[Fault]) -> None:
+    def faults(self, value: Any, place: Place, into: Faults) -> None:
         if type(value) is not dict:
-            into.append(Fault(place, "is not an object", grave=value is not None))
+            into.add(place, "is not an object", grave=value is not None)
             return
         for name in sorted(self.required - value.keys()):
-            into.append(Fault((*place, name), "is missing"))
+            into.add((*place, name), "is missing")
         for name, shape in self.shapes.items():
-            if len(into) >= MOST_FAULTS:
+            if into.full:
                 return
             held = value.get(name)
             if name in value and not (held is None and name not in self.required) and not shape.fits(held):
@@ -187,20 +209,20 @@ class Choice(Shape):
             return any(shape.fits(value) for shape in self.lists)
         return self.plain.fits(value)
 
-    def faults(self, value: Any, place: Place, into: list[Fault]) -> None:
+    def faults(self, value: Any, place: Place, into: Faults) -> None:
         if type(value) is dict and self.objects:
             chosen = self._chosen(value)
             if chosen is not None:
                 chosen.faults(value, place, into)
                 return
             word = value.get(self.tag)
-            into.append(Fault((*place, self.tag), "names no kind that is known here", _is_compound(word)))
+            into.add((*place, self.tag), "names no kind that is known here", grave=_is_compound(word))
         elif type(value) is list and self.lists:
             self.lists[0].faults(value, place, into)
         elif self.plain.types or self.plain.words:
             self.plain.faults(value, place, into)
         else:
-            into.append(Fault(place, "is of another kind", grave=value is not None))
+            into.add(place, "is of another kind", grave=value is not None)
 
     def _chosen(self, value: dict[str, Any]) -> Shape | None:
         """The object shape that `value` is to have; None: it names one that is not known."""

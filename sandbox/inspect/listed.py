@@ -1,0 +1,63 @@
+"""What is odd about the tools of one page of a list: schemas that nobody can use, a name twice (P)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from sandbox.inspect.arguments import Schema
+from sandbox.inspect.schema_guard import Unfit, weigh
+from sandbox.records import dataclass
+from sandbox.wire.splice import Place
+from sandbox.wire.strict import Bytes
+
+_ELSEWHERE: Final = re.compile(rb'"\$(?:ref|dynamicRef|recursiveRef)"\s*:\s*"[^#]')
+_SPELT_OTHERWISE: Final = re.compile(rb"\\u00")
+"""A `$` or a letter of `$ref` can be written as an escape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Odd:
+    """One thing about the tool at `index`; `twice`: it has the name of an earlier one."""
+
+    rule: str
+    index: int
+    place: Place
+    reason: str
+    twice: bool = False
+
+
+def odd_tools(data: Bytes, tools: list[Any], *, thorough: bool) -> Iterator[Odd]:
+    """What is odd about each; schemas are compiled only if `thorough`, else at the first call."""
+    suspect = _ELSEWHERE.search(data) or _SPELT_OTHERWISE.search(data)
+    names = set()
+    for index, tool in enumerate(tools):
+        if type(tool) is not dict:
+            continue
+        name = tool.get("name")
+        if type(name) is str:
+            if name in names:
+                reason = "has the name of another tool of the list"
+                yield Odd("protocol.duplicate", index, ("name",), reason, twice=True)
+            names.add(name)
+        if suspect or thorough:
+            yield from _odd_schemas(index, tool, thorough=thorough)
+
+
+def _odd_schemas(index: int, tool: dict[str, Any], *, thorough: bool) -> Iterator[Odd]:
+    for member in ("inputSchema", "outputSchema"):
+        if member not in tool:
+            continue
+        why = Schema(tool[member]).compile() if thorough else _reference(tool[member])
+        if why is not None:
+            yield Odd(why.rule, index, (member,), f"the tool's schema {why.reason}")
+
+
+def _reference(schema: Any) -> Unfit | None:
+    """That a schema refers elsewhere; what else is wrong with it shows when it is needed."""
+    try:
+        weigh(schema)
+    except Unfit as unfit:
+        return unfit if unfit.rule == "protocol.reference" else None
+    return None
