@@ -42,6 +42,8 @@ LAYERS = [
         "metering",
         "notices",
         "outbound",
+        "pin_telling",
+        "pins",
         "prepare",
         "prune",
         "restart",
