@@ -214,9 +214,21 @@ def _size(field: tuple[str, Any]) -> int:
 
 
 def _writable(field: Mapping[str, Any]) -> bool:
-    """Whether a person can write what they like there."""
-    chosen = any(key in field for key in ("enum", "oneOf", "anyOf", "const"))
-    return not chosen and field.get("type", "string") in _FREE
+    """Whether a person can write what they like there; a client may show what it does not know as text."""
+    kind = field.get("type", "string")
+    kinds = kind if type(kind) is list else [kind]
+    items = field.get("items")
+    choices = items if kinds == ["array"] and type(items) is dict else field
+    return any(type(one) is str and one in _FREE for one in kinds) and not _chosen(choices)
+
+
+def _chosen(field: Mapping[str, Any]) -> bool:
+    """Whether a field offers values to choose from, in one of the forms that elicitation has."""
+    listed = field.get("enum")
+    titled = field.get("oneOf", field.get("anyOf"))
+    if type(titled) is list and titled:
+        return all(type(one) is dict and "const" in one for one in titled)
+    return type(listed) is list and bool(listed)
 
 
 def _field_fault(name: str, field: Mapping[str, Any]) -> str:
