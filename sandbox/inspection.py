@@ -65,9 +65,19 @@ def examiners(prepared: Prepared) -> list[Inspector]:
 
 def _inspectors(prepared: Prepared, session: str, around: Around) -> Iterator[Inspector]:
     """In the order in which a message passes them: shape, identity, words, calls, secrets."""
+    yield from _protocol(prepared)
     yield from _pins(prepared, around)
     yield from _calls(prepared)
     yield from _features(prepared)
+
+
+def _protocol(prepared: Prepared) -> Iterator[Inspector]:
+    """Whether messages are what the revision says, and calls what the tools' schemas say."""
+    if prepared.policy.inspect.protocol == "off":
+        return
+    from sandbox.inspect.protocol import Protocol
+
+    yield Protocol(strict=prepared.policy.inspect.protocol == "strict")
 
 
 def _pins(prepared: Prepared, around: Around) -> Iterator[Inspector]:

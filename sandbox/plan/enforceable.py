@@ -33,9 +33,6 @@ def _secrets(policy: Policy) -> Iterator[Finding]:
 
 
 def _tools(policy: Policy) -> Iterator[Finding]:
-    for name in ("pin",):
-        if getattr(policy.tools, name) != getattr(_TOOLS, name):
-            yield f"tools.{name}", "needs the inspection of tool calls, which does not exist yet", None
     if policy.tools.ask_tainted and policy.inspect.poison == "off":
         yield "tools.ask_tainted", 'asks about nothing while `inspect.poison = "off"` finds nothing', None
     if (policy.tools.repeat or 0) > MOST_REPEATS:
@@ -55,7 +52,7 @@ def _asks(policy: Policy) -> bool:
 
 
 def _inspect(policy: Policy) -> Iterator[Finding]:
-    for name in ("poison", "secrets", "protocol"):
+    for name in ("poison", "secrets"):
         if getattr(policy.inspect, name) != getattr(_INSPECT, name):
             yield f"inspect.{name}", "needs an inspector that does not exist yet", None
 

@@ -209,7 +209,7 @@ class Tools:
     allow: tuple[str, ...] = ("*",)
     deny: tuple[str, ...] = ()
     ask: tuple[str, ...] = ()
-    pin: Pin = "off"
+    pin: Pin = "first-use"
     arguments: tuple[ArgumentRule, ...] = ()
     calls: int | None = None
     """Tool calls of a session."""
@@ -234,7 +234,7 @@ class Inspect:
 
     poison: Poison = "off"
     secrets: SecretMode = "off"
-    protocol: Protocol = "off"
+    protocol: Protocol = "on"
 
 
 @dataclass(frozen=True, slots=True)

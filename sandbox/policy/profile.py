@@ -260,7 +260,10 @@ class ToolsTable(_Table):
     allow: list[Glob] = ["*"]
     deny: list[Glob] = []
     ask: list[Glob] = []
-    pin: Pin = "off"
+    pin: Pin = Field(
+        default="first-use",
+        description="`locked`: only what was approved; `first-use`: also what was first seen",
+    )
     arguments: dict[Glob, dict[str, ArgumentTable]] = {}
     calls: Count | None = Field(default=None, description="Tool calls of a session; absent: no limit")
     rate: Rate | None = Field(default=None, description="Tool calls; absent: no limit")
@@ -281,7 +284,10 @@ class InspectTable(_Table):
 
     poison: Poison = "off"
     secrets: SecretMode = "off"
-    protocol: Protocol = "off"
+    protocol: Protocol = Field(
+        default="on",
+        description="Messages against the revision, calls against schemas; `strict` refuses all that is wrong",
+    )
 
 
 class ClientTable(_Table):
