@@ -1,4 +1,4 @@
-"""A session's control socket: what `ps`, `top` and `resume` ask it, answered beside the relay.
+"""A session's control socket: what `ps`, `top`, `resume` and `answer` ask it, answered beside the relay.
 
 One request, one answer, each a single message of JSON (unix(7), SOCK_SEQPACKET keeps their bounds). Nothing
 of the session waits for a peer: a thread of its own serves a few at a time, each for a moment.
@@ -29,8 +29,8 @@ from typing import Any
 from sandbox.leases import every, socket_path
 
 Answer = dict[str, Any]
-Answers = Mapping[str, Callable[[], Answer]]
-"""By the word that asks for it; called in the socket's own thread."""
+Answers = Mapping[str, Callable[..., Answer]]
+"""By the word that asks for it; called in the socket's own thread, with what is given where something is."""
 
 REQUEST_MAX = 1 << 10
 ANSWER_MAX = 1 << 16
@@ -178,9 +178,11 @@ class _Desk:
 
 
 def _answer(request: bytes, answers: Answers) -> bytes:
-    word = json.loads(request).get("ask")
+    asked = json.loads(request)
+    word, given = asked.get("ask"), asked.get("with")
     known = answers.get(word) if isinstance(word, str) else None
-    said = json.dumps({"schema": 1, **(known() if known else {"error": "unknown-request"})}).encode()
+    told = {"error": "unknown-request"} if known is None else known(*([given] if type(given) is dict else []))
+    said = json.dumps({"schema": 1, **told}).encode()
     return said if len(said) <= ANSWER_MAX else b'{"schema": 1, "error": "too-large"}'
 
 
@@ -207,16 +209,21 @@ def _namespace(pid: int | str, kind: str) -> int:
 
 
 def ask(
-    sessions: Iterable[str], word: str, environ: Mapping[str, str], seconds: float = ASK_S
+    sessions: Iterable[str],
+    word: str,
+    environ: Mapping[str, str],
+    seconds: float = ASK_S,
+    given: Mapping[str, Any] | None = None,
 ) -> dict[str, Answer]:
     """What each of these sessions answers; one that does not within `seconds` is not among them."""
+    request = json.dumps({"ask": word} if given is None else {"ask": word, "with": given}).encode()
     until = time.monotonic() + seconds
     open_: dict[int, tuple[str, socket]] = {}
     found: dict[str, Answer] = {}
     poll = select.poll()
     try:
         for session in sessions:
-            if (peer := _asked(session, word, environ)) is not None:
+            if (peer := _asked(session, request, environ)) is not None:
                 open_[peer.fileno()] = session, peer
                 poll.register(peer.fileno(), select.POLLIN)
         while open_ and (left := until - time.monotonic()) > 0:
@@ -231,7 +238,7 @@ def ask(
     return found
 
 
-def _asked(session: str, word: str, environ: Mapping[str, str]) -> socket | None:
+def _asked(session: str, request: bytes, environ: Mapping[str, str]) -> socket | None:
     peer = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
     try:
         peer.setblocking(False)
@@ -239,7 +246,7 @@ def _asked(session: str, word: str, environ: Mapping[str, str]) -> socket | None
             peer.connect(f"{folder}/{session}")
         _, uid, _ = _CREDENTIALS.unpack(peer.getsockopt(SOL_SOCKET, SO_PEERCRED, _CREDENTIALS.size))
         if uid == os.geteuid():
-            peer.send(json.dumps({"ask": word}).encode(), MSG_DONTWAIT)
+            peer.send(request, MSG_DONTWAIT)
             return peer
     except OSError:
         pass  # it starts, or has ended

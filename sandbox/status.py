@@ -22,6 +22,7 @@ WARNED_MAX = 200
 """Open calls and characters: what a server and its client chose stays small."""
 SHARE_S = 1.0
 SETTLE_S = 0.4
+PASS_S = 0.2
 DENIED = {
     "egress.deny": "network",
     "dns.deny": "network",
@@ -75,11 +76,43 @@ class Status:
 
     def answers(self) -> control.Answers:
         """By the word that is asked."""
-        return {"status": self.now, "resume": self.resume}
+        return {
+            "status": self.now,
+            "resume": self.resume,
+            "questions": self.questions,
+            "question": self.question,
+            "answer": self.answer,
+        }
 
     def resume(self) -> dict[str, Any]:
         """A person lets a frozen sandbox go on."""
         return {"resumed": self._watch.resume()}
+
+    def questions(self) -> dict[str, Any]:
+        """What waits for a person's answer."""
+        asking = self._watch.asking
+        return {"questions": asking.questions() if asking else []}
+
+    def question(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What one question asks, in words; None where it is not open any more."""
+        asking = self._watch.asking
+        return {"text": asking.text(str(given.get("question"))) if asking else None}
+
+    def answer(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """A person has decided; whether that was in time."""
+        asking, done = self._watch.asking, list[bool]()
+        if asking is None or type(given.get("yes")) is not bool:
+            return {"answered": False}
+        id, yes = str(given.get("question")), given["yes"]
+
+        def pass_on() -> None:
+            done.append(asking.answer(id, yes=yes))
+
+        # Beside this thread: the call that goes on may wait for a server that does not read.
+        passing = threading.Thread(target=pass_on, daemon=True)
+        passing.start()
+        passing.join(PASS_S)
+        return {"answered": all(done)}
 
     def now(self) -> dict[str, Any]:
         """Everything, as JSON values; called in the control socket's own thread."""

@@ -61,12 +61,15 @@ class Watch:
         os.set_blocking(self._woken, False)
         os.set_blocking(self._wake, False)
         self._started = time.monotonic()
+        inspected = inspection.of(prepared, session, self._around(redactor))
+        self.asking = None if inspected is None else inspected.asking
+        """The questions that wait for a person."""
         self._relay = Relay(
             client_in=0, client_out=1, server_in=running.take_stdin(), server_out=running.stdout,
             cap=spec.message, emit=clerk.emit, later=clerk.later, noise=self._noise, changed=self._changed,
             stop=self._before_client,
             limits=Limits(prepared.policy, self._changed, lambda excess: clerk.emit(held(excess))),
-            inspection=inspection.of(prepared, session, self._around(redactor)),
+            inspection=inspected,
         )  # fmt: skip
         self._stderr = StderrRelay(running.stderr, 2)
         self.note = self._stderr.say

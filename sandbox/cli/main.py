@@ -22,6 +22,7 @@ COMMANDS = {
     "top": "watch your running sandboxes: what each uses of its limits",
     "stop": "end running sandboxes",
     "approve": "look at how a server has changed, and approve it",
+    "answer": "decide about calls that wait for a person",
     "resume": "let a sandbox go on that was frozen at a breach",
     "image": "build, list and remove the images of the Docker backend",
     "profile": "list profiles, show one, or print the schema of the file",
