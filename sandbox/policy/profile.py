@@ -286,7 +286,7 @@ class InspectTable(_Table):
     secrets: SecretMode = "off"
     protocol: Protocol = Field(
         default="on",
-        description="Messages against the revision, calls against schemas; `strict` refuses all that is wrong",
+        description="Messages against the revision, calls against schemas; `strict`: all that is wrong",
     )
 
 
