@@ -17,7 +17,7 @@ import string
 from base64 import b32encode, b32hexencode, b64encode
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Literal
+from typing import Final, Literal
 
 from sandbox.records import dataclass
 
@@ -30,8 +30,8 @@ Encoding = Literal["plain", "reversed", "hex", "base64", "base32", "url", "unico
 """`base64` is also base64url: the bits of letters and digits never make the two characters that differ."""
 
 _VALUE = re.compile(r"[A-Za-z0-9/+_=-]+", re.ASCII)
-_OTHERS = bytes(set(range(256)) - set((string.ascii_letters + string.digits).encode()))
-_FOLD = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
+OTHERS: Final = bytes(set(range(256)) - set((string.ascii_letters + string.digits).encode()))
+FOLD: Final = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
 _HEX = {
     pair.encode(): bytes.fromhex(pair) for pair in (a + b for a in string.hexdigits for b in string.hexdigits)
 }
@@ -87,7 +87,7 @@ class Needles:
 
     def find_unescaped(self, data: bytes) -> Sighting | None:
         """As `find`, for data that has no escapes."""
-        text = data.translate(_FOLD, _OTHERS)
+        text = data.translate(FOLD, OTHERS)
         # Of 15 characters anywhere, 8 are one of these words: a set answers for all forms in one pass.
         words = memoryview(text)[: len(text) & -_WORD].cast("Q")
         if self._words.isdisjoint(words):
@@ -107,7 +107,7 @@ class Needles:
             form = self._forms[bisect_right(self._starts, place) - 1]
             left, right = alike(text, at, self._all, place)
             if right - left >= form.least:
-                return _spelt(form.sighting, data.translate(None, _OTHERS)[left:right], data)
+                return _spelt(form.sighting, data.translate(None, OTHERS)[left:right], data)
             place = self._all.find(word, place + 1)
         return None
 
@@ -145,7 +145,7 @@ def aligned(
 
 
 def folded(text: bytes) -> bytes:
-    return text.translate(_FOLD, _OTHERS)
+    return text.translate(FOLD, OTHERS)
 
 
 def _words_at_every_place(texts: Iterable[bytes]) -> Iterator[int]:
@@ -154,9 +154,9 @@ def _words_at_every_place(texts: Iterable[bytes]) -> Iterator[int]:
             yield memoryview(text[at : at + _WORD]).cast("Q")[0]
 
 
-def alike(text: bytes, at: int, all_: bytes, place: int) -> tuple[int, int]:
-    """From where to where `text` around `at` is as the forms are around `place`."""
-    left, right = 0, _WORD
+def alike(text: bytes, at: int, all_: bytes, place: int, size: int = _WORD) -> tuple[int, int]:
+    """From where to where `text` around the `size` bytes at `at` is as the forms are around `place`."""
+    left, right = 0, size
     while left < at and text[at - left - 1] == all_[place - left - 1]:
         left += 1
     while at + right < len(text) and text[at + right] == all_[place + right]:

@@ -1,0 +1,100 @@
+"""What a credential's own form says of whether it is one: checksums, and what is packed inside (P)."""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64decode
+from binascii import Error, a2b_base64
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from sandbox.inspect.entropy import looks_random, made_up, stands_for_another
+
+NEAR: Final = 64
+"""Bytes before a number in which a word may say what it is."""
+_CARD_WORDS = re.compile(
+    rb"card|visa|master|amex|american express|discover|credit|debit|payment|\bpan\b|\bcc\b|karte|carte"
+    rb"|tarjeta|cartao|carta|kart",
+    re.IGNORECASE,
+)
+
+Check = Callable[[bytes, bytes], bool]
+"""Of a value, and of the text before it, whether it is what the rule says."""
+
+
+def luhn(digits: bytes) -> bool:
+    """Whether the last digit is the check digit of the others (ISO/IEC 7812-1, annex B)."""
+    total = 0
+    for at, digit in enumerate(reversed(digits)):
+        number = digit - 48
+        total += number if at % 2 == 0 else number * 2 - 9 * (number > 4)
+    return total % 10 == 0
+
+
+def card(value: bytes, before: bytes) -> bool:
+    """Whether digits are a card's: issuer, check digit, and groups of a card's or a word that says so."""
+    digits = value.translate(None, b" -")
+    if not _issued(digits) or not luhn(digits) or len(set(digits)) < 2:
+        return False
+    separators = [bytes([byte]) for byte in value if byte in b" -"]
+    if separators:
+        groups = [len(group) for group in value.replace(b"-", b" ").split(b" ")]
+        return len(set(separators)) == 1 and groups in ([4, 4, 4, 4], [4, 6, 5])
+    return _CARD_WORDS.search(before[-NEAR:]) is not None
+
+
+def _issued(digits: bytes) -> bool:
+    """Whether an issuer's range begins so: Amex with 15 digits, the others that have 16."""
+    two, four = int(digits[:2]), int(digits[:4])
+    if len(digits) == 15:
+        return two in (34, 37)
+    return (
+        digits[:1] == b"4"
+        or 51 <= two <= 55
+        or 2221 <= four <= 2720
+        or 3528 <= four <= 3589
+        or four == 6011
+        or 644 <= int(digits[:3]) <= 649
+        or two in (62, 65, 81)
+    )
+
+
+def jwt(value: bytes, before: bytes) -> bool:
+    """Whether the first part is a header that names an algorithm (RFC 7515 section 4.1.1)."""
+    head = value.partition(b".")[0]
+    try:
+        header = urlsafe_b64decode(head + b"=" * (-len(head) % 4))
+    except (Error, ValueError):
+        return False
+    return header.startswith(b"{") and b'"alg"' in header and not made_up(value)
+
+
+def basic(value: bytes, before: bytes) -> bool:
+    """Whether it is `user:password` in base64, with a password that is one (RFC 7617)."""
+    try:
+        pair = a2b_base64(value + b"=" * (-len(value) % 4), strict_mode=True)
+    except (Error, ValueError):
+        return False
+    _, colon, password = pair.partition(b":")
+    printable = all(31 < byte < 127 for byte in pair)
+    return bool(colon) and printable and len(password) > 3 and not stands_for_another(password)
+
+
+def discord_id(value: bytes, before: bytes) -> bool:
+    """Whether the first part is the base64 of a number of Discord's."""
+    head = value.partition(b".")[0]
+    try:
+        number = urlsafe_b64decode(head + b"=" * (-len(head) % 4))
+    except (Error, ValueError):
+        return False
+    return number.isdigit() and 17 <= len(number) <= 20
+
+
+CHECKS: Mapping[str, Check] = {
+    "card": card,
+    "jwt": jwt,
+    "basic": basic,
+    "discord-id": discord_id,
+    "password": lambda value, before: not stands_for_another(value),
+    "random": lambda value, before: looks_random(value),
+}

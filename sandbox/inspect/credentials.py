@@ -1,0 +1,161 @@
+"""The credentials that anybody's eye would know: rules from `rules/credentials.toml`, matched by RE2 (P).
+
+Of a text, one pass of one automaton says which rules are worth a look; only those run. RE2 takes time linear
+in the text whatever the pattern and whoever wrote the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from sandbox.inspect.checksums import CHECKS
+from sandbox.inspect.encodings import cores, quoted
+from sandbox.inspect.entropy import entropy, made_up
+from sandbox.records import dataclass
+
+Group = Literal["key", "token", "session", "context", "card"]
+Upward = Literal["deny", "log"]
+
+_RULES: Final = Path(__file__).with_name("rules") / "credentials.toml"
+_KNOWN_KEYS = frozenset(
+    "id name group anchors look pattern entropy check upward example see".split()
+)  # an unknown key is an error: it would be a rule that does less than it says
+MOST_MEMORY: Final = 32 << 20
+"""Bytes that the automaton may grow to; beyond it forgets and begins anew."""
+BY_NAME: Final = "assignment"
+_ENCODED: Final = -1
+_ESCAPED: Final = -2
+_SPELT_OUT: Final = (
+    rb"\\u00[2-7][0-9a-fA-F]|\\x[2-7][0-9a-fA-F]|&#(?:x[2-7]|\d{2,3};)"
+    rb"|%(?:25)*(?:2[dD]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF])"
+)
+"""Escapes of what needs none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One kind of credential, as `rules/credentials.toml` explains."""
+
+    id: str
+    name: str
+    group: Group
+    anchors: tuple[bytes, ...]
+    looks: tuple[bytes, ...]
+    pattern: bytes
+    entropy: float
+    check: str
+    upward: Upward
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A credential from `start` to `end` of a text."""
+
+    start: int
+    end: int
+    rule: Rule
+
+
+def parse(text: str) -> tuple[Rule, ...]:
+    """The rules in the text of a rule file; a key that it does not know is an error."""
+    import tomllib
+
+    return tuple(_rule(table) for table in tomllib.loads(text)["rule"])
+
+
+def _rule(table: dict[str, Any]) -> Rule:
+    if unknown := table.keys() - _KNOWN_KEYS:
+        raise ValueError(f"rule `{table.get('id')}` has the unknown key `{min(unknown)}`")
+    anchors = tuple(anchor.encode() for anchor in table.get("anchors", ()))
+    looks = tuple(look.encode() for look in table.get("look", ())) or tuple(map(quoted, anchors))
+    return Rule(
+        table["id"], table["name"], table["group"], anchors, looks, table["pattern"].encode(),
+        float(table.get("entropy", 0.0)), table.get("check", ""), table["upward"], table["example"],
+    )  # fmt: skip
+
+
+class Credentials:
+    """The rules, compiled; `shipped()` gives those of the package."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        import re2
+
+        options = re2.Options()
+        options.max_mem = MOST_MEMORY
+        self.rules = tuple(rules)
+        self._patterns: dict[int, Any] = {}
+        self._wanted: list[int] = []
+        self._set = re2.Set.SearchSet(options)
+        for at, rule in enumerate(self.rules):
+            for look in rule.looks:
+                self._add(look, at)
+        hidden = {core for rule in self.rules for anchor in rule.anchors for core in cores(anchor)}
+        self._hidden = b"|".join(sorted(hidden))
+        self._add(self._hidden, _ENCODED)
+        self._add(_SPELT_OUT, _ESCAPED)
+        self._set.Compile()
+        self.match = self._set.Match
+        """Numbers for `worth`; None of a text that neither holds nor hides anything of ours."""
+
+        self.by_name = next((rule for rule in rules if rule.id == BY_NAME), None)
+        """The rule of values that are known by the name they have."""
+
+    def _add(self, pattern: bytes, meaning: int) -> None:
+        self._set.Add(pattern)
+        self._wanted.append(meaning)
+
+    def worth(self, matched: Sequence[int]) -> tuple[set[int], bool, bool]:
+        """What was matched: rules by number, whether one may be encoded, whether there are escapes."""
+        found = {self._wanted[number] for number in matched}
+        return {one for one in found if one >= 0}, _ENCODED in found, _ESCAPED in found
+
+    def find(self, text: bytes, rules: Sequence[int]) -> Iterator[Hit]:
+        """Every credential of these rules in the text; they may overlap."""
+        for number in rules:
+            rule = self.rules[number]
+            for found in self._compiled(number).finditer(text):
+                start, end = _span(found)
+                if self._is_one(rule, text, start, end):
+                    yield Hit(start, end, rule)
+
+    def hidden(self, text: bytes) -> Iterator[int]:
+        """Where in the text something begins that may be a credential in base64, hexadecimal or backwards."""
+        for found in self._compiled(_ENCODED).finditer(text):
+            yield found.start()
+
+    def _compiled(self, number: int) -> Any:
+        pattern = self._patterns.get(number)
+        if pattern is None:
+            import re2
+
+            text = self._hidden if number == _ENCODED else self.rules[number].pattern
+            pattern = self._patterns[number] = re2.compile(text)
+        return pattern
+
+    def _is_one(self, rule: Rule, text: bytes, start: int, end: int) -> bool:
+        value = text[start:end]
+        if rule.group != "key" and rule.entropy and entropy(value) < rule.entropy:
+            return False
+        if rule.group in ("token", "context") and made_up(value):
+            return False
+        return not rule.check or CHECKS[rule.check](value, text[max(0, start - 96) : start])
+
+
+def _span(found: Any) -> tuple[int, int]:
+    """The first group that matched, or all of it where the pattern has none."""
+    for group in range(1, len(found.groups()) + 1):
+        start, end = found.span(group)
+        if start >= 0 and end > start:
+            return int(start), int(end)
+    start, end = found.span()
+    return int(start), int(end)
+
+
+@cache
+def shipped() -> Credentials:
+    """The rules of the package; read and compiled once a process, at the first message."""
+    return Credentials(parse(_RULES.read_text("utf-8")))
