@@ -29,7 +29,7 @@ _SCHEMA: dict[str, Any] = {
     "required": ["path"],
     "$defs": {"filter": {"anyOf": [{"type": "string"}, {"items": {"$ref": "#/$defs/filter"}}]}},
 }
-_TOOL: dict[str, Any] = {
+TOOL: dict[str, Any] = {
     "name": "read_file", "title": "Read", "description": "Reads a file and returns its text.",
     "inputSchema": _SCHEMA, "outputSchema": {"type": "object", "properties": {"text": {"type": "string"}}},
     "annotations": {"readOnlyHint": True, "title": "Read"}, "icons": [{"src": "https://example.org/i.png"}],
@@ -68,14 +68,14 @@ _OPENING: list[Said] = [
             instructions="Use read_file for text."),
     _tells(CLIENT, "initialized"),
     _call(1, "tools/list"),
-    _answer(1, tools=[_TOOL, {**_TOOL, "name": "write_file"}], nextCursor="p2"),
+    _answer(1, tools=[TOOL, {**TOOL, "name": "write_file"}], nextCursor="p2"),
 ]  # fmt: skip
 
 CONVERSATIONS: dict[str, list[Said]] = {
     "tools": [
         *_OPENING,
         _call(2, "tools/list", cursor="p2"),
-        _answer(2, tools=[{**_TOOL, "name": "delete_file"}]),
+        _answer(2, tools=[{**TOOL, "name": "delete_file"}]),
         _call(3, "tools/call", name="read_file", arguments={"path": "/a/b", "depth": 2},
               _meta={"progressToken": 3}),
         _tells(SERVER, "progress", progressToken=3, progress=0.5, message="half"),
@@ -130,7 +130,7 @@ CONVERSATIONS: dict[str, list[Said]] = {
         _answer(0, resultType="complete", supportedVersions=["2026-07-28"], capabilities={"tools": {}},
                 serverInfo=_INFO, instructions="Read only.", ttlMs=60000, cacheScope="public"),
         _call(1, "tools/list", _meta=_META),
-        _answer(1, resultType="complete", tools=[_TOOL], ttlMs=86400000, cacheScope="private"),
+        _answer(1, resultType="complete", tools=[TOOL], ttlMs=86400000, cacheScope="private"),
         _call(2, "tools/call", name="read_file", arguments={"path": "/a"}, _meta=_META),
         _answer(2, resultType="input_required", requestState="opaque", inputRequests={"who": {
                 "method": "elicitation/create", "params": {"message": "Who?", "requestedSchema":

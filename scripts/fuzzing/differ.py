@@ -18,7 +18,9 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
-from fuzzing.conversations import CONVERSATIONS, SEEDS, SERVER  # noqa: E402 - beside this script
+from jsonschema import Draft202012Validator  # noqa: E402
+
+from fuzzing.conversations import CONVERSATIONS, SEEDS, SERVER, TOOL  # noqa: E402 - beside this script
 from fuzzing.inspectors import made  # noqa: E402
 from fuzzing.mutate import changed, torn  # noqa: E402
 from fuzzing.sdks import REFUSED, Npm, Reading, python_line, python_result  # noqa: E402
@@ -134,6 +136,7 @@ def _compare(name: str, ours: Frame | Fault, theirs: Reading, line: bytes, tally
 
 # --- results ---------------------------------------------------------------------------------------------
 
+OUTPUT = Draft202012Validator(TOOL["outputSchema"])
 DANGEROUS: dict[str, str] = {}
 """By our rule under `protocol = "on"`: why we refuse a result that both SDKs would take."""
 
@@ -153,9 +156,20 @@ def hold_result(chance: random.Random, npm: Npm, tally: Tally) -> None:
         return
     tally.asked += 1
     rule = _refused(said[: said.index((SERVER, honest))], read[0])
-    both = {python_result(method, version, result).takes, npm.result(method, result).takes}
+    both = {
+        python_result(method, version, result).takes,
+        npm.result(method, result).takes,
+        fits(method, result),
+    }
     if rule and both <= {True, None} and True in both:
         tally.difference(f"both SDKs take {rule} in {method}", bytes(read[0].data), meant=rule in DANGEROUS)
+
+
+def fits(method: str, result: dict[str, Any]) -> bool:
+    """Whether structured content is what the tool's schema says: both SDKs' clients look at that too."""
+    if method != "tools/call" or "structuredContent" not in result or result.get("isError"):
+        return True
+    return bool(OUTPUT.is_valid(result["structuredContent"]))
 
 
 def _version(call: dict[str, Any]) -> str:
