@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from sandbox.plan.mounts import enclosing, place_of, shown
-from sandbox.plan.spec import Symlink, ViewStep
+from sandbox.plan.mounts import place_of, shown, target_of
+from sandbox.plan.spec import Bind, Symlink, ViewStep
 
 MOST_LINKS = 40
 LONGEST_PATH = 4096
@@ -22,6 +22,7 @@ class Inside:
     def __init__(self, view: Sequence[ViewStep]) -> None:
         self._view = tuple(view)
         self._links = {step.target: step.to for step in view if isinstance(step, Symlink)}
+        self._at = {target_of(step): step for step in view}
 
     def real(self, path: str) -> str | None:
         """The place that an absolute path without `..` leads to; None where that cannot be told."""
@@ -51,14 +52,20 @@ class Inside:
         """What the link at a place says; None for all else."""
         if (to := self._links.get(place)) is not None:
             return to
-        tree = enclosing(place, self._view)
-        if tree is None or tree.target == place:
+        tree = self._tree(place)
+        if not isinstance(tree, Bind) or tree.target == place:
             return None
         try:
             # The text of a link and nothing behind it: no race leads further than to another verdict.
             return os.readlink(shown(tree, place))
         except (OSError, ValueError):
             return None
+
+    def _tree(self, place: str) -> ViewStep | None:
+        """The step of the view that a place lies in."""
+        while place and place not in self._at:
+            place = place.rpartition("/")[0]
+        return self._at.get(place)
 
     def mounted(self, path: str) -> str | None:
         """The place inside of an absolute path of the host's; None where the sandbox has none of it."""
