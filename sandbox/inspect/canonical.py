@@ -69,7 +69,13 @@ def definition(kind: str, item: Any) -> Any:
 
 def digest(kind: str, item: object) -> str:
     """SHA-256 over the canonical spelling of what is pinned of an item."""
-    return sha256(canonical(definition(kind, item))).hexdigest()
+    return measured(kind, item)[0]
+
+
+def measured(kind: str, item: object) -> tuple[str, int]:
+    """The digest, and the length of that spelling in bytes."""
+    spelt = canonical(definition(kind, item))
+    return sha256(spelt).hexdigest(), len(spelt)
 
 
 def covers(template: str, uri: str) -> bool:

@@ -44,11 +44,12 @@ class Telling(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One item of a list as it was read: where it stands, its name and its digest."""
+    """One item of a list as it was read: where it stands, its name, its digest and its size in bytes."""
 
     at: int
     key: str | None
     digest: str
+    size: int
     value: Any
 
 

@@ -11,6 +11,8 @@ MOST_ITEMS: Final = 20_000
 """Pinned items of one kind."""
 MOST_WAITING: Final = 2_000
 """Items of one kind that wait for a person; what comes after is withheld all the same."""
+LONGEST_TEXT: Final = 256 << 10
+"""Bytes of a definition that is kept to be shown: a longer one is nobody's reading."""
 MOST_TEXT: Final = 8 << 20
 """Bytes of definitions that are kept to be shown; of what comes after only the digest is."""
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sandbox.inspect.canonical import KINDS, SERVER, Kind, canonical, covers, definition, digest, identity
+from sandbox.inspect.canonical import KINDS, SERVER, Kind, canonical, covers, definition, identity, measured
 from sandbox.inspect.canonical import key as key_of
 from sandbox.inspect.judged import DROP, Asked, Edit, Finding, Judged, changed, denied, found, pointer
 from sandbox.inspect.pin_diff import changes, field, quoted, spelt
 from sandbox.inspect.pin_view import Read, Store, Telling, View
-from sandbox.inspect.pinned import Item, Pinned
+from sandbox.inspect.pinned import LONGEST_TEXT, MOST_WAITING, Item, Pinned
 from sandbox.verdict import Verdict
 from sandbox.wire.jsonrpc import Frame
 from sandbox.wire.splice import Place
@@ -91,7 +91,7 @@ class Pins:
         return changed(edits, *_few(findings)) if edits else None
 
     def _read(self, kind: Kind, at: int, item: Any) -> Read:
-        return Read(at, key_of(kind, item), digest(kind.name, item), item)
+        return Read(at, key_of(kind, item), *measured(kind.name, item), item)
 
     def _sorted(self, kind: Kind, view: View, read: list[Read]) -> list[tuple[Read, Finding]]:
         """Notes what is as it was, pins what may be, and gives the rest with what is wrong with it."""
@@ -124,7 +124,7 @@ class Pins:
         new: dict[str, Item] = {}
         for one in read:
             if one.key is not None and one.key not in section and one.key not in new:
-                new[one.key] = self._item(kind.name, one.digest, one.value)
+                new[one.key] = self._item(kind.name, one)
         return self._first(kind.name, new, pinned) if new or kind.name not in pinned.begun else pinned
 
     def _first(self, kind: str, new: dict[str, Item], pinned: Pinned) -> Pinned:
@@ -150,7 +150,7 @@ class Pins:
         what = f"{kind.name} {quoted(one.key)}"
         if held is None:
             return Finding(self.name, "pins.new", pointer(place), f"{what} was never approved")
-        if brief:
+        if brief or one.size > LONGEST_TEXT:
             return Finding(self.name, "pins.changed", pointer(place), f"{what} is not what was approved")
         return self._difference(kind.name, what, place, held, one.value)
 
@@ -174,6 +174,7 @@ class Pins:
         """Keeps what is bad for a person to look at, and refuses it from now on."""
         view = self._views.get(kind)
         waits = pinned.waits(kind)
+        room = MOST_WAITING - len(waits)
         new: dict[str, Item] = {}
         for one in bad:
             if one.key is None:
@@ -183,8 +184,11 @@ class Pins:
                 # What was approved once is always remembered: nothing else may push it out.
                 if len(view.withheld) < MOST_REMEMBERED or one.key in pinned.holds(kind):
                     view.withheld[one.key] = one.digest
-            if one.key not in waits or waits[one.key].digest != one.digest:
-                new[one.key] = self._item(kind, one.digest, one.value)
+            known = waits.get(one.key)
+            if known is None or known.digest != one.digest:
+                room -= known is None
+                if room >= 0:
+                    new[one.key] = self._item(kind, one)
         if new:
             self._store.hold(kind, new)
         self._tell(kind, pinned, bad)
@@ -197,14 +201,16 @@ class Pins:
                 what = "has changed" if one.key in pinned.holds(kind) else "is new"
                 self._telling.withheld(kind, one.key or "", what)
 
-    def _item(self, kind: str, hashed: str, value: Any) -> Item:
-        return Item(hashed, canonical(self._store.conceal(definition(kind, value))).decode())
+    def _item(self, kind: str, one: Read) -> Item:
+        if one.size > LONGEST_TEXT:
+            return Item(one.digest)
+        return Item(one.digest, canonical(self._store.conceal(definition(kind, one.value))).decode())
 
     # --- who the server says it is --------------------------------------------------------------------
 
     def _opening(self, result: dict[str, Any], asked: Asked) -> Judged | None:
         """Keeps changed instructions from the client; a changed name or revision is told."""
-        read = [Read(0, key, digest(SERVER, value), value) for key, value in _said(result, asked)]
+        read = [Read(0, key, *measured(SERVER, value), value) for key, value in _said(result, asked)]
         pinned = self._introduced(read)
         section = pinned.holds(SERVER)
         bad = [one for one in read if one.key not in section or section[one.key].digest != one.digest]
@@ -225,7 +231,7 @@ class Pins:
             self._begins = not self._locked and SERVER not in pinned.begun
         section = pinned.holds(SERVER)
         new = {
-            one.key: self._item(SERVER, one.digest, one.value)
+            one.key: self._item(SERVER, one)
             for one in read
             # Which revisions a client asks for is its own affair: an answer not heard before is pinned.
             if one.key is not None
@@ -243,6 +249,8 @@ class Pins:
         what = f"the server's {one.key}"
         if held is None:
             return Finding(self.name, "pins.new", pointer(place), f"{what} was never approved")
+        if one.size > LONGEST_TEXT:
+            return Finding(self.name, "pins.changed", pointer(place), f"{what} differ")
         return self._difference(SERVER, what, place, held, one.value)
 
     def _cut_ttl(
