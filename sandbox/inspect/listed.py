@@ -38,7 +38,7 @@ def odd_tools(data: Bytes, tools: list[Any], *, thorough: bool) -> Iterator[Odd]
         name = tool.get("name")
         if type(name) is str:
             if name in names:
-                reason = "has the name of another tool of the list"
+                reason = "a tool has the name of another one of the list"
                 yield Odd("protocol.duplicate", index, ("name",), reason, twice=True)
             names.add(name)
         if suspect or thorough:

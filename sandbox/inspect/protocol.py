@@ -7,22 +7,19 @@ leaves open is open here too: unknown fields, unknown methods, anything in `_met
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Final
 
-from sandbox.inspect.arguments import Mismatch, Schema, Tool, Tools
-from sandbox.inspect.judged import Asked, Finding, Judged, changed, denied, found, pointer
+from sandbox.inspect.arguments import Tool, Tools
+from sandbox.inspect.fact import Fact, Judging, of_schema, of_shape
+from sandbox.inspect.judged import Asked, Judged
 from sandbox.inspect.listed import Odd, odd_tools
 from sandbox.inspect.revisions import LAST_LEGACY, MODERN, shapes
-from sandbox.inspect.shapes import Faults, Method, Shape
+from sandbox.inspect.shapes import Method, Shape
 from sandbox.inspect.tracked import Pages, Rounds, Tokens
-from sandbox.records import dataclass
 from sandbox.verdict import Verdict
 from sandbox.wire.jsonrpc import Frame
 from sandbox.wire.splice import DROP, Edit, Place
 
-MOST_TOLD: Final = 256
-"""Different things told of one session."""
 MOST_ASKED: Final = 4096
 
 _META = "io.modelcontextprotocol/"
@@ -40,17 +37,6 @@ _NEEDS: Final = {
 _NONE: Final[dict[str, Any]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """Something wrong, and whether `on` refuses it; `mended`: an edit takes it out of the message."""
-
-    rule: str
-    place: Place
-    reason: str
-    grave: bool
-    mended: bool = False
-
-
 class Protocol:
     """The inspector of one session."""
 
@@ -66,7 +52,7 @@ class Protocol:
         self._tasks: dict[object, str] = {}
         self._asked_client: dict[object, str] = {}
         self._fetched: set[object] = set()
-        self._told: set[tuple[str, str, str]] = set()
+        self._judging = Judging(strict=strict)
         self._speak(LAST_LEGACY)
 
     def _speak(self, revision: object) -> bool:
@@ -93,7 +79,7 @@ class Protocol:
         if method == "notifications/cancelled":
             self._client_tokens.answered(params.get("requestId"))
         facts = self._unlike("->", method, params) + self._progress(self._server_tokens, method, params)
-        return self._judged(frame, facts) if facts else None
+        return self._judging.of(facts, method) if facts else None
 
     def _client_asks(self, frame: Frame, method: str, params: dict[str, Any]) -> Judged | None:
         known = self._requests.get(method)
@@ -101,7 +87,7 @@ class Protocol:
             known = self._requests[method] = self._shapes.method(">", method)
         if known is None or not known.params.fits(params):
             facts = self._unlike(">", method, params)
-            if facts and (judged := self._judged(frame, facts)) is not None:
+            if facts and (judged := self._judging.of(facts, method)) is not None:
                 return judged
         if "requestState" in params or "inputResponses" in params:
             self._rounds.asked(frame.id, method, frame.tool, params)
@@ -132,7 +118,7 @@ class Protocol:
         if known is None or known.result is None:
             return None
         facts = self._answer_faults(known.result, frame, grave=False)
-        return self._judged(frame, facts, method) if facts else None
+        return self._judging.of(facts, method) if facts else None
 
     # --- calls --------------------------------------------------------------------------------------
 
@@ -145,7 +131,7 @@ class Protocol:
         if not wrong and tool.arguments.trouble is None:
             return None
         place = ("params", "arguments")
-        return self._judged(frame, self._held_against(tool.arguments, wrong, place, "protocol.arguments"))
+        return self._judging.of(of_schema(tool.arguments, wrong, place, "protocol.arguments"), "tools/call")
 
     def _call_unlisted(self, frame: Frame) -> Judged | None:
         """Strictly, the list is read first, and a tool that is not in it does not exist."""
@@ -158,12 +144,7 @@ class Protocol:
             return None
         where: Place = ("params", "name")
         reason = "the server lists no tool of that name"
-        return self._judged(frame, [Fact("protocol.tool", where, reason, grave=False)])
-
-    def _held_against(self, schema: Schema, wrong: Iterable[Mismatch], place: Place, rule: str) -> list[Fact]:
-        if (trouble := schema.trouble) is not None:
-            return [Fact(trouble.rule, place, f"the tool's schema {trouble.reason}", grave=False)]
-        return [Fact(rule, (*place, *one.place), one.reason, grave=not one.slight) for one in wrong]
+        return self._judging.of([Fact("protocol.tool", where, reason, grave=False)], "tools/call")
 
     # --- what the server says -----------------------------------------------------------------------
 
@@ -187,8 +168,8 @@ class Protocol:
                 facts = self._answered(frame, asked, result)
         if asked.method in _LISTS:
             facts, edits = self._mended(frame, asked, result, facts)
-            return self._judged(frame, facts, asked.method, edits) if facts else None
-        return self._judged(frame, facts, asked.method) if facts else None
+            return self._judging.of(facts, asked.method, edits) if facts else None
+        return self._judging.of(facts, asked.method) if facts else None
 
     def _server_says(self, frame: Frame, method: str) -> Judged | None:
         """A request or a notification."""
@@ -204,7 +185,7 @@ class Protocol:
                 self._tools.changed()
             elif method == "notifications/cancelled":
                 self._server_tokens.answered(params.get("requestId"))
-        return self._judged(frame, facts) if facts else None
+        return self._judging.of(facts, method) if facts else None
 
     def _called(self, frame: Frame, asked: Asked, result: dict[str, Any]) -> list[Fact]:
         facts = self._result_faults(frame, asked, result)
@@ -219,22 +200,36 @@ class Protocol:
             return []
         if result.get("structuredContent") is None:
             return [
-                Fact("protocol.result", place, "is missing, and the tool has a schema for it", grave=False)
+                Fact(
+                    "protocol.result",
+                    place,
+                    "nothing is there, and the tool has a schema for it",
+                    grave=False,
+                )
             ]
         wrong = tool.result.check(result["structuredContent"], frame.size)
-        return self._held_against(tool.result, wrong, place, "protocol.result")
+        return of_schema(tool.result, wrong, place, "protocol.result")
 
     def _answered(self, frame: Frame, asked: Asked, result: dict[str, Any]) -> list[Fact]:
         """The answer to anything but a call."""
         facts = []
         if asked.method == "initialize" and not self._speak(result.get("protocolVersion")):
             where: Place = ("result", "protocolVersion")
-            facts.append(Fact("protocol.revision", where, "is no revision that is known here", grave=False))
+            facts.append(
+                Fact(
+                    "protocol.revision",
+                    where,
+                    "the server speaks no revision that is known here",
+                    grave=False,
+                )
+            )
         facts += self._result_faults(frame, asked, result)
         task = self._tasks.pop(frame.id, None)
         if task is not None and asked.method != "tasks/result" and result.get("taskId", task) != task:
             where = ("result", "taskId")
-            facts.append(Fact("protocol.task", where, "is not the task that was asked about", grave=True))
+            facts.append(
+                Fact("protocol.task", where, "the task is not the one that was asked about", grave=True)
+            )
         return facts
 
     def _asks_back(self, frame: Frame, asked: Asked, result: dict[str, Any]) -> list[Fact]:
@@ -285,15 +280,15 @@ class Protocol:
             return self._misplaced(mark, method)
         if known.params.fits(params) or (known.optional and not params):
             return []
-        return _facts(known.params, params, ("params",))
+        return of_shape(known.params, params, ("params",))
 
     def _misplaced(self, mark: str, method: str) -> list[Fact]:
         place: Place = ("method",)
         if self._shapes.has(_OTHER[mark], method):
-            reason = "is the other side's to send"
+            reason = "the method is the other side's to send"
             return [Fact("protocol.direction", place, reason, grave=True)]
         if self._strict or _is_of_another_revision(mark, method):
-            reason = f"is no method of revision {self._revision}"
+            reason = f"the method is none of revision {self._revision}"
             return [Fact("protocol.method", place, reason, grave=False)]
         return []
 
@@ -316,7 +311,7 @@ class Protocol:
         result = frame.message.get("result")
         if result is None or shape.fits(result):
             return []
-        facts = _facts(shape, result, ("result",))
+        facts = of_shape(shape, result, ("result",))
         return facts if grave else [Fact(one.rule, one.place, one.reason, grave=False) for one in facts]
 
     # --- single rules -------------------------------------------------------------------------------
@@ -326,9 +321,9 @@ class Protocol:
             return []
         place: Place = ("params", "progressToken")
         if tokens.was_open(token):
-            reason = "belongs to a request that is done"
+            reason = "the token belongs to a request that is done"
             return [Fact("protocol.progress", place, reason, grave=False)] if self._strict else []
-        return [Fact("protocol.progress", place, "belongs to no request", grave=True)]
+        return [Fact("protocol.progress", place, "the token belongs to no request", grave=True)]
 
     def _uncalled_for(self, method: object, place: Place) -> list[Fact]:
         """A question that the client has not said it can answer."""
@@ -343,28 +338,6 @@ class Protocol:
             if len(table) > MOST_ASKED:
                 table.pop(next(iter(table)))
 
-    # --- the verdict --------------------------------------------------------------------------------
-
-    def _judged(
-        self, frame: Frame, facts: list[Fact], method: str | None = None, edits: Iterable[Edit] = ()
-    ) -> Judged | None:
-        edits = tuple(edits)
-        if refused := [fact for fact in facts if (fact.grave or self._strict) and not fact.mended]:
-            return denied(*map(_finding, refused))
-        fresh = [fact for fact in facts if self._is_fresh(fact, frame.method or method or "")]
-        if edits:
-            return changed(edits, *map(_finding, fresh or facts))
-        return found(*map(_finding, fresh)) if fresh else None
-
-    def _is_fresh(self, fact: Fact, method: str) -> bool:
-        """Whether this was not told yet: a server that is wrong is wrong in every message."""
-        place = pointer(tuple("*" if type(step) is int else step for step in fact.place))
-        key = (fact.rule, method, place[:256])
-        if key in self._told or len(self._told) >= MOST_TOLD:
-            return False
-        self._told.add(key)
-        return True
-
 
 _DONE: Final = "complete"
 _OTHER: Final = {">": "<", "<": ">", "->": "<-", "<-": "->"}
@@ -372,19 +345,6 @@ _OTHER: Final = {">": "<", "<": ">", "->": "<-", "<-": "->"}
 
 def _is_of_another_revision(mark: str, method: str) -> bool:
     return any(known.has(mark, method) for one in (LAST_LEGACY, MODERN) if (known := shapes(one)) is not None)
-
-
-def _facts(shape: Shape, value: Any, place: Place) -> list[Fact]:
-    """The faults of a value; the grave ones first."""
-    faults = Faults()
-    shape.faults(value, place, faults)
-    return [
-        Fact("protocol.shape", one.place, one.reason, one.grave) for one in (*faults.grave, *faults.slight)
-    ]
-
-
-def _finding(fact: Fact) -> Finding:
-    return Finding("protocol", fact.rule, pointer(fact.place), fact.reason)
 
 
 def _table(value: Any) -> dict[str, Any]:

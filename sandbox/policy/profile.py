@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from pydantic import model_validator as after_all
 
 from sandbox.policy import hosts
+from sandbox.policy.argument_table import ArgumentTable
+from sandbox.policy.argument_table import Table as _Table
 from sandbox.policy.fields import (
     Amount,
     Cost,
@@ -31,7 +33,6 @@ from sandbox.policy.fields import (
     Place,
     PrivateHost,
     Rate,
-    Regex,
     Seconds,
     Source,
     Space,
@@ -41,6 +42,7 @@ from sandbox.policy.fields import (
 )
 from sandbox.policy.model import (
     Action,
+    AskedAt,
     Ending,
     Feature,
     Pin,
@@ -54,12 +56,6 @@ from sandbox.policy.model import (
 )
 
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
-
-
-class _Table(BaseModel):
-    """A table of the profile: a key it does not know is an error, and so is a value of another type."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class ServerTable(_Table):
@@ -224,36 +220,6 @@ class TrafficTable(_Table):
     )
 
 
-class ArgumentTable(_Table):
-    """What one argument must match: every key given has to hold."""
-
-    pattern: Regex | None = Field(default=None, description="Regular expression (RE2) of the whole value")
-    enum: list[Text] = []
-    within: list[Place] = Field(default=[], description="Directories that a path must lie in")
-    hosts: list[Host] = Field(default=[], description="Hosts that a URL or host name must lead to")
-    minimum: float | None = Field(default=None, alias="min", allow_inf_nan=False)
-    maximum: float | None = Field(default=None, alias="max", allow_inf_nan=False)
-    min_length: int | None = Field(default=None, ge=0, description="Characters of the text, at least")
-    max_length: int | None = Field(default=None, ge=0, description="Characters of the text, at most")
-    optional: bool = Field(default=False, description="The argument may be absent")
-
-    @after_all(mode="after")
-    def _says_something(self) -> ArgumentTable:
-        if not self.model_fields_set - {"optional"}:
-            raise ValueError(
-                "the rule is empty: give `pattern`, `enum`, `within`, `hosts`, `min`, `max`, `min_length` "
-                "or `max_length`"
-            )
-        _refuse_empty_range("min", self.minimum, self.maximum)
-        _refuse_empty_range("min_length", self.min_length, self.max_length)
-        return self
-
-
-def _refuse_empty_range(name: str, least: float | None, most: float | None) -> None:
-    if least is not None and most is not None and least > most:
-        raise ValueError(f"`{name}` is more than `{name.replace('min', 'max')}`")
-
-
 class ToolsTable(_Table):
     """Which tools may be called; deny outranks ask, ask outranks allow. `deny` and `ask` are added."""
 
@@ -276,6 +242,9 @@ class ToolsTable(_Table):
     ask_tainted: list[Glob] = Field(
         default=[], description="Asked about once something was found in what the model has read"
     )
+    ask_at: AskedAt = Field(
+        default="client", description="Where a person is asked: `client`, else `terminal`"
+    )
     answer: Seconds = Field(default=120.0, description="How long a call waits for a person (2m)")
 
 
@@ -283,7 +252,7 @@ class InspectTable(_Table):
     """How strict each inspector is."""
 
     poison: Poison = "off"
-    secrets: SecretMode = "off"
+    secrets: SecretMode = "redact"
     protocol: Protocol = Field(
         default="on",
         description="Messages against the revision, calls against schemas; `strict`: all that is wrong",
