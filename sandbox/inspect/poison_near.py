@@ -1,0 +1,133 @@
+"""What rules stand near, as patterns over the bytes of a message that nobody has decoded yet (P).
+
+They say where to look and nothing else: what they find too much costs time, what they overlook is lost. So
+an accent is any accent or none, and escapes of JSON count as blanks.
+"""
+
+from __future__ import annotations
+
+import codecs
+from base64 import b64encode
+from collections.abc import Iterator
+from typing import Final
+
+from sandbox.inspect.confusables import FOREIGN, LOOKS, unmarked
+
+_BLANK = rb"(?:[^a-z0-9\\]|\\[nrtbf" + rb'"' + rb"/\\])+"
+_REST = rb"[a-z\x80-\xff]*"
+_BEGIN = rb"(?:^|[^a-z]|\\[nrtbf])"
+_DIGITS = {"a": b"4@", "e": b"3", "i": b"1!|", "l": b"1|", "o": b"0", "s": b"5$", "t": b"7"}
+_ACCENTED = rb"[\xc3-\xc5\xc8].|\xe1[\xba\xbb]."
+
+SPELT: Final = (
+    "ignore ", "gnore all", "disregard", "instructions", "previous", "system prompt", "password",
+    "do not tell", "credentials", "~/.ssh", "id_rsa", "curl http", "api_key", "the user", "you must",
+    "<important>", "assistant",
+)  # fmt: skip
+"""What is looked for in base64 and hex; a message that holds none of it is not decoded."""
+_PLAIN = (
+    "ignore",
+    "disregard",
+    "previous",
+    "instructions",
+    "system",
+    "prompt",
+    "password",
+    "secret",
+    "reveal",
+)
+_TURNED = ("ignore", "disregard", "previous", "instructions", "system prompt", "password")
+
+# In UTF-8: everything of `hidden.CLASS`, marks above letters, styled letters.
+_UNSEEN = (
+    rb"\xf3\xa0[\x80-\x87]|\xe2\x80[\x8b-\x8f\xaa-\xae]|\xe2\x81[\xa0-\xaf]|\xef\xbb\xbf|\xef\xb8[\x80-\x8f]"
+    rb"|\xe1\xa0[\x8b-\x8e]|\xcc[\x80-\xbf]|\xcd[\x80-\xaf]|\xe1\x85[\x9f\xa0]|\xe3\x85\xa4|\xef\xbe\xa0"
+    rb"|\xe2\xa0\x80|\xc2[\x80-\x9f\xad]|\xef\xbf[\xb9-\xbb]|\xe1\x9e[\xb4\xb5]|\xd8\x9c"
+    rb"|\xef\xbc[\xa1-\xba]|\xef\xbd[\x81-\x9a]|\xe2\x92[\xb6-\xbf]|\xe2\x93[\x80-\xa9]|\xf0\x9d[\x90-\x9f]"
+    rb"|\xf0\x9f\x84[\xb0-\xbf]|\xf0\x9f\x85|\xf0\x9f\x86[\x80-\x89]"
+)
+_CONTROLS = rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+
+
+def near_pattern(near: str) -> bytes:
+    """The pattern of Latin-1 bytes for one entry of `near` or `words`."""
+    if near.startswith("re:"):
+        return near[3:].encode()
+    begin = _BEGIN if near[0].isascii() and near.lstrip("(?")[0].isalpha() else b""
+    return begin + b"".join(_byte_pattern(char) for char in near.rstrip("!"))
+
+
+def unseen() -> bytes:
+    """What makes a text one to be looked at closely, whatever it says."""
+    foreign = b"|".join(_escaped(char.encode()) for char in FOREIGN)
+    return b"|".join((_UNSEEN, _CONTROLS, b"[a-z](?:%b)" % foreign, b"(?:%b)[a-z]" % foreign))
+
+
+def escapes() -> bytes:
+    """Characters that JSON spells as escapes: letters and signs may hide behind them."""
+    return rb"\\u[0-9a-f]{4}"
+
+
+def writings() -> bytes:
+    """What may be text that is written for machines alone (`encoded`)."""
+    return b"|".join((
+        rb"(?:%[0-9a-f]{2}){3}", rb"&#x?[0-9a-f]+;&#", rb"\\u\{?[0-9a-f]{4}\}?\\u",
+        rb"(?:^|[^a-z0-9])[a-z](?:[ .*_-]+[a-z0-9@$!]){6}(?:[^a-z]|$)",
+        *(_hex(word) for word in SPELT), *(_turned(word) for word in _TURNED),
+        b"(?-i:" + b"|".join(sorted({run for word in SPELT for run in _base64(word)})) + b")",
+    ))  # fmt: skip
+
+
+def digits() -> bytes:
+    """Telling words with a digit or a sign for a letter of theirs at least once."""
+    return b"|".join(form for word in _PLAIN for form in _with_digits(word))
+
+
+def _with_digits(word: str) -> Iterator[bytes]:
+    for at, char in enumerate(word):
+        if char in _DIGITS:
+            rest = (b"[" + _DIGITS.get(other, b"") + other.encode() + b"]" for other in word[at + 1 :])
+            yield word[:at].encode() + b"[" + _DIGITS[char] + b"]" + b"".join(rest)
+
+
+def _byte_pattern(char: str) -> bytes:
+    if char == " ":
+        return _BLANK
+    if char == "*":
+        return _REST
+    if char == "(":
+        return b"(?:"
+    if char in ")|?":
+        return char.encode()
+    if char == "/":
+        return rb"\\*/"
+    if char.isascii():
+        return _escaped(char.encode())
+    if "\xc0" <= char <= "\u024f" or "\u1ea0" <= char <= "\u1eff":
+        return b"(?:" + _escaped(unmarked(char).translate(LOOKS).encode()) + b"|" + _ACCENTED + b")"
+    forms = {char.lower(), char.upper()}
+    return b"(?:" + b"|".join(_escaped(form.encode()) for form in sorted(forms)) + b")"
+
+
+def _escaped(data: bytes) -> bytes:
+    return b"".join(
+        b"%c" % byte if chr(byte).isalnum() and byte < 128 else b"\\x%02x" % byte for byte in data
+    )
+
+
+def _hex(word: str) -> bytes:
+    return b"[ :,]?".join(b"%02x" % byte for byte in word.encode())
+
+
+def _turned(word: str) -> bytes:
+    return _escaped(word[::-1].encode()) + b"|" + _escaped(codecs.encode(word, "rot13").encode())
+
+
+def _base64(word: str) -> Iterator[bytes]:
+    """What stays the same of a word in base64, wherever in a run it stands, for three ways to write it."""
+    for form in (word, word.upper(), word[:1].upper() + word[1:]):
+        for before in range(3):
+            whole = b64encode(b"\0" * before + form.encode()).rstrip(b"=")
+            bits = 8 * (before + len(form))
+            start = -(-8 * before // 6)
+            yield _escaped(whole[start : bits // 6])
