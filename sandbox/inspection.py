@@ -12,8 +12,10 @@ from sandbox.records import dataclass, replace
 if TYPE_CHECKING:
     from sandbox.event import Event, Value
     from sandbox.inspect.judged import Finding, Inspector
+    from sandbox.inspect.poison import Poison
     from sandbox.policy.model import Policy
     from sandbox.relay.inspection import About, Inspection
+    from sandbox.secrecy import Secrecy
     from sandbox.wire.jsonrpc import Frame
 
 _KEYS = {"protocol": "inspect.protocol", "pins": "tools.pin", "poison": "inspect.poison",
@@ -30,6 +32,7 @@ class Around:
     emit: Callable[[Event], None]
     note: Callable[[str], None]
     clean: Callable[[str], str]
+    secrecy: Secrecy | None = None
 
 
 def _unheard(_said: object) -> None:
@@ -48,7 +51,9 @@ def of(prepared: Prepared, session: str, around: Around = ALONE) -> Inspection |
     from sandbox.relay.asking import Asking
     from sandbox.relay.inspection import Inspection
 
-    asking = Asking(prepared.policy.tools.answer, around.note, prepared.spec.server)
+    tools = prepared.policy.tools
+    forms = tools.ask_at == "client"
+    asking = Asking(tools.answer, around.note, prepared.spec.server, forms=forms)
     return Inspection(inspectors, _told(prepared.policy), asking, _worded(prepared, around))
 
 
@@ -67,8 +72,12 @@ def _inspectors(prepared: Prepared, session: str, around: Around) -> Iterator[In
     """In the order in which a message passes them: shape, identity, words, calls, secrets."""
     yield from _protocol(prepared)
     yield from _pins(prepared, around)
-    yield from _calls(prepared)
+    poison = _poison(prepared)
+    if poison is not None:
+        yield poison
+    yield from _calls(prepared, poison)
     yield from _features(prepared)
+    yield from _secrets(prepared, session, around)
 
 
 def _protocol(prepared: Prepared) -> Iterator[Inspector]:
@@ -96,7 +105,17 @@ def _pins(prepared: Prepared, around: Around) -> Iterator[Inspector]:
     yield Pins(name, store, telling, locked=prepared.policy.tools.pin == "locked")
 
 
-def _calls(prepared: Prepared) -> Iterator[Inspector]:
+def _poison(prepared: Prepared) -> Poison | None:
+    """What the words of a server want of a model; its rules are read when the first message comes."""
+    if prepared.policy.inspect.poison == "off":
+        return None
+    from sandbox.inspect.poison import Poison
+    from sandbox.inspect.poison_rules import shipped_rules
+
+    return Poison(prepared.policy.inspect.poison, shipped_rules)
+
+
+def _calls(prepared: Prepared, poison: Poison | None) -> Iterator[Inspector]:
     """What the profile says of tools and their arguments, where it says anything."""
     policy, wish, spec = prepared.policy, prepared.wish, prepared.spec
     tools = policy.tools
@@ -109,7 +128,11 @@ def _calls(prepared: Prepared) -> Iterator[Inspector]:
 
     meant = named(policy, home=home_of(wish.environ), cwd=wish.cwd, environ=wish.environ)
     rules = rules_inside(policy, meant, look_at(meant.values()), spec.view)
-    yield Calls(replace(tools, arguments=rules), spec.cwd, Inside(spec.view).real)
+    real = Inside(spec.view).real
+    if poison is None:
+        yield Calls(replace(tools, arguments=rules), spec.cwd, real)
+        return
+    yield Calls(replace(tools, arguments=rules), spec.cwd, real, lambda: poison.tainted is not None)
 
 
 def _features(prepared: Prepared) -> Iterator[Inspector]:
@@ -118,6 +141,17 @@ def _features(prepared: Prepared) -> Iterator[Inspector]:
     from sandbox.inspect.features import Features
 
     yield Features(prepared.policy.client, Inside(prepared.spec.view).mounted)
+
+
+def _secrets(prepared: Prepared, session: str, around: Around) -> Iterator[Inspector]:
+    """Credentials in messages; last, so that what the others look for is still there."""
+    if prepared.policy.inspect.secrets == "off":
+        return
+    from sandbox import secrecy
+
+    keeping = around.secrecy or secrecy.of(prepared, session, (), (), around.emit)
+    if keeping is not None:
+        yield keeping.inspector()
 
 
 def _worded(prepared: Prepared, around: Around) -> Callable[[Frame, About, Finding], str]:

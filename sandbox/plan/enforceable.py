@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from sandbox.errors import CannotEnforce
 from sandbox.plan.facts import HostFacts, Probe
-from sandbox.policy.model import Inspect, Isolation, Origin, Policy, Tools
+from sandbox.policy.model import Isolation, Origin, Policy, Tools
 
 Finding = tuple[str, str, Origin | None]
 """A key, why it cannot be enforced, and where it was written, unless that is where the policy says."""
@@ -14,7 +14,7 @@ Finding = tuple[str, str, Origin | None]
 MOST_REPEATS = 10_000
 """More moments of one call are not remembered."""
 
-_TOOLS, _INSPECT, _ISOLATION = Tools(), Inspect(), Isolation()
+_TOOLS, _ISOLATION = Tools(), Isolation()
 
 
 def _network(policy: Policy) -> Iterator[Finding]:
@@ -42,19 +42,14 @@ def _tools(policy: Policy) -> Iterator[Finding]:
         yield "tools.cost", "bounds nothing without `tools.budget`", None
     if policy.tools.window != _TOOLS.window and policy.tools.repeat is None:
         yield "tools.window", "bounds nothing without `tools.repeat`", None
-    if policy.tools.answer != _TOOLS.answer and not _asks(policy):
-        yield "tools.answer", 'bounds nothing: no tool and no `client.…` is set to `"ask"`', None
+    for name in ("answer", "ask_at"):
+        if getattr(policy.tools, name) != getattr(_TOOLS, name) and not _asks(policy):
+            yield f"tools.{name}", "means nothing: no tool, and nothing of `[client]`, is asked about", None
 
 
 def _asks(policy: Policy) -> bool:
     tools, client = policy.tools, policy.client
     return bool(tools.ask or tools.ask_tainted) or "ask" in (client.sampling, client.elicitation)
-
-
-def _inspect(policy: Policy) -> Iterator[Finding]:
-    for name in ("poison", "secrets"):
-        if getattr(policy.inspect, name) != getattr(_INSPECT, name):
-            yield f"inspect.{name}", "needs an inspector that does not exist yet", None
 
 
 def _natively(policy: Policy) -> Iterator[Finding]:
@@ -77,7 +72,6 @@ _RULES: tuple[Callable[[Policy], Iterator[Finding]], ...] = (
     _network,
     _secrets,
     _tools,
-    _inspect,
     _rest,
 )
 

@@ -17,6 +17,7 @@ SecretMode = Literal["redact", "block", "log", "off"]
 Protocol = Literal["strict", "on", "off"]
 Roots = Literal["mounted", "all", "deny"]
 Feature = Literal["allow", "ask", "deny"]
+AskedAt = Literal["client", "terminal"]
 Action = Literal["off", "log", "breach"]
 Ending = Literal["kill", "freeze", "warn"]
 Stopping = Literal["kill", "freeze", "warn", "deny"]
@@ -224,6 +225,8 @@ class Tools:
     """By name pattern, the first that matches; any other call costs 1."""
     ask_tainted: tuple[str, ...] = ()
     """Tools that are asked about once anything was found in what the model has read."""
+    ask_at: AskedAt = "client"
+    """`client`: by its own forms where it has some; `terminal`: never by those, which a model may fill in."""
     answer: float = 120.0
     """Seconds that a call waits for a person; then it is refused."""
 
@@ -232,8 +235,8 @@ class Tools:
 class Inspect:
     """How strict each inspector is."""
 
-    poison: Poison = "off"
-    secrets: SecretMode = "off"
+    poison: Poison = "block"
+    secrets: SecretMode = "redact"
     protocol: Protocol = "on"
 
 

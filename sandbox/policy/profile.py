@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 from pydantic import model_validator as after_all
 
 from sandbox.policy import hosts
-from sandbox.policy.argument_table import ArgumentTable
-from sandbox.policy.argument_table import Table as _Table
+from sandbox.policy.argument_table import STRICT, ArgumentTable
 from sandbox.policy.fields import (
     Amount,
     Cost,
@@ -56,6 +55,12 @@ from sandbox.policy.model import (
 )
 
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
+
+
+class _Table(BaseModel):
+    """A table of the profile: a key it does not know is an error, and so is a value of another type."""
+
+    model_config = STRICT
 
 
 class ServerTable(_Table):
@@ -251,7 +256,7 @@ class ToolsTable(_Table):
 class InspectTable(_Table):
     """How strict each inspector is."""
 
-    poison: Poison = "off"
+    poison: Poison = "block"
     secrets: SecretMode = "redact"
     protocol: Protocol = Field(
         default="on",

@@ -40,7 +40,7 @@ _PAST = 256
 _LISTED = 16
 """Questions that a terminal is told of at once."""
 
-Way = Literal["client", "round", "terminal"]
+Way = Literal["new", "client", "round", "terminal"]
 
 
 class Question:
@@ -65,7 +65,7 @@ class Question:
         self.id = os.urandom(8).hex()
         self.own = OWN + os.urandom(24).hex()
         """The id or the state by which the client's answer is known."""
-        self.way: Way = "terminal"
+        self.way: Way = "new"
         self.since = time.monotonic()
         self.timer: threading.Timer | None = None
 
@@ -87,7 +87,11 @@ class Asking:
         seconds: float,
         note: Callable[[str], None] = lambda text: None,
         server: str = "the server",
+        *,
+        forms: bool = True,
     ) -> None:
+        """`forms`: the client's own may be used, where it has some."""
+        self._forms = forms
         self._seconds = seconds
         self._note = note
         self._server = server
@@ -105,7 +109,7 @@ class Asking:
         """What a request of the client's says that the client offers."""
         offered = own_capabilities(frame)
         if offered is not None:
-            self._offered = offers_forms(offered)
+            self._offered = self._forms and offers_forms(offered)
 
     # --- asked ------------------------------------------------------------------------------------------
 
@@ -131,7 +135,9 @@ class Asking:
             self._ask_in_rounds(question)
         elif question.frame.kind == "response":
             # The call that it answers is closed: nobody waits any more while a terminal is looked for.
-            self._answer(question, False, "nobody can be asked: the client offers no form", "nobody")
+            self._answer(
+                question, False, "nobody can be asked: no form of the client's can be used", "nobody"
+            )
         elif not modern and self._offered:
             question.way = "client"
             self._desk.to_client(elicitation(question.own, question.text))
@@ -141,7 +147,7 @@ class Asking:
     def _offers(self, question: Question) -> bool:
         """A modern request says itself what its client offers."""
         offered = own_capabilities(question.frame) if question.side == "client" else None
-        return self._offered if offered is None else offers_forms(offered)
+        return self._offered if offered is None else self._forms and offers_forms(offered)
 
     def _ask_in_rounds(self, question: Question) -> None:
         """Answer the call for now; it is open no more until it comes again."""
@@ -152,12 +158,10 @@ class Asking:
             self._close(question)
 
     def _at_terminal(self, question: Question) -> None:
+        what = (question.asked[1] or question.frame.method or "a message")[:64]
+        for_s = f"for {self._seconds:g} s"
+        self._note(f"mcp-sandbox: `{what}` of `{self._server}` waits for you, {for_s}: `mcp-sandbox answer`")
         question.way = "terminal"
-        what = question.asked[1] or question.frame.method or "a message"
-        self._note(
-            f"mcp-sandbox: `{what[:64]}` of `{self._server}` waits for you, for {self._seconds:g} s: "
-            "`mcp-sandbox answer`"
-        )
 
     # --- answered ---------------------------------------------------------------------------------------
 
@@ -249,7 +253,7 @@ class Asking:
     def questions(self) -> list[dict[str, Any]]:
         """What waits, the oldest first; a call of the modern era waits at its client and nowhere else."""
         with self._lock:
-            waiting = [one for one in self._open.values() if one.way != "round"][:_LISTED]
+            waiting = [one for one in self._open.values() if one.way in ("client", "terminal")][:_LISTED]
         now = time.monotonic()
         return [
             {

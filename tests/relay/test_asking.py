@@ -37,12 +37,14 @@ def made() -> Iterator[Made]:
     """A relay whose profile asks about `push` and bounds `to`; `seconds` for an answer."""
     worlds: list[World] = []
 
-    def make(seconds: float = LONG, client: ClientFeatures | None = None, **tools: Any) -> World:
+    def make(
+        seconds: float = LONG, client: ClientFeatures | None = None, *, forms: bool = True, **tools: Any
+    ) -> World:
         rules = (ArgumentRule("push", "to", enum=("main", "next")),)
         given = {"ask": ("push",), "deny": ("delete_*",), "arguments": rules, **tools}
         inspectors = [Calls(Tools(**given), "/")]
         features = [Features(client, lambda path: path)] if client else []
-        asking = Asking(seconds, notes.append, "files")
+        asking = Asking(seconds, notes.append, "files", forms=forms)
         inspection = Inspection([*inspectors, *features], told, asking)
         notes.clear()
         worlds.append(World(inspection=inspection))
@@ -531,6 +533,16 @@ def test_in_rounds_a_wish_is_refused(made: Made) -> None:
     answer = world.relay_to_client.hear()
     assert answer["result"]["_meta"]["mcp-sandbox/refused"]["rule"] == "client.sampling"
     unheard(world)
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+@pytest.mark.threat("C4", proves="where the profile says so, no form of the client's answers")
+def test_a_profile_asks_at_a_terminal_alone(made: Made, era: str) -> None:
+    world = made(forms=False)
+    world.client(modern(1)) if era == "modern" else opened(world, FORMS).client(call(1))
+    (waiting,) = until(world)
+    assert world.asking.answer(waiting["question"], yes=True)  # type: ignore[attr-defined]
+    assert world.relay_to_server.hear()["id"] == 1
 
 
 # --- many at once -----------------------------------------------------------------------------------------
