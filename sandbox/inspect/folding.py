@@ -13,9 +13,6 @@ _BETWEEN = (
 _GAP = re.compile(f"[{_BETWEEN}]+")
 _WORD = re.compile(f"[^{_BETWEEN}]+")
 _LEET = str.maketrans("013457@$!|", "oieastasii")
-_MARKED = re.compile(
-    r"[A-Za-z][013457@$!|]+[A-Za-z]|(?<![\w$@!|])[013457@$!|]+[A-Za-z]{2}|[A-Za-z]{2}[013457@$!|]+(?![\w.])"
-)
 
 
 def fold(text: str) -> str:
@@ -26,8 +23,6 @@ def fold(text: str) -> str:
 
 def unleet(text: str) -> str:
     """`1gn0re` as `ignore`; numbers stay numbers."""
-    if not _MARKED.search(text):
-        return text
     return re.sub(r"[\w@$!|]+", _spelt, text)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
 Sort = Literal["tags", "override", "bidi", "zero-width", "selector", "blank", "control", "terminal"]
-"""`override` reorders what is shown; `bidi` are the other marks of direction; `terminal`: an escape sequence."""
+"""`override` reorders what is shown; `bidi`: other marks of direction; `terminal`: an escape sequence."""
 
 _TAGS = "\U000e0000-\U000e007f"
 _OVERRIDE = "\u202d\u202e"

@@ -35,19 +35,18 @@ _USES: Mapping[str, tuple[tuple[Kind, ...], str]] = {
 """By request: what it uses, and the parameter that names it."""
 _ASKING = frozenset({"elicitation", "sampling", "request"})
 
+Rules = Callable[[], Iterable[Rule]]
+
 
 class Poison:
-    """One session's inspector. `rules` are read at its first message; `elsewhere`: the tools of other servers,
-    by name, with the server's."""
+    """One session's inspector; `rules` are read at its first message.
+
+    `elsewhere`: the tools of other servers, by name, with the server's.
+    """
 
     name = "poison"
 
-    def __init__(
-        self,
-        mode: str,
-        rules: Callable[[], Iterable[Rule]],
-        elsewhere: Callable[[], Mapping[str, str]] = dict,
-    ) -> None:
+    def __init__(self, mode: str, rules: Rules, elsewhere: Callable[[], Mapping[str, str]] = dict) -> None:
         self._mode = mode
         self._rules = rules
         self._elsewhere = elsewhere
