@@ -131,6 +131,9 @@ class CgroupMeter:
         """Others hold memory."""
         return True
 
+    def halt(self) -> None:
+        """The kernel does."""
+
     def close(self) -> None:
         """Closes every file."""
         for fd in (*self._files.values(), *([self._oom] if self._oom >= 0 else [])):

@@ -26,29 +26,46 @@ class Exact:
     def __init__(self) -> None:
         self._shares: dict[Key, tuple[int, int]] = {}
         self._mapped = 0
-        self._due = self._soon = 0.0
+        self._due = self._soon = self._patience = 0.0
         self._handed_on = False
         self.cost = 0.0
         """Seconds of a processor that the last look took for counting anew."""
 
-    def measure(self, found: list[Process], hidden: int) -> int:
-        """Bytes; of shared memory what is mapped somewhere, or `hidden`, all there is, if that is more."""
-        own = {_key(one): processes.own(one.living) for one in found}
-        began = time.monotonic()
-        self.cost = 0.0
-        came, went = own.keys() - self._shares.keys(), self._shares.keys() - own.keys()
+    def note(self, found: list[Process]) -> None:
+        """Remember what each has when it is first seen: whatever it gets later is its own."""
+        came = {_key(one): one for one in found if _key(one) not in self._shares}
+        went = self._shares.keys() - {_key(one) for one in found}
         self._handed_on |= bool(came and went)
-        if began >= (self._soon if self._handed_on else self._due):
-            self._count(found, own)
-            self._handed_on = False
-            now = time.monotonic()
-            self._due = now + max(AGAIN_S, AGAIN * (now - began))
-            self._soon = now + max(SOON_S, SOON * (now - began))
-        total = 0
-        for key, has in own.items():
+        for key in went:
+            del self._shares[key]
+        for key, one in came.items():
             # Whoever came later shares all of it with whom it came from, for what is known.
-            share, then = self._shares.setdefault(key, (0, has))
-            total += max(0, share + has - then)
+            self._shares[key] = 0, processes.own(one.living)
+
+    def measure(self, found: list[Process], hidden: int, limit: int = 0, *, growing: bool = False) -> int:
+        """Bytes; of shared memory what is mapped somewhere, or `hidden`, all there is, if that is more.
+
+        What is beyond `limit` for certain is not counted anew, and while it is `growing` counting is put off:
+        it waits for who gets more. Without it what each had when it was first seen is missing.
+        """
+        own = {_key(one): processes.own(one.living) for one in found}
+        self.cost = 0.0
+        known, now = self._known(own, hidden), time.monotonic()
+        if not growing or not self._patience:
+            self._patience = now + AGAIN_S
+        due = self._soon if self._handed_on else self._due
+        if (limit and known > limit) or now < due or (growing and now < self._patience):
+            return known
+        self._count(found, own)
+        self._handed_on = False
+        took = time.monotonic() - now
+        self._due = self._patience = now + took + max(AGAIN_S, AGAIN * took)
+        self._soon = now + took + max(SOON_S, SOON * took)
+        return self._known(own, hidden)
+
+    def _known(self, own: dict[Key, int], hidden: int) -> int:
+        pairs = ((*self._shares.get(key, (0, has)), has) for key, has in own.items())
+        total = sum(max(0, share + has - then) for share, then, has in pairs)
         return total + max(0, hidden - self._mapped)
 
     def _count(self, found: list[Process], own: dict[Key, int]) -> None:

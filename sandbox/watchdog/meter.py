@@ -42,6 +42,9 @@ class Meter(Protocol):
     def calm(self) -> bool:
         """Whether memory is hardly more than `measure` found: a glance, where nobody holds it."""
 
+    def halt(self) -> None:
+        """Keeps a sandbox that is to be ended from getting more memory meanwhile, where nobody else does."""
+
     def close(self) -> None:
         """Gives up what it holds."""
 
@@ -64,6 +67,9 @@ class Nothing:
     def calm(self) -> bool:
         """Nothing is seen."""
         return True
+
+    def halt(self) -> None:
+        """Nobody is known."""
 
     def close(self) -> None:
         """Holds nothing."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 
 from sandbox.records import dataclass
 
@@ -189,6 +191,18 @@ def children(pid: int, threads: int, read: Callable[[str], str] = text) -> list[
     """The children of all its threads, zombies too."""
     tasks = _threads(pid) if threads > 1 else [pid]
     return [int(one) for task in tasks for one in read(f"/proc/{pid}/task/{task}/children").split()]
+
+
+def halt(one: Process) -> None:
+    """SIGSTOP for the process, and for nobody who has its number by now."""
+    with suppress(OSError):
+        fd = os.pidfd_open(one.pid)
+        try:
+            still = look(one.pid)
+            if still is not None and still.started == one.started:
+                signal.pidfd_send_signal(fd, signal.SIGSTOP)
+        finally:
+            os.close(fd)
 
 
 def apart(found: list[Process]) -> list[Process]:

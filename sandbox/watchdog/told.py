@@ -43,6 +43,9 @@ class ToldMeter:
         """Others hold memory."""
         return True
 
+    def halt(self) -> None:
+        """An engine does."""
+
     def close(self) -> None:
         """Holds nothing."""
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 
 from sandbox.watchdog import processes
 from sandbox.watchdog.exact import Exact
-from sandbox.watchdog.glance import Glance
+from sandbox.watchdog.glance import GROWN, Glance
 from sandbox.watchdog.meter import Usage
+from sandbox.watchdog.processes import Process
 from sandbox.watchdog.shared import Shared
 from sandbox.watchdog.tables import Tables
 from sandbox.watchdog.times import Times
@@ -26,12 +27,14 @@ class TreeMeter:
         self._root = root
         self._limit = limit
         self._peak = 0
+        self._resident: int | None = None
         self._times = Times()
         self._exact = Exact()
         self._shared = Shared(elsewhere)
         self._tables = Tables()
         self._read = processes.Reader()
         self._glance = Glance()
+        self._found: list[Process] = []
 
     def watched(self) -> Mapping[int, int]:
         """The kernel tells nothing here."""
@@ -49,13 +52,19 @@ class TreeMeter:
         tables = self._tables.of(found)
         memory = sum(one.resident for one in found) + hidden + tables
         counting = 0.0
-        if self._limit is not None and memory > self._limit * (1 if len(found) <= FEW else EXACTLY):
+        if self._limit is not None:
+            self._exact.note(found)
+        grew = 0 if self._resident is None else memory - self._resident
+        self._resident = memory
+        if self._limit is not None and memory > self._limit * self._exact_from(found, grew):
             # Forked children share most pages. Only the exact number is a breach.
             apart = processes.apart(found)
-            memory = self._exact.measure(apart, hidden) + self._tables.of(apart)
+            memory = self._exact.measure(apart, hidden, self._limit, growing=grew > GROWN * self._limit)
+            memory += self._tables.of(apart)
             counting = self._exact.cost
         self._peak = max(self._peak, memory)
         self._glance.at(found)
+        self._found = found
         inside = [one for one in found if one.pid != self._root]
         return Usage(
             memory=memory,
@@ -66,9 +75,19 @@ class TreeMeter:
             counting=counting,
         )
 
+    def _exact_from(self, found: list[Process], grew: int) -> float:
+        """The part of the limit from which it is counted exactly: all of it, while memory grows."""
+        return EXACTLY if grew <= GROWN * (self._limit or 0) and len(found) > FEW else 1.0
+
     def calm(self) -> bool:
         """Whether the same processes have hardly more than before, and no other has begun anywhere."""
         return self._glance.calm(self._limit or 0)
+
+    def halt(self) -> None:
+        """Stops whom the last look found, largest first: until their end has its turn they get more."""
+        for one in sorted(self._found, key=lambda one: one.resident, reverse=True):
+            if one.pid != self._root:
+                processes.halt(one)
 
     def close(self) -> None:
         """Closes every file."""

@@ -98,6 +98,8 @@ class Watchdog:
         wait = self._pace.wait(sample, before, cost)
         self._due = min([now + wait, *(end for end in ends if end > now)])
         self._next = min(self._due, now + max(least, self._reach))
+        if any(excess.key == "quota.memory" for excess in due):
+            self._watched.meter.halt()  # it is a kill whatever the profile says
         self._report_seldom(now)
         return due, self._next
 

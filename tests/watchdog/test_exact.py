@@ -40,43 +40,49 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return World(monkeypatch)
 
 
+def measured(seen: Exact, found: list[Process], hidden: int, limit: int = 0, *, growing: bool = False) -> int:
+    """As `TreeMeter` asks: who is new is noted at every look."""
+    seen.note(found)
+    return seen.measure(found, hidden, limit, growing=growing)
+
+
 def test_what_came_since_is_added_without_counting_anew(world: World) -> None:
     seen = Exact()
-    assert seen.measure([world.has(1, 40, (20, 0)), world.has(2, 40, (20, 0))], 0) == 40 * MIB
+    assert measured(seen, [world.has(1, 40, (20, 0)), world.has(2, 40, (20, 0))], 0) == 40 * MIB
     world.now = 0.1
-    assert seen.measure([world.has(1, 70), world.has(2, 40)], 0) == 70 * MIB
+    assert measured(seen, [world.has(1, 70), world.has(2, 40)], 0) == 70 * MIB
     assert world.counted == 2
     world.now = 0.3
-    seen.measure([world.has(1, 70, (50, 0)), world.has(2, 40, (20, 0))], 0)
+    measured(seen, [world.has(1, 70, (50, 0)), world.has(2, 40, (20, 0))], 0)
     assert world.counted == 4
 
 
 def test_a_process_that_came_later_shares_all_that_it_began_with(world: World) -> None:
     seen = Exact()
-    assert seen.measure([world.has(1, 40, (40, 0))], 0) == 40 * MIB
+    assert measured(seen, [world.has(1, 40, (40, 0))], 0) == 40 * MIB
     world.now = 0.1
-    assert seen.measure([world.has(1, 40), world.has(2, 40)], 0) == 40 * MIB
-    assert seen.measure([world.has(1, 40), world.has(2, 55)], 0) == 55 * MIB
+    assert measured(seen, [world.has(1, 40), world.has(2, 40)], 0) == 40 * MIB
+    assert measured(seen, [world.has(1, 40), world.has(2, 55)], 0) == 55 * MIB
 
 
 def test_who_came_when_another_went_is_counted_soon(world: World) -> None:
     """A bomb that hands all it has on to a child, and ends, again and again."""
     seen = Exact()
-    assert seen.measure([world.has(1, 40, (40, 0))], 0) == 40 * MIB
+    assert measured(seen, [world.has(1, 40, (40, 0))], 0) == 40 * MIB
     world.now = 0.03
-    assert seen.measure([world.has(2, 40, (40, 0))], 0) == 0, "not at once, or counting would never end"
+    assert measured(seen, [world.has(2, 40, (40, 0))], 0) == 0, "not at once, or counting would never end"
     world.now = 0.06
-    assert seen.measure([world.has(2, 45, (45, 0))], 0) == 45 * MIB
+    assert measured(seen, [world.has(2, 45, (45, 0))], 0) == 45 * MIB
     world.now = 0.2
-    assert seen.measure([world.has(2, 50, (50, 0))], 0) == 50 * MIB
+    assert measured(seen, [world.has(2, 50, (50, 0))], 0) == 50 * MIB
     assert world.counted == 2, "and then no sooner than else"
 
 
 def test_what_is_gone_counts_no_more(world: World) -> None:
     seen = Exact()
-    seen.measure([world.has(1, 40, (20, 0)), world.has(2, 40, (20, 0))], 0)
-    assert seen.measure([world.has(1, 40)], 0) == 20 * MIB
-    assert seen.measure([world.has(1, 0)], 0) == 0, "and nothing is less than nothing"
+    measured(seen, [world.has(1, 40, (20, 0)), world.has(2, 40, (20, 0))], 0)
+    assert measured(seen, [world.has(1, 40)], 0) == 20 * MIB
+    assert measured(seen, [world.has(1, 0)], 0) == 0, "and nothing is less than nothing"
 
 
 def test_who_may_not_be_looked_into_counts_as_resident(world: World) -> None:
@@ -97,6 +103,27 @@ def test_counting_has_an_end(world: World, monkeypatch: pytest.MonkeyPatch) -> N
     clock = iter(range(1000))
     monkeypatch.setattr(exact.time, "thread_time", lambda: float(next(clock)))
     seen = Exact()
-    assert seen.measure([world.has(pid, 40, (1, 0)) for pid in (1, 2, 3)], 0) == 600 * MIB
+    assert measured(seen, [world.has(pid, 40, (1, 0)) for pid in (1, 2, 3)], 0) == 600 * MIB
     assert world.counted == 0
     assert seen.cost > 0
+
+
+def test_what_is_beyond_the_limit_for_certain_is_not_counted(world: World) -> None:
+    """Counting waits for who gets more, and a bomb gets more all the time."""
+    seen = Exact()
+    seen.note([world.has(1, 10), world.has(2, 10)])
+    found = [world.has(1, 70, (60, 0)), world.has(2, 70, (60, 0))]
+    assert measured(seen, found, 0, 100 * MIB) == 120 * MIB
+    assert world.counted == 0
+
+
+def test_while_memory_grows_counting_is_put_off_and_not_for_long(world: World) -> None:
+    seen = Exact()
+    found = [world.has(1, 40, (40, 0)), world.has(2, 40, (40, 0))]
+    assert measured(seen, found, 0, 100 * MIB, growing=True) == 0
+    world.now = 0.2
+    found = [world.has(1, 70, (70, 0)), world.has(2, 40, (40, 0))]
+    assert measured(seen, found, 0, 100 * MIB, growing=True) == 30 * MIB
+    assert world.counted == 0
+    world.now = 0.3
+    assert measured(seen, found, 0, 100 * MIB, growing=True) == 110 * MIB
