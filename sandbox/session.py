@@ -77,7 +77,7 @@ class Session:
         """The whole life; every way out passes through the stack."""
         leases.reap(self.environ)
         self._proxies = self._upstream()
-        secrets = secret_sources.read(self.spec.secrets, self.environ)
+        self._secrets = secrets = secret_sources.read(self.spec.secrets, self.environ)
         # The sandbox is built while the log is opened; the server starts when both are done.
         running = self._start(secrets)
         self.sink = self.stack.enter_context(self._sink(secrets))
@@ -194,7 +194,9 @@ class Session:
         tally = Tally()
         clerk = Clerk(self.sink, tally.count)
         self.emit = clerk.emit
-        watch = Watch(self.prepared, running, clerk, self.gateway, self._redactor, self.canaries, self.id)
+        watch = Watch(
+            self.prepared, running, clerk, self.gateway, self._redactor, self.canaries, self.id, self._secrets
+        )
         self.stack.callback(watch.close)
         watch.count_from(self.began)
         running.ready(self.spec.argv[0])

@@ -7,6 +7,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from sandbox import evidence, inspection, lifecycle, metering, syscall_watch
 from sandbox.audit.clerk import Clerk
@@ -14,7 +15,7 @@ from sandbox.audit.redact import Redactor
 from sandbox.backend.base import Ended
 from sandbox.backend.running import Running
 from sandbox.breaches import Breaches, told
-from sandbox.event import Value
+from sandbox.event import Event, Value
 from sandbox.excess import Source
 from sandbox.gateway import Gateway
 from sandbox.lifecycle import Step, Times
@@ -26,6 +27,9 @@ from sandbox.relay.refusals import held
 from sandbox.relay.stderr import StderrRelay
 from sandbox.relay.stdio import Relay
 from sandbox.wire.jsonrpc import Frame
+
+if TYPE_CHECKING:
+    from sandbox.secrecy import Pairs, Secrecy
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 LAST_WORDS_S = 1.2
@@ -46,6 +50,7 @@ class Watch:
     def __init__(
         self, prepared: Prepared, running: Running, clerk: Clerk, gateway: Gateway,
         redactor: Redactor, canaries: tuple[tuple[str, str], ...], session: str,
+        secrets: tuple[tuple[str, str], ...] = (),
     ) -> None:  # fmt: skip
         self.spec = spec = prepared.spec
         self._policy = prepared.policy
@@ -61,17 +66,18 @@ class Watch:
         os.set_blocking(self._woken, False)
         os.set_blocking(self._wake, False)
         self._started = time.monotonic()
+        self._secrecy = _secrecy(prepared, session, secrets, canaries, clerk.emit)
         inspected = inspection.of(prepared, session, self._around(redactor))
         self.asking = None if inspected is None else inspected.asking
         """The questions that wait for a person."""
         self._relay = Relay(
             client_in=0, client_out=1, server_in=running.take_stdin(), server_out=running.stdout,
-            cap=spec.message, emit=clerk.emit, later=clerk.later, noise=self._noise, changed=self._changed,
+            cap=spec.message, emit=self._emit, later=clerk.later, noise=self._noise, changed=self._changed,
             stop=self._before_client,
             limits=Limits(prepared.policy, self._changed, lambda excess: clerk.emit(held(excess))),
             inspection=inspected,
         )  # fmt: skip
-        self._stderr = StderrRelay(running.stderr, 2)
+        self._stderr = StderrRelay(running.stderr, 2, clean=self._secrecy.line if self._secrecy else None)
         self.note = self._stderr.say
         """Never blocks, whoever reads our stderr; `close` waits for it, for a bounded time."""
         self._outbound = Outbound(
@@ -91,7 +97,13 @@ class Watch:
         self._catch_signals()
 
     def _around(self, redactor: Redactor) -> inspection.Around:
-        return inspection.Around(self.clerk.emit, lambda text: self.note(text), redactor.uncut)
+        secrecy, clean = self._secrecy, redactor.uncut
+        if secrecy is not None:
+            clean = lambda text: secrecy.text(redactor.uncut(text))  # noqa: E731
+        return inspection.Around(self._emit, lambda text: self.note(text), clean, secrecy)
+
+    def _emit(self, event: Event) -> None:
+        self.clerk.emit(event if self._secrecy is None else self._secrecy.event(event))
 
     def _notifier(self, prepared: Prepared) -> Callable[[Mapping[str, Value]], None]:
         if not prepared.policy.breach.notify:
@@ -300,6 +312,16 @@ class Watch:
         signal.set_wakeup_fd(-1)
         os.close(self._woken)
         os.close(self._wake)
+
+
+def _secrecy(
+    prepared: Prepared, session: str, secrets: Pairs, canaries: Pairs, emit: Callable[[Event], None]
+) -> Secrecy | None:
+    if prepared.policy.inspect.secrets == "off":
+        return None
+    from sandbox import secrecy  # brings the rules of what credentials look like
+
+    return secrecy.of(prepared, session, secrets, canaries, emit)
 
 
 def _empty(fd: int) -> None:

@@ -47,6 +47,7 @@ LAYERS = [
         "prepare",
         "prune",
         "restart",
+        "secrecy",
         "secret_sources",
         "session",
         "standstill",

@@ -29,7 +29,7 @@ BY_NAME: Final = "assignment"
 _ENCODED: Final = -1
 _ESCAPED: Final = -2
 _SPELT_OUT: Final = (
-    rb"\\u00[2-7][0-9a-fA-F]|\\x[2-7][0-9a-fA-F]|&#(?:x[2-7]|\d{2,3};)"
+    rb"\\u001[bB]\[|\\u00[2-7][0-9a-fA-F]|\\x[2-7][0-9a-fA-F]|&#(?:x[2-7]|\d{2,3};)"
     rb"|%(?:25)*(?:2[dD]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF])"
 )
 """Escapes of what needs none."""

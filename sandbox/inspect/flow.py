@@ -22,7 +22,7 @@ ALL_TEXTS: Final = 1 << 16
 """Bytes of a message up to which all its texts are put together; of a larger one its content's are."""
 TAIL: Final = 256
 EDGE: Final = 256
-"""Characters at either end of a long text that are put together with its neighbours; more for long secrets."""
+"""Characters at either end of a long text that are put together with its neighbours, or more."""
 LEAST_PART: Final = 4
 """Letters and digits that a part has at least, unless it is all of its text: fewer are chance."""
 _TOKEN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+/=.~")
@@ -68,6 +68,17 @@ class Flow:
             self.found = self.found if parts else []
             parts = {**parts, **self._in_any_text(frame), **self._in_stream(stream, content)}
         return parts
+
+    def line(self, text: str) -> tuple[str, list[Found]]:
+        """The same of one line of a stream that has nothing but lines, and what it held a part of."""
+        if not text:
+            return text, []
+        content, before, self.found = (((), text),), self._tails.get(None, b""), []
+        self._tails[None] = text[-TAIL:].encode("utf-8", "surrogatepass")
+        parts = self._patterns(content, before) if before and _goes_on(before, text) else {}
+        if self._redaction.known:
+            parts |= self._in_stream(None, content)
+        return parts.get((), text), self.found
 
     def forget(self, frame: Frame) -> None:
         """What was found in a message is not found again with the next one."""

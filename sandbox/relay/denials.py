@@ -49,9 +49,9 @@ def refused_answer(id: Id, finding: Finding) -> bytes:
 def finding_event(side: Side, frame: Frame, finding: Finding, action: Action) -> Event:
     """The event of one finding; a message that is kept back has an event of its own."""
     kind = _KINDS.get(finding.inspector, "protocol.found")
-    if kind == "secret.found" and action is Action.REDACT:
+    if kind == "secret.found" and action is Action.REDACT and finding.rule != "secrets.restored":
         kind = "secret.redacted"
-    detail: dict[str, Value] = {**frame_detail(side, frame), "action": action.value}
+    detail: dict[str, Value] = {**_of_frame(side, frame, finding), "action": action.value}
     detail |= {"place": finding.place[:256], "reason": finding.reason}
     if finding.score:
         detail["score"] = finding.score
@@ -72,5 +72,13 @@ def answer_event(side: Side, frame: Frame, finding: Finding, answer: Answer) -> 
 def denial_event(side: Side, frame: Frame, finding: Finding) -> Event:
     """The event of a message that was kept back."""
     kind = "tool.deny" if side == "client" and frame.method == "tools/call" else "relay.dropped"
-    detail = {**frame_detail(side, frame), "reason": finding.reason, "place": finding.place[:256]}
+    detail = {**_of_frame(side, frame, finding), "reason": finding.reason, "place": finding.place[:256]}
     return Event(kind, detail, finding.rule)
+
+
+def _of_frame(side: Side, frame: Frame, finding: Finding) -> dict[str, Value]:
+    """What the events say of the message; no hash of one with a secret, which would confirm a guess of it."""
+    detail = frame_detail(side, frame)
+    if finding.inspector == "secrets":
+        del detail["sha256"]
+    return detail

@@ -8,9 +8,14 @@ from collections import deque
 from collections.abc import Callable
 
 from sandbox.relay.outlet import Outlet, read_some
+from sandbox.wire.salvage import EDGE
 
 LINE = 8192
 RATE = 1 << 20  # bytes a second, and the burst
+MARGIN = 4096
+"""What is read beyond a line's cap, so that a secret is known which the cap would cut."""
+HALF = 256
+"""What is not shown at the end of a line that came cut: it may be half a secret."""
 TAIL = 8192
 QUEUE = 1 << 18  # what waits for a slow reader of our own stderr
 OURS = 1 << 15  # what of our own lines waits, beside it
@@ -23,7 +28,10 @@ def neutralise(line: bytes) -> str:
     Controls but tab, C1, bidirectional and zero-width characters, line separators and bytes that are not
     UTF-8 become visible escapes; spaces of any script stay.
     """
-    text = line.decode("utf-8", "backslashreplace")
+    return _visible(line.decode("utf-8", "backslashreplace"))
+
+
+def _visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\t" or _is_space(c) else _escape(c) for c in text)
@@ -38,12 +46,23 @@ def _escape(character: str) -> str:
 
 
 class LineGuard:
-    """Cuts bytes into safe lines: at most `line` bytes each, at most `rate` bytes a second (no I/O)."""
+    """Cuts bytes into safe lines: at most `line` bytes each, at most `rate` bytes a second (no I/O).
+
+    `clean` takes out of a line what nobody may see. It is given more than is shown of a long one, since it
+    would not know a secret that is cut.
+    """
 
     def __init__(
-        self, *, line: int = LINE, rate: int = RATE, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        line: int = LINE,
+        rate: int = RATE,
+        clock: Callable[[], float] = time.monotonic,
+        clean: Callable[[str], str] | None = None,
     ) -> None:
         self._line = line
+        self._clean = clean
+        self._most = line if clean is None else line + MARGIN
         self._rate = rate
         self._clock = clock
         self._allowance = float(rate)
@@ -71,9 +90,11 @@ class LineGuard:
         return lines
 
     def whole(self, line: bytes) -> list[str]:
-        """One line from elsewhere, under the same bounds, between two of this stream's."""
+        """The start of a line from elsewhere, under the same bounds, between two of this stream's."""
         lines: list[str] = []
-        self._pass(line[: self._line], max(0, len(line) - self._line), lines)
+        if self._clean is not None and len(line) >= EDGE:
+            line = line[:-HALF]
+        self._pass(line[: self._most], max(0, len(line) - self._most), lines)
         return lines
 
     def drop(self, size: int) -> None:
@@ -81,7 +102,7 @@ class LineGuard:
         self._dropped += size
 
     def _hold(self, piece: bytes) -> None:
-        room = self._line - len(self._held)
+        room = self._most - len(self._held)
         self._held += piece[:room]
         self._cut += max(0, len(piece) - room)
 
@@ -92,13 +113,24 @@ class LineGuard:
         self._pass(held, cut, lines)
 
     def _pass(self, held: bytes, cut: int, lines: list[str]) -> None:
-        text = neutralise(held.removesuffix(b"\r"))
+        text, unseen = self._shown(held.removesuffix(b"\r"), cut)
         # What is written counts, not what was read: an escape is up to four times its byte.
         if not self._allows(len(text) + 1):
             self._dropped += len(held) + cut + 1
             return
         self._own_up(lines)
-        lines.append(f"{text} … {cut} bytes dropped" if cut else text)
+        lines.append(f"{text} … {unseen} bytes dropped" if unseen else text)
+
+    def _shown(self, held: bytes, cut: int) -> tuple[str, int]:
+        """What is shown of a line, and how many of its bytes are not."""
+        if self._clean is None:
+            return neutralise(held), cut
+        text = self._clean(held.decode("utf-8", "backslashreplace"))
+        if len(held) <= self._line:
+            return _visible(text), 0
+        # Of a line that is longer still, the end of what was read may be half a secret.
+        shown = text[: max(0, min(self._line, len(text) - MARGIN))] if cut else text[: self._line]
+        return _visible(shown), cut + len(held) - len(shown.encode("utf-8", "surrogatepass"))
 
     def _allows(self, size: int) -> bool:
         now = self._clock()
@@ -123,11 +155,18 @@ class StderrRelay:
     """
 
     def __init__(
-        self, source: int, sink: int, *, line: int = LINE, rate: int = RATE, queue: int = QUEUE
+        self,
+        source: int,
+        sink: int,
+        *,
+        line: int = LINE,
+        rate: int = RATE,
+        queue: int = QUEUE,
+        clean: Callable[[str], str] | None = None,
     ) -> None:
         self._source = source
         self._sink = Outlet(sink)
-        self._guard = LineGuard(line=line, rate=rate)
+        self._guard = LineGuard(line=line, rate=rate, clean=clean)
         self._queue_cap = queue
         self._queued = 0
         self._lines: deque[bytes] = deque()

@@ -1,0 +1,87 @@
+"""What keeps secrets out of a session's messages, its stderr, its log and whatever else it writes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from sandbox.errors import AuditError
+from sandbox.event import Event, Value
+from sandbox.inspect.credentials import shipped
+from sandbox.inspect.known import Known, granted
+from sandbox.inspect.lines import Lines
+from sandbox.inspect.marks import Marks
+from sandbox.inspect.redaction import Found, Redaction
+from sandbox.inspect.secrets import Secrets
+
+if TYPE_CHECKING:
+    from sandbox.prepare import Prepared
+
+TAG_CHARS = 4
+_OF_TRAFFIC = frozenset(("relay.request", "relay.response", "relay.notification"))
+"""Events that have a size, a hash and names; a message whose names hold a secret does not pass."""
+_LEAST = 8
+"""No credential is shorter."""
+
+Pairs = Sequence[tuple[str, str]]
+
+
+class Secrecy:
+    """One session's: everything that is written passes here, in any mode but `off`."""
+
+    def __init__(
+        self, prepared: Prepared, session: str, secrets: Pairs, decoys: Pairs, emit: Callable[[Event], None]
+    ) -> None:
+        self._mode = prepared.policy.inspect.secrets
+        self._emit = emit
+        self._times: dict[Found, int] = {}
+        self._lock = threading.Lock()
+        marks = Marks(session[-TAG_CHARS:])
+        known = {**granted(dict(prepared.spec.env)), **dict(secrets), **dict(decoys)}
+        self._redaction = Redaction(shipped, Known(known), marks)
+        self._decoys = Redaction(shipped, Known(dict(decoys)), marks) if decoys else None
+        self.line = Lines(self._redaction, self._seen, change=self._mode != "log")
+        """A line of the server's stderr as it may be shown."""
+
+    def inspector(self) -> Secrets:
+        """What judges the messages."""
+        return Secrets(self._mode, self._redaction, self._decoys)
+
+    def text(self, text: str) -> str:
+        """A text without secrets."""
+        return text if len(text) < _LEAST else self._redaction.clean(text)[0]
+
+    def event(self, event: Event) -> Event:
+        """An event without secrets; most have no words of anybody's."""
+        if event.kind in _OF_TRAFFIC:
+            return event
+        return Event(event.kind, self._without(event.detail), event.rule)
+
+    def _without(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {self.text(name): self._without(one) for name, one in value.items()}
+        return [self._without(one) for one in value] if isinstance(value, list | tuple) else value
+
+    def _seen(self, found: Found) -> None:
+        """Tells the log of a find on stderr: the first, the second, the fourth and so on."""
+        with self._lock:
+            times = self._times[found] = self._times.get(found, 0) + 1
+        if times & (times - 1):
+            return
+        kind = "secret.found" if self._mode == "log" else "secret.redacted"
+        detail: dict[str, Value] = {"direction": "stderr", "reason": found.reason, "times": times}
+        with suppress(AuditError):  # whoever writes next says so
+            self._emit(Event(kind, detail, f"secrets.{found.rule}"))
+
+
+def of(
+    prepared: Prepared, session: str, secrets: Pairs, decoys: Pairs, emit: Callable[[Event], None]
+) -> Secrecy | None:
+    """What the profile asks for; None where it asks for nothing."""
+    if prepared.policy.inspect.secrets == "off":
+        return None
+    return Secrecy(prepared, session, secrets, decoys, emit)
