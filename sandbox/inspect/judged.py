@@ -11,6 +11,7 @@ from sandbox.wire.jsonrpc import Frame
 from sandbox.wire.splice import DROP as DROP
 from sandbox.wire.splice import Edit as Edit
 from sandbox.wire.splice import Place
+from sandbox.wire.structs import msgspec
 
 SHOWN_CHARS: Final = 200
 
@@ -49,8 +50,7 @@ class Judged:
     fetch: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, gc=False):  # one for every answer: no record of ours is as cheap
     """The request of the client's that a message of the server's answers; `ours` where the relay sent it."""
 
     method: str

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from sandbox.event import Event, Value
+from sandbox.event import Value
 from sandbox.excess import Excess
 from sandbox.inspect.judged import Asked, Edit, Finding, Inspector, Judged
 from sandbox.relay.asking import OWN, Asking, Question
@@ -21,6 +21,7 @@ from sandbox.relay.facts import passed
 from sandbox.relay.granted import Granted
 from sandbox.relay.ledger import Pending, Side
 from sandbox.relay.listing import Listings
+from sandbox.relay.outbox import Desk, Outbox
 from sandbox.relay.questions import Answer, again, wording
 from sandbox.verdict import Action
 from sandbox.wire.jsonrpc import Frame, FrameReader
@@ -50,26 +51,6 @@ def wording_alone(frame: Frame, about: About, finding: Finding) -> str:
     return wording(frame, about, finding, "the server", "default")
 
 
-class Desk(Protocol):
-    """What the relay does for its inspection; from any thread."""
-
-    def to_client(self, data: bytes) -> None: ...
-    def to_server(self, data: bytes) -> None: ...
-    def report(self, event: Event) -> None: ...
-    def breach(self, excess: Excess) -> None: ...
-    def settle(self, side: Side, id: Id) -> Pending | None:
-        """Close an open request as answered by us; None where it is not open any more."""
-
-    def is_open(self, id: Id) -> bool:
-        """Whether the client still waits for `id`."""
-
-    def forward(self, frame: Frame) -> None:
-        """Pass a held request on, as if it came now."""
-
-    @property
-    def era(self) -> str: ...
-
-
 class _Held:
     """A request that waits: where its inspection goes on, and for which lists."""
 
@@ -91,20 +72,23 @@ class Inspection:
         worded: Worded = wording_alone,
     ) -> None:
         self._inspectors = tuple(inspectors)
+        self._judges: dict[Side, tuple[Callable[..., Judged | None], ...]] = {
+            "client": tuple(one.to_server for one in self._inspectors),
+            "server": tuple(one.to_client for one in self._inspectors),
+        }
         self._told = told
         self.asking = asking or Asking(ANSWER_S)
         self._worded = worded
         self._granted = Granted()
-        self._lock = threading.RLock()
         self._held: dict[Id, _Held] = {}
         self._params: dict[Id, Asked] = {}
         self._listings = Listings(OWN, os.urandom)
-        self._desk: Desk = None  # type: ignore[assignment]  # set by `serve`, before any message
+        self._desk = Outbox()
 
     def serve(self, desk: Desk) -> None:
         """`desk` carries from now on."""
-        self._desk = desk
-        self.asking.serve(desk)
+        self._desk.serve(desk)
+        self.asking.serve(self._desk)
 
     # --- the relay's two threads -----------------------------------------------------------------------
 
@@ -113,12 +97,12 @@ class Inspection:
         id = frame.id
         if type(id) is not str or not id.startswith(OWN):
             return False
-        with self._lock:
+        with self._desk:
             return self.asking.takes(frame) if side == "client" else self._listed(frame)
 
     def to_server(self, frame: Frame) -> Frame | None:
         """What is to be sent of a message of the client's; None: nothing, and whoever waits is told."""
-        with self._lock:
+        with self._desk:
             granted = None
             if frame.kind == "request":
                 if frame.method in _LISTS:
@@ -134,7 +118,7 @@ class Inspection:
 
     def to_client(self, frame: Frame, call: Pending | None) -> Frame | None:
         """The same of a message of the server's; `call`: the request that it answers."""
-        with self._lock:
+        with self._desk:
             asked = None
             if call is not None:
                 asked = self._params.pop(call.id, None) or Asked(call.method, call.tool)
@@ -151,9 +135,9 @@ class Inspection:
         self, side: Side, frame: Frame, asked: Asked | None, start: int, granted: int | None = None
     ) -> Frame | None:
         """What the inspectors from `start` on leave of a message; that of `granted` has its yes already."""
-        for at in range(start, len(self._inspectors)):
-            inspector = self._inspectors[at]
-            judged = inspector.to_server(frame) if side == "client" else inspector.to_client(frame, asked)
+        judges = self._judges[side]
+        for at in range(start, len(judges)):
+            judged = judges[at](frame, asked)
             if judged is None or (at == granted and judged.verdict.action is Action.ASK):
                 continue
             going_on = self._act(side, frame, asked, judged, at)
@@ -230,8 +214,7 @@ class Inspection:
         about = (frame.method, frame.tool) if asked is None else (asked.method, asked.tool)
 
         def answered(answer: Answer) -> None:
-            with self._lock:
-                self._answered(side, frame, asked, judged, at, answer)
+            self._guarded(lambda: self._answered(side, frame, asked, judged, at, answer))
 
         text = self._worded(frame, about, finding)
         self.asking.ask(Question(side, frame, about, finding, text, answered))
@@ -295,7 +278,7 @@ class Inspection:
             first = self._listings.begin(method, frame)
             if first is not None:
                 self._desk.to_server(first)
-        timer = threading.Timer(LIST_S, self._late, (held,))
+        timer = threading.Timer(LIST_S, self._guarded, (lambda: self._late(held),))
         timer.daemon = True
         timer.start()
 
@@ -335,12 +318,19 @@ class Inspection:
             self._desk.forward(frame)
 
     def _late(self, held: _Held) -> None:
-        with self._lock:
-            if self._held.get(held.frame.id) is held and (held.missing or held.fetched):
-                del self._held[held.frame.id]
-                why = "the server's lists could not be read, which this call has to be held against"
-                name = self._inspectors[held.at].name
-                self._deny("client", held.frame, None, Finding(name, f"{name}.unread", "", why))
+        if self._held.get(held.frame.id) is held and (held.missing or held.fetched):
+            del self._held[held.frame.id]
+            why = "the server's lists could not be read, which this call has to be held against"
+            name = self._inspectors[held.at].name
+            self._deny("client", held.frame, None, Finding(name, f"{name}.unread", "", why))
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Do it as one of the relay's threads would, whose failure ends the session."""
+        try:
+            with self._desk:
+                work()
+        except BaseException as error:
+            self._desk.failed(error)
 
 
 def edited(frame: Frame, edits: Sequence[Edit]) -> Frame:

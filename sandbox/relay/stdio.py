@@ -28,7 +28,11 @@ from sandbox.wire.salvage import Id
 if TYPE_CHECKING:
     from sandbox.relay.inspection import Inspection
 
-DEFERRED = 2048  # larger frames are not kept for the clerk: their event is made at once
+DEFERRED = 2048  # larger frames are not kept for the clerk: their event is made at once, and kept
+
+
+def _made(event: Event) -> Event:
+    return event
 
 
 class Relay:
@@ -77,8 +81,9 @@ class Relay:
         self._inspection = inspection
         if inspection is not None:
             desk = Desk(
-                self._answers, self._server, self._ledger, self._report, self.limits.hand_over, self._forward
-            )
+                self._answers, self._server, self._ledger,
+                self._report, self.limits.hand_over, self._forward, self._fail,
+            )  # fmt: skip
             inspection.serve(desk)
         self._tally = NoiseTally()
         self.last_activity = time.monotonic()
@@ -359,11 +364,14 @@ class Relay:
         self._changed()
 
     def _report_passed(self, side: Side, frame: Frame) -> None:
-        if self._later is None or len(frame.data) > DEFERRED:
+        if self._later is None:
             self._report(passed(side, frame))
             return
         try:
-            self._later(passed, side, frame)
+            if len(frame.data) > DEFERRED:
+                self._later(_made, passed(side, frame))
+            else:
+                self._later(passed, side, frame)
         except BaseException as error:
             self._fail(error)
 
