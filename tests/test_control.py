@@ -73,6 +73,19 @@ def test_a_question_and_its_answer(environ: Environ, answering: Control) -> None
     assert status(environ) == {"schema": 1, **SAID}
 
 
+def test_a_question_with_what_is_given(environ: Environ) -> None:
+    control_ = Control("s-1", environ)
+    control_.open({"echo": lambda given: {"heard": given}, "status": lambda: SAID})
+    for given, heard in (({"a": [1, True]}, {"a": [1, True]}), ({}, {})):
+        told = control.ask(["s-1"], "echo", environ, given=given)
+        assert told == {"s-1": {"schema": 1, "heard": heard}}
+    # What is given to a word that takes nothing, or not given to one that does, is no answer.
+    assert control.ask(["s-1"], "echo", environ) == {}
+    assert control.ask(["s-1"], "status", environ, given={"a": 1}) == {}
+    assert control.ask(["s-1"], "status", environ) == {"s-1": {"schema": 1, **SAID}}
+    control_.close()
+
+
 def test_nobody_else_may_enter(environ: Environ, answering: Control) -> None:
     path = Path(leases.socket_path("s-1", environ))
     assert path.stat().st_mode & 0o777 == 0o600
