@@ -72,7 +72,7 @@ class Answers:
 
 
 class Desk:
-    """What an inspection may do with the relay (`relay.inspection.Desk`)."""
+    """What an inspection may do with the relay (`relay.outbox.Desk`)."""
 
     def __init__(
         self,
@@ -82,6 +82,7 @@ class Desk:
         report: Callable[[Event], None],
         breach: Callable[[Excess], None],
         forward: Callable[[Frame], None],
+        failed: Callable[[BaseException], None],
     ) -> None:
         self.to_client = answers.to_client
         self.settle = ledger.settle
@@ -89,6 +90,7 @@ class Desk:
         self.report = report
         self.breach = breach
         self.forward = forward
+        self.failed = failed
         self._server = server
         self._ledger = ledger
 

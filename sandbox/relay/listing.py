@@ -49,7 +49,8 @@ class Listings:
         """The request for the page after `page`, or None: there is none, or none that may be read."""
         self._open.pop(id, None)
         cursor = None if page is None else page.message.get("result", {}).get("nextCursor")
-        if type(cursor) is not str or listing.pages >= MOST_PAGES:
+        # Clients take the empty cursor of some servers for none.
+        if type(cursor) is not str or not cursor or listing.pages >= MOST_PAGES:
             return None
         listing.params = {**listing.params, "cursor": cursor}
         return self._request(listing)
