@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sandbox.plan.rows import Row, duration, size
 from sandbox.plan.spec import Spec
+from sandbox.plan.tool_rows import tool_rows
 from sandbox.policy.model import Policy, Stopping
 
 _CLIENT = "counted by the relay"
@@ -17,6 +18,7 @@ def message_rows(spec: Spec, policy: Policy) -> Iterator[Row]:
     yield Row("messages", f"frames of at most {size(spec.message)}", "relay", "traffic.message")
     yield from _traffic(policy)
     yield from _calls(policy)
+    yield from tool_rows(policy)
 
 
 def _traffic(policy: Policy) -> Iterator[Row]:
