@@ -40,8 +40,8 @@ def test_what_is_said_of_arguments() -> None:
         min_length=3, max_length=4, optional=True,
     )  # fmt: skip
     assert said({"arguments": (rule,)})["tools.arguments.t.a"] == (
-        "`a` of `t` may be absent, within `/w`, leads to `h.example`, matches `x+`, is one of `b`, at least 1, "
-        "at most 2.5, at least 3 characters, at most 4 characters"
+        "`a` of `t` may be absent, within `/w`, leads to `h.example`, matches `x+`, is one of `b`, at least "
+        "1, at most 2.5, at least 3 characters, at most 4 characters"
     )
 
 
