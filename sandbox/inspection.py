@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sandbox.event import Event, Value
     from sandbox.inspect.judged import Finding, Inspector
     from sandbox.inspect.poison import Poison
+    from sandbox.pins import Store
     from sandbox.policy.model import Policy
     from sandbox.relay.inspection import About, Inspection
     from sandbox.secrecy import Secrecy
@@ -72,7 +73,7 @@ def _inspectors(prepared: Prepared, session: str, around: Around) -> Iterator[In
     """In the order in which a message passes them: shape, identity, words, calls, secrets."""
     yield from _protocol(prepared)
     yield from _pins(prepared, around)
-    poison = _poison(prepared)
+    poison = _poison(prepared, around)
     if poison is not None:
         yield poison
     yield from _calls(prepared, poison)
@@ -91,28 +92,40 @@ def _protocol(prepared: Prepared) -> Iterator[Inspector]:
 
 def _pins(prepared: Prepared, around: Around) -> Iterator[Inspector]:
     """What the server is, held to what it was; a file of pins that is unusable stops the start."""
-    if prepared.policy.tools.pin == "off":
+    store = _store(prepared, around)
+    if store is None:
         return
     from sandbox.inspect.pins import Pins
     from sandbox.pin_telling import Telling
+
+    store.open()
+    telling = Telling(store.name, prepared.spec.server, prepared.wish.environ, around.emit, around.note)
+    yield Pins(store.name, store, telling, locked=prepared.policy.tools.pin == "locked")
+
+
+def _store(prepared: Prepared, around: Around) -> Store | None:
+    if prepared.policy.tools.pin == "off":
+        return None
     from sandbox.pins import Store, name_of
 
-    environ, server = prepared.wish.environ, prepared.spec.server
-    name = name_of(prepared, environ)
-    store = Store(name, server, environ, around.clean)
-    store.open()
-    telling = Telling(name, server, environ, around.emit, around.note)
-    yield Pins(name, store, telling, locked=prepared.policy.tools.pin == "locked")
+    environ = prepared.wish.environ
+    return Store(name_of(prepared, environ), prepared.spec.server, environ, around.clean)
 
 
-def _poison(prepared: Prepared) -> Poison | None:
+def _poison(prepared: Prepared, around: Around) -> Poison | None:
     """What the words of a server want of a model; its rules are read when the first message comes."""
     if prepared.policy.inspect.poison == "off":
         return None
     from sandbox.inspect.poison import Poison
     from sandbox.inspect.poison_rules import shipped_rules
 
-    return Poison(prepared.policy.inspect.poison, shipped_rules)
+    store = _store(prepared, around)
+    if store is None:
+        return Poison(prepared.policy.inspect.poison, shipped_rules)
+    from sandbox.pin_telling import Elsewhere
+
+    elsewhere = Elsewhere(store, prepared.wish.environ)
+    return Poison(prepared.policy.inspect.poison, shipped_rules, elsewhere)
 
 
 def _calls(prepared: Prepared, poison: Poison | None) -> Iterator[Inspector]:

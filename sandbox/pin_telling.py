@@ -165,3 +165,25 @@ def _common(one: str, other: str) -> int:
     """How many characters both begin with."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+class Elsewhere:
+    """The tools that other servers have and this one has not, by name; read once, at the first question."""
+
+    def __init__(self, store: pins.Store, environ: Mapping[str, str]) -> None:
+        self._store = store
+        self._environ = environ
+        self._found: dict[str, str] | None = None
+
+    def __call__(self) -> Mapping[str, str]:
+        """Each name with the server that has it."""
+        if self._found is None:
+            own = self._store.read()
+            self._found = {
+                tool: pinned.server
+                for _, pinned in others(self._store.name, self._environ)
+                if pinned.server != own.server
+                for tool in pinned.holds("tool")
+                if tool not in own.holds("tool")
+            }
+        return self._found

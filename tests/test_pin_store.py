@@ -15,7 +15,7 @@ from sandbox.audit.redact import Redactor
 from sandbox.errors import SandboxNotBuilt
 from sandbox.event import Event
 from sandbox.inspect.pinned import Item, Pinned
-from sandbox.pin_telling import Telling, alike, likenesses
+from sandbox.pin_telling import Elsewhere, Telling, alike, likenesses
 from sandbox.policy.load import load
 from sandbox.policy.model import Policy
 from sandbox.prepare import Wish
@@ -246,6 +246,13 @@ def test_other_servers_that_are_like_this_one() -> None:
         (one.other, one.alike, one.tools) for one in likenesses("githud", "githud", ["pull"], os.environ)
     ]
     assert found == [("github", True, ()), ("github", False, ("pull",)), ("notes", False, ("pull",))]
+
+
+def test_tools_that_only_other_servers_have() -> None:
+    pins.Store("github", "github", os.environ).first("tool", {"push": ONE, "pull": ONE})
+    store = opened()
+    store.first("tool", {"pull": ONE})
+    assert Elsewhere(store, os.environ)() == {"push": "github"}
 
 
 def test_what_is_told_of_the_first_use() -> None:
