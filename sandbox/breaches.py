@@ -25,7 +25,7 @@ from sandbox.standstill import Standstill
 
 FREEZE_S = 1.5
 """How long a keeper may take to stop or to wake everything; an engine needs a tenth of that."""
-OURS = frozenset(("audit", "engine", "gateway"))
+OURS = frozenset(("audit", "engine", "gateway", "relay"))
 """What ends a session without a quota or rule of the profile being broken."""
 
 

@@ -248,8 +248,7 @@ class Watch:
     def _look(self, now: float) -> None:
         self._relay.limits.paused = self.breaches.frozen
         if self._relay.failed is not None:
-            failed = self._relay.failed
-            self.breached("audit", f"the audit log failed: {getattr(failed, 'what', failed)}")
+            self.breached(*_failed(self._relay.failed))
         if self._outbound.breach is not None:
             self.breached(*self._outbound.breach)
         gone = self._relay.client_eof.is_set() or self._relay.client_gone.is_set()
@@ -322,6 +321,15 @@ def _secrecy(
     from sandbox import secrecy  # brings the rules of what credentials look like
 
     return secrecy.of(prepared, session, secrets, canaries, emit)
+
+
+def _failed(error: BaseException) -> tuple[str, str]:
+    """Which part of ours failed under the relay, and why; never what was in the message."""
+    if isinstance(error, AuditError):
+        return "audit", f"the audit log failed: {error.what}"
+    if isinstance(error, SandboxError):
+        return "relay", error.what
+    return "relay", f"a fault of mcp-sandbox itself at a message ({type(error).__name__})"
 
 
 def _empty(fd: int) -> None:
