@@ -15,6 +15,7 @@ from sandbox.audit.redact import Redactor
 from sandbox.backend.base import Ended
 from sandbox.backend.running import Running
 from sandbox.breaches import Breaches, told
+from sandbox.errors import AuditError, SandboxError
 from sandbox.event import Event, Value
 from sandbox.excess import Source
 from sandbox.gateway import Gateway
