@@ -17,7 +17,7 @@ _LEET = str.maketrans("013457@$!|", "oieastasii")
 
 def fold(text: str) -> str:
     """The words of `text`, each with a blank before it, and one after the last."""
-    plain = text.lower() if text.isascii() else skeleton(text).lower()
+    plain = text.lower() if text.isascii() else skeleton(text.lower()).lower()
     return f" {_GAP.sub(' ', plain)} ".replace("  ", " ")
 
 
@@ -39,7 +39,7 @@ def span(text: str, folded: str, start: int, end: int) -> tuple[int, int]:
 
 def fold_pattern(pattern: str) -> str:
     """A pattern whose letters are folded as those of the text; what is ASCII may be syntax and stays."""
-    return "".join(char if char.isascii() else skeleton(char).lower() for char in pattern)
+    return "".join(char if char.isascii() else skeleton(char.lower()).lower() for char in pattern)
 
 
 def _spelt(word: re.Match[str]) -> str:

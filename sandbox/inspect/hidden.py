@@ -43,6 +43,8 @@ _SEQUENCE = re.compile(
     "|\x1b[ -/]{0,4}[0-~]?"
 )
 _COLOUR = re.compile("(?:\x1b\\[|\x9b)([0-9:;]*)m")
+_PROGRESS = re.compile("(?:\x1b\\[|\x9b)(?:[0-2]?K|[01]?G|\\?25[lh])")
+"""A line written anew, and the cursor hidden meanwhile: what shows how far a program is."""
 _CONCEALS = frozenset({"8", "08"})
 _FLAG = re.compile("[\U000e0030-\U000e0039\U000e0061-\U000e007a]{2,6}\U000e007f")
 _BLACK_FLAG = "\U0001f3f4"
@@ -100,7 +102,7 @@ def _found(text: str) -> Iterator[Hidden]:
             continue  # inside an escape sequence
         if sort == "terminal":
             at = max(end, _sequence_end(text, start))
-            if not _only_colour(text[start:at]):
+            if not (_only_colour(text[start:at]) or _PROGRESS.fullmatch(text, start, at)):
                 yield Hidden(sort, start, at)
         elif sort == "bidi":
             rtl = _RTL.search(text) is not None if rtl is None else rtl

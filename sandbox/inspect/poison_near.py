@@ -13,7 +13,7 @@ from typing import Final
 
 from sandbox.inspect.confusables import FOREIGN, LOOKS, unmarked
 
-_BLANK = rb"(?:[^a-z0-9\\]|\\[nrtbf" + rb'"' + rb"/\\])+"
+_BLANK = rb"(?:[^a-z0-9\\]|%20|\\[nrtbf" + rb'"' + rb"/\\])+"
 _REST = rb"[a-z\x80-\xff]*"
 _BEGIN = rb"(?:^|[^a-z]|\\[nrtbf])"
 _DIGITS = {"a": b"4@", "e": b"3", "i": b"1!|", "l": b"1|", "o": b"0", "s": b"5$", "t": b"7"}
@@ -71,7 +71,7 @@ def escapes() -> bytes:
 def writings() -> bytes:
     """What may be text that is written for machines alone (`encoded`)."""
     return b"|".join((
-        rb"(?:%[0-9a-f]{2}){3}", rb"&#x?[0-9a-f]+;&#", rb"\\u\{?[0-9a-f]{4}\}?\\u",
+        rb"(?:%[0-9a-f]{2}){3}", rb"%20[a-z]+%20", rb"&#x?[0-9a-f]+;&#", rb"\\u\{?[0-9a-f]{4}\}?\\u",
         rb"(?:^|[^a-z0-9])[a-z](?:[ .*_-]+[a-z0-9@$!]){6}(?:[^a-z]|$)",
         *(_hex(word) for word in SPELT), *(_turned(word) for word in _TURNED),
         b"(?-i:" + b"|".join(sorted({run for word in SPELT for run in _base64(word)})) + b")",

@@ -153,7 +153,11 @@ def search_for(pattern: str | bytes) -> Search:
     options.never_capture = True
     if isinstance(pattern, bytes):
         options.encoding = re2.Options.Encoding.LATIN1
-    compiled = re2.compile(pattern, options)
+    try:
+        compiled = re2.compile(pattern, options)
+    except re2.error as error:
+        # The error quotes the whole pattern, which may be all of them in one.
+        raise BadRules(f"no pattern: {str(error)[:80]}") from None
     # Half the cost of the module's own: no match object is made.
     match, anywhere = compiled._regexp.Match, _re2.RE2.Anchor.UNANCHORED
 
