@@ -24,10 +24,11 @@ class Suite:
     options: tuple[str, ...]
 
 
+_ALL = ("--suite", "all", "--timeout", "300000", "--spec-version")
 SUITES = (
     Suite("0.1.16", "0.1.16", ("--suite", "all")),
-    Suite("0.2, 2025-11-25", "0.2", ("--suite", "all", "--spec-version", "2025-11-25")),
-    Suite("0.2, 2026-07-28", "0.2", ("--suite", "all", "--spec-version", "2026-07-28")),
+    Suite("0.2, 2025-11-25", "0.2", (*_ALL, "2025-11-25")),
+    Suite("0.2, 2026-07-28", "0.2", (*_ALL, "2026-07-28")),
 )
 
 
