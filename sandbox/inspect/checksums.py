@@ -8,10 +8,19 @@ from binascii import Error, a2b_base64
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from sandbox.inspect.entropy import looks_random, made_up, stands_for_another
+from sandbox.inspect.entropy import entropy, looks_random, made_up, stands_for_another
 
 NEAR: Final = 64
 """Bytes before a number in which a word may say what it is."""
+LEAST_KEY: Final = 40
+"""Characters of base64 that the smallest private key has, cut as it may be."""
+KEY_ENTROPY: Final = 3.5
+_PLACE = re.compile(
+    rb"(?:page|next|continuation|cursor|sync|progress|csrf|xsrf|idempotency|delta|resume)_?-?token\W*\Z",
+    re.IGNORECASE,
+)
+"""Tokens that say where a list goes on, and open nothing."""
+_KEY_BODY = re.compile(rb"[A-Za-z0-9+/]{8,}")
 _CARD_WORDS = re.compile(
     rb"card|visa|master|amex|american express|discover|credit|debit|payment|\bpan\b|\bcc\b|karte|carte"
     rb"|tarjeta|cartao|carta|kart",
@@ -38,8 +47,11 @@ def card(value: bytes, before: bytes) -> bool:
         return False
     separators = [bytes([byte]) for byte in value if byte in b" -"]
     if separators:
-        groups = [len(group) for group in value.replace(b"-", b" ").split(b" ")]
-        return len(set(separators)) == 1 and groups in ([4, 4, 4, 4], [4, 6, 5])
+        groups = value.replace(b"-", b" ").split(b" ")
+        grouped = [len(group) for group in groups] in ([4, 4, 4, 4], [4, 6, 5])
+        # A column of a table is no card: more numbers around it, or each larger than the one before.
+        alone = not before.rstrip(b" -")[-1:].isdigit() and groups != sorted(groups)
+        return len(set(separators)) == 1 and grouped and alone
     return _CARD_WORDS.search(before[-NEAR:]) is not None
 
 
@@ -90,11 +102,18 @@ def discord_id(value: bytes, before: bytes) -> bool:
     return number.isdigit() and 17 <= len(number) <= 20
 
 
+def key_body(value: bytes, before: bytes) -> bool:
+    """Whether there is a key between the lines that say so, and not their like alone."""
+    body = b"".join(_KEY_BODY.findall(value.partition(b"KEY")[2]))
+    return len(body) >= LEAST_KEY and entropy(body) >= KEY_ENTROPY
+
+
 CHECKS: Mapping[str, Check] = {
     "card": card,
+    "key-body": key_body,
     "jwt": jwt,
     "basic": basic,
     "discord-id": discord_id,
     "password": lambda value, before: not stands_for_another(value),
-    "random": lambda value, before: looks_random(value),
+    "random": lambda value, before: looks_random(value) and _PLACE.search(before) is None,
 }

@@ -7,14 +7,16 @@ from collections import Counter
 from math import log2
 from typing import Final
 
-WORDY: Final = 0.45
-"""Of a random value, at most this part lies in runs of four or more letters of one case."""
+WORDY: Final = 0.4
+"""Of a random value, at most this part lies in runs of five or more letters as words have them."""
+LEAST_PASSWORD: Final = 6
 _MADE_UP = re.compile(
     rb"example|sample|placeholder|dummy|your[_-]|your$|[_-]here|x{4}|\*{3}|\.{3}|0{8}|1{8}|1234567|7654321"
     rb"|abcdefg|change[_-]?me|redacted|insert[_-]|replace[_-]|(?:^|[_-])fake|lorem|foobar|deadbeef",
     re.IGNORECASE,
 )
-_WORDS = re.compile(rb"[a-z]{4,}|[A-Z]{4,}|[A-Z][a-z]{3,}")
+_WORDS = re.compile(rb"[A-Z]?[a-z]{4,}|[A-Z]{5,}")
+_DOTTED = re.compile(rb"[A-Za-z_]\w*(?:(?:\.|::|->)[A-Za-z_]\w*)+")
 _UUID = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HEX = re.compile(rb"[0-9a-f]+|[0-9A-F]+")
 _REFERENCE = re.compile(
@@ -42,6 +44,8 @@ def made_up(value: bytes) -> bool:
 def stands_for_another(value: bytes) -> bool:
     """Whether a password is a reference, a mask, or one of those that everybody has."""
     lower = value.lower()
+    if len(value) < LEAST_PASSWORD:
+        return True
     return lower in _DEFAULTS or len(set(lower)) < 3 or _REFERENCE.match(value) is not None or made_up(value)
 
 
@@ -55,6 +59,8 @@ def looks_random(value: bytes) -> bool:
     if _HEX.fullmatch(value):
         return len(value) in _HASHES and not value.isdigit()
     digits = sum(byte in b"0123456789" for byte in value)
+    if _DOTTED.fullmatch(value) and _WORDS.search(value):
+        return False
     letters = sum(chr(byte).isalpha() for byte in value)
     if not digits or letters < 4 or digits + letters < 0.7 * len(value):
         return False

@@ -17,7 +17,10 @@ KEY_LINES: Final = 400
 """Lines that a private key has at most."""
 _BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY")
 _KEY_LINE = re.compile(r"[\s>|]*(?:[A-Za-z0-9+/=]{4,}|(?:Proc-Type|DEK-Info|Comment): ?\S.*)?\s*")
-_KEY = "private-key"
+LEAST_LINE: Final = 8
+"""Characters of a line of a key's that tell something of it."""
+_KEY: Final = Found("private-key", "a private key", "key", "deny")
+_REST: Final = b"a line of a private key"
 
 
 class Lines:
@@ -29,7 +32,7 @@ class Lines:
         self._told = told
         self._change = change
         self._key_lines = 0
-        self._key: Found | None = None
+        self._in_key = False
 
     def __call__(self, line: str) -> str:
         """The line without secrets; without `change` the line itself, and its finds are told all the same."""
@@ -39,22 +42,22 @@ class Lines:
         return clean if self._change else line
 
     def _cleaned(self, line: str) -> tuple[str, list[Found]]:
-        if self._key is not None and (rest := self._of_key(line)) is not None:
-            return rest, []
+        if self._in_key and (hidden := self._of_key(line)) is not None:
+            return hidden
         parted, part = self._flow.line(line)
         clean, found = self._redaction.clean(parted)
-        if _BEGIN.search(line) and (key := next((one for one in found if one.rule == _KEY), None)):
-            self._key, self._key_lines = (None, 0) if "-----END" in line else (key, 0)
+        if "-----BEGIN" in line and _BEGIN.search(line):
+            self._in_key, self._key_lines = "-----END" not in line, 0
         return clean, [*part, *found]
 
-    def _of_key(self, line: str) -> str | None:
+    def _of_key(self, line: str) -> tuple[str, list[Found]] | None:
         """What is shown of a line inside a private key; None where it is none of the key's."""
         self._key_lines += 1
-        ended = "-----END" in line
-        mine = ended or (self._key_lines < KEY_LINES and _KEY_LINE.fullmatch(line) is not None)
-        key = self._key
-        if ended or not mine:
-            self._key = None
-        if not mine or key is None:
+        self._in_key = self._key_lines < KEY_LINES and "-----END" not in line
+        if _KEY_LINE.fullmatch(line) is None:
+            if "-----END" not in line:
+                self._in_key = False
             return None
-        return self._redaction.marks.of(_KEY, key.group, b"the rest of a private key").decode()
+        if len(line.strip()) < LEAST_LINE:
+            return line, []
+        return self._redaction.marks.of(_KEY.rule, _KEY.group, _REST).decode(), [_KEY]
