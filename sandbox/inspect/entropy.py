@@ -17,6 +17,7 @@ _MADE_UP = re.compile(
 )
 _WORDS = re.compile(rb"[A-Z]?[a-z]{4,}|[A-Z]{5,}")
 _DOTTED = re.compile(rb"[A-Za-z_]\w*(?:(?:\.|::|->)[A-Za-z_]\w*)+")
+_SEPARATORS = re.compile(rb"[-_.:/ ]")
 _UUID = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HEX = re.compile(rb"[0-9a-f]+|[0-9A-F]+")
 _REFERENCE = re.compile(
@@ -59,12 +60,19 @@ def looks_random(value: bytes) -> bool:
     if _HEX.fullmatch(value):
         return len(value) in _HASHES and not value.isdigit()
     digits = sum(byte in b"0123456789" for byte in value)
-    if _DOTTED.fullmatch(value) and _WORDS.search(value):
+    if (_DOTTED.fullmatch(value) and _WORDS.search(value)) or _is_composed(value):
         return False
     letters = sum(chr(byte).isalpha() for byte in value)
     if not digits or letters < 4 or digits + letters < 0.7 * len(value):
         return False
     return _in_words(value) <= WORDY * len(value)
+
+
+def _is_composed(value: bytes) -> bool:
+    """Whether a value is mostly words with something between: `x-amz-content-sha256`, `A_DATA_BASE64`."""
+    parts = _SEPARATORS.split(value)
+    words = sum(part.isalpha() and (part.islower() or part.isupper()) and len(part) > 2 for part in parts)
+    return len(parts) > 2 and 2 * words >= len(parts)
 
 
 def _in_words(value: bytes) -> int:

@@ -75,10 +75,13 @@ class Making:
 
     def honest(self, template: str) -> str:
         """The template with its slots filled, but for those that would be a secret."""
-        keep = _SECRET_SLOTS - {"b40", "hex64"}
-        return _SLOT.sub(
-            lambda found: found[0] if found[1] in keep else self._slot(found[1], found[2]), template
-        )
+        return _SLOT.sub(self._honest, template)
+
+    def _honest(self, found: re.Match[str]) -> str:
+        name, count = found[1], found[2]
+        if count:
+            return self.draw(name, int(count)) if name in _CLASSES else found[0]
+        return self.value(name) if name in _HONEST else found[0]
 
     def _slot(self, name: str, count: str) -> str:
         return self.draw(name, int(count)) if count else self.value(name)
@@ -164,6 +167,7 @@ def _luhn(digits: str) -> bool:
     return sum(number - 9 * (number > 9) for number in doubled) % 10 == 0
 
 
+_HONEST = frozenset(("b", "md", "sha", "uuid"))
 _SECRET_SLOTS = frozenset(
     "token key keyjson keyyaml age jwkd jwt awssession pw b40 azkey basic hex64 card cardspaced carddashed"
     " human".split()
