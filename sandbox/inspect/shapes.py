@@ -10,7 +10,7 @@ server's, `->` and `<-` notifications), name, kind of the parameters, kind of th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from sandbox.records import dataclass
@@ -300,6 +300,10 @@ class Shapes:
     def has(self, mark: str, name: str) -> bool:
         """Whether this side may send `name`."""
         return (mark, name) in self._methods
+
+    def methods(self) -> Iterator[tuple[str, str]]:
+        """Every method with the mark of who sends it."""
+        yield from self._methods
 
     def shape(self, kind: str) -> Shape:
         """The shape of a kind as the notation writes it."""
