@@ -98,8 +98,9 @@ class Credentials:
         self._add(self._hidden, _ENCODED)
         self._add(_SPELT_OUT, _ESCAPED)
         self._set.Compile()
-        self.match = self._set.Match
-        """Numbers for `worth`; None of a text that neither holds nor hides anything of ours."""
+        # Without the wrapper around it, which takes as long as a short message.
+        self.match = getattr(self._set, "_set", self._set).Match
+        """Numbers for `worth`; none of a text that neither holds nor hides anything of ours."""
 
         self.by_name = next((rule for rule in rules if rule.id == BY_NAME), None)
         """The rule of values that are known by the name they have."""

@@ -25,7 +25,7 @@ EDGE: Final = 256
 """Characters at either end of a long text that are put together with its neighbours, or more."""
 LEAST_PART: Final = 4
 """Letters and digits that a part has at least, unless it is all of its text: fewer are chance."""
-_TOKEN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+/=.~")
+_TOKEN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+/=.~")
 _BETWEEN: Final = b"\xff"  # in no UTF-8
 _BUT_BETWEEN: Final = OTHERS.replace(_BETWEEN, b"")
 _NOTHING: Mapping[Place, str] = {}
@@ -49,32 +49,41 @@ class Flow:
     def __init__(self, redaction: Redaction) -> None:
         self._redaction = redaction
         self._folded: dict[str | None, bytes] = {}
-        self._tails: dict[str | None, bytes] = {}
+        self._tails: dict[str | None, str] = {}
         self.found: list[Found] = []
         """What the last message held a part of."""
 
     def parted(self, frame: Frame) -> Mapping[Place, str]:
         """The texts of a message that hold a part of a secret whose rest is elsewhere, without that part."""
-        content = _content(frame.message)
+        known, message = self._redaction.known, frame.message
+        only = _only_text(message)
+        if not known and only:
+            # What most answers are: here every tenth of a microsecond counts.
+            before, self._tails[None] = self._tails.get(None, ""), only[-TAIL:]
+            if not (before and _goes_on(before, only)):
+                return _NOTHING
+            self._tails[None] = before
+        content = _content(message)
         if not content:
-            return self._in_any_text(frame) if self._redaction.known else _NOTHING
-        stream, parts = _stream(frame), _NOTHING
-        before = self._tails.get(stream, b"")
-        self._tails[stream] = content[-1][1][-TAIL:].encode("utf-8", "surrogatepass")
+            return self._in_any_text(frame) if known else _NOTHING
+        stream, parts = frame.method, _NOTHING
+        before, self._tails[stream] = self._tails.get(stream, ""), content[-1][1][-TAIL:]
         if len(content) > 1 or (before and _goes_on(before, content[0][1])):
             self.found = []
-            parts = {**self._patterns(content[:1], before), **self._patterns(content, b"")}
-        if self._redaction.known:
+            parts = {**self._patterns(content[:1], before), **self._patterns(content, "")}
+        if known:
             self.found = self.found if parts else []
-            parts = {**parts, **self._in_any_text(frame), **self._in_stream(stream, content)}
+            if not only:
+                parts = {**parts, **self._in_any_text(frame)}
+            parts = {**parts, **self._in_stream(stream, content)}
         return parts
 
     def line(self, text: str) -> tuple[str, list[Found]]:
         """The same of one line of a stream that has nothing but lines, and what it held a part of."""
         if not text:
             return text, []
-        content, before, self.found = (((), text),), self._tails.get(None, b""), []
-        self._tails[None] = text[-TAIL:].encode("utf-8", "surrogatepass")
+        content, before, self.found = (((), text),), self._tails.get(None, ""), []
+        self._tails[None] = text[-TAIL:]
         parts = self._patterns(content, before) if before and _goes_on(before, text) else {}
         if self._redaction.known:
             parts |= self._in_stream(None, content)
@@ -82,16 +91,17 @@ class Flow:
 
     def forget(self, frame: Frame) -> None:
         """What was found in a message is not found again with the next one."""
-        self._tails.pop(_stream(frame), None)
+        self._tails.pop(frame.method, None)
 
-    def _patterns(self, content: Texts, before: bytes) -> dict[Place, str]:
+    def _patterns(self, content: Texts, before: str) -> dict[Place, str]:
         if not before and len(content) < 2:
             return {}
+        start = before.encode("utf-8", "surrogatepass")
         views = [text.encode("utf-8", "surrogatepass") for _, text in content]
-        joined = before + b"".join(views)
-        if self._redaction.rules.match(joined) is None:
+        joined = start + b"".join(views)
+        if not self._redaction.rules.match(joined):
             return {}
-        return self._cut(self._redaction.spans(joined), [*_pieces(views, content, len(before))], None)
+        return self._cut(self._redaction.spans(joined), [*_pieces(views, content, len(start))], None)
 
     def _in_any_text(self, frame: Frame) -> dict[Place, str]:
         """A session's secret that is spread over the texts of one message."""
@@ -150,14 +160,9 @@ def _pieces(views: Sequence[bytes], content: Texts, start: int) -> Iterator[_Pie
         start += len(view)
 
 
-def _stream(frame: Frame) -> str | None:
-    return frame.method
-
-
-def _goes_on(before: bytes, text: str) -> bool:
+def _goes_on(before: str, text: str) -> bool:
     """Whether a text may go on with the word that the one before ended in: most are sentences."""
-    first = ord(text[0])
-    return before[-1] in _TOKEN and first < 128 and first in _TOKEN
+    return before[-1] in _TOKEN and text[0] in _TOKEN
 
 
 def _edges(text: str, edge: int) -> bytes:
@@ -172,6 +177,18 @@ def _all(message: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     for body in ("params", "result", "error"):
         if body in message:
             yield from ((place, text) for place, text, name in strings(message[body], (body,)) if not name)
+
+
+def _only_text(message: Mapping[str, Any]) -> str | None:
+    """The text of an answer that has one and nothing else."""
+    result = message.get("result")
+    content = None if result is None else result.get("content")
+    if type(content) is not list or len(content) != 1 or type(content[0]) is not dict:
+        return None
+    if len(result) > 1 + ("isError" in result) or len(content[0]) > 2:
+        return None
+    text = content[0].get("text")
+    return text if type(text) is str else None
 
 
 def _content(message: Mapping[str, Any]) -> Texts:

@@ -78,7 +78,7 @@ class Redaction:
 
     def worth(self, data: bytes) -> bool:
         """Whether anything may be in this; costs one pass, two where the session has secrets."""
-        return self.rules.match(data) is not None or (bool(self.known) and self.known.worth(data))
+        return bool(self.rules.match(data)) or (bool(self.known) and self.known.worth(data))
 
     def clean(self, text: str) -> tuple[str, list[Found]]:
         """The text without secrets, and what they were; the text itself where there are none."""

@@ -58,21 +58,25 @@ class Secrets:
         self._decoys = decoys
         self._flow = Flow(redaction)
         self._match: Any = None
+        self._known = bool(redaction.known)
+        self._needle = redaction.marks.needle
 
     # --- towards the client -------------------------------------------------------------------------------
 
     def to_client(self, frame: Frame, asked: Asked | None) -> Judged | None:
         """What becomes of a message of the server's."""
-        if self._match is None:
-            self._match = self._redaction.rules.match
-        data, known = frame.data, self._redaction.known
+        match = self._match or self._matcher()
+        data = frame.data
         if type(data) is not bytes:
             data = bytes(data)  # what came in several reads
-        alike = self._match(data) is not None or (bool(known) and known.worth(data))
         parted = self._flow.parted(frame)
-        if not alike and not parted:
+        if not (match(data) or parted or (self._known and self._redaction.known.worth(data))):
             return None
         return self._judge(frame, asked, parted)
+
+    def _matcher(self) -> Any:
+        self._match = self._redaction.rules.match
+        return self._match
 
     def _judge(self, frame: Frame, asked: Asked | None, parted: Mapping[Place, str]) -> Judged | None:
         said: list[tuple[Place, Found]] = []
@@ -157,18 +161,17 @@ class Secrets:
 
     def to_server(self, frame: Frame, asked: None = None) -> Judged | None:
         """What becomes of a message of the client's."""
-        if self._match is None:
-            self._match = self._redaction.rules.match
-        marks = self._redaction.marks
-        matched = self._match(bytes(frame.data))
-        if matched is None and marks.needle not in frame.data and self._decoys is None:
+        match = self._match or self._matcher()
+        data = frame.data
+        matched = match(data if type(data) is bytes else bytes(data))
+        if not matched and self._decoys is None and self._needle not in data:
             return None
         body = "params" if frame.method is not None else "result"
         texts = [one for one in strings(frame.message.get(body), (body,)) if not one[2]]
         return (
             self._decoyed(frame, texts)
             or self._given_back(frame, texts)
-            or (self._carried(frame, texts) if matched is not None else None)
+            or (self._carried(frame, texts) if matched else None)
         )
 
     def _decoyed(self, frame: Frame, texts: list[tuple[Place, str, bool]]) -> Judged | None:
