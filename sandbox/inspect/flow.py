@@ -182,7 +182,9 @@ def _all(message: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
 def _only_text(message: Mapping[str, Any]) -> str | None:
     """The text of an answer that has one and nothing else."""
     result = message.get("result")
-    content = None if result is None else result.get("content")
+    if result is None:
+        return None
+    content = result.get("content")
     if type(content) is not list or len(content) != 1 or type(content[0]) is not dict:
         return None
     if len(result) > 1 + ("isError" in result) or len(content[0]) > 2:
