@@ -6,8 +6,7 @@ server's names what it wants (`inputRequests`), and the client sends its call ag
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from sandbox.inspect.judged import DROP, Asked, Edit, Finding, Judged, changed, denied, pointer
@@ -15,7 +14,6 @@ from sandbox.inspect.solicit import fault
 from sandbox.policy.model import ClientFeatures
 from sandbox.verdict import Action, Verdict
 from sandbox.wire.jsonrpc import Frame
-from sandbox.wire.salvage import Id
 from sandbox.wire.splice import Place
 
 NAME: Final = "client"
@@ -24,7 +22,7 @@ _FEATURES: Final[Mapping[str, str]] = {
     "sampling/createMessage": "sampling",
     "elicitation/create": "elicitation",
 }
-_MOST_OPEN: Final = 1024
+PAGES_REQUIRED: Final = -32042
 _OWN_CONTEXT: Final = ("none", "thisServer")
 
 Mounted = Callable[[str], str | None]
@@ -39,46 +37,58 @@ class Features:
     def __init__(self, client: ClientFeatures, mounted: Mounted) -> None:
         self._client = client
         self._mounted = mounted
-        self._roots_asked: OrderedDict[Id, None] = OrderedDict()
 
     def to_client(self, frame: Frame, asked: Asked | None) -> Judged | None:
         """Of the server's requests, and of results that want something of the client."""
         message = frame.message
-        if frame.kind == "response":
-            wanted = message.get("result", _NONE).get("inputRequests")
-            return None if wanted is None else self._wanted(wanted)
-        if frame.kind == "request" and frame.method in _FEATURES:
-            judged = self._judge(str(frame.method), message.get("params", _NONE), ("params",))
-            if frame.method == "roots/list" and judged is None:
-                self._note(frame.id)
-            return judged
-        return None
+        if frame.kind != "response":
+            params = message.get("params", _NONE)
+            if frame.method in _FEATURES:
+                return self._judge(str(frame.method), params, ("params",))
+            wanted = params.get("inputRequests")
+            return None if wanted is None else self._wanted(wanted, "params")
+        if "error" in message:
+            return self._pages(message["error"]) if message["error"]["code"] == PAGES_REQUIRED else None
+        wanted = message["result"].get("inputRequests")
+        return None if wanted is None else self._wanted(wanted, "result")
 
     def to_server(self, frame: Frame, asked: None = None) -> Judged | None:
         """Of the client's answers: roots that the sandbox does not have are no business of the server's."""
         if frame.kind == "response":
-            if frame.id not in self._roots_asked:
-                return None
-            del self._roots_asked[frame.id]
-            return self._filtered(frame.message.get("result", _NONE), ("result",))
+            result = frame.message.get("result", _NONE)
+            # Whatever was asked: no other answer has this member.
+            return self._filtered(result, ("result",)) if "roots" in result else None
         given = frame.message.get("params", _NONE).get("inputResponses")
-        return None if given is None or self._client.roots == "all" else self._answers(given)
+        return None if given is None else self._answers(given)
 
     # --- what is wanted -------------------------------------------------------------------------------
 
-    def _wanted(self, wanted: Any) -> Judged | None:
-        """The first request of the map that may not be made decides: the others would be answered alone."""
+    def _pages(self, error: Mapping[str, Any]) -> Judged | None:
+        """Pages that a person has to see before a call can be made (2025-11-25, Elicitation, URL Mode)."""
+        data = error.get("data")
+        listed = data.get("elicitations") if type(data) is dict else None
+        at: Place = ("error", "data", "elicitations")
+        pages = listed if type(listed) is list else [_NONE]
+        return self._every(((*at, index), "elicitation/create", one) for index, one in enumerate(pages))
+
+    def _wanted(self, wanted: Any, member: str) -> Judged | None:
+        """The requests that a result brings along, by their keys."""
         if type(wanted) is not dict:
             return None
+        at: Place = (member, "inputRequests")
+        return self._every(
+            ((*at, key, "params"), one["method"], one.get("params"))
+            for key, one in wanted.items()
+            if type(one) is dict and type(one.get("method")) is str
+        )
+
+    def _every(self, requests: Iterable[tuple[Place, str, Any]]) -> Judged | None:
+        """The first that may not be made decides: the others would be answered for nothing."""
         edits: list[Edit] = []
         findings: list[Finding] = []
         to_ask: Judged | None = None
-        for key, one in wanted.items():
-            if type(one) is not dict or type(one.get("method")) is not str:
-                continue
-            params = one.get("params")
-            place: Place = ("result", "inputRequests", key, "params")
-            judged = self._judge(one["method"], params if type(params) is dict else _NONE, place)
+        for place, method, params in requests:
+            judged = self._judge(method, params if type(params) is dict else _NONE, place)
             if judged is None:
                 continue
             if judged.verdict.action is Action.DENY:
@@ -120,13 +130,6 @@ class Features:
 
     # --- roots ----------------------------------------------------------------------------------------
 
-    def _note(self, id: Id) -> None:
-        if self._client.roots != "mounted":
-            return
-        self._roots_asked[id] = None
-        if len(self._roots_asked) > _MOST_OPEN:
-            self._roots_asked.popitem(last=False)
-
     def _answers(self, given: Any) -> Judged | None:
         """Roots in the answers that a call brings along, whatever they were asked as."""
         if type(given) is not dict:
@@ -143,7 +146,7 @@ class Features:
 
     def _filtered(self, result: Mapping[str, Any], place: Place) -> Judged | None:
         roots = result.get("roots")
-        if type(roots) is not list:
+        if type(roots) is not list or self._client.roots == "all":
             return None
         edits = [*self._replaced(roots, (*place, "roots"))]
         if not edits:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from sandbox.wire.splice import Place
 
 LONGEST: Final = 20_000
 MOST_FIELDS: Final = 500
-_FREE: Final = frozenset({"string", "number", "integer", "array"})
+DEEPEST: Final = 20
+MARKS: Final = 8
+_UNWRITTEN: Final = frozenset({"boolean", "null", "object"})
 
 _SECRETS: Final = tuple(
     tuple(line.split())
@@ -149,6 +152,8 @@ _REACH: Final = 5
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _LATIN = re.compile(r"[a-z]")
+_DIGIT = re.compile(r"[A-Za-z][013457@$]|[013457@$][A-Za-z]")
+_LEET: Final = str.maketrans("013457@$", "oieastas")
 _ALIKE: Final = str.maketrans("авеёікмнорстухѕԁһјӏαεικνορτυχ", "abeeikmhopctyxsdhjlaeiknoptux")
 """Letters of other scripts that look Latin, for words that mix them."""
 
@@ -161,15 +166,15 @@ class Fault(NamedTuple):
 
 
 def fault(params: Mapping[str, Any]) -> Fault | None:
-    """Why an elicitation must not reach a person, or None."""
+    """Why an elicitation must not reach a person, or None; of a page with a form both are judged."""
     message = params.get("message")
     text = message if type(message) is str else ""
     if len(text) > LONGEST:
         return Fault(("message",), "the question is too long to judge")
     if "mcpsandbox" in "".join(_words(text)):
         return Fault(("message",), "the question speaks in the name of mcp-sandbox")
-    if params.get("mode") == "url" or "url" in params:
-        return _url_fault(params.get("url"))
+    if (params.get("mode") == "url" or "url" in params) and (found := _url_fault(params.get("url"))):
+        return found
     return _form_fault(text, params.get("requestedSchema"))
 
 
@@ -186,31 +191,39 @@ def _url_fault(url: Any) -> Fault | None:
 
 
 def _form_fault(message: str, schema: Any) -> Fault | None:
-    properties = schema.get("properties") if type(schema) is dict else None
-    if type(properties) is not dict:
-        return None
-    if len(properties) > MOST_FIELDS or sum(map(_size, properties.items())) > LONGEST:
+    fields = [*islice(_fields(schema, ("requestedSchema",), 0), MOST_FIELDS + 1)]
+    if len(fields) > MOST_FIELDS or sum(_size(place[-1], field) for place, field in fields) > LONGEST:
         return Fault(("requestedSchema",), "the form is too long to judge")
     asked = _asks(message)
-    for name, field in properties.items():
-        if type(field) is not dict or not _writable(field):
+    for place, field in fields:
+        if not _writable(field):
             continue
+        name = str(place[-1])
         found = _field_fault(name, field)
-        if (
-            not found
-            and asked
-            and not _ELSE.intersection(_words(f"{name} {field.get('title', '')}"[:LONGEST]))
-        ):
+        if not found and asked and not _ELSE.intersection(_words(f"{name} {field.get('title', '')}")):
             found = asked
         if found:
-            return Fault(("requestedSchema", "properties", name), f"the form asks for a secret: `{found}`")
+            return Fault(place, f"the form asks for a secret: `{found}`")
     return None
 
 
-def _size(field: tuple[str, Any]) -> int:
-    name, held = field
-    texts = (held.get("title"), held.get("description")) if type(held) is dict else ()
-    return len(name) + sum(len(text) for text in texts if type(text) is str)
+def _fields(schema: Any, at: Place, depth: int) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """Every field wherever a client may look for one: MCP's forms are flat, and a client may know more."""
+    if depth > DEEPEST or type(schema) not in (dict, list):
+        return
+    for key, inner in schema.items() if type(schema) is dict else enumerate(schema):
+        if key == "properties" and type(inner) is dict:
+            for name, field in inner.items():
+                if type(field) is dict:
+                    yield (*at, "properties", name), field
+                    yield from _fields(field, (*at, "properties", name), depth + 1)
+        else:
+            yield from _fields(inner, (*at, key), depth + 1)
+
+
+def _size(name: str | int, field: Mapping[str, Any]) -> int:
+    texts = (name, field.get("title"), field.get("description"))
+    return sum(len(text) for text in texts if type(text) is str)
 
 
 def _writable(field: Mapping[str, Any]) -> bool:
@@ -219,7 +232,7 @@ def _writable(field: Mapping[str, Any]) -> bool:
     kinds = kind if type(kind) is list else [kind]
     items = field.get("items")
     choices = items if kinds == ["array"] and type(items) is dict else field
-    return any(type(one) is str and one in _FREE for one in kinds) and not _chosen(choices)
+    return not all(type(one) is str and one in _UNWRITTEN for one in kinds) and not _chosen(choices)
 
 
 def _chosen(field: Mapping[str, Any]) -> bool:
@@ -240,13 +253,21 @@ def _field_fault(name: str, field: Mapping[str, Any]) -> str:
         if type(label) is str and (found := _label_fault(label, number)):
             return found
     text = about if type(about) is str else ""
-    words = _words(text)
-    return (_secret(words, number) if len(words) <= _REACH else "") or _asks(text)
+    # A description begins with what is wanted, and goes on with why and how.
+    return _secret(_until_turn(_words(text)[: _REACH + 1]), number) or _asks(text)
 
 
 def _label_fault(label: str, number: bool) -> str:
     words = _words(label)
-    return words[0] if len(words) == 1 and words[0] in _WHOLE else _secret(words, number)
+    if len(words) == 1 and words[0] in _WHOLE:
+        return words[0]
+    return _secret(words, number) or (
+        _secret(_words(label.translate(_LEET)), number) if _DIGIT.search(label) else ""
+    )
+
+
+def _until_turn(words: list[str]) -> list[str]:
+    return words[: next((at for at, one in enumerate(words) if one in _TURNS), len(words))]
 
 
 def _asks(text: str) -> str:
@@ -254,9 +275,8 @@ def _asks(text: str) -> str:
     words = _words(text)
     for at, word in enumerate(words):
         if word in _ASKING or words[at : at + 3] == ["what", "is", "your"]:
-            reach = words[at + 1 : at + 2 + _REACH]
-            turn = next((index for index, one in enumerate(reach) if one in _TURNS), len(reach))
-            if found := next(_found(words, at + 1, at + 1 + turn), ""):
+            reach = len(_until_turn(words[at + 1 : at + 2 + _REACH]))
+            if found := next(_found(words, at + 1, at + 1 + reach), ""):
                 return found
     # In a language whose verbs are not known here, the word alone.
     return _foreign(words) or next((one for one in _found(words, 0, len(words)) if one not in _ENGLISH), "")
@@ -296,9 +316,19 @@ def _words(text: str) -> list[str]:
     """Words in one spelling: `apiKey`, `API-Key` and `api_key` are the same two."""
     if text.isascii():
         return _WORD.findall(_CAMEL.sub(" ", text).lower())
-    plain = unicodedata.normalize("NFKC", text)
+    plain = unicodedata.normalize("NFKC", _few_marks(text))
     shown = "".join(one for one in plain if unicodedata.category(one) != "Cf")
     return [_latin(word) for word in _WORD.findall(_CAMEL.sub(" ", shown).casefold())]
+
+
+def _few_marks(text: str) -> str:
+    """Without what follows eight combining marks in a row: to order them takes the square of their number."""
+    kept, row = [], 0
+    for one in text:
+        row = row + 1 if unicodedata.combining(one) else 0
+        if row <= MARKS:
+            kept.append(one)
+    return "".join(kept)
 
 
 def _latin(word: str) -> str:

@@ -136,7 +136,7 @@ def test_roots_are_those_that_are_mounted() -> None:
     assert judged is not None
     assert [one["uri"] for one in edited(reply, judged.edits).message["result"]["roots"]] == LEFT
     assert judged.findings[0].reason == "1 of 4 roots are not mounted, 1 named by their place inside"
-    assert inspector.to_server(reply) is None, "that request is answered"
+    assert features(roots="all").to_server(reply) is None
 
 
 def test_in_rounds_roots_are_filtered_too() -> None:
@@ -157,11 +157,14 @@ def test_in_rounds_roots_are_filtered_too() -> None:
     assert features(roots="all").to_server(sent) is None
 
 
-def test_the_same_id_of_another_type_is_another_request() -> None:
+@pytest.mark.threat("S6", proves="no order of requests and answers lets roots past that are not mounted")
+def test_roots_are_filtered_whatever_they_answer() -> None:
+    """A server may have thousands of requests open, under ids that it chose."""
     inspector = features()
-    inspector.to_client(request("roots/list", {}, id=1), None)
-    assert answered(inspector, roots("file:///other"), id="1") is None
-    assert answered(inspector, roots("file:///other"), id=1) is not None
+    for id in range(5000):
+        inspector.to_client(request("roots/list", {}, id=id), None)
+    for id in (0, "0", 4999, "other"):
+        assert answered(inspector, roots("file:///other"), id=id) is not None
 
 
 def test_roots_that_are_all_mounted_pass_as_they_came() -> None:
@@ -200,8 +203,48 @@ def test_items_that_are_no_roots_are_taken_out() -> None:
     assert [edit.place[-1] for edit in judged.edits] == [0, 1, 2]
 
 
-def test_requests_that_nobody_answers_are_forgotten() -> None:
-    inspector = features()
-    for id in range(5000):
-        inspector.to_client(request("roots/list", {}, id=id), None)
-    assert len(inspector._roots_asked) <= 1024
+# --- other ways to want something ------------------------------------------------------------------------
+
+PAGES = {"code": -32042, "message": "sign in first"}
+
+
+def failed(**error: Any) -> Frame:
+    return frame({"jsonrpc": "2.0", "id": 1, "error": {**PAGES, **error}})
+
+
+def page(url: str, message: str = "Sign in") -> dict[str, Any]:
+    return {"elicitations": [{"mode": "url", "elicitationId": "1", "url": url, "message": message}]}
+
+
+@pytest.mark.parametrize(
+    ("client", "data", "action"),
+    [
+        pytest.param({}, page("https://a.example/"), None, id="a page"),
+        pytest.param({}, page("javascript:alert(1)"), "deny", id="no page"),
+        pytest.param({}, page("https://a.example/", "mcp-sandbox asks"), "deny", id="in our name"),
+        pytest.param({"elicitation": "deny"}, page("https://a.example/"), "deny", id="denied"),
+        pytest.param({"elicitation": "ask"}, page("https://a.example/"), "ask", id="asked about"),
+        pytest.param({"elicitation": "deny"}, {}, "deny", id="denied, in a form unknown here"),
+    ],
+)
+def test_an_error_that_wants_a_page_seen(client: dict[str, Any], data: Any, action: str | None) -> None:
+    judged = features(**client).to_client(failed(data=data), CALLED)
+    assert (judged and judged.verdict.action.value) == action
+
+
+@pytest.mark.parametrize("data", [None, 5, {"elicitations": 5}, {"elicitations": [5, None, []]}])
+def test_an_error_with_nonsense_passes_here(data: Any) -> None:
+    assert features().to_client(failed(data=data), CALLED) is None
+    assert features().to_client(failed(code=-32000, data=page("javascript:x")), CALLED) is None
+
+
+def test_a_notification_wants_nothing_either() -> None:
+    status = {"taskId": "1", "inputRequests": {"a": {"method": "sampling/createMessage", "params": SAMPLE}}}
+    for message in (
+        {"jsonrpc": "2.0", "method": "notifications/tasks/status", "params": status},
+        {"jsonrpc": "2.0", "method": "sampling/createMessage", "params": SAMPLE},
+    ):
+        judged = features().to_client(frame(message), None)
+        assert judged is not None
+        assert judged.verdict.rule == "client.sampling"
+        assert features(sampling="allow").to_client(frame(message), None) is None

@@ -61,6 +61,11 @@ ASKING: list[tuple[str, dict[str, Field]]] = [
     ("أدخل كلمة المرور", V),
     ("Sign in", {"x": {"type": ["string", "null"], "title": "Password"}}),
     ("Sign in", {"password": {"enum": []}}),
+    ("Sign in", {"password": {"type": "text"}}),
+    ("Sign in", {"passw0rd": {}}),
+    ("Complete", {"value": "Your GitHub password, exactly as you use it to sign in"}),
+    ("Complete", {"value": "API key from the settings page, where you can also see how much was used"}),
+    ("Complete", {"login": {"type": "object", "properties": {"password": {"type": "string"}}}}),
     ("Sign in", {"password": {"anyOf": [{}]}}),
     ("Sign in", {"password": {"type": "array", "items": {"type": "string"}}}),
 ]
@@ -86,6 +91,9 @@ HONEST: list[tuple[str, dict[str, Field]]] = [
     ("Keyboard", {"keyboard": {}, "pinned": {}, "spin": {}, "monkey": {}}),
     ("What should the commit message be?", {"message": {}}),
     ("Where is the credentials file?", {"credentials_path": {}}),
+    ("Rotation", {"why": "Why you want to rotate the token, for the log"}),
+    ("Removal", {"typed": "Type DELETE to remove the secret for ever"}),
+    ("Login", {"login": {"type": "object", "properties": {"remember": {"type": "boolean"}}}}),
     ("Colours", {"colours": {"type": "array", "items": {"enum": ["secret", "password"]}}}),
     ("Wie heißt der Zweig?", {"zweig": {}}),
     ("你想要哪个分支\uff1f", {"x": {}}),
@@ -127,6 +135,35 @@ def test_pages(url: object, why: str) -> None:
     found = fault({"mode": "url", "message": "Sign in", "url": url})
     assert (found is None) == (why == "")
     assert found is None or why in found.reason
+
+
+HIDDEN = {"properties": {"password": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        pytest.param(
+            {"mode": "form", "url": "https://a.example/", "requestedSchema": HIDDEN}, id="a page, too"
+        ),
+        pytest.param({"url": "https://a.example/", "requestedSchema": HIDDEN}, id="a page and no mode"),
+        pytest.param({"mode": "url", "url": "https://a.example/", "requestedSchema": HIDDEN}, id="mode url"),
+        pytest.param({"requestedSchema": {"allOf": [HIDDEN]}}, id="below allOf"),
+        pytest.param({"requestedSchema": {"$defs": {"x": {"anyOf": [{}, HIDDEN]}}}}, id="below definitions"),
+    ],
+)
+def test_a_form_that_hides(params: dict[str, Any]) -> None:
+    found = fault({"message": "Go on", **params})
+    assert found is not None
+    assert found.place[-1] == "password"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "text", ["a" + "\u0301\u0316" * 9000, "\u2800a " * 6000, "enter " * 3000, "a\u00ad" * 9000]
+)
+def test_texts_that_are_dear_to_read(text: str) -> None:
+    fault(form(text, {"x": {"title": text[:900], "description": text[:9000]}}))
 
 
 @pytest.mark.parametrize(
