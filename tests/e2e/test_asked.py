@@ -53,10 +53,10 @@ def client(request: pytest.FixtureRequest) -> tuple[str, list[str]]:
     return name, [python, str(PYTHON_CLIENT)]
 
 
-def profile(caller: Caller, place: Path, *, answer: str = "30s", more: str = "") -> Path:
+def profile(caller: Caller, *, answer: str = "30s", more: str = "", text: str = PROFILE) -> Path:
     """The profile in a directory of its own, which is not mounted."""
     path = caller.directory() / "asks.toml"
-    path.write_text(PROFILE.format(answer=answer) + more)
+    path.write_text(text.format(answer=answer) + more)
     return path
 
 
@@ -69,12 +69,12 @@ def script(caller: Caller, client: str, place: Path, at: Path, answer: str, call
 
 
 def played(
-    caller: Caller, client: tuple[str, list[str]], answer: str, *calls: Any, more: str = "", wait: str = "30s"
+    caller: Caller, client: tuple[str, list[str]], answer: str, *calls: Any, wait: str = "30s", **text: str
 ) -> dict[str, Any]:
     """What the client saw whose person answers like that."""
     name, command = client
     place = caller.directory()
-    at = profile(caller, place, answer=wait, more=more)
+    at = profile(caller, answer=wait, **text)
     done = subprocess.run(
         caller.argv(*command, script(caller, name, place, at, answer, calls)),
         cwd=place, env=caller.environ, capture_output=True, text=True, timeout=PATIENCE_S,
@@ -162,6 +162,19 @@ def test_a_person_is_asked_about_sampling(caller: Caller, client: tuple[str, lis
     assert len(found["questions"]) == 1
 
 
+TAINTED = 'schema = 1\nextends = "base"\n[tools]\nask_tainted = ["push"]\nanswer = "{answer}"\n'
+
+
+def test_more_is_asked_once_something_was_found(caller: Caller, client: tuple[str, list[str]]) -> None:
+    found = played(
+        caller, client, "refuse", PUSH, ("poisoned", {}), PUSH, ("read_file", {}), SEEN, text=TAINTED
+    )
+    (question,) = found["questions"]
+    assert "rule: tools.ask_tainted" in question
+    assert heard(found) == ["push", "poisoned", "read_file"]
+    assert "rule `tools.ask_tainted`" in text(found["calls"][2])
+
+
 # --- at a terminal --------------------------------------------------------------------------------------
 
 
@@ -202,7 +215,7 @@ def test_a_client_without_forms_leaves_it_to_a_terminal(
     name, command = client
     said = "refuse" if name == "npm" else "allow"
     place = caller.directory()
-    text_of = script(caller, name, place, profile(caller, place), "none", [PUSH, SEEN])
+    text_of = script(caller, name, place, profile(caller), "none", [PUSH, SEEN])
     with subprocess.Popen(
         caller.argv(*command, text_of),
         cwd=place, env=caller.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
