@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox.inspect.plain_schema import Fits, plain
-from sandbox.inspect.schema_guard import Unfit, Weight, weigh
+from sandbox.inspect.schema_guard import Budget, Unfit, Weight, weigh
 from sandbox.records import dataclass
 from sandbox.wire.splice import Place
 
@@ -76,11 +76,11 @@ class Schema:
             return (Mismatch((), "does not fit the tool's schema", slight=False),)
         return tuple(islice(self._mismatches(whole.iter_errors(value)), MOST_TOLD))
 
-    def compile(self) -> Unfit | None:
-        """Why this schema cannot be used, or None."""
+    def compile(self, budget: Budget | None = None) -> Unfit | None:
+        """Why this schema cannot be used, or None; the work is taken from the budget."""
         if self.trouble is None and self._whole is None:
             try:
-                self._weight = weigh(self._raw)
+                self._weight = weigh(self._raw, budget)
                 self._whole = _compiled(self._raw)
             except Unfit as unfit:
                 self.trouble = unfit

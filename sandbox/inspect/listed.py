@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from sandbox.inspect.arguments import Schema
-from sandbox.inspect.schema_guard import Unfit, weigh
+from sandbox.inspect.schema_guard import Budget, Unfit, refers_elsewhere
 from sandbox.records import dataclass
 from sandbox.wire.splice import Place
 from sandbox.wire.strict import Bytes
 
-_ELSEWHERE: Final = re.compile(rb'"\$(?:ref|dynamicRef|recursiveRef)"\s*:\s*"[^#]')
+_REFERENCE: Final = re.compile(rb'"\$(?:ref|dynamicRef|recursiveRef)"\s*:\s*"[^#]')
 _SPELT_OTHERWISE: Final = re.compile(rb"\\u00")
 """A `$` or a letter of `$ref` can be written as an escape."""
+_ELSEWHERE: Final = Unfit("protocol.reference", "refers to a schema elsewhere, which is never fetched")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ class Odd:
 
 def odd_tools(data: Bytes, tools: list[Any], *, thorough: bool) -> Iterator[Odd]:
     """What is odd about each; schemas are compiled only if `thorough`, else at the first call."""
-    suspect = _ELSEWHERE.search(data) or _SPELT_OTHERWISE.search(data)
+    suspect = _REFERENCE.search(data) or _SPELT_OTHERWISE.search(data)
+    budget = Budget() if thorough else None
     names = set()
     for index, tool in enumerate(tools):
         if type(tool) is not dict:
@@ -42,22 +44,15 @@ def odd_tools(data: Bytes, tools: list[Any], *, thorough: bool) -> Iterator[Odd]
                 yield Odd("protocol.duplicate", index, ("name",), reason, twice=True)
             names.add(name)
         if suspect or thorough:
-            yield from _odd_schemas(index, tool, thorough=thorough)
+            yield from _odd_schemas(index, tool, budget)
 
 
-def _odd_schemas(index: int, tool: dict[str, Any], *, thorough: bool) -> Iterator[Odd]:
+def _odd_schemas(index: int, tool: dict[str, Any], budget: Budget | None) -> Iterator[Odd]:
     for member in ("inputSchema", "outputSchema"):
         if member not in tool:
             continue
-        why = Schema(tool[member]).compile() if thorough else _reference(tool[member])
+        why = _ELSEWHERE if refers_elsewhere(tool[member]) else None
+        if why is None and budget is not None:
+            why = Schema(tool[member]).compile(budget)
         if why is not None:
             yield Odd(why.rule, index, (member,), f"the tool's schema {why.reason}")
-
-
-def _reference(schema: Any) -> Unfit | None:
-    """That a schema refers elsewhere; what else is wrong with it shows when it is needed."""
-    try:
-        weigh(schema)
-    except Unfit as unfit:
-        return unfit if unfit.rule == "protocol.reference" else None
-    return None

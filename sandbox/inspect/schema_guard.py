@@ -18,7 +18,9 @@ from sandbox.records import dataclass
 MOST_PARTS: Final = 5_000
 MOST_LOOKS: Final = 512
 """At one place of a value; a schema that looks more often has a depth to which it may be used."""
-MOST_STEPS: Final = 200_000
+MOST_STEPS: Final = 50_000
+"""Of weighing and compiling one schema: parts, looks counted, states of patterns; each 4 us at most."""
+MOST_STEPS_OF_A_LIST: Final = 100_000
 MOST_PATTERNS: Final = 64
 LONGEST_PATTERN: Final = 1_000
 DEEPEST: Final = 100
@@ -29,6 +31,7 @@ _SAME_TABLES = ("dependentSchemas", "dependencies")
 _ITEMS = ("additionalItems", "contains", "unevaluatedItems")
 _MEMBERS = ("additionalProperties", "propertyNames", "unevaluatedProperties")
 _ELSEWHERE = ("$dynamicRef", "$recursiveRef")
+_REFERENCES = ("$ref", *_ELSEWHERE)
 _UNEVALUATED = ("unevaluatedItems", "unevaluatedProperties")
 
 
@@ -54,9 +57,36 @@ class Weight:
     around: bool = False
 
 
-def weigh(schema: Any) -> Weight:
-    """The weight of a schema, or `Unfit`."""
-    graph = _Graph(schema)
+class Budget:
+    """How much work the schemas of one list may still make."""
+
+    def __init__(self, steps: int = MOST_STEPS_OF_A_LIST) -> None:
+        self._left = steps
+
+    def spend(self, steps: int) -> None:
+        """Take so many; `Unfit` where they are not there any more."""
+        self._left -= steps
+        if self._left < 0:
+            raise Unfit("protocol.schema", "is too much work together with what it stands with")
+
+
+def refers_elsewhere(schema: Any) -> bool:
+    """Whether some part of a schema names one that is not in it; takes no longer than reading it."""
+    todo = [schema]
+    while todo:
+        one = todo.pop()
+        if type(one) is dict:
+            if any(type(at := one.get(name)) is str and at[:1] != "#" for name in _REFERENCES):
+                return True
+            todo += one.values()
+        elif type(one) is list:
+            todo += one
+    return False
+
+
+def weigh(schema: Any, budget: Budget | None = None) -> Weight:
+    """The weight of a schema, or `Unfit`; the work is taken from the budget too, where there is one."""
+    graph = _Graph(schema, Budget(MOST_STEPS), budget or Budget(MOST_STEPS))
     order = graph.sorted()
     looks, depth = graph.looks(order)
     if depth < 0:
@@ -69,11 +99,15 @@ _QUANTIFIER = re.compile(r"\{(\d{1,9})?(?:,(\d{1,9})?)?\}")
 _BRACED = re.compile(r"\\[pPxuk]\{[^}]*\}")
 _CLASS = re.compile(r"\[\^?\]?(?:[^\\\]]|\\.)*\]", re.DOTALL)
 _CLASS_STATES = 4
+_BUILT_PROPERTY = 256
 _AROUND = re.compile(r"\(\?<?[=!]|\\[1-9k]")
 
 
-def states(pattern: str) -> int:
-    """At least as many states as a pattern's automaton can be in at once: what one character costs it."""
+def states(pattern: str, of_property: int = _CLASS_STATES) -> int:
+    """At least as many states as a pattern's automaton can be in at once: what one character costs it.
+
+    `of_property`: how many a property of Unicode counts for; it is large to build and cheap to run.
+    """
     totals, last, at = [0], 0, 0
     while at < len(pattern):
         if counted := _QUANTIFIER.match(pattern, at):
@@ -90,6 +124,8 @@ def states(pattern: str) -> int:
         else:
             # A class of characters is several states, since text is read by its bytes (UTF-8).
             last = _CLASS_STATES if pattern[at] in ".[\\" else 1
+            if pattern[at : at + 2] in (r"\p", r"\P"):
+                last = of_property
             totals[-1] += last
         # An escape's braces, and what stands in a class, are no quantifiers.
         whole = _BRACED.match(pattern, at) or _CLASS.match(pattern, at)
@@ -109,8 +145,9 @@ class _Node:
 
 
 class _Graph:
-    def __init__(self, root: Any) -> None:
+    def __init__(self, root: Any, *budgets: Budget) -> None:
         self._root = root
+        self._budgets = budgets
         self._nodes: dict[int, _Node] = {}
         self._todo: list[tuple[dict[str, Any], _Node]] = []
         self.patterns: list[str] = []
@@ -118,6 +155,10 @@ class _Graph:
         self._anchors: dict[str, Any] | None = None
         while self._todo:
             self._read(*self._todo.pop())
+
+    def _spend(self, steps: int) -> None:
+        for budget in self._budgets:
+            budget.spend(steps)
 
     def _node(self, schema: Any) -> _Node:
         if type(schema) is not dict:
@@ -127,6 +168,7 @@ class _Graph:
             if len(self._nodes) >= MOST_PARTS:
                 raise Unfit("protocol.schema", f"has more than {MOST_PARTS} parts")
             node = self._nodes[id(schema)] = _Node(_cost(schema))
+            self._spend(1 + len(schema))
             self._todo.append((schema, node))
         return node
 
@@ -167,6 +209,7 @@ class _Graph:
         self.patterns += patterns
         if len(self.patterns) > MOST_PATTERNS or any(len(one) > LONGEST_PATTERN for one in patterns):
             raise Unfit("protocol.schema", "has too many patterns, or one that is too long")
+        self._spend(sum(states(one, _BUILT_PROPERTY) for one in patterns))
 
     def _target(self, reference: Any) -> Any:
         if type(reference) is not str or not reference.startswith("#"):
@@ -222,17 +265,16 @@ class _Graph:
         rank = {id(node): at for at, node in enumerate(order)}
         seen: set[_State] = set()
         states: set[_State] = {((rank[id(self.root)], 1),)} if id(self.root) in rank else set()
-        most, work = 1, 0
+        most = 1
         for depth in range(DEEPEST + 1):
             seen |= states
             following: set[_State] = set()
             for state in states:
                 total, steps = _looked(order, rank, state, following)
-                most, work = max(most, min(total, MOST_LOOKS)), work + steps
+                most = max(most, min(total, MOST_LOOKS))
+                self._spend(steps)
                 if total > MOST_LOOKS:
                     return most, depth - 1
-                if work > MOST_STEPS:
-                    raise Unfit("protocol.schema", "is too entangled to be weighed")
             states = following - seen
             if not states:
                 break

@@ -26,6 +26,10 @@ _KINDS = {
 }
 
 
+_MALFORMED = {"protocol.shape": -32602, "protocol.direction": -32601, "protocol.method": -32601}
+"""Requests that are none, and the code that a server has for them (JSON-RPC 2.0, 5.1)."""
+
+
 def said(finding: Finding, told: Mapping[str, Value]) -> str:
     """The refusal in words: rule, reason, and where the rule was written."""
     return (
@@ -34,8 +38,13 @@ def said(finding: Finding, told: Mapping[str, Value]) -> str:
 
 
 def answer(id: Id, method: str | None, finding: Finding, told: Mapping[str, Value], *, modern: bool) -> bytes:
-    """What the client gets in place of an answer; a model sees a failed result, and no error."""
+    """What the client gets in place of an answer; a model sees a failed result, and no error.
+
+    A request that is malformed is the client's own fault and no model's: it gets the error that a server gives.
+    """
     words = said(finding, told)
+    if finding.rule in _MALFORMED and not finding.place.startswith("/result"):
+        return error_frame(id, _MALFORMED[finding.rule], words, dict(told))
     if method == "tools/call":
         return failed_result(id, words, told, modern=modern)
     return error_frame(id, INTERNAL_ERROR, words, dict(told))

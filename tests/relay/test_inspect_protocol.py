@@ -77,6 +77,24 @@ def test_bad_arguments_never_reach_the_server_and_the_model_is_told_which(start:
     assert denied.rule == "protocol.arguments"
 
 
+MALFORMED = [
+    pytest.param("tools/call", {"name": "add", "arguments": [1]}, -32602, id="arguments that are a list"),
+    pytest.param("tools/call", {"name": "add", "_meta": "x"}, -32602, id="text for _meta"),
+    pytest.param("resources/read", {"uri": {}}, -32602, id="an object for an address"),
+    pytest.param("roots/list", {}, -32601, id="the other side's method"),
+]
+
+
+@pytest.mark.parametrize(("method", "params", "code"), MALFORMED)
+def test_a_request_that_is_none_gets_the_error_that_a_server_gives(
+    start: Start, method: str, params: dict[str, Any], code: int
+) -> None:
+    world = start("on")
+    world.client(request(1, method, **params))
+    heard = world.relay_to_client.hear()
+    assert (heard["id"], heard["error"]["code"]) == (1, code)
+
+
 @pytest.mark.parametrize("mode", ["off", "on"])
 def test_a_structured_result_that_breaks_its_promise_is_an_error_for_the_client(
     start: Start, mode: str
