@@ -104,7 +104,7 @@ def _settled(
     for attempt in range(AGAIN):
         told = [one.bare or one.sandboxed for one in outcome.differences]
         for scenario in sorted({check.scenario for check in told if check is not None}):
-            again = _both(suite, tools, addresses, place / f"again-{attempt}", scenario)
+            again = _both(suite, tools, addresses, place / f"again-{attempt}-{scenario}", scenario)
             outcome = Outcome(
                 outcome.suite,
                 (*(check for check in outcome.bare if check.scenario != scenario), *again.bare),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,7 +58,8 @@ def run(suite: Suite, tools: Toolchain, address: str, place: Path, scenario: str
     ]  # fmt: skip
     if scenario:
         argv += ["--scenario", scenario]
-    place.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(place, ignore_errors=True)  # what an earlier run left is no check of this one
+    place.mkdir(parents=True)
     with (place / "output.txt").open("wb") as told:
         # Its status says whether all passed, which is not the question.
         subprocess.run(argv, stdout=told, stderr=subprocess.STDOUT, timeout=1800, cwd=place)  # noqa: S603

@@ -15,6 +15,8 @@ class Public:
     command: str
     flags: str = ""
     calls: tuple[tuple[str, dict[str, Any]], ...] = ()
+    profile: str = ""
+    """What its profile says beside the defaults."""
 
     def words(self, here: str) -> list[str]:
         """The options and the command of `run`."""
@@ -84,9 +86,9 @@ PUBLIC = (
     ),
     Public("duckdb", "uvx --with mcp<2 mcp-server-duckdb --db-path {here}/x.db", "--allow-write {here}"),
     Public("excel", "uvx excel-mcp-server stdio"),
-    Public("pandoc", "uvx mcp-pandoc"),
+    Public("pandoc", "uvx mcp-pandoc", profile="[supply]\nscripts = ['pandoc']\n"),
     Public("markitdown", "uvx markitdown-mcp"),
     Public("office-word", "uvx --from office-word-mcp-server word_mcp_server"),
-    Public("chroma", "uvx chroma-mcp"),
+    Public("chroma", "uvx --with pydantic<2.12 chroma-mcp"),
     Public("calculator", "uvx mcp-server-calculator", calls=(("calculate", {"expression": "2*21"}),)),
 )

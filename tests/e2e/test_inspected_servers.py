@@ -20,9 +20,8 @@ from tests.e2e.caller import PROGRAM
 from tests.e2e.public import PUBLIC, Public
 
 PATIENCE_S = 60.0
+ON = 'schema = 1\nextends = "base"\n'
 OFF = """
-schema = 1
-extends = "base"
 [tools]
 pin = "off"
 [inspect]
@@ -111,12 +110,12 @@ def told(state: Path) -> list[dict[str, Any]]:
 
 
 def led(
-    server: Public, era: Era, place: Path, cwd: Path, *profile: str
+    server: Public, era: Era, place: Path, cwd: Path, profile: Path
 ) -> tuple[list[bytes], Conversation, list[dict[str, Any]]]:
     """One session; its answers, and what its log tells."""
     state = place / "state"
     environ = {**os.environ, "XDG_STATE_HOME": str(state)}
-    client = Client([PROGRAM, "run", *profile, *server.words(str(cwd))], cwd, environ)
+    client = Client([PROGRAM, "run", "--profile", str(profile), *server.words(str(cwd))], cwd, environ)
     try:
         conversation = client.lead(era, server.asked(str(cwd)))
         client.end()
@@ -146,12 +145,14 @@ def test_nothing_of_an_honest_server_is_dropped_or_altered(
 ) -> None:
     require("native")
     require("node")
-    (tmp_path / "off.toml").write_text(OFF)
-    bare, without, _ = led(server, era, tmp_path / "off", ground, "--profile", str(tmp_path / "off.toml"))
+    on, off = tmp_path / "on.toml", tmp_path / "off.toml"
+    on.write_text(ON + server.profile)
+    off.write_text(ON + server.profile + OFF)
+    bare, without, _ = led(server, era, tmp_path / "off", ground, off)
     if without.opened is None:
         pytest.skip(f"speaks no {era} revision: {without.refused}")
     for _session in ("pinned", "held against the pins"):
-        answers, conversation, found = led(server, era, tmp_path / "on", ground)
+        answers, conversation, found = led(server, era, tmp_path / "on", ground, on)
         assert found == []
         assert conversation.items == without.items
         assert [*map(settled, answers)] == [*map(settled, bare)]
@@ -164,8 +165,10 @@ def test_the_inspect_command_finds_nothing_in_an_honest_server(
     require("native")
     require("node")
     environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
+    (tmp_path / "on.toml").write_text(ON + server.profile)
+    words = ["--profile", str(tmp_path / "on.toml"), *server.words(str(ground))]
     done = subprocess.run(
-        [PROGRAM, "inspect", "--json", "--read", *server.words(str(ground))],
+        [PROGRAM, "inspect", "--json", "--read", *words],
         cwd=ground, env=environ, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode in (0, 1), done.stderr
