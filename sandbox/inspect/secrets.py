@@ -80,7 +80,9 @@ class Secrets:
 
     def _judge(self, frame: Frame, asked: Asked | None, parted: Mapping[Place, str]) -> Judged | None:
         said: list[tuple[Place, Found]] = []
+        fixed = [*self._unchangeable(frame)]
         edits = [edit for body in _BODIES for edit in self._edits(frame, body, parted, said)]
+        said += fixed
         if not said:
             return None
         self._flow.forget(frame)
@@ -88,7 +90,7 @@ class Secrets:
         if self._mode == "log":
             return found(*findings)
         # A name or an id cannot be changed: whoever answers would answer something else.
-        if self._mode == "block" or self._unchangeable(frame):
+        if self._mode == "block" or fixed:
             return denied(*findings)
         if frame.kind == "response" and asked is not None and asked.method in LABELLED:
             edits += _label(frame.message.get("result"), [one.rule for _, one in said])
@@ -150,12 +152,11 @@ class Secrets:
         name = place[-1]
         return self._redaction.named(name, text) if not inside and type(name) is str else (clean, inside)
 
-    def _unchangeable(self, frame: Frame) -> bool:
-        texts = [
-            frame.method or "",
-            frame.id if isinstance(frame.id, str) and frame.kind == "request" else "",
-        ]
-        return any(self._redaction.clean(text)[1] for text in texts if text)
+    def _unchangeable(self, frame: Frame) -> Iterator[tuple[Place, Found]]:
+        texts = {"method": frame.method, "id": frame.id if frame.kind == "request" else None}
+        for name, text in texts.items():
+            if type(text) is str:
+                yield from (((name,), one) for one in self._redaction.clean(text)[1])
 
     # --- towards the server -------------------------------------------------------------------------------
 
