@@ -40,7 +40,7 @@ def said(finding: Finding, told: Mapping[str, Value]) -> str:
 def answer(id: Id, method: str | None, finding: Finding, told: Mapping[str, Value], *, modern: bool) -> bytes:
     """What the client gets in place of an answer; a model sees a failed result, and no error.
 
-    A request that is malformed is the client's own fault and no model's: it gets the error that a server gives.
+    A request that is malformed is a client's fault and no model's: it gets the error that servers give.
     """
     words = said(finding, told)
     if finding.rule in _MALFORMED and not finding.place.startswith("/result"):
