@@ -200,6 +200,13 @@ class Asking:
         self._answer(question, yes, why, "client", frame)
         return True
 
+    def holds(self, id: Id) -> bool:
+        """Whether a call of the client's waits for a person under `id`."""
+        if not self._open:
+            return False
+        with self._lock:
+            return any(_is(one, "client", id) for one in self._open.values())
+
     def forget(self, side: Side, id: Id) -> bool:
         """A request is cancelled by whoever sent it; whether somebody was being asked about it."""
         with self._lock:

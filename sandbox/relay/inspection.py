@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ MOST_HELD = 64
 ANSWER_S = 120.0
 LIST_S = 10.0
 """How long the server may take to let its lists be read before a call is refused for want of them."""
+FINISH_S = 0.01
 _LISTS = frozenset(
     "tools/list resources/list resources/templates/list prompts/list server/discover initialize".split()
 )
@@ -58,7 +60,7 @@ class _Held:
         self.frame = frame
         self.at = at
         self.missing = missing
-        self.fetched: set[str] = set()
+        self.timer: threading.Timer | None = None
 
 
 class Inspection:
@@ -99,6 +101,25 @@ class Inspection:
             return False
         with self._desk:
             return self.asking.takes(frame) if side == "client" else self._listed(frame)
+
+    def holds(self, id: Id) -> bool:
+        """Whether the request `id` has not reached the server: an answer to it is a guess."""
+        return id in self._held or self.asking.holds(id)
+
+    def refused(self, ids: Sequence[Id]) -> None:
+        """An answer of the server's was no message: if we wait for it, it does not come any more."""
+        for id in ids:
+            if type(id) is str and id.startswith(OWN):
+                with self._desk:
+                    if (listing := self._listings.of(id)) is not None:
+                        self._listings.turned(listing, None, id)
+                        self._read(listing.method)
+
+    def finish(self, over: threading.Event) -> None:
+        """The client has said all it will: returns once nothing of it is held for a list any more."""
+        until = time.monotonic() + LIST_S
+        while self._held and time.monotonic() < until and not over.wait(FINISH_S):
+            pass
 
     def to_server(self, frame: Frame) -> Frame | None:
         """What is to be sent of a message of the client's; None: nothing, and whoever waits is told."""
@@ -190,18 +211,25 @@ class Inspection:
         held = self._held[frame.id] = _Held(frame, at, set(missing))
         return held
 
+    def _let_go(self, id: Id) -> _Held | None:
+        """The request that was held under `id`, which waits no longer."""
+        held = self._held.pop(id, None)
+        if held is not None and held.timer is not None:
+            held.timer.cancel()
+        return held
+
     def _cancelled(self, frame: Frame) -> bool:
         """Forget what the client has given up; whether the server does not know of it."""
         id = frame.message.get("params", _NONE).get("requestId")
         if type(id) not in (int, str):
             return False
         self._params.pop(id, None)
-        held = self._held.pop(id, None) is not None
+        held = self._let_go(id) is not None
         return self.asking.forget("client", id) or held
 
     def _go_on(self, held: _Held, start: int) -> None:
         """Inspect a held request further and send it, unless the client has given it up."""
-        if self._held.pop(held.frame.id, None) is None or not self._desk.is_open(held.frame.id):
+        if self._let_go(held.frame.id) is None or not self._desk.is_open(held.frame.id):
             return
         frame = self._chain("client", held.frame, None, start)
         if frame is not None:
@@ -278,9 +306,9 @@ class Inspection:
             first = self._listings.begin(method, frame)
             if first is not None:
                 self._desk.to_server(first)
-        timer = threading.Timer(LIST_S, self._guarded, (lambda: self._late(held),))
-        timer.daemon = True
-        timer.start()
+        held.timer = threading.Timer(LIST_S, self._guarded, (lambda: self._late(held),))
+        held.timer.daemon = True
+        held.timer.start()
 
     def _listed(self, frame: Frame) -> bool:
         """One page of a list that we read ourselves has come."""
@@ -292,13 +320,16 @@ class Inspection:
         following = self._listings.turned(listing, page, frame.id)
         if following is not None:
             self._desk.to_server(following)
-            return True
-        for held in [one for one in self._held.values() if listing.method in one.missing]:
-            held.missing.discard(listing.method)
-            held.fetched.add(listing.method)
+        else:
+            self._read(listing.method)
+        return True
+
+    def _read(self, method: str) -> None:
+        """A list is read as far as it can be: whoever waited for it goes on."""
+        for held in [one for one in self._held.values() if method in one.missing]:
+            held.missing.discard(method)
             if not held.missing:
                 self._once_more(held)
-        return True
 
     def _once_more(self, held: _Held) -> None:
         """Ask the inspector that wanted lists about the same request again; once."""
@@ -310,7 +341,7 @@ class Inspection:
         if judged is None:
             self._go_on(held, held.at + 1)
             return
-        if self._held.pop(held.frame.id, None) is None or not self._desk.is_open(held.frame.id):
+        if self._let_go(held.frame.id) is None or not self._desk.is_open(held.frame.id):
             return
         frame = self._act("client", held.frame, None, judged, held.at)
         frame = None if frame is None else self._chain("client", frame, None, held.at + 1)
@@ -318,8 +349,10 @@ class Inspection:
             self._desk.forward(frame)
 
     def _late(self, held: _Held) -> None:
-        if self._held.get(held.frame.id) is held and (held.missing or held.fetched):
-            del self._held[held.frame.id]
+        if self._held.get(held.frame.id) is held:
+            self._let_go(held.frame.id)
+            for method in held.missing:
+                self._listings.forget(method)  # the next call asks anew
             why = "the server's lists could not be read, which this call has to be held against"
             name = self._inspectors[held.at].name
             self._deny("client", held.frame, None, Finding(name, f"{name}.unread", "", why))

@@ -45,6 +45,11 @@ class Listings:
         """The list of which a page was asked for under `id`."""
         return self._open.get(id)
 
+    def forget(self, method: str) -> None:
+        """Nobody waits for that list any more; a page that comes late is nobody's."""
+        for id in [id for id, listing in self._open.items() if listing.method == method]:
+            del self._open[id]
+
     def turned(self, listing: Listing, page: Frame | None, id: Id) -> bytes | None:
         """The request for the page after `page`, or None: there is none, or none that may be read."""
         self._open.pop(id, None)

@@ -157,8 +157,10 @@ class Relay:
         except BaseException as error:
             self._fail(error)
         finally:
-            self._server.close()
             self._signal(self.client_eof)
+            if self._inspection is not None:
+                self._inspection.finish(self.server_eof)
+            self._server.close()
 
     def _from_client(self, item: Frame | Fault) -> None:
         now = self.last_activity = time.monotonic()
@@ -271,7 +273,7 @@ class Relay:
         inspection = self._inspection
         if inspection is not None and item.kind == "response" and inspection.takes("server", item):
             return
-        verdict = self._ledger.from_server(item, now)
+        verdict = self._ledger_on(item, now)
         if isinstance(verdict, Refused):
             if item.kind != "response" or (self.limits.unasked(now) and self.limits.wasted(item.size, now)):
                 self._conclude("server", item, verdict)
@@ -285,6 +287,12 @@ class Relay:
             self._send_explained(frame, verdict)
         else:
             self._conclude("server", frame, None if self._client.send(frame.data) else self._client_lost())
+
+    def _ledger_on(self, frame: Frame, now: float) -> Refused | Pending | None:
+        """Why the server may not say this now, or the request that it answers."""
+        if frame.kind == "response" and self._inspection is not None and self._inspection.holds(frame.id):
+            return Refused("unasked-response", "an answer to a request that the server never got")
+        return self._ledger.from_server(frame, now)
 
     def _send_explained(self, frame: Frame, call: Pending) -> None:
         """Send the answer to a call during which something was denied; if it failed, with what that was."""
@@ -328,6 +336,8 @@ class Relay:
         self.counts.withheld += 1
         self._report(fault_event("server", fault))
         if fault.kind != "request":
+            if self._inspection is not None:
+                self._inspection.refused(fault.ids)
             self._answers.fail_requests("client", fault.ids, fault.rule, fault.reason)
         else:
             self._answers.refuse_requests(fault.ids, fault.code, fault.rule, fault.reason)

@@ -267,12 +267,24 @@ def _long_sha256(data: Bytes | memoryview) -> hashlib._Hash:
     return hashlib.sha256(data)
 
 
+_MEMBERS = frozenset(("jsonrpc", "id", "method", "params", "result", "error"))
+
+
 def _frame(line: Bytes, message: dict[str, Any]) -> Frame:
     if message.get("jsonrpc") != "2.0":
         raise Refusal("frame-envelope", 'no `"jsonrpc": "2.0"`')
+    if not message.keys() <= _MEMBERS:
+        _check_others(message)
     if "method" in message:
         return _call(line, message)
     return _response(line, message)
+
+
+def _check_others(message: dict[str, Any]) -> None:
+    """Refuse what a reader that minds no case (Go's encoding/json) takes for a member of the protocol's."""
+    for name in message.keys() - _MEMBERS:
+        if name.casefold() in _MEMBERS:
+            raise Refusal("frame-envelope", f"a member is `{name.casefold()}` but for its case")
 
 
 def _call(line: Bytes, message: dict[str, Any]) -> Frame:

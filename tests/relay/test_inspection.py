@@ -227,3 +227,72 @@ def test_a_request_of_the_servers_that_is_refused_tells_it_the_rule_alone(world:
     assert answer["id"] == 5
     assert "poison.word" in answer["error"]["message"]
     assert "it has the word" not in answer["error"]["message"]
+
+
+def test_a_client_that_closes_its_input_still_gets_what_was_held(world: Make) -> None:
+    """`printf … | mcp-sandbox run`: the list is read and the call sent after the end of the input."""
+    listed = threading.Event()
+    one = world(Script(lambda frame: None if listed.is_set() else lists_first(frame)))
+    one.client(call(1))
+    one.end_client()
+    assert one.relay.client_eof.wait(PATIENCE)
+    asked = one.relay_to_server.hear()
+    listed.set()
+    one.server({"jsonrpc": "2.0", "id": asked["id"], "result": {"tools": []}})
+    assert one.relay_to_server.hear()["id"] == 1
+    assert one.relay_to_server.line() == b"", "and then the server's input ends"
+
+
+def test_the_servers_end_does_not_wait_for_a_list(world: Make) -> None:
+    one = world(Script(lists_first))
+    one.client(call(1))
+    one.relay_to_server.hear()
+    one.end_server()
+    one.end_client()
+    one.until(lambda: not any("to-server" in thread.name for thread in threading.enumerate()))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(b'{"jsonrpc":"2.0","id":"%s","result":{"tools":[],"tools":[]}}', id="a key twice"),
+        pytest.param(b'{"jsonrpc":"2.0","id":"%s","result":[]}', id="no result"),
+    ],
+)
+def test_a_list_that_is_no_message_is_read_no_further(world: Make, line: bytes) -> None:
+    one = world(Script(lists_first))
+    one.client(call(1))
+    asked = one.relay_to_server.hear()["id"]
+    one.server(line % asked.encode())
+    assert "could not be read" in one.relay_to_client.line().decode()
+
+
+def test_after_a_list_that_never_came_the_next_call_asks_anew(
+    world: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LIST_S", 0.05)
+    one = world(Script(lists_first))
+    for number in (1, 2):
+        one.client(call(number))
+        assert one.relay_to_server.hear()["method"] == "tools/list"
+        assert one.relay_to_client.hear()["id"] == number
+
+
+def test_a_call_that_went_on_leaves_no_timer(world: Make) -> None:
+    listed = threading.Event()
+    one = world(Script(lambda frame: None if listed.is_set() else lists_first(frame)))
+    one.client(call(1))
+    asked = one.relay_to_server.hear()
+    listed.set()
+    one.server({"jsonrpc": "2.0", "id": asked["id"], "result": {"tools": []}})
+    assert one.relay_to_server.hear()["id"] == 1
+    one.until(lambda: not any(isinstance(each, threading.Timer) for each in threading.enumerate()))
+
+
+def test_an_answer_to_a_call_that_the_server_never_got_is_dropped(world: Make) -> None:
+    one = world(Script(lists_first))
+    one.client(call(1))
+    one.relay_to_server.hear()
+    one.server(result(1, text="a guess"))
+    one.until(lambda: one.dropped() == ["unasked-response"])
+    assert one.open_ids() == [1]

@@ -127,6 +127,15 @@ REFUSED = [
     pytest.param(b'{"jsonrpc":"1.0","id":1,"method":"x"}', "frame-envelope", (1,), id="another version"),
     pytest.param(b'{"jsonrpc":"2.0","id":1}', "frame-envelope", (1,), id="neither call nor response"),
     pytest.param(
+        b'{"jsonrpc":"2.0","id":1,"result":{},"Result":{}}', "frame-envelope", (1,), id="a second result"
+    ),
+    pytest.param(
+        '{"jsonrpc":"2.0","id":1,"result":{},"re\u017fult":{}}'.encode(),
+        "frame-envelope",
+        (1,),
+        id="a second result, by a letter that folds to s",
+    ),
+    pytest.param(
         b'{"jsonrpc":"2.0","id":1,"method":"x","result":{}}', "frame-envelope", (1,), id="call and response"
     ),
     pytest.param(
