@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
-from sandbox.inspect.judged import Asked, Finding, Inspector, Judged, pointer
+from sandbox.inspect.judged import DROP, Asked, Edit, Finding, Inspector, Judged, pointer
 from sandbox.inspect.texts import Part, parts
 from sandbox.records import dataclass
 from sandbox.verdict import Action
 from sandbox.wire.jsonrpc import Frame
 
+T = TypeVar("T")
+
 _CONSEQUENCES = {
     Action.ALLOW: "told",
-    Action.REDACT: "changed",
     Action.ASK: "asked about",
     Action.DENY: "withheld",
     Action.KILL: "ends the sandbox",
@@ -73,17 +75,27 @@ class Judge:
                 self._keep(frame, asked, judged)
 
     def _keep(self, frame: Frame, asked: Asked | None, judged: Judged) -> None:
-        consequence = _CONSEQUENCES[judged.verdict.action]
         places = {pointer(part.place): part for part in parts(frame, asked)} if judged.findings else {}
+        edits = {pointer(edit.place): edit for edit in judged.edits}
         for finding in judged.findings:
-            part = _part(places, finding.place)
+            part = _around(places, finding.place)
             kind, name, field = _described(part, frame, asked, finding.place)
-            one = Seen(finding, kind, name, field, consequence)
+            one = Seen(finding, kind, name, field, _consequence(judged, edits, finding.place))
             self.seen.setdefault(one.key, one)
 
 
-def _part(places: Mapping[str, Part], place: str) -> Part | None:
-    """The part that `place` is in: the longest, where one is inside another."""
+def _consequence(judged: Judged, edits: Mapping[str, Edit], place: str) -> str:
+    """What becomes of what is at `place`: an item is withheld by taking it out of its list."""
+    if judged.verdict.action is not Action.REDACT:
+        return _CONSEQUENCES[judged.verdict.action]
+    edit = _around(edits, place)
+    if edit is None:
+        return "told"
+    return "withheld" if edit.value is DROP else "changed"
+
+
+def _around(places: Mapping[str, T], place: str) -> T | None:
+    """What holds `place`: the longest, where one is inside another."""
     while place not in places:
         if not place:
             return None

@@ -50,7 +50,7 @@ def told(seen: Seen) -> list[str]:
     """One finding in lines: where, what, why, and the text with what is hidden in it made visible."""
     finding = seen.finding
     score = f", score {finding.score:g}" if finding.score else ""
-    lines = [f"{seen.field or '/'}  {finding.rule}{score}, {seen.consequence}", f"  {finding.reason}"]
+    lines = [f"{seen.field or 'itself'}  {finding.rule}{score}, {seen.consequence}", f"  {finding.reason}"]
     return [*lines, f"  > {finding.shown}"] if finding.shown else lines
 
 

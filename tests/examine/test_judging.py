@@ -99,7 +99,19 @@ def test_a_finding_names_what_it_is_in(
         pytest.param(found(at("/result/tools/1")), "told", id="allow"),
         pytest.param(denied(at("/result/tools/1")), "withheld", id="deny"),
         pytest.param(
-            changed([Edit(("result", "tools", 1), DROP)], at("/result/tools/1")), "changed", id="redact"
+            changed([Edit(("result", "tools", 1), DROP)], at("/result/tools/1/name")),
+            "withheld",
+            id="dropped",
+        ),
+        pytest.param(
+            changed([Edit(("result", "tools", 1, "name"), "x")], at("/result/tools/1/name")),
+            "changed",
+            id="redact",
+        ),
+        pytest.param(
+            changed([Edit(("result", "tools", 0), DROP)], at("/result/tools/1")),
+            "told",
+            id="another one is dropped",
         ),
     ],
 )
