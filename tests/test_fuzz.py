@@ -146,7 +146,7 @@ def test_what_is_dear_is_found(
 ) -> None:
     costs = fuzzing("costs")
     monkeypatch.setattr(costs, "made", lambda: [Toy(judge)])
-    measured = list(costs.costs("poison", [1 << 14, 1 << 16], "plain words, result"))
+    measured = list(costs.costs("poison", [1 << 14, 1 << 16], only="plain words, result"))
     assert len(measured) == 2
     assert any(said in fault for fault in costs.faults(measured)), measured
 
@@ -156,7 +156,7 @@ def test_a_cheap_inspector_is_not_called_dear(
 ) -> None:
     costs = fuzzing("costs")
     monkeypatch.setattr(costs, "made", lambda: [Toy(lambda frame: None)])
-    assert list(costs.faults(list(costs.costs("poison", [1 << 14, 1 << 16], "words")))) == []
+    assert list(costs.faults(list(costs.costs("poison", [1 << 14, 1 << 16], only="words")))) == []
 
 
 def test_what_a_session_keeps_for_ever_is_found(

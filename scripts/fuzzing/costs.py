@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
+import random
 import resource
 import signal
 import time
@@ -16,7 +18,7 @@ from typing import Any
 from fuzzing.conversations import CONVERSATIONS, Said
 from fuzzing.inspectors import made
 from fuzzing.promises import hold
-from fuzzing.shapes import all_of, dumped
+from fuzzing.shapes import dumped, makers
 from fuzzing.stage import Stage
 from sandbox.inspect.judged import Asked, Inspector, Judged
 from sandbox.wire.jsonrpc import Frame, FrameReader
@@ -65,12 +67,18 @@ class Timed:
         return judged
 
 
-def costs(name: str, sizes: Sequence[int], wanted: str = "") -> Iterator[Cost]:
-    """What every shape, or those with `wanted` in their name, costs the inspector at each size."""
-    for size in sizes:
-        for shape, said in all_of(size):
-            if wanted in shape:
-                yield apart(name, shape, size, said)
+def costs(
+    name: str, sizes: Sequence[int], *, seconds: float = math.inf, seed: int = 0, only: str = ""
+) -> Iterator[Cost]:
+    """What shapes cost the inspector at each size: all, or as many as the time allows."""
+    shapes = [(shape, maker) for shape, maker in makers().items() if only in shape]
+    random.Random(seed).shuffle(shapes)  # noqa: S311 - each run begins with others
+    until = time.monotonic() + seconds
+    for shape, maker in shapes:
+        for size in sizes:
+            yield apart(name, shape, size, maker(size))
+        if time.monotonic() > until:
+            return
 
 
 def apart(name: str, shape: str, size: int, said: Sequence[Said]) -> Cost:
@@ -102,7 +110,7 @@ def _measure(writing: int, name: str, shape: str, size: int, said: Sequence[Said
 
 
 def _cost(name: str, shape: str, size: int, said: Sequence[Said]) -> Cost:
-    timed = [Timed(one) for one in [one for one in made() if one.name == name]]
+    timed = [Timed(one) for one in made() if one.name == name]
     stage = Stage(timed)
     for who, frame in [*_frames(_OPENING)]:
         stage.say(who, frame)

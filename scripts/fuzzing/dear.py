@@ -1,8 +1,10 @@
-"""`dear.py INSPECTOR shapes|growth NUMBER...`: what hostile messages, or a long session, cost; JSON lines."""
+"""`dear.py INSPECTOR shapes|growth`: what hostile messages, or a long session, cost; JSON lines."""
 
 from __future__ import annotations
 
+import argparse
 import json
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -14,27 +16,43 @@ from fuzzing.costs import costs, faults  # noqa: E402 - beside this script, whic
 from fuzzing.growth import ALLOWED, grown  # noqa: E402
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    built = argparse.ArgumentParser(prog="dear.py", description=__doc__)
+    built.add_argument("inspector")
+    built.add_argument("what", choices=("shapes", "growth"))
+    built.add_argument("--sizes", type=int, nargs="+", default=[1 << 16, 1 << 18], metavar="BYTES")
+    built.add_argument("--seconds", type=float, default=math.inf, help="no further shape after that long")
+    built.add_argument("--seed", type=int, default=0, help="of the order of the shapes")
+    built.add_argument("--only", default="", metavar="WORDS", help="shapes with these words in their name")
+    built.add_argument("--turns", type=int, default=600, help="of the session")
+    return built
+
+
 def main() -> int:
     """1 where something is too dear; the lines with `fault` say what."""
-    name, what, *numbers = sys.argv[1:]
-    if what == "growth":
-        held = grown(name, int(numbers[0]))
-        found = [f"{name}: a session of {numbers[0]} turns kept {held >> 10} KiB of its second half"]
-        _tell({"inspector": name, "grown": held})
-        found = found if held > ALLOWED else []
-    else:
-        measured = []
-        for cost in costs(name, [int(one) for one in numbers if one.isdecimal()], _wanted(numbers)):
-            measured.append(cost)
-            _tell(asdict(cost))
-        found = list(faults(measured))
+    args = parser().parse_args()
+    found = shapes(args) if args.what == "shapes" else growth(args)
     for fault in found:
         _tell({"fault": fault})
     return bool(found)
 
 
-def _wanted(numbers: list[str]) -> str:
-    return next((one for one in numbers if not one.isdecimal()), "")
+def shapes(args: argparse.Namespace) -> list[str]:
+    """Measures one after another."""
+    measured = []
+    for cost in costs(args.inspector, args.sizes, seconds=args.seconds, seed=args.seed, only=args.only):
+        measured.append(cost)
+        _tell(asdict(cost))
+    return list(faults(measured))
+
+
+def growth(args: argparse.Namespace) -> list[str]:
+    """Plays the session."""
+    held = grown(args.inspector, args.turns)
+    _tell({"inspector": args.inspector, "grown": held})
+    said = f"{args.inspector}: a session of {args.turns} turns kept {held >> 10} KiB of its second half"
+    return [said] if held > ALLOWED else []
 
 
 def _tell(line: object) -> None:

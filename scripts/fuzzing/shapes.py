@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from fuzzing.conversations import _META, FRAGMENTS, SECRET, Said, _answer, _asks, _call, _fails, _tells
 
 Shape = Callable[[int], Any]
 """A value of about that many bytes."""
+Maker = Callable[[int], list[Said]]
+TEXT_PLACES = ("result", "arguments", "tool")
 
 
 def _repeat(text: str) -> Shape:
@@ -103,6 +105,7 @@ TEXTS: dict[str, Shape] = {
     "nulls": _repeat("\u0000"),
 }
 TREES: dict[str, Shape] = {
+    "words": TEXTS["plain words"],
     "many keys": _keys,
     "deep lists": _deep,
     "deep objects": _deep_objects,
@@ -148,31 +151,41 @@ PLACES: dict[str, Callable[[Any], list[Said]]] = {
 }  # fmt: skip
 
 
-def lists(size: int) -> Iterator[tuple[str, list[Said]]]:
-    """Lists of very many items."""
-    tools = [{"name": f"t{number}", "inputSchema": {"type": "object"}} for number in range(size // 50)]
-    yield "many tools", [_call(2, "tools/list"), _answer(2, tools=tools)]
+def _listed(number: int) -> dict[str, Any]:
+    return {"name": f"t{number}", "inputSchema": {"type": "object"}}
+
+
+def _tools(tools: list[Any]) -> list[Said]:
+    return [_call(2, "tools/list"), _answer(2, tools=tools)]
+
+
+def _roots(size: int) -> list[Said]:
     roots = [{"uri": f"file:///r/{number}"} for number in range(size // 25)]
-    yield (
-        "many roots",
-        [_asks(1, "roots/list"), ("client", {"jsonrpc": "2.0", "id": 1, "result": {"roots": roots}})],
-    )
-    parts = [{"type": "text", "text": SECRET[number % 30 :][:3]} for number in range(size // 35)]
-    yield "many parts", [_call(2, "tools/call", name="t", arguments={}), _answer(2, content=parts)]
-    same = [{"name": "t", "inputSchema": {"type": "object"}}] * (size // 50)
-    yield "one tool many times", [_call(2, "tools/list"), _answer(2, tools=same)]
+    return [_asks(1, "roots/list"), ("client", {"jsonrpc": "2.0", "id": 1, "result": {"roots": roots}})]
 
 
-def all_of(size: int) -> Iterator[tuple[str, list[Said]]]:
-    """Every shape of about `size` bytes: its name, and what is said in it."""
-    for name, shape in TEXTS.items():
-        for place in ("result", "arguments", "tool"):
-            yield f"{name}, {place}", PLACES[place](shape(size))
-    for name, shape in {**TREES, "words": TEXTS["plain words"]}.items():
-        for place, said in PLACES.items():
-            yield f"{name}, {place}", said(shape(size))
-    for name, said_of in lists(size):
-        yield name, said_of
+def _parts(size: int) -> list[Said]:
+    parts = [{**_TEXT, "text": SECRET[number % 30 :][:3]} for number in range(size // 35)]
+    return [_call(2, "tools/call", name="t", arguments={}), _answer(2, content=parts)]
+
+
+LISTS: dict[str, Maker] = {
+    "many tools": lambda size: _tools([_listed(number) for number in range(size // 50)]),
+    "one tool many times": lambda size: _tools([_listed(0)] * (size // 50)),
+    "many roots": _roots,
+    "many parts": _parts,
+}
+
+
+def makers() -> dict[str, Maker]:
+    """Every shape by its name: what is said in it, when it is to have about that many bytes."""
+    texts = {f"{name}, {place}": _in(place, shape) for name, shape in TEXTS.items() for place in TEXT_PLACES}
+    trees = {f"{name}, {place}": _in(place, shape) for name, shape in TREES.items() for place in PLACES}
+    return {**texts, **trees, **LISTS}
+
+
+def _in(place: str, shape: Shape) -> Maker:
+    return lambda size: PLACES[place](shape(size))
 
 
 def dumped(message: dict[str, Any]) -> bytes:

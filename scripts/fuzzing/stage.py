@@ -42,6 +42,10 @@ class Sent:
         """The end of the sandbox."""
         self.ended = True
 
+    def failed(self, error: BaseException) -> None:
+        """The end of the session by a fault of our own."""
+        raise error
+
     def forward(self, frame: Frame) -> None:
         """A request that was held."""
         self.said.append(bytes(frame.data))
