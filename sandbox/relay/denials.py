@@ -74,7 +74,8 @@ def answer_event(side: Side, frame: Frame, finding: Finding, answer: Answer) -> 
     detail: dict[str, Value] = {**frame_detail(side, frame), "answer": "allow" if answer.yes else "refuse"}
     detail |= {"reason": answer.why, "by": answer.by, "waited": answer.waited, "place": finding.place[:256]}
     if answer.retry is not None:
-        detail["again"] = answer.retry.id
+        id = answer.retry.id
+        detail["again"] = id[:128] if isinstance(id, str) else id
     return Event("tool.ask", detail, finding.rule)
 
 
