@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from sandbox.inspect.checksums import CHECKS
-from sandbox.inspect.encodings import cores, quoted
+from sandbox.inspect.encodings import cores, masked, quoted
 from sandbox.inspect.entropy import entropy, made_up
 from sandbox.records import dataclass
 
@@ -26,10 +26,14 @@ _KNOWN_KEYS = frozenset(
 MOST_MEMORY: Final = 32 << 20
 """Bytes that the automaton may grow to; beyond it forgets and begins anew."""
 BY_NAME: Final = "assignment"
+_BEGINS: Final = (
+    rb"(?:\b|\\[nrtbf]|%[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|(?:\x1b|\\u001[bB])\[[0-9;:?]{0,12}[A-Za-z])"
+)
+"""Where a word begins: also after an escape or a colour, whose last letter is none of it."""
 _ENCODED: Final = -1
 _ESCAPED: Final = -2
 _SPELT_OUT: Final = (
-    rb"\\u001[bB]\[|\\u00[2-7][0-9a-fA-F]|\\x[2-7][0-9a-fA-F]|&#(?:x[2-7]|\d{2,3};)"
+    rb"\\u00[2-7][0-9a-fA-F]|\\x[2-7][0-9a-fA-F]|&#(?:x[2-7]|\d{2,3};)"
     rb"|%(?:25)*(?:2[dD]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF])"
 )
 """Escapes of what needs none."""
@@ -92,7 +96,7 @@ class Credentials:
         self._set = re2.Set.SearchSet(options)
         for at, rule in enumerate(self.rules):
             for look in rule.looks:
-                self._add(look, at)
+                self._add(_BEGINS + look[2:] if look.startswith(rb"\b") else look, at)
         hidden = {core for rule in self.rules for anchor in rule.anchors for core in cores(anchor)}
         self._hidden = b"|".join(sorted(hidden))
         self._add(self._hidden, _ENCODED)
@@ -116,6 +120,8 @@ class Credentials:
 
     def find(self, text: bytes, rules: Sequence[int]) -> Iterator[Hit]:
         """Every credential of these rules in the text; they may overlap."""
+        if rules:
+            text = masked(text)
         for number in rules:
             rule = self.rules[number]
             for found in self._compiled(number).finditer(text):

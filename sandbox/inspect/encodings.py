@@ -6,6 +6,7 @@ something else in its place, so that what is base64 stays base64 for whoever dec
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from binascii import a2b_base64, a2b_hex
 from collections.abc import Callable, Iterator
@@ -24,6 +25,9 @@ _PLAIN: Final = rb"[A-Za-z0-9_.~+/=:@-]"
 _ESCAPE: Final = (
     rb"(?:%(?:25)*[2-7][0-9a-fA-F]|\\{1,4}u00[2-7][0-9a-fA-F]|\\{1,2}x[2-7][0-9a-fA-F]"
     rb"|&#(?:x[2-7][0-9a-fA-F]|\d{2,3});)"
+)
+_ANY_ESCAPE = re.compile(
+    rb"%[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|&(?:#\w{2,5}|[a-z]{2,6});|\x1b\[[0-9;:?]*[A-Za-z]"
 )
 _BASE64: Final = rb"[A-Za-z0-9+/_-]{16,}(?:(?:\\r\\n|\\n|\r?\n)[A-Za-z0-9+/_-]{4,})*={0,2}"
 _HEX: Final = rb"[0-9a-fA-F]{16,}"
@@ -106,6 +110,20 @@ def escaped_runs(text: bytes) -> Iterator[Run]:
         inner = unescaped(text[start:end])
         if len(inner) != end - start:
             yield Run(start, end, inner, "escapes", lambda other: other)
+
+
+def masked(text: bytes) -> bytes:
+    """The text with spaces for escapes and colours, as long as before: their letters are none of a word's."""
+    if b"\\" in text:
+        for escape in (b"\\n", b"\\r", b"\\t"):
+            text = text.replace(escape, b"  ")
+    if b"%" in text or b"\\u" in text or b"&" in text or b"\x1b" in text:
+        text = _ANY_ESCAPE.sub(_spaces, text)
+    return text
+
+
+def _spaces(found: re.Match[bytes]) -> bytes:
+    return b" " * len(found[0])
 
 
 def unescaped(word: bytes) -> bytes:

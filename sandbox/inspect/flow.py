@@ -21,6 +21,7 @@ from sandbox.wire.splice import Place
 ALL_TEXTS: Final = 1 << 16
 """Bytes of a message up to which all its texts are put together; of a larger one its content's are."""
 TAIL: Final = 256
+HEAD: Final = 1024
 EDGE: Final = 256
 """Characters at either end of a long text that are put together with its neighbours, or more."""
 LEAST_PART: Final = 4
@@ -97,7 +98,9 @@ class Flow:
         if not before and len(content) < 2:
             return {}
         start = before.encode("utf-8", "surrogatepass")
-        views = [text.encode("utf-8", "surrogatepass") for _, text in content]
+        # What goes on with the text before is at the beginning of this one.
+        most = HEAD if before else None
+        views = [text[:most].encode("utf-8", "surrogatepass") for _, text in content]
         joined = start + b"".join(views)
         if not self._redaction.rules.match(joined):
             return {}

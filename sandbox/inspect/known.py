@@ -14,8 +14,9 @@ from itertools import compress
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
+from sandbox.inspect.encodings import masked
 from sandbox.inspect.entropy import entropy
-from sandbox.inspect.needles import LEAST, Form, alike, folded, spellings
+from sandbox.inspect.needles import LEAST, Form, alike, folded, spellings, unescaped
 from sandbox.records import dataclass
 
 TINY: Final = 4
@@ -87,6 +88,8 @@ class Known:
 
     def worth(self, text: bytes) -> bool:
         """Whether a look for spans is worth it; this one costs as little as can be."""
+        if b"\\" in text or b"%" in text:
+            text = unescaped(text)
         return self.worth_folded(folded(text)) or bool(self._exact and self._word(text) is not None)
 
     def worth_folded(self, text: bytes) -> bool:
@@ -110,6 +113,7 @@ class Known:
     def find(self, text: bytes) -> Iterator[Seen]:
         """Every place of a value in the text, from the left; none overlaps another."""
         yield from self._in_words(text)
+        text = masked(text)
         kept: list[int] | None = None
         for form, left, right in self.find_folded(folded(text)):
             if kept is None:

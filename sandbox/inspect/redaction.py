@@ -22,7 +22,6 @@ _NAMED = re.compile(
     r"|credential|^pwd$",
     re.IGNORECASE,
 )
-_COLOUR = re.compile(r"\x1b\[[0-9;:?]*[A-Za-z]?")
 DEPTH: Final = 3
 """Spellings in spellings that are undone."""
 MOST: Final = 10_000
@@ -82,17 +81,11 @@ class Redaction:
 
     def clean(self, text: str) -> tuple[str, list[Found]]:
         """The text without secrets, and what they were; the text itself where there are none."""
-        if "\x1b[" in text:
-            # Colours would hide where a word begins.
-            bare = _COLOUR.sub("", text)
-            made, found = self.clean(bare) if len(bare) < len(text) else (text, [])
-            if found:
-                return made, found
         data = text.encode("utf-8", "surrogatepass")
         if not self.worth(data):
             return text, []
-        without, found = self._clean(data, DEPTH)
-        return (without.decode("utf-8", "surrogatepass"), found) if found else (text, found)
+        made, found = self._clean(data, DEPTH)
+        return (made.decode("utf-8", "surrogatepass"), found) if found else (text, found)
 
     def clean_known(self, text: str) -> tuple[str, list[Found]]:
         """The text without the session's own secrets; nothing else is looked for."""

@@ -15,7 +15,7 @@ from sandbox.inspect.secrets import MOST_TOLD, Secrets
 from sandbox.verdict import Action
 from sandbox.wire.jsonrpc import Frame, FrameReader
 from sandbox.wire.splice import splice
-from tests.inspect.secret_values import GITHUB, KEY, OWN, STRIPE, TAG, frame, inspector, redaction
+from tests.inspect.secret_values import GITHUB, KEY, MAKING, OWN, STRIPE, TAG, frame, inspector, redaction
 
 CALL = Asked("tools/call", "t")
 
@@ -158,6 +158,20 @@ def test_a_value_is_known_by_the_name_it_has() -> None:
     assert said["result"]["structuredContent"]["id"] == "xK9vT2mQ8zR4wM"
 
 
+@pytest.mark.parametrize(
+    "between", ["\n", "\t", "\r\n", " ", "=", '"', "\\n", "%20", "%3D", "\u00a0", "é", "\x1b[32m"]
+)
+@pytest.mark.parametrize("secret", [GITHUB, OWN, STRIPE, MAKING.example("AKIA{k16}")])
+def test_whatever_stands_before_a_secret(between: str, secret: str) -> None:
+    assert secret not in json.dumps(heard(answer(f"it is{between}{secret}{between}end")))
+
+
+@pytest.mark.parametrize("between", ["\n", " ", "\t", "-"])
+def test_the_sessions_own_one_letter_a_line(between: str) -> None:
+    said = heard(answer(between.join(OWN)))
+    assert said["result"]["content"][0]["text"].startswith("REDACTED_")
+
+
 HONEST = {
     "an answer": answer("The file has 12 lines."),
     "tokens that are counted": answer("12 tokens", structuredContent={"tokens": 12, "token": "word"}),
@@ -187,8 +201,6 @@ def test_honest_messages_pass_as_they_are(what: str) -> None:
 
 
 def test_many_kinds_are_told_in_few_findings() -> None:
-    from tests.inspect.secret_values import MAKING
-
     texts = [MAKING.example(rule.example) for rule in redaction().rules.rules if rule.group == "token"]
     judged = inspector().to_client(frame(answer(" ; ".join(texts))), CALL)
     assert judged is not None
