@@ -253,7 +253,7 @@ class Protocol:
         cursor, following = (asked.params or _NONE).get("cursor"), result.get("nextCursor")
         if asked.method == "tools/list" and type(tools := result.get("tools")) is list:
             facts = facts + [self._odd(odd) for odd in odd_tools(frame.data, tools, thorough=self._strict)]
-            self._tools.learn(tools, frame.size, cursor, following)
+            self._tools.learn(tools, frame.size, cursor or None, following or None)
         facts = [self._mend(fact) for fact in facts]
         why = self._pages.turn(asked.method, cursor, following)
         if why is not None:

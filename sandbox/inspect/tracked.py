@@ -68,7 +68,8 @@ class Pages:
 
     def turn(self, method: str, cursor: object, following: object) -> str | None:
         """Why the page asked for with `cursor` must not lead to `following`; None where it may."""
-        if type(following) is not str:
+        if type(following) is not str or (not following and cursor != following):
+            # Some servers end with an empty cursor, where most clients stop.
             return None
         at = _short(cursor) if type(cursor) is str else None
         then = _short(following)
