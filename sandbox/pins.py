@@ -22,6 +22,9 @@ from sandbox.policy.search import shipped
 from sandbox.prepare import Prepared
 from sandbox.wire.structs import msgspec
 
+_RUN_A_PROJECT = frozenset(
+    "uv npm pnpm yarn bun deno poetry pdm hatch pipenv make cargo go mvn gradle".split()
+)
 FOLDER = "pins"
 SUFFIX = ".json"
 LARGEST = 64 << 20
@@ -31,6 +34,8 @@ LOCK_S = 2.0
 _PAUSE_S = 0.005
 _MARK = 8
 """Hex digits of a digest that tell servers of one name apart."""
+SECRET_MARK = 16
+"""Hex digits of a digest that tell names apart in which there is a secret."""
 _VERSION_OF = "@"
 
 
@@ -98,6 +103,11 @@ class Store:
         """Knows nothing of this server any more."""
         with _locked(self._path):
             os.unlink(self._path)
+
+    def known_as(self, key: str) -> str:
+        """The name under which an item is kept: with a digest in place of what is secret in it."""
+        clean = self._clean(key)
+        return key if clean == key else f"{clean} (sha256 {sha256(key.encode()).hexdigest()[:SECRET_MARK]})"
 
     def conceal(self, value: Any) -> Any:
         """A JSON value without secrets, in names and texts."""
@@ -222,10 +232,18 @@ def name_of(prepared: Prepared, environ: Mapping[str, str]) -> str:
     if not wish.command and wish.name is None:
         elsewhere = _elsewhere(policy, environ)
         return _safe(policy.name) + (f"-{_mark(elsewhere)}" if elsewhere else "")
-    words = [*(wish.command or policy.server.command)]
+    words = wish.command or policy.server.command
     packages = {_unversioned(spec) for spec in prepared.request.specs} if prepared.request else set()
-    bare = [name if (name := _unversioned(word)) in packages else word for word in words]
-    return f"{_safe(prepared.spec.server)}-{_mark(chr(0).join(bare))}"
+    meant = [bare if (bare := _unversioned(word)) in packages else _whole(word, wish.cwd) for word in words]
+    if not packages and os.path.basename(words[0]) in _RUN_A_PROJECT:
+        meant.append(wish.cwd)  # it runs what this directory holds, and need not name anything of it
+    return f"{_safe(prepared.spec.server)}-{_mark(chr(0).join(meant))}"
+
+
+def _whole(word: str, cwd: str) -> str:
+    """The path of what a word names below the working directory, or the word."""
+    path = os.path.normpath(os.path.join(cwd, word))
+    return path if word and not word.startswith("-") and os.path.lexists(path) else word
 
 
 def _elsewhere(policy: Policy, environ: Mapping[str, str]) -> str:

@@ -14,12 +14,15 @@ from sandbox import pins
 from sandbox.audit.redact import Redactor
 from sandbox.errors import SandboxNotBuilt
 from sandbox.event import Event
+from sandbox.inspect.judged import Asked
 from sandbox.inspect.pinned import Item, Pinned
+from sandbox.inspect.pins import Pins
 from sandbox.pin_telling import Elsewhere, Telling, alike, likenesses
 from sandbox.policy.load import load
 from sandbox.policy.model import Policy
 from sandbox.prepare import Wish
 from sandbox.supply.request import parse
+from tests.inspect.pinning import frame
 
 ONE, TWO = Item("1" * 64, '{"name":"one"}'), Item("2" * 64, '{"name":"two"}')
 
@@ -159,15 +162,35 @@ def test_no_secret_is_kept() -> None:
     assert "many to be searched" in store.conceal("x" * 70_000)
 
 
+def test_no_secret_is_in_a_name() -> None:
+    value = "s3cr3t-value-0123456789"
+    uri = f"postgres://u:{value}@host/db"
+    store = pins.Store("srv", "srv", os.environ, Redactor([value]).uncut)
+    events: list[Event] = []
+    use = frame({"id": 2, "method": "resources/read", "params": {"uri": uri}})
+    for text, allowed in (("one", True), ("other", False)):
+        inspector = Pins("srv", store, Telling("srv", "srv", os.environ, events.append, print), locked=False)
+        answer = frame({"id": 1, "result": {"resources": [{"uri": uri, "name": value, "description": text}]}})
+        judged = inspector.to_client(answer, Asked("resources/list", params={}))
+        assert (judged is None) is allowed
+        assert (inspector.to_server(use) is None) is allowed
+        assert value not in repr(judged.findings if judged else ())
+    assert store.read().waits("resource").keys() == store.read().holds("resource").keys()
+    assert value not in path().read_text() + repr(events)
+    assert store.known_as(f"a {value}") != store.known_as(f"b {value}")
+
+
 # --- names -------------------------------------------------------------------------------------------
 
 
 class Planned:
     """What of a prepared session names its pins."""
 
-    def __init__(self, command: str, profile: str | None = None, name: str | None = None) -> None:
+    def __init__(
+        self, command: str, profile: str | None = None, name: str | None = None, cwd: str = "/"
+    ) -> None:
         words = tuple(command.split())
-        self.wish = Wish(words, os.environ, "/", profile, name=name)
+        self.wish = Wish(words, os.environ, cwd, profile, name=name)
         self.policy: Policy = load(profile, environ=os.environ, cwd="/")
         self.request = parse(words or self.policy.server.command)
         self.spec = type("Spec", (), {"server": name or "server"})
@@ -195,6 +218,28 @@ def test_a_profile_names_its_server() -> None:
 )
 def test_a_command_names_its_server(one: str, other: str, *, same: bool) -> None:
     assert (named(one) == named(other)) is same
+
+
+@pytest.mark.parametrize(
+    ("command", "same"),
+    [
+        pytest.param("python3 server.py", False, id="a file of the directory"),
+        pytest.param("node dist/index.js", False, id="a file below it"),
+        pytest.param("./server.py", False, id="a program of the directory"),
+        pytest.param("uv run serve", False, id="a program that runs what the directory holds"),
+        pytest.param("npx -y dist@1.0", True, id="a package"),
+        pytest.param("uvx serve", True, id="a package from PyPI"),
+        pytest.param("/bin/cat", True, id="a program of the system"),
+    ],
+)
+def test_what_a_command_names_is_where_it_was_started(tmp_path: Path, command: str, *, same: bool) -> None:
+    places = [tmp_path / "a", tmp_path / "b"]
+    for place in places:
+        (place / "dist").mkdir(parents=True)
+        (place / "server.py").touch()
+        (place / "dist" / "index.js").touch()
+    one, other = (named(command, cwd=str(place)) for place in places)
+    assert (one == other) is same
 
 
 def test_a_profile_from_elsewhere_is_another(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from sandbox.wire.structs import msgspec
 
 KEY_CHARS: Final = 4096
 """A longer name or URI is nobody's: such an item cannot be pinned."""
+MOMENT_CHARS: Final = 40
+_OF_MOMENTS: Final = dict.fromkeys(map(ord, "0123456789-+:.TZ "))
 SERVER: Final = "server"
 """The kind of what a server says of itself: `identity`, `instructions`, and its answer to each revision."""
 
@@ -51,20 +53,27 @@ def canonical(value: object) -> bytes:
     return _encode(value)
 
 
-def key(kind: Kind, item: object) -> str | None:
-    """The name by which an item of a list is known, or None where it has none that can be kept."""
+def key(kind: Kind, item: object) -> str:
+    """The name by which an item of a list is known; empty where it has none that can be kept."""
     found = item.get(kind.key) if type(item) is dict else None
-    return found if type(found) is str and len(found) <= KEY_CHARS else None
+    return found if type(found) is str and len(found) <= KEY_CHARS else ""
 
 
 def definition(kind: str, item: Any) -> Any:
-    """What of an item is pinned: all of it, but for what a resource's content decides."""
+    """What of an item is pinned: all but a size and a moment, which a resource's content decides."""
     if kind != "resource" or type(item) is not dict:
         return item
-    kept = {name: value for name, value in item.items() if name != "size"}
-    if type(notes := kept.get("annotations")) is dict and "lastModified" in notes:
+    kept = dict(item)
+    if type(kept.get("size")) in (int, float):
+        del kept["size"]
+    if type(notes := kept.get("annotations")) is dict and _is_moment(notes.get("lastModified")):
         kept["annotations"] = {name: value for name, value in notes.items() if name != "lastModified"}
     return kept
+
+
+def _is_moment(value: object) -> bool:
+    """Whether a text can be nothing but a moment (ISO 8601)."""
+    return type(value) is str and len(value) <= MOMENT_CHARS and not value.translate(_OF_MOMENTS)
 
 
 def digest(kind: str, item: object) -> str:

@@ -25,6 +25,9 @@ class Store(Protocol):
     def withdraw(self, kind: str, keys: list[str]) -> None:
         """The server has gone back to what holds."""
 
+    def known_as(self, key: str) -> str:
+        """The name under which an item is kept: its own, unless there is a secret in it."""
+
     def conceal(self, value: Any) -> Any:
         """A JSON value without the session's secrets, and without texts that are too long to search."""
 
@@ -44,10 +47,14 @@ class Telling(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One item of a list as it was read: where it stands, its name, its digest and its size in bytes."""
+    """One item of a list as it was read: where it stands, its name, its digest and its size in bytes.
+
+    `kept` is the name under which it is kept, without secrets; both are empty where it has no usable name.
+    """
 
     at: int
-    key: str | None
+    key: str
+    kept: str
     digest: str
     size: int
     value: Any

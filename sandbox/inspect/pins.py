@@ -60,6 +60,7 @@ class Pins:
         self._begins: bool | None = None
         """Whether nothing was known of the server itself when it first answered."""
         self._told: set[tuple[str, str, str]] = set()
+        self._names: dict[str, str] = {}
 
     # --- to the client ------------------------------------------------------------------------------
 
@@ -91,7 +92,17 @@ class Pins:
         return changed(edits, *_few(findings)) if edits else None
 
     def _read(self, kind: Kind, at: int, item: Any) -> Read:
-        return Read(at, key_of(kind, item), *measured(kind.name, item), item)
+        key = key_of(kind, item)
+        return Read(at, key, self._kept(key), *measured(kind.name, item), item)
+
+    def _kept(self, key: str) -> str:
+        """The name under which an item is kept; asked for at each list, so it is remembered."""
+        kept = self._names.get(key)
+        if kept is None:
+            kept = self._store.known_as(key)
+            if len(self._names) < MOST_REMEMBERED:
+                self._names[key] = kept
+        return kept
 
     def _sorted(self, kind: Kind, view: View, read: list[Read]) -> list[tuple[Read, Finding]]:
         """Notes what is as it was, pins what may be, and gives the rest with what is wrong with it."""
@@ -100,14 +111,13 @@ class Pins:
         bad: list[tuple[Read, Finding]] = []
         gone_back: list[str] = []
         for one in read:
-            if one.key is not None and (held := section.get(one.key)) and held.digest == one.digest:
+            held = section.get(one.kept)
+            if one.key and held is not None and held.digest == one.digest:
                 self._is_fine(kind.name, view, one)
-                if one.key in pinned.waits(kind.name):
-                    gone_back.append(one.key)
+                if one.kept in pinned.waits(kind.name):
+                    gone_back.append(one.kept)
             else:
-                bad.append(
-                    (one, self._differs(kind, one, section.get(one.key or ""), brief=len(bad) > MOST_TOLD))
-                )
+                bad.append((one, self._differs(kind, one, held, brief=len(bad) > MOST_TOLD)))
         if gone_back:
             self._store.withdraw(kind.name, gone_back)
         self._withhold(kind.name, pinned, [one for one, _ in bad])
@@ -123,8 +133,8 @@ class Pins:
         section = pinned.holds(kind.name)
         new: dict[str, Item] = {}
         for one in read:
-            if one.key is not None and one.key not in section and one.key not in new:
-                new[one.key] = self._item(kind.name, one)
+            if one.key and one.kept not in section and one.kept not in new:
+                new[one.kept] = self._item(kind.name, one)
         return self._first(kind.name, new, pinned) if new or kind.name not in pinned.begun else pinned
 
     def _first(self, kind: str, new: dict[str, Item], pinned: Pinned) -> Pinned:
@@ -137,17 +147,16 @@ class Pins:
         return after
 
     def _is_fine(self, kind: str, view: View, one: Read) -> None:
-        key = one.key or ""
         if len(view.fine) < MOST_REMEMBERED:
-            view.fine.add(key)
-        if view.withheld and view.withheld.pop(key, None) == one.digest:
-            self._telling.approved(kind, key)
+            view.fine.add(one.key)
+        if view.withheld and view.withheld.pop(one.key, None) == one.digest:
+            self._telling.approved(kind, one.kept)
 
     def _differs(self, kind: Kind, one: Read, held: Item | None, *, brief: bool) -> Finding:
         place: Place = ("result", kind.member, one.at)
-        if one.key is None:
+        if not one.key:
             return Finding(self.name, "pins.unnamed", pointer(place), f"a {kind.name} without a usable name")
-        what = f"{kind.name} {quoted(one.key)}"
+        what = f"{kind.name} {quoted(one.kept)}"
         if held is None:
             return Finding(self.name, "pins.new", pointer(place), f"{what} was never approved")
         if brief or one.size > LONGEST_TEXT:
@@ -177,29 +186,29 @@ class Pins:
         room = MOST_WAITING - len(waits)
         new: dict[str, Item] = {}
         for one in bad:
-            if one.key is None:
+            if not one.key:
                 continue
             if view is not None:
                 view.fine.discard(one.key)
                 # What was approved once is always remembered: nothing else may push it out.
-                if len(view.withheld) < MOST_REMEMBERED or one.key in pinned.holds(kind):
+                if len(view.withheld) < MOST_REMEMBERED or one.kept in pinned.holds(kind):
                     view.withheld[one.key] = one.digest
-            known = waits.get(one.key)
+            known = waits.get(one.kept)
             if known is None or known.digest != one.digest:
                 room -= known is None
                 if room >= 0:
-                    new[one.key] = self._item(kind, one)
+                    new[one.kept] = self._item(kind, one)
         if new:
             self._store.hold(kind, new)
         self._tell(kind, pinned, bad)
 
     def _tell(self, kind: str, pinned: Pinned, bad: list[Read]) -> None:
         for one in bad:
-            known = (kind, one.key or "", one.digest)
+            known = (kind, one.kept, one.digest)
             if known not in self._told and len(self._told) < MOST_REMEMBERED:
                 self._told.add(known)
-                what = "has changed" if one.key in pinned.holds(kind) else "is new"
-                self._telling.withheld(kind, one.key or "", what)
+                what = "has changed" if one.kept in pinned.holds(kind) else "is new"
+                self._telling.withheld(kind, one.kept, what)
 
     def _item(self, kind: str, one: Read) -> Item:
         if one.size > LONGEST_TEXT:
@@ -210,14 +219,14 @@ class Pins:
 
     def _opening(self, result: dict[str, Any], asked: Asked) -> Judged | None:
         """Keeps changed instructions from the client; a changed name or revision is told."""
-        read = [Read(0, key, *measured(SERVER, value), value) for key, value in _said(result, asked)]
+        read = [Read(0, key, key, *measured(SERVER, value), value) for key, value in _said(result, asked)]
         pinned = self._introduced(read)
         section = pinned.holds(SERVER)
         bad = [one for one in read if one.key not in section or section[one.key].digest != one.digest]
         if back := [one.key for one in read if one not in bad and one.key in pinned.waits(SERVER)]:
-            self._store.withdraw(SERVER, [key for key in back if key is not None])
+            self._store.withdraw(SERVER, back)
         self._withhold(SERVER, pinned, bad)
-        findings = [self._self_differs(one, section.get(one.key or "")) for one in bad]
+        findings = [self._self_differs(one, section.get(one.key)) for one in bad]
         gone = any(one.key == "instructions" for one in bad)
         edits = [Edit(("result", "instructions"), DROP)] if gone else []
         self._cut_ttl(result, edits, findings, limit=0 if bad else LONGEST_TTL_MS)
@@ -234,8 +243,7 @@ class Pins:
             one.key: self._item(SERVER, one)
             for one in read
             # Which revisions a client asks for is its own affair: an answer not heard before is pinned.
-            if one.key is not None
-            and one.key not in section
+            if one.key not in section
             and (self._begins or (not self._locked and one.key.startswith(REVISION)))
         }
         if not new and (SERVER in pinned.begun or self._locked):
@@ -245,7 +253,7 @@ class Pins:
 
     def _self_differs(self, one: Read, held: Item | None) -> Finding:
         members = {"instructions": "instructions", "identity": "serverInfo"}
-        place: Place = ("result", members.get(one.key or "", "protocolVersion"))
+        place: Place = ("result", members.get(one.key, "protocolVersion"))
         what = f"the server's {one.key}"
         if held is None:
             return Finding(self.name, "pins.new", pointer(place), f"{what} was never approved")
@@ -292,7 +300,7 @@ class Pins:
         ):
             if view.asks(frame.id):
                 return Judged(_REFUSED, fetch=(_METHODS[kind],))
-            if key not in view.fine and (key in pinned.holds(kind) or self._locked):
+            if key not in view.fine and (self._kept(key) in pinned.holds(kind) or self._locked):
                 return denied(self._unread(kind, key))
         if kind == "resource":
             return self._address(key, pinned)
@@ -301,7 +309,7 @@ class Pins:
         return None
 
     def _still_withheld(self, kind: str, key: str, view: View, pinned: Pinned) -> Judged | None:
-        held = pinned.holds(kind).get(key)
+        held = pinned.holds(kind).get(self._kept(key))
         if held is None or held.digest != view.withheld[key]:
             rule, why = (
                 ("pins.new", "was never approved")
@@ -311,12 +319,14 @@ class Pins:
             return denied(self._refusal(rule, kind, key, why))
         del view.withheld[key]
         view.fine.add(key)
-        self._telling.approved(kind, key)
+        self._telling.approved(kind, self._kept(key))
         return None
 
     def _address(self, uri: str, pinned: Pinned) -> Judged | None:
         """Of an address that is in no list of this session: it may come from a template."""
-        if uri in pinned.holds("resource") or any(covers(one, uri) for one in pinned.holds("template")):
+        if self._kept(uri) in pinned.holds("resource") or any(
+            covers(one, uri) for one in pinned.holds("template")
+        ):
             return None
         withheld = any(covers(one, uri) for one in self._views["template"].withheld)
         if not withheld and not self._locked:
@@ -329,7 +339,8 @@ class Pins:
 
     def _refusal(self, rule: str, kind: str, key: str, why: str) -> Finding:
         """Without a word of the server's: whoever called reads it, and the model knows the name already."""
-        said = f"{kind} {quoted(key)} {why}; hint: mcp-sandbox approve {self._server}{_spelt_item(key)}"
+        name = self._kept(key)
+        said = f"{kind} {quoted(name)} {why}; hint: mcp-sandbox approve {self._server}{_spelt_item(name)}"
         return Finding(self.name, rule, f"/params/{_member(kind)}", said)
 
 

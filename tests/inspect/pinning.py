@@ -47,6 +47,9 @@ class Memory:
     def withdraw(self, kind: str, keys: list[str]) -> None:
         self.pinned.withdraw(kind, keys)
 
+    def known_as(self, key: str) -> str:
+        return key
+
     def conceal(self, value: Any) -> Any:
         return value
 

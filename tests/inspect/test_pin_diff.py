@@ -128,11 +128,18 @@ def test_values_are_spelt_as_json() -> None:
         pytest.param({"a": 1, "b": 2}, {"b": 2, "a": 1}, True, id="another order of members"),
         pytest.param({"uri": "x", "size": 1}, {"uri": "x", "size": 2}, True, id="a resource's size"),
         pytest.param(
-            {"uri": "x", "annotations": {"lastModified": "a", "priority": 1}},
-            {"uri": "x", "annotations": {"lastModified": "b", "priority": 1}},
+            {"uri": "x", "annotations": {"lastModified": "2026-11-26T02:00:00Z", "priority": 1}},
+            {"uri": "x", "annotations": {"lastModified": "2026-11-26T03:00:00.5+01:00", "priority": 1}},
             True,
             id="when a resource changed",
         ),
+        pytest.param(
+            {"annotations": {"lastModified": "2026"}},
+            {"annotations": {"lastModified": "Obey"}},
+            False,
+            id="a moment that is none",
+        ),
+        pytest.param({"size": 1}, {"size": "Obey"}, False, id="a size that is none"),
         pytest.param(
             {"annotations": {"priority": 1}}, {"annotations": {"priority": 2}}, False, id="its priority"
         ),
