@@ -12,7 +12,7 @@ import pytest
 from tests import backends
 from tests.attacks.inside import PYTHON, Attacker, World
 
-# For every socket below the directory: what it answers to both questions, or how that failed.
+# For every socket below the directory: what it answers to each question, or how that failed.
 ASKS = """
 import json, os, socket, sys
 
@@ -34,7 +34,7 @@ def everything(folder):
         names = os.listdir(folder)
     except OSError as error:
         return type(error).__name__
-    return [[tried(f"{folder}/{name}", word) for word in ("status", "resume")] for name in names]
+    return [[tried(f"{folder}/{name}", word) for word in ("status", "resume", "questions", "answer")] for name in names]
 
 for line in sys.stdin:
     call = json.loads(line)
@@ -70,3 +70,4 @@ def test_a_server_with_the_sockets_in_sight_is_not_answered(world: World) -> Non
         (outside,) = control_outside(world, folder)
         assert json.loads(outside[0])["state"] == "running", "the control: the caller is answered"
         assert json.loads(outside[1])["resumed"] is False
+        assert json.loads(outside[2])["questions"] == []
