@@ -41,12 +41,16 @@ class Telling:
         self._emit = emit
         self._note = note
         self._notes = 0
+        self._told: set[Likeness] = set()
 
     def pinned(self, kind: str, keys: list[str]) -> None:
         """These were pinned, since nothing was known of them."""
         self._emit(Event("pin.new", {"kind": kind, "count": len(keys), "items": _few(keys)}, _RULE))
         if kind == "tool":
             for one in likenesses(self._name, self._server, keys, self._environ):
+                if one in self._told:
+                    continue
+                self._told.add(one)
                 self._emit(Event("pin.new", one.detail(), one.rule))
                 self._note(f"mcp-sandbox: {one.said(self._server)}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from sandbox import pins
@@ -13,7 +14,7 @@ from sandbox.cli.columns import cell
 from sandbox.cli.output import document, emit, harmless, note, paint
 from sandbox.cli.pin_words import Chosen
 from sandbox.digest import sha256
-from sandbox.errors import UsageError
+from sandbox.errors import SandboxError, UsageError
 from sandbox.inspect.canonical import NAMES, canonical
 from sandbox.inspect.pinned import Pinned
 from sandbox.pin_telling import likenesses
@@ -67,7 +68,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _list(*, as_json: bool) -> None:
-    known = [(name, pins.Store(name, name, os.environ).open()) for name in pins.every(os.environ)]
+    known = [*_readable()]
     if as_json:
         document({"servers": [_server(name, pinned) for name, pinned in known]})
         return
@@ -77,8 +78,19 @@ def _list(*, as_json: bool) -> None:
         for kind, items in pinned.waiting.items():
             for key in items:
                 emit(f"  waits: {pin_words.title(kind, key)}")
+        for one in likenesses(name, pinned.server, pinned.holds("tool"), os.environ):
+            emit(f"  note: {harmless(one.said(pinned.server))}")
     if not known:
         note("no server is pinned yet")
+
+
+def _readable() -> Iterator[tuple[str, Pinned]]:
+    """The servers with their pins; a file that is none is said, and hides no other."""
+    for name in pins.every(os.environ):
+        try:
+            yield name, pins.Store(name, name, os.environ).open()
+        except SandboxError as error:
+            note(str(error))
 
 
 def _counts(pinned: Pinned) -> dict[str, int]:

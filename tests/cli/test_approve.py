@@ -180,6 +180,24 @@ def test_the_list(store: pins.Store, capsys: pytest.CaptureFixture[str]) -> None
     assert (told["name"], told["pinned"]) == ("srv", {"tool": 1})
 
 
+def test_a_spoilt_file_hides_no_other(store: pins.Store, capsys: pytest.CaptureFixture[str]) -> None:
+    with open(pins.path_of("spoilt", os.environ), "w") as file:
+        file.write("spoilt")
+    assert main.main(["approve", "--list"]) == 0
+    shown = capsys.readouterr()
+    assert "srv  1 tools" in shown.out
+    assert "pins-unusable" in shown.err
+    assert main.main(["approve", "spoilt"]) == 125
+    assert terminal("spoilt", "--forget")[0] == 0
+    assert pins.every(os.environ) == ["srv"]
+
+
+def test_the_list_says_which_servers_are_alike(store: pins.Store, capsys: pytest.CaptureFixture[str]) -> None:
+    pins.Store("other", "other", os.environ).first("tool", {"read": item(READ)})
+    assert main.main(["approve", "--list"]) == 0
+    assert "note: tools of `srv` are called as those of `other` are" in capsys.readouterr().out
+
+
 def test_nothing_is_pinned_yet(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["approve"]) == 0
     assert "no server is pinned yet" in capsys.readouterr().err
