@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,10 @@ _KEYS = {"protocol": "inspect.protocol", "pins": "tools.pin", "poison": "inspect
 """Where an inspector is turned on whose rules are no keys of the profile."""
 _EXAMINERS = frozenset({"protocol", "poison", "secrets"})
 """The inspectors of `mcp-sandbox inspect`."""
+
+
+MOST_TOLD = 20
+"""Lines about what a server was refused, in a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ def of(prepared: Prepared, session: str, around: Around = ALONE) -> Inspection |
     tools = prepared.policy.tools
     forms = tools.ask_at == "client"
     asking = Asking(tools.answer, around.note, prepared.spec.server, forms=forms)
-    return Inspection(inspectors, _told(prepared.policy), asking, _worded(prepared, around))
+    return Inspection(inspectors, _told(prepared.policy, around.clean), asking, _worded(prepared, around))
 
 
 def examiners(prepared: Prepared) -> list[Inspector]:
@@ -77,7 +82,7 @@ def _inspectors(prepared: Prepared, session: str, around: Around) -> Iterator[In
     if poison is not None:
         yield poison
     yield from _calls(prepared, poison)
-    yield from _features(prepared)
+    yield from _features(prepared, around)
     yield from _secrets(prepared, session, around)
 
 
@@ -113,19 +118,29 @@ def _store(prepared: Prepared, around: Around) -> Store | None:
 
 
 def _poison(prepared: Prepared, around: Around) -> Poison | None:
-    """What the words of a server want of a model; its rules are read when the first message comes."""
+    """What the words of a server want of a model; its rules are read while the server boots."""
     if prepared.policy.inspect.poison == "off":
         return None
     from sandbox.inspect.poison import Poison
     from sandbox.inspect.poison_rules import shipped_rules
+    from sandbox.inspect.poison_texts import Looker
 
-    store = _store(prepared, around)
-    if store is None:
-        return Poison(prepared.policy.inspect.poison, shipped_rules)
-    from sandbox.pin_telling import Elsewhere
+    # While the server boots: the rules take 40 ms of a processor to become automata.
+    return Poison(prepared.policy.inspect.poison, _ahead(lambda: Looker(shipped_rules())))
 
-    elsewhere = Elsewhere(store, prepared.wish.environ)
-    return Poison(prepared.policy.inspect.poison, shipped_rules, elsewhere)
+
+def _ahead(make: Callable[[], Looker]) -> Callable[[], Looker]:
+    """What `make` makes, made in a thread from now on and waited for when it is wanted."""
+    made: list[Looker] = []
+    thread = threading.Thread(target=lambda: made.append(make()), name="poison-rules", daemon=True)
+    thread.start()
+
+    def wait() -> Looker:
+        thread.join()
+        # An error has been told by the thread; it happens again, where it ends the session.
+        return made[0] if made else make()
+
+    return wait
 
 
 def _calls(prepared: Prepared, poison: Poison | None) -> Iterator[Inspector]:
@@ -148,12 +163,23 @@ def _calls(prepared: Prepared, poison: Poison | None) -> Iterator[Inspector]:
     yield Calls(replace(tools, arguments=rules), spec.cwd, real, lambda: poison.tainted is not None)
 
 
-def _features(prepared: Prepared) -> Iterator[Inspector]:
+def _features(prepared: Prepared, around: Around) -> Iterator[Inspector]:
     """What the server may ask of the client; an elicitation is looked at even where all is allowed."""
     from sandbox.host.inside import Inside
     from sandbox.inspect.features import Features
 
-    yield Features(prepared.policy.client, Inside(prepared.spec.view).mounted)
+    server, told = prepared.spec.server, set[tuple[str, str]]()
+
+    def refused(method: str, why: str) -> None:
+        """Once each: the server alone gets an answer, and few servers pass it on."""
+        if (method, why) not in told and len(told) < MOST_TOLD:
+            told.add((method, why))
+            key = method.partition("/")[0]
+            allowed = "mounted" if key == "roots" else "allow"
+            how = why or f'allow it with `{key} = "{allowed}"` under `[client]`'
+            around.note(f"mcp-sandbox: `{server}` was refused `{method}`: {how}")
+
+    yield Features(prepared.policy.client, Inside(prepared.spec.view).mounted, refused)
 
 
 def _secrets(prepared: Prepared, session: str, around: Around) -> Iterator[Inspector]:
@@ -178,9 +204,9 @@ def _worded(prepared: Prepared, around: Around) -> Callable[[Frame, About, Findi
     return worded
 
 
-def _told(policy: Policy) -> Callable[[Finding], dict[str, Value]]:
+def _told(policy: Policy, clean: Callable[[str], str]) -> Callable[[Finding], dict[str, Value]]:
     def told(finding: Finding) -> dict[str, Value]:
         key = _KEYS.get(finding.inspector, finding.rule)
-        return {"place": finding.place, "profile": place(key_origin(policy, key))}
+        return {"place": clean(finding.place), "profile": place(key_origin(policy, key))}
 
     return told

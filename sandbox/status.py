@@ -131,7 +131,13 @@ class Status:
             "limits": {key: getattr(self._limits, key) for key in LIMITS},
             "mechanism": self._limits.mechanism,
             "warned": warned[:WARNED_MAX] or None,
+            "waiting": self._waiting(),
         }
+
+    def _waiting(self) -> int:
+        """Calls that wait for a person at a terminal, or at their client."""
+        asking = getattr(self._watch, "asking", None)
+        return len(asking.questions()) if asking else 0
 
     def _counted(self) -> dict[str, Any]:
         found = self._tally.now()
@@ -182,7 +188,7 @@ def use(samples: Sequence[Sample], now: float) -> dict[str, Any]:
 
 # --- all of them --------------------------------------------------------------------------------------
 
-_SAID = ("client", "era", "messages", "denied", "bytes", "open", "limits", "mechanism", "use", "warned")
+_SAID = tuple("client era messages denied bytes open limits mechanism use warned waiting".split())
 """What of a session's own words is shown; its state is looked at apart."""
 
 

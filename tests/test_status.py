@@ -123,7 +123,9 @@ def said(**more: Any) -> dict[str, Any]:
 
 
 def test_the_answer_is_small_whatever_the_client_did() -> None:
-    found = said(breaches=SimpleNamespace(warned="w" * 9999, frozen=True))
+    asking = SimpleNamespace(questions=lambda: [{}, {}])
+    found = said(breaches=SimpleNamespace(warned="w" * 9999, frozen=True), asking=asking)
+    assert found["waiting"] == 2
     assert found["open"]["all"] == 100
     assert len(found["open"]["oldest"]) == OPEN_MAX
     assert len(json.dumps(found)) < 8192

@@ -41,9 +41,10 @@ def client(one: Session) -> str:
 
 
 def state(one: Session) -> str:
-    """`running`, `frozen`, …, and what was last exceeded without ending it."""
-    warned = one.get("warned")
-    return f"{one['state']}, warned: {warned}" if warned else str(one["state"])
+    """What it does, how many calls wait for a person, and what was exceeded last without ending it."""
+    waiting, warned = one.get("waiting"), one.get("warned")
+    asks = f", {waiting} to answer" if waiting else ""
+    return f"{one['state']}{asks}{f', warned: {warned}' if warned else ''}"
 
 
 def number(one: Session, group: str, key: str) -> float | None:

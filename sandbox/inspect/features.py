@@ -23,10 +23,14 @@ _FEATURES: Final[Mapping[str, str]] = {
     "elicitation/create": "elicitation",
 }
 PAGES_REQUIRED: Final = -32042
+MOST_WISHES: Final = 16
+MOST_ROOTS: Final = 1000
+"""What is more than that is judged by nobody: each takes its time."""
 _OWN_CONTEXT: Final = ("none", "thisServer")
 
 Mounted = Callable[[str], str | None]
 """The place inside of a directory of the host's; None where the sandbox has none of it."""
+Refused = Callable[[str, str], None]
 
 
 class Features:
@@ -34,9 +38,13 @@ class Features:
 
     name = NAME
 
-    def __init__(self, client: ClientFeatures, mounted: Mounted) -> None:
+    def __init__(
+        self, client: ClientFeatures, mounted: Mounted, refused: Refused = lambda method, why: None
+    ) -> None:
+        """`refused` hears what a server may not send, and why: few servers tell a person."""
         self._client = client
         self._mounted = mounted
+        self._refused = refused
 
     def to_client(self, frame: Frame, asked: Asked | None) -> Judged | None:
         """Of the server's requests, and of results that want something of the client."""
@@ -87,7 +95,10 @@ class Features:
         edits: list[Edit] = []
         findings: list[Finding] = []
         to_ask: Judged | None = None
-        for place, method, params in requests:
+        for at, (place, method, params) in enumerate(requests):
+            if at >= MOST_WISHES:
+                why = f"the server wants more than {MOST_WISHES} things at once"
+                return denied(Finding(NAME, "client.elicitation", pointer(place), why))
             judged = self._judge(method, params if type(params) is dict else _NONE, place)
             if judged is None:
                 continue
@@ -108,8 +119,10 @@ class Features:
             return None
         rule, action = f"client.{feature}", getattr(self._client, feature)
         if action == "deny":
+            self._refused(method, "")
             return denied(Finding(NAME, rule, pointer(place[:-1]), f"the server may not send `{method}`"))
         if method == "elicitation/create" and (found := fault(params)):
+            self._refused(method, found.reason)
             return denied(Finding(NAME, rule, pointer((*place, *found.place)), found.reason))
         edits, findings = self._narrowed(method, params, place)
         if action == "ask":
@@ -159,7 +172,7 @@ class Features:
 
     def _replaced(self, roots: list[Any], place: Place) -> Iterator[Edit]:
         for at, root in enumerate(roots):
-            uri = root.get("uri") if type(root) is dict else None
+            uri = root.get("uri") if type(root) is dict and at < MOST_ROOTS else None
             path = _path(uri)
             inside = None if path is None else self._mounted(path)
             if inside is None:

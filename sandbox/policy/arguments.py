@@ -10,7 +10,8 @@ from sandbox.policy.model import ArgumentRule, HostRule
 from sandbox.policy.paths import below
 
 LONGEST_SUBJECT: Final = 64 << 10
-MOST_VALUES: Final = 10_000
+MOST_VALUES: Final = 1000
+MOST_TEXT: Final = 256 << 10
 
 Real = Callable[[str], str | None]
 """Where an absolute path inside leads, its links followed; None where that cannot be told."""
@@ -28,8 +29,8 @@ def fault(rule: ArgumentRule, arguments: Mapping[str, object], cwd: str, real: R
     values = value if isinstance(value, list) else [value]
     if not values:
         return "is empty"
-    if len(values) > MOST_VALUES:
-        return "holds too many values to judge"
+    if len(values) > MOST_VALUES or sum(len(one) for one in values if type(one) is str) > MOST_TEXT:
+        return "holds too much to judge"
     return next((found for one in values if (found := _value_fault(rule, one, cwd, real))), "")
 
 

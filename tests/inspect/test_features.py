@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.inspect.features import Features
+from sandbox.inspect.features import MOST_ROOTS, MOST_WISHES, Features
 from sandbox.inspect.judged import DROP, Asked, Judged
 from sandbox.policy.model import ClientFeatures
 from sandbox.relay.inspection import edited
@@ -248,3 +248,40 @@ def test_a_notification_wants_nothing_either() -> None:
         assert judged is not None
         assert judged.verdict.rule == "client.sampling"
         assert features(sampling="allow").to_client(frame(message), None) is None
+
+
+# --- bounds and words ------------------------------------------------------------------------------------
+
+
+def test_more_wishes_than_are_judged_are_none() -> None:
+    many = {f"k{at}": ("elicitation/create", FORM) for at in range(MOST_WISHES + 1)}
+    judged = features().to_client(wants(**many), CALLED)
+    assert judged is not None
+    assert judged.verdict.action is Action.DENY
+    del many["k0"]
+    assert features().to_client(wants(**many), CALLED) is None
+
+
+def test_more_roots_than_are_looked_at_are_none() -> None:
+    looked: list[str] = []
+
+    def mounted(path: str) -> str:
+        looked.append(path)
+        return path
+
+    inspector = Features(ClientFeatures(), mounted)
+    judged = answered(inspector, roots(*["file:///src"] * (MOST_ROOTS + 5)))
+    assert judged is not None
+    assert (len(looked), len(judged.edits)) == (MOST_ROOTS, 5)
+
+
+def test_a_person_hears_what_was_refused() -> None:
+    heard: list[tuple[str, str]] = []
+    inspector = Features(ClientFeatures(), MOUNTED.get, lambda method, why: heard.append((method, why)))
+    inspector.to_client(request("sampling/createMessage", SAMPLE), None)
+    inspector.to_client(request("elicitation/create", PHISHING), None)
+    inspector.to_client(request("elicitation/create", FORM), None)
+    assert heard == [
+        ("sampling/createMessage", ""),
+        ("elicitation/create", "the form asks for a secret: `password`"),
+    ]
