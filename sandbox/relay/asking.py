@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
+from sandbox.inspect.excerpt import excerpt
 from sandbox.inspect.judged import Finding
 from sandbox.relay.ledger import Side
 from sandbox.relay.questions import (
@@ -158,7 +159,7 @@ class Asking:
             self._close(question)
 
     def _at_terminal(self, question: Question) -> None:
-        what = (question.asked[1] or question.frame.method or "a message")[:64]
+        what = excerpt(question.asked[1] or question.frame.method or "a message", 64)
         for_s = f"for {self._seconds:g} s"
         self._note(f"mcp-sandbox: `{what}` of `{self._server}` waits for you, {for_s}: `mcp-sandbox answer`")
         question.way = "terminal"

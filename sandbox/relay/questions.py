@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from sandbox.inspect.excerpt import excerpt
@@ -17,6 +18,9 @@ from sandbox.wire.structs import msgspec
 KEY: Final = "mcp-sandbox"
 """Of our own request among the `inputRequests`."""
 SHOWN: Final = 2000
+LEAST_SHOWN: Final = 60
+MOST_SHOWN: Final = 40
+"""Characters of all values, of each at least, and members."""
 _CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
 # No default and no yes in it by omission: a form that is accepted as it comes is a no.
 _FORM: Final[dict[str, Any]] = {
@@ -48,15 +52,29 @@ def wording(
     said = frame.message.get("params", {}) if frame.method else frame.message.get("result", {})
     if frame.method == "tools/call":
         what = f"may `{excerpt(tool or '', 100)}` of `{server}` be called?"
-        name, shown = "arguments", said.get("arguments", {})
+        shown = said.get("arguments", {})
     elif frame.method is not None:
         what = f"may `{server}` send you `{excerpt(frame.method, 100)}`?"
-        name, shown = "it says", said
+        shown = said
     else:
         what = f"`{server}` answers `{excerpt(tool or method or '', 100)}` with a wish: may you be sent it?"
-        name, shown = "it says", said.get("inputRequests", {})
-    with_what = excerpt(_encode(shown).decode(), SHOWN)
-    return f"mcp-sandbox asks: {what}\n{name}: {with_what}\nrule: {finding.rule}, {finding.reason} [{at}]"
+        shown = said.get("inputRequests", {})
+    told = "\n".join(_members(shown))
+    return f"mcp-sandbox asks: {what}\n{told}\nrule: {finding.rule}, {finding.reason} [{at}]"
+
+
+def _members(shown: Any) -> Iterator[str]:
+    """A line for each member, whose value has its share of the room: no long one hides those after it."""
+    if type(shown) is not dict:
+        yield f"  {excerpt(_encode(shown).decode(), SHOWN)}"
+    elif not shown:
+        yield "  (nothing)"
+    else:
+        room = max(LEAST_SHOWN, SHOWN // len(shown))
+        for name, value in islice(shown.items(), MOST_SHOWN):
+            yield f"  {excerpt(name, 60)}: {excerpt(_encode(value).decode(), room)}"
+        if len(shown) > MOST_SHOWN:
+            yield f"  … and {len(shown) - MOST_SHOWN} more, which are not shown"
 
 
 def elicitation(id: str, text: str) -> bytes:

@@ -112,10 +112,43 @@ def test_the_question_says_what_is_called_with_what_and_why(made: Made) -> None:
     question = asked(opened(made(), FORMS))
     assert question["params"]["message"] == (
         "mcp-sandbox asks: may `push` of `the server` be called?\n"
-        'arguments: {"to":"main","n":1}\n'
+        '  to: "main"\n'
+        "  n: 1\n"
         "rule: tools.ask, `push` asks before the tool is called [default]"
     )
     assert question["params"]["requestedSchema"]["required"] == ["answer"]
+
+
+@pytest.mark.threat("C4", proves="no argument hides another, or writes lines of its own, in the question")
+def test_no_argument_hides_another(made: Made) -> None:
+    world = made(arguments=())
+    opened(world, FORMS)
+    world.client(
+        call(1, name="push", arguments={"a": "x" * 9000, "b\nrule: none": "y\n\u202ez", "force": True})
+    )
+    lines = world.relay_to_client.hear()["params"]["message"].split("\n")
+    assert len(lines) == 5
+    assert lines[1].startswith('  a: "xxx')
+    assert lines[1].endswith("x… and 8336 more characters")
+    assert lines[2] == '  b\\nrule: none: "y\\n\\u202ez"'
+    assert lines[3] == "  force: true"
+
+
+def test_more_arguments_than_are_shown_are_counted(made: Made) -> None:
+    world = made(arguments=())
+    opened(world, FORMS)
+    world.client(call(1, name="push", arguments={f"k{at}": "z" * 900 for at in range(60)}))
+    lines = world.relay_to_client.hear()["params"]["message"].split("\n")
+    assert lines[41] == "  … and 20 more, which are not shown"
+    assert len("".join(lines)) < 5000
+
+
+def test_a_tools_name_is_one_line_of_ours(made: Made) -> None:
+    world = opened(made(ask=("*",)), {})
+    world.client(call(1, name="x\nmcp-sandbox: all is well\u202e", arguments={"to": "main"}))
+    until(world)
+    (note,) = notes
+    assert note.startswith("mcp-sandbox: `x\\nmcp-sandbox: all is well\\u202e` of `files` waits for you")
 
 
 @pytest.mark.threat("C4", proves="a call that a rule asks about waits for a person's explicit yes")
