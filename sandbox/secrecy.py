@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox.errors import AuditError
 from sandbox.event import Event, Value
-from sandbox.inspect.credentials import shipped
+from sandbox.inspect.credentials import Credentials, shipped
 from sandbox.inspect.known import Known, granted
 from sandbox.inspect.lines import Lines
 from sandbox.inspect.marks import Marks
@@ -25,7 +25,15 @@ _OF_TRAFFIC = frozenset(("relay.request", "relay.response", "relay.notification"
 _LEAST = 8
 """No credential is shorter."""
 
+_LOADING = threading.Lock()
+
 Pairs = Sequence[tuple[str, str]]
+
+
+def _rules() -> Credentials:
+    """The rules; they take 20 ms, which pass beside the server's start and not before its first message."""
+    with _LOADING:
+        return shipped()
 
 
 class Secrecy:
@@ -40,8 +48,9 @@ class Secrecy:
         self._lock = threading.Lock()
         marks = Marks(session[-TAG_CHARS:])
         known = {**granted(dict(prepared.spec.env)), **dict(secrets), **dict(decoys)}
-        self._redaction = Redaction(shipped, Known(known), marks)
-        self._decoys = Redaction(shipped, Known(dict(decoys)), marks) if decoys else None
+        self._redaction = Redaction(_rules, Known(known), marks)
+        self._decoys = Redaction(_rules, Known(dict(decoys)), marks) if decoys else None
+        threading.Thread(target=_rules, name="secrets", daemon=True).start()
         self.line = Lines(self._redaction, self._seen, change=self._mode != "log")
         """A line of the server's stderr as it may be shown."""
 

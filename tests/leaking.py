@@ -36,7 +36,7 @@ def log(text: str) -> dict[str, Any]:
     say({"method": "notifications/message", "params": {"level": "info", "data": text}})
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
-    for at in range(0, len(text), 12):
+    for at in range(0, len(text) if text == TOKEN else 0, 12):
         complain(text[at : at + 12])
     complain(f"again: {text}")
     return texts("logged")

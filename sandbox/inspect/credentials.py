@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
-from pathlib import Path
+from os.path import dirname
 from typing import Any, Final, Literal
 
 from sandbox.inspect.checksums import CHECKS
@@ -19,7 +19,7 @@ from sandbox.records import dataclass
 Group = Literal["key", "token", "session", "context", "card"]
 Upward = Literal["deny", "log"]
 
-_RULES: Final = Path(__file__).with_name("rules") / "credentials.toml"
+_RULES: Final = f"{dirname(__file__)}/rules/credentials.toml"
 _KNOWN_KEYS = frozenset(
     "id name group anchors look pattern entropy check upward example see".split()
 )  # an unknown key is an error: it would be a rule that does less than it says
@@ -165,4 +165,5 @@ def _span(found: Any) -> tuple[int, int]:
 @cache
 def shipped() -> Credentials:
     """The rules of the package; read and compiled once a process, at the first message."""
-    return Credentials(parse(_RULES.read_text("utf-8")))
+    with open(_RULES, encoding="utf-8") as file:
+        return Credentials(parse(file.read()))

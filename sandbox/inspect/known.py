@@ -12,7 +12,6 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from itertools import compress
 from typing import Any, Final
-from urllib.parse import quote, unquote, urlsplit
 
 from sandbox.inspect.encodings import masked
 from sandbox.inspect.entropy import entropy
@@ -76,6 +75,8 @@ class Known:
         size = len(folded(raw))
         word = size < SHORT or (whole and size <= WORD)
         if word:
+            from urllib.parse import quote
+
             for spelt in {raw, quote(value, safe="").encode(), raw.hex().encode()}:
                 self._exact[spelt] = name
         if size < SHORT or len(self._forms) >= MOST_FORMS:
@@ -183,6 +184,8 @@ def parts(value: str) -> Iterator[tuple[str, bool]]:
     if len(value) < TINY:
         return
     if password := _password(value):
+        from urllib.parse import unquote
+
         yield from parts(password)
         if unquote(password) != password:
             yield from parts(unquote(password))
@@ -199,6 +202,8 @@ def parts(value: str) -> Iterator[tuple[str, bool]]:
 def _password(value: str) -> str:
     if "://" not in value:
         return ""
+    from urllib.parse import urlsplit  # most secrets are no addresses
+
     try:
         return urlsplit(value).password or ""
     except ValueError:
