@@ -18,6 +18,8 @@ from sandbox.wire.jsonrpc import Frame
 
 NAME: Final = "calls"
 _PLACE: Final = "/params/name"
+_NAMES: Final = frozenset({"name", "arguments"})
+_KNOWN: Final = _NAMES | {"_meta", "task", "inputResponses", "requestState"}
 LONGEST_NAME: Final = 1024
 _REMEMBERED: Final = 4096
 _NAMED: Final = 8
@@ -54,6 +56,11 @@ class Calls:
         name = params.get("name")
         if type(name) is not str:
             return denied(Finding(NAME, "tools.allow", _PLACE, "the call names no tool"))
+        if not params.keys() <= _KNOWN and any(
+            one.casefold() in _NAMES and one not in _NAMES for one in params
+        ):
+            # Go's decoder takes `Name` for `name`, and of several the last.
+            return denied(Finding(NAME, "tools.allow", "/params", "the call has a member in two spellings"))
         tool = self._known.get(name) or self._learn(name)
         if not tool.plain:
             return self._judge(frame, name, tool, params.get("arguments"))

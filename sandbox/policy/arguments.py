@@ -22,6 +22,10 @@ _PORTS: Final = {"https": 443, "http": 80, "wss": 443, "ws": 80, "ssh": 22, "git
 
 def fault(rule: ArgumentRule, arguments: Mapping[str, object], cwd: str, real: Real) -> str:
     """What is wrong with the argument that the rule is about; empty where it keeps the rule."""
+    folded = rule.argument.casefold()
+    if any(name != rule.argument and name.casefold() == folded for name in arguments):
+        # Go's decoder takes `Path` for `path`, and of several the last.
+        return "is given in another spelling"
     if rule.argument not in arguments:
         # What a server takes instead is its own choice, which no rule has seen.
         return "" if rule.optional else "is missing"

@@ -96,6 +96,25 @@ def test_a_call_that_wants_no_answer_is_never_made(name: str) -> None:
     assert judged.verdict.action is Action.DENY
 
 
+@pytest.mark.threat("T1", proves="no member in another case names another tool or argument to a server in Go")
+@pytest.mark.parametrize("name", ["Name", "NAME", "n\u0410me", "Arguments", "argument\u017f"])
+def test_a_member_in_another_case(name: str) -> None:
+    sent = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "list", name: "delete_all"}}
+    judged = calls().to_server(frame(sent))
+    if name == "n\u0410me":  # another letter, not another case
+        assert judged is None
+    else:
+        assert said(judged) == "deny tools.allow /params"
+
+
+@pytest.mark.parametrize("name", ["Path", "PATH"])
+def test_an_argument_in_another_case(name: str) -> None:
+    judged = calls().to_server(call("read_file", {"path": "/work/a", name: "/etc/passwd"}))
+    assert said(judged) == "deny tools.arguments.read_*.path /params/arguments"
+    judged = calls().to_server(call("fetch", {"URL": "https://b.example"}))
+    assert said(judged) == "deny tools.arguments.fetch.url /params/arguments"
+
+
 def test_nothing_is_allowed_but_what_is_listed() -> None:
     inspector = calls(Tools(allow=("read",)))
     assert inspector.to_server(call("read")) is None
