@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sandbox.event import Event, Value
     from sandbox.inspect.judged import Finding, Inspector
     from sandbox.inspect.poison import Poison
+    from sandbox.inspect.poison_texts import Looker
     from sandbox.pins import Store
     from sandbox.policy.model import Policy
     from sandbox.relay.inspection import About, Inspection

@@ -16,11 +16,11 @@ MOST: Final = 1 << 16
 MOST_RUNS: Final = 256
 _SHORTEST = 8
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
-_HEX = re.compile(r"(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[ ,:]?){8,}")
-_PERCENT = re.compile(r"(?:[A-Za-z0-9._~+-]{0,40}%[0-9A-Fa-f]{2}){3,}[A-Za-z0-9._~+-]{0,40}")
-_ENTITIES = re.compile(r"(?:&#(?:x[0-9A-Fa-f]{1,6}|[0-9]{1,7});?[ ]?){4,}")
-_ESCAPES = re.compile(r"(?:\\u[0-9A-Fa-f]{4}|\\u\{[0-9A-Fa-f]{1,6}\}){4,}")
-_SPACED = re.compile(r"(?<![^\W_])[^\W_](?:[ .*\xb7_-]{1,6}[^\W_](?![^\W_])){5,}")
+_HEX = re.compile(r"(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[ ,:]?){8,4096}")
+_PERCENT = re.compile(r"(?:[A-Za-z0-9._~+-]{0,40}%[0-9A-Fa-f]{2}){3,4096}[A-Za-z0-9._~+-]{0,40}")
+_ENTITIES = re.compile(r"(?:&#(?:x[0-9A-Fa-f]{1,6}|[0-9]{1,7});?[ ]?){4,4096}")
+_ESCAPES = re.compile(r"(?:\\u[0-9A-Fa-f]{4}|\\u\{[0-9A-Fa-f]{1,6}\}){4,4096}")
+_SPACED = re.compile(r"(?<![^\W_])[^\W_](?:[ .*\xb7_-]{1,6}[^\W_](?![^\W_])){5,4096}")
 _NUMBERS = re.compile(r"[0-9A-Fa-f]+")
 
 

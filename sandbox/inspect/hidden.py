@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final, Literal, NamedTuple
 
 Sort = Literal["tags", "override", "bidi", "zero-width", "selector", "blank", "control", "terminal"]
@@ -54,6 +55,8 @@ _JOINED = re.compile("[\u0600-\u109f\u1780-\u17ff\u1800-\u18af\ua800-\uabff\ufb5
 _WRAPPED = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3000-\u9fff]")
 """Scripts without blanks, in which a zero-width space says where a line may end."""
 _BRAILLE = re.compile("[\u2801-\u28ff]")
+MOST: Final = 1024
+"""Of one text, no more are told."""
 _LETTERS = 3
 """So many decoded characters are no accident."""
 
@@ -71,7 +74,7 @@ def hidden(text: str) -> list[Hidden]:
     """The hidden characters that no script, emoji or terminal colour needs where they stand."""
     if text.isascii() and not _ANY.search(text):
         return []
-    return [*_found(text)]
+    return [*islice(_found(text), MOST)]
 
 
 def without(text: str) -> str:
@@ -94,6 +97,7 @@ def _spelt(run: re.Match[str]) -> str:
 
 def _found(text: str) -> Iterator[Hidden]:
     rtl: bool | None = None
+    braille: bool | None = None
     at = 0
     for run in _RUNS.finditer(text):
         sort: Sort = str(run.lastgroup).replace("_", "-")  # type: ignore[assignment]  # the groups are the sorts
@@ -107,6 +111,10 @@ def _found(text: str) -> Iterator[Hidden]:
         elif sort == "bidi":
             rtl = _RTL.search(text) is not None if rtl is None else rtl
             if not rtl:
+                yield Hidden(sort, start, end)
+        elif sort == "blank":
+            braille = _BRAILLE.search(text) is not None if braille is None else braille
+            if text[start] != "\u2800" or not braille:
                 yield Hidden(sort, start, end)
         elif not _at_home(sort, text, start, end):
             yield Hidden(sort, start, end, _said(sort, run[0]))
@@ -136,8 +144,6 @@ def _at_home(sort: Sort, text: str, start: int, end: int) -> bool:
         return end - start == 1 and _selects(before, text[start])
     if sort == "zero-width":
         return _zero_at_home(text[start:end], before, after)
-    if sort == "blank":
-        return text[start] == "\u2800" and _BRAILLE.search(text) is not None
     return False
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sandbox.inspect.hidden import hidden
+from sandbox.inspect.hidden import MOST as MOST_HIDDEN
+from sandbox.inspect.hidden import hidden, without
 from sandbox.inspect.judged import Edit, Finding
 from sandbox.wire.jsonrpc import Frame
 
@@ -46,7 +47,10 @@ def cut(text: str, spans: Sequence[Span]) -> str:
 
 def _revealed(text: str) -> str:
     kept, at = [], 0
-    for one in hidden(text):
+    found = hidden(text)
+    if len(found) >= MOST_HIDDEN:
+        return without(text)
+    for one in found:
         kept.append(text[at : one.start])
         at = one.end
     return "".join((*kept, text[at:])) if kept else text

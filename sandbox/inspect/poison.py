@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from sandbox.inspect.judged import Asked, Edit, Finding, Judged, denied
 from sandbox.inspect.label import cut, labels
-from sandbox.inspect.poison_rules import Rule
 from sandbox.inspect.poison_texts import Found, Looker
 from sandbox.inspect.texts import DEFINITIONS, LISTED, Kind, Part, parts
 from sandbox.verdict import Action, Verdict
@@ -35,21 +34,15 @@ _USES: Mapping[str, tuple[tuple[Kind, ...], str]] = {
 """By request: what it uses, and the parameter that names it."""
 _ASKING = frozenset({"elicitation", "sampling", "request"})
 
-Rules = Callable[[], Iterable[Rule]]
-
 
 class Poison:
-    """One session's inspector; `rules` are read at its first message.
-
-    `elsewhere`: the tools of other servers, by name, with the server's.
-    """
+    """One session's inspector; `looker` is asked for at the first message that it looks at."""
 
     name = "poison"
 
-    def __init__(self, mode: str, rules: Rules, elsewhere: Callable[[], Mapping[str, str]] = dict) -> None:
+    def __init__(self, mode: str, looker: Callable[[], Looker]) -> None:
         self._mode = mode
-        self._rules = rules
-        self._elsewhere = elsewhere
+        self._make = looker
         self._looker: Looker | None = None
         self._withheld: dict[tuple[Kind, str], Finding] = {}
         self._told: set[tuple[str, str]] = set()
@@ -72,9 +65,9 @@ class Poison:
         """Looks at what the server says; most messages are done with after one search of their bytes."""
         looker = self._looker
         if looker is None:
-            looker = self._looker = Looker(self._rules(), self._elsewhere)
+            looker = self._looker = self._make()
         method = asked.method if asked is not None else ""
-        if method not in LISTED and method not in _OPENING and looker.near(frame.data, 0)[0] < 0:
+        if method not in LISTED and method not in _OPENING and not looker.may_hold(frame.data):
             return None
         return self._judged(frame, asked, looker)
 

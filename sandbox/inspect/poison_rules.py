@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from sandbox.inspect.folding import fold_pattern
-from sandbox.inspect.poison_near import near_pattern
 from sandbox.records import dataclass
 from sandbox.wire.strict import Bytes
 
@@ -53,6 +52,11 @@ class Rule:
     detector: str = ""
     match: tuple[str, ...] = ()
     differ: tuple[str, ...] = ()
+
+    @property
+    def nears(self) -> tuple[str, ...]:
+        """What it stands near."""
+        return self.near or self.words
 
     @property
     def searched(self) -> bool:
@@ -168,10 +172,3 @@ def search_for(pattern: str | bytes) -> Search:
     # What is compiled has to live as long as what searches with it.
     search.compiled = compiled  # type: ignore[attr-defined]
     return search
-
-
-def triggers(rules: Iterable[Rule]) -> list[tuple[Rule, bytes]]:
-    """What each rule stands near, as patterns of Latin-1 bytes."""
-    return [
-        (rule, near_pattern(near)) for rule in rules if rule.searched for near in (rule.near or rule.words)
-    ]

@@ -14,6 +14,7 @@ from sandbox.inspect.poison_rules import Matcher, Rule
 from sandbox.inspect.reading import Budget, Reader
 from sandbox.inspect.texts import DEFINITIONS, Kind, Part, Text, texts
 from sandbox.records import dataclass
+from sandbox.wire.strict import Bytes
 
 _RUN: Final = 16
 """So many hidden characters in a row are a finding wherever they stand."""
@@ -51,12 +52,14 @@ class Found:
 
 
 class Looker:
-    """Looks at one part after the other; remembers names, of which no two may look alike."""
+    """Looks at one part after the other; remembers names, of which no two may look alike.
 
-    def __init__(self, rules: Iterable[Rule], elsewhere: Callable[[], Mapping[str, str]]) -> None:
+    `elsewhere`: the tools of other servers, by name, with the server's.
+    """
+
+    def __init__(self, rules: Iterable[Rule], elsewhere: Callable[[], Mapping[str, str]] = dict) -> None:
         rules = tuple(rules)
         self._reader = Reader(rules)
-        self.near = self._reader.near
         self._by_detector = {rule.detector: rule for rule in rules if rule.detector}
         self._names = [Matcher(rule) for rule in rules if rule.names]
         self._links = [Matcher(rule) for rule in rules if rule.links]
@@ -67,6 +70,10 @@ class Looker:
     def begin(self) -> None:
         """A new message, with a budget of its own."""
         self._budget = Budget()
+
+    def may_hold(self, line: Bytes) -> bool:
+        """Whether a line of JSON has to be looked at text by text; behind an escape there may be anything."""
+        return b"\\" in line or self._reader.near(line)
 
     def look(self, part: Part) -> list[Found]:
         """What is found in the part, each rule once a text."""

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from sandbox.inspect.confusables import disguised, skeleton
 from sandbox.inspect.encoded import decoded, turned
 from sandbox.inspect.folding import fold, span, unleet
 from sandbox.inspect.hidden import without
-from sandbox.inspect.poison_near import digits, escapes, unseen, writings
-from sandbox.inspect.poison_rules import Matcher, Rule, search_for, triggers
+from sandbox.inspect.poison_near import digits, together, unseen, writings
+from sandbox.inspect.poison_rules import Matcher, Rule
+from sandbox.wire.strict import Bytes
 
-BEFORE: Final = 240
-AFTER: Final = 360
-"""Bytes around a place that a rule stands near, in which its patterns are looked for."""
+WINDOW: Final = 1280
+STEP: Final = 768
+"""Bytes that are read at once, and how far on the next ones begin: what matches is shorter than the rest."""
+LONGEST_RUN: Final = 1 << 14
 MOST_READ: Final = 1 << 20
 """Bytes of one message that are matched against rules; what lies beyond is a finding of its own."""
+Holds = Callable[[Bytes], bool]
 
 
 class Hit(NamedTuple):
@@ -46,96 +49,165 @@ class Reader:
     """Finds what rules match; compiled once for a session."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        import re2
+        rules = [rule for rule in rules if rule.searched]
+        every = together(near for rule in rules for near in rule.nears)
+        self._near = holds(b"|".join((every, writings(), digits())))
+        self._writing = holds(writings())
+        self._digits = holds(digits())
+        self._unseen = holds(unseen())
+        self._groups = [_Group([rule for rule in rules if rule.group == name]) for name in _names(rules)]
 
-        near = triggers(rules)
-        matchers = {rule.id: Matcher(rule) for rule, _ in near}
-        self._matchers = [matchers[rule.id] for rule, _ in near]
-        whole = [pattern for _, pattern in near]
-        closely = (*whole, unseen(), writings(), digits(), escapes())
-        self.near = search_for(b"(?i)" + b"|".join(b"(?:" + pattern + b")" for pattern in closely))
-        """Where a text, or a line of JSON, has to be looked at: where it finds nothing, no rule does."""
-        self._writing = search_for(b"(?i)" + writings())
-        self._digits = search_for(b"(?i)" + digits())
-        self._unseen = search_for(b"(?i)" + unseen())
-        options = re2.Options()
-        options.encoding = re2.Options.Encoding.LATIN1
-        options.max_mem = 8 << 20
-        options.log_errors = False
-        self._which = re2.Set.SearchSet(options)
-        for pattern in whole:
-            self._which.Add(b"(?i)" + pattern)
-        self._which.Compile()
+    def near(self, data: Bytes) -> bool:
+        """Whether a text, or a line of JSON without escapes, has to be looked at; if not, no rule matches."""
+        return self._near(data) or (not data.isascii() and self._unseen(data))
+
+    def unseen(self, text: str) -> bool:
+        """Whether the text may hold a hidden character or a letter in disguise."""
+        return self._unseen(text.encode())
 
     def hits(self, text: str, budget: Budget) -> list[Hit]:
         """What matches in the text, as it stands and undisguised; a rule is found once."""
         data = text.encode()
-        if self.near(data, 0)[0] < 0:
+        if not self.near(data):
             return []
-        found = {hit.rule.id: hit for hit in self._matches(text, data, budget)}
+        found = {hit.rule.id: hit for hit in self._matches(data, budget)}
         for hit in self._undisguised(text, data, budget):
             found.setdefault(hit.rule.id, hit)
         return [*found.values()]
 
-    def unseen(self, text: str) -> bool:
-        """Whether the text may hold a hidden character or a letter in disguise."""
-        return self._unseen(text.encode(), 0)[0] >= 0
-
     def _undisguised(self, text: str, data: bytes, budget: Budget) -> Iterator[Hit]:
-        if not data.isascii() and self._unseen(data, 0)[0] >= 0:
+        if not data.isascii() and self._unseen(data):
             plain = without(text)
             if plain != text:
                 yield from self._again(plain, "hidden characters between", budget)
             if disguised(plain):
                 yield from self._again(skeleton(plain), "look-alike letters", budget)
-        if self._digits(data, 0)[0] >= 0:
+        if self._digits(data):
             yield from self._again(unleet(text), "digits for letters", budget)
-        if self._writing(data, 0)[0] >= 0:
-            for run in (*decoded(text), *turned(text)):
+        for start, piece in self._written(data, budget):
+            for run in (*decoded(piece), *turned(piece)):
                 for hit in self._again(run.text, run.how, budget):
-                    yield Hit(hit.rule, run.start, run.end, run.how)
+                    yield Hit(hit.rule, start + run.start, start + run.end, run.how)
+
+    def _written(self, data: bytes, budget: Budget) -> Iterator[tuple[int, str]]:
+        """The pieces of a text that may be written for machines, whole runs, with their first character."""
+        if not self._writing(data):
+            return
+        chars = _Chars(data)
+        end = 0
+        for low, window in _windows(data):
+            if low + len(window) <= end or not self._writing(window):
+                continue
+            start, end = _whole(data, max(low, end), low + len(window))
+            if not budget.take(end - start):
+                return
+            yield chars.before(start), data[start:end].decode(errors="ignore")
 
     def _again(self, text: str, how: str, budget: Budget) -> Iterator[Hit]:
-        for hit in self._matches(text, text.encode(), budget):
+        for hit in self._matches(text.encode(), budget):
             yield Hit(hit.rule, hit.start, hit.end, hit.how or how)
 
-    def _matches(self, text: str, data: bytes, budget: Budget) -> Iterator[Hit]:
-        ascii = text.isascii()
-        for low, high in self._windows(data):
-            window = data[low:high]
-            which = self._which.Match(window)
-            if not which:
+    def _matches(self, data: bytes, budget: Budget) -> Iterator[Hit]:
+        known: set[str] = set()
+        chars = _Chars(data)
+        for low, window in _windows(data):
+            if not self._near(window):
                 continue
-            if not budget.take(high - low):
+            if not budget.take(len(window)):
                 return
-            piece = window.decode(errors="ignore")
-            start = low if ascii else len(data[:low].decode(errors="ignore"))
-            yield from self._in_window(piece, which, start)
+            matchers = [one for group in self._groups for one in group.near(window)]
+            if matchers := [one for one in matchers if one.rule.id not in known]:
+                for hit in _in_window(window.decode(errors="ignore"), matchers, chars.before(low)):
+                    known.add(hit.rule.id)
+                    yield hit
 
-    def _in_window(self, piece: str, which: list[int], shift: int) -> Iterator[Hit]:
-        folded = fold(piece)
-        for matcher in dict.fromkeys(self._matchers[at] for at in which):
-            plain = matcher.rule.plain
-            subject = piece if plain else folded
-            place = matcher.span(subject.encode())
-            if place is not None:
-                start, end = _in_chars(subject, place)
-                if not plain:
-                    start, end = span(piece, folded, start, end)
-                yield Hit(matcher.rule, shift + start, shift + end)
 
-    def _windows(self, data: bytes) -> Iterator[tuple[int, int]]:
-        """The bytes around everything that a rule may stand near, overlapping ones as one."""
-        start, end = self.near(data, 0)
-        while start >= 0:
-            low, high = max(0, start - BEFORE), end + AFTER
-            while True:
-                # Empty matches there are none; from its end on, what begins inside is part of the window.
-                start, end = self.near(data, max(end, start + 1))
-                if start < 0 or start - BEFORE > high:
-                    break
-                high = max(high, end + AFTER)
-            yield low, min(high, len(data))
+class _Group:
+    """The rules of one group, with one search for what any of them stands near."""
+
+    def __init__(self, rules: list[Rule]) -> None:
+        self._rules = rules
+        self._any: Holds | None = None
+        self._each: list[tuple[Holds, Matcher]] = []
+
+    def near(self, window: bytes) -> list[Matcher]:
+        """The rules that stand near something in the window."""
+        if self._any is None:
+            self._any = holds(together(near for rule in self._rules for near in rule.nears))
+        if not self._any(window):
+            return []
+        if not self._each:
+            self._each = [(holds(together(rule.nears)), Matcher(rule)) for rule in self._rules]
+        return [matcher for near, matcher in self._each if near(window)]
+
+
+class _Chars:
+    """How many characters stand before a byte; asked with bytes that only grow."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._ascii = data.isascii()
+        self._at = self._count = 0
+
+    def before(self, at: int) -> int:
+        if self._ascii:
+            return at
+        self._count += len(self._data[self._at : at].decode(errors="ignore"))
+        self._at = at
+        return self._count
+
+
+def _windows(data: bytes) -> Iterator[tuple[int, bytes]]:
+    for low in range(0, max(1, len(data) - WINDOW + STEP), STEP):
+        # On the first byte of a character, so that nothing is counted or read as half.
+        while low and low < len(data) and data[low] & 0xC0 == 0x80:
+            low -= 1
+        yield low, data[low : low + WINDOW]
+
+
+def _whole(data: bytes, start: int, end: int) -> tuple[int, int]:
+    """From the blank before `start` to the one after `end`, if there are any near."""
+    before = data.rfind(b" ", max(0, start - LONGEST_RUN), start) + 1
+    after = data.find(b" ", end, end + LONGEST_RUN)
+    start = before or max(0, start - LONGEST_RUN)
+    while start < len(data) and data[start] & 0xC0 == 0x80:
+        start += 1
+    return start, min(len(data), end + LONGEST_RUN) if after < 0 else after
+
+
+def holds(pattern: bytes) -> Holds:
+    """Whether bytes hold the pattern (Latin-1, any case), told by an automaton that only goes forward.
+
+    RE2's search for the place goes back as well, for which an automaton of thousands of words has no room.
+    """
+    import re2
+
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.max_mem = 8 << 20
+    options.log_errors = False
+    one = re2.Set.SearchSet(options)
+    one.Add(b"(?i)" + pattern)
+    one.Compile()
+    match = one._set.Match
+    return lambda data: bool(match(data))
+
+
+def _names(rules: list[Rule]) -> list[str]:
+    return sorted({rule.group for rule in rules})
+
+
+def _in_window(piece: str, matchers: list[Matcher], shift: int) -> Iterator[Hit]:
+    folded = fold(piece)
+    for matcher in matchers:
+        plain = matcher.rule.plain
+        subject = piece if plain else folded
+        place = matcher.span(subject.encode())
+        if place is not None:
+            start, end = _in_chars(subject, place)
+            if not plain:
+                start, end = span(piece, folded, start, end)
+            yield Hit(matcher.rule, shift + start, shift + end)
 
 
 def _in_chars(text: str, place: tuple[int, int]) -> tuple[int, int]:
