@@ -100,10 +100,13 @@ class Secrets:
         self, frame: Frame, body: str, parted: Mapping[Place, str], said: list[tuple[Place, Found]]
     ) -> Iterator[Edit]:
         """Edits of one member of the message; an object whose names hold a secret is written anew, whole."""
+        anew: set[Place] = set()
         for place, text, is_name in self._suspects(frame.message.get(body), body, parted):
             if is_name:
                 inside = self._redaction.clean(text)[1]
-                if inside:
+                # Once, with all that is in it: an object comes before what it holds.
+                if inside and not any(place[:end] in anew for end in range(1, len(place))):
+                    anew.add(place[:-1])
                     yield Edit(place[:-1], self._anew(_at(frame.message, place[:-1])))
             else:
                 clean, inside = self._cleaned(place, parted.get(place, text))
