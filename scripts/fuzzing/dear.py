@@ -30,11 +30,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """1 where something is too dear; the lines with `fault` say what."""
+    """1 where something is too dear; the lines with `found` say what."""
     args = parser().parse_args()
     found = shapes(args) if args.what == "shapes" else growth(args)
     for fault in found:
-        _tell({"fault": fault})
+        _tell({"found": fault})
     return bool(found)
 
 

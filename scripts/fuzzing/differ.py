@@ -203,7 +203,7 @@ def main() -> int:
     for what, count in tally.seen.most_common():
         sys.stdout.write(json.dumps({"difference": what, "count": count}) + "\n")
     for what, shown in tally.unexplained.items():
-        sys.stdout.write(json.dumps({"fault": f"sdks: {what}: {shown}"}) + "\n")
+        sys.stdout.write(json.dumps({"found": f"sdks: {what}: {shown}"}) + "\n")
     sys.stderr.write(f"stat::number_of_executed_units: {tally.asked}\n")
     return bool(tally.unexplained)
 
