@@ -101,15 +101,16 @@ _SIZES = frozenset(
     "files.home files.tmp quota.memory quota.disk quota.written traffic.message traffic.waste".split()
 )
 _TIMES = frozenset(
-    """quota.wall quota.idle quota.cpu_time quota.busy traffic.timeout traffic.stall tools.window
+    """quota.wall quota.idle quota.cpu_time quota.busy traffic.timeout traffic.stall tools.window tools.answer
     breach.grace breach.answer""".split()
 )
 _RATES = frozenset(("traffic.rate", "traffic.flood", "tools.rate"))
 _TABLES = (
     ("quota", "memory cpus pids open_files disk written cpu_time busy wall idle"),
     ("traffic", "message rate concurrency timeout flood waste stall"),
-    ("tools", "allow deny ask pin calls rate repeat window budget"),
+    ("tools", "allow deny ask ask_tainted ask_at answer pin calls rate repeat window budget"),
     ("inspect", "poison secrets protocol"),
+    ("client", "roots sampling elicitation"),
     ("isolation", "runtime decoys"),
     ("supply", "scripts"),
     ("audit", "payloads path"),
@@ -125,13 +126,19 @@ def _plain(policy: Policy, table: str, keys: str) -> list[tuple[str, Any, Origin
     return [(f"{table}.{key}", list(one) if isinstance(one, tuple) else one, _NONE) for key, one in values]
 
 
+_WRITTEN = {"minimum": "min", "maximum": "max"}
+"""Keys of an argument rule that a profile spells otherwise."""
+
+
 def _arguments(policy: Policy) -> list[tuple[str, Any, Origin]]:
     found: list[tuple[str, Any, Origin]] = []
     for rule in policy.tools.arguments:
         at = f"tools.arguments.{rule.tool}.{rule.argument}"
-        values = (rule.pattern, list(rule.enum), list(rule.within), rule.minimum, rule.maximum)
-        pairs = zip(("pattern", "enum", "within", "min", "max"), values, strict=True)
-        found += [(f"{at}.{name}", value, _NONE) for name, value in pairs if value not in (None, [])]
+        for name in names(rule)[2:]:
+            value = getattr(rule, name)
+            plain = list(value) if isinstance(value, tuple) else value
+            if plain is not None and plain is not False and plain != []:
+                found.append((f"{at}.{_WRITTEN.get(name, name)}", plain, _NONE))
     return found
 
 

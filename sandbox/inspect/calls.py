@@ -98,7 +98,9 @@ class Calls:
         return Judged(verdict, (Finding(NAME, verdict.rule, _PLACE, verdict.reason),))
 
     def _fault(self, name: str, given: Any) -> Finding | None:
-        arguments = given if type(given) is dict else {}
+        if given is not None and type(given) is not dict:
+            return Finding(NAME, "tools.arguments", "/params/arguments", "the arguments are no object")
+        arguments = given or {}
         verdict = judge(self._tools, name, arguments, self._cwd, self._real)
         if verdict is None:
             return None

@@ -17,7 +17,12 @@ Real = Callable[[str], str | None]
 """Where an absolute path inside leads, its links followed; None where that cannot be told."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:", re.ASCII)
-_PORTS: Final = {"https": 443, "http": 80, "wss": 443, "ws": 80, "ssh": 22, "git": 9418, "ftp": 21}
+_PORTS: Final = {
+    "https": 443, "http": 80, "wss": 443, "ws": 80, "ssh": 22, "sftp": 22, "git": 9418,
+    "ftp": 21, "ftps": 990, "postgres": 5432, "postgresql": 5432, "mysql": 3306, "redis": 6379,
+    "rediss": 6379, "mongodb": 27017, "amqp": 5672, "amqps": 5671, "ldap": 389, "ldaps": 636,
+}  # fmt: skip
+"""By scheme. Any other may lead elsewhere than to its host: `file:` has one that nobody asks."""
 
 
 def fault(rule: ArgumentRule, arguments: Mapping[str, object], cwd: str, real: Real) -> str:
@@ -157,13 +162,12 @@ def _destination(value: str) -> HostRule:
     authority = re.split(r"[/?#]", rest if colon else value, maxsplit=1)[0]
     if "*" in authority:
         raise ValueError("a pattern is no host")
-    # `parse` takes a host without a port for one of HTTPS.
-    if not colon or _has_port(authority):
-        return hosts.parse(authority)
     port = _PORTS.get(scheme.lower())
-    if port is None:
-        raise ValueError("a scheme without a port of its own")
-    return hosts.parse(f"{authority}:{port}")
+    if colon and port is None:
+        raise ValueError("a scheme that is not known to lead to its host")
+    # `parse` takes a host without a port for one of HTTPS.
+    named = not colon or _has_port(authority)
+    return hosts.parse(authority if named else f"{authority}:{port}")
 
 
 def _has_port(authority: str) -> bool:

@@ -62,6 +62,22 @@ def test_show_gives_every_key_with_its_origin(project: Path, capsys: Out) -> Non
     assert "64M" in capsys.readouterr().out
 
 
+def test_show_gives_every_key_of_an_argument_rule(project: Path, capsys: Out) -> None:
+    rule = (
+        "pattern = 'a', enum = ['a'], within = ['/tmp'], hosts = ['a.example'], min = 0, max = 2, "
+        "min_length = 0, max_length = 3, optional = true"
+    )
+    _ours(project, f"[tools.arguments.t]\na = {{ {rule} }}")
+    assert main(["profile", "show", "ours", "--json"]) == 0
+    keys = {row["key"]: row for row in json.loads(capsys.readouterr().out)["keys"]}
+    shown = {key.rpartition(".")[2]: row["value"] for key, row in keys.items() if ".arguments." in key}
+    assert shown == {
+        "pattern": "a", "enum": ["a"], "within": ["/tmp"], "hosts": ["a.example"], "min": 0, "max": 2,
+        "min_length": 0, "max_length": 3, "optional": True,
+    }  # fmt: skip
+    assert keys["tools.arguments.t.a.optional"]["line"] == 3
+
+
 def test_show_covers_every_field_of_the_policy() -> None:
     from dataclasses import fields
 
@@ -73,7 +89,7 @@ def test_show_covers_every_field_of_the_policy() -> None:
     shown |= {key.rpartition(".")[0] for key in shown}
     tables = {
         name: getattr(policy, name)
-        for name in "server files network quota traffic tools inspect breach".split()
+        for name in "server files network quota traffic tools inspect client breach".split()
     }
     for table, value in tables.items():
         for field in fields(value):
@@ -126,7 +142,7 @@ FINDINGS = [
     pytest.param("[quota]\nmemory = 0", "invalid-profile", id="impossible quota"),
     pytest.param("[files]\nraed = ['.']", "invalid-profile", id="unknown key"),
     pytest.param("[files]\nread = ['.'", "invalid-profile", id="not TOML"),
-    pytest.param("[tools]\ndeny = ['x']", "cannot-enforce", id="a key nothing enforces yet"),
+    pytest.param("[audit]\npayloads = true", "cannot-enforce", id="a key nothing enforces yet"),
     pytest.param(
         "[network]\nallow = ['a.example']\n[syscalls]\ntier = 'strict'",
         "cannot-enforce",

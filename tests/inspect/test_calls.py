@@ -52,13 +52,12 @@ CALLS = [
     pytest.param(
         "read_file", None, "deny tools.arguments.read_*.path /params/arguments", id="no arguments at all"
     ),
-    pytest.param(
-        "read_file", [1], "deny tools.arguments.read_*.path /params/arguments", id="no object of arguments"
-    ),
+    pytest.param("read_file", [1], "deny tools.arguments /params/arguments", id="no object of arguments"),
     pytest.param(
         "read_file", {"path": "link"}, "deny tools.arguments.read_*.path /params/arguments", id="a link out"
     ),
     pytest.param("fetch", {}, "", id="optional"),
+    pytest.param("fetch", [5], "deny tools.arguments /params/arguments", id="optional, of no object"),
     pytest.param("fetch", {"url": "https://a.example/"}, "", id="a host that is listed"),
     pytest.param(
         "fetch", {"url": "https://b.example/"}, "deny tools.arguments.fetch.url /params/arguments", id="not"
