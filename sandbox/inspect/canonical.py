@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from sandbox.digest import sha256
@@ -101,3 +101,21 @@ def identity(result: Mapping[str, Any]) -> object:
     meta = result.get("_meta")
     told = meta.get("io.modelcontextprotocol/serverInfo") if type(meta) is dict else None
     return result.get("serverInfo", told)
+
+
+REVISION: Final = "answer to "
+"""How the names of a server's answers to each revision begin."""
+
+
+def said(result: Mapping[str, Any], method: str, params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What a server says of itself in its answer to `method`, each under the name by which it is approved."""
+    if (who := identity(result)) is not None:
+        yield "identity", who
+    if (told := result.get("instructions")) is not None:
+        yield "instructions", told
+    if method == "initialize":
+        wanted = params.get("protocolVersion")
+        if type(wanted) is str and len(wanted) <= len("2026-07-28"):
+            yield REVISION + wanted, result.get("protocolVersion")
+    else:
+        yield REVISION + "discover", result.get("supportedVersions")

@@ -109,9 +109,10 @@ def quoted(text: str) -> str:
     return '"' + visible(short).replace("\n", "⟨U+000A⟩") + '"'
 
 
-def spelt(value: Any) -> str:
-    """A value as it is shown: text as it stands, anything else as JSON; nothing of it hidden."""
-    return visible(value if type(value) is str else _encode(value).decode())
+def spelt(value: Any, most: int) -> str:
+    """The beginning of a value as it is shown: text as it stands, anything else as JSON; nothing hidden."""
+    text = value if type(value) is str else _encode(value).decode()
+    return visible(text[:most])[:most]
 
 
 def visible(text: str) -> str:

@@ -7,10 +7,19 @@ read: a client that calls from its memory is no way around a pin.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
 
-from sandbox.inspect.canonical import KINDS, SERVER, Kind, canonical, covers, definition, identity, measured
+from sandbox.inspect.canonical import (
+    KINDS,
+    REVISION,
+    SERVER,
+    Kind,
+    canonical,
+    covers,
+    definition,
+    measured,
+    said,
+)
 from sandbox.inspect.canonical import key as key_of
 from sandbox.inspect.judged import DROP, Asked, Edit, Finding, Judged, changed, denied, found, pointer
 from sandbox.inspect.pin_diff import changes, field, quoted, spelt
@@ -25,6 +34,8 @@ LONGEST_TTL_MS: Final = 3_600_000
 """A client may keep a list for that long, and not at all while anything of it is withheld."""
 MOST_TOLD: Final = 16
 """Findings about one message; the last one counts the others."""
+MOST_SEARCHED: Final = 1 << 20
+"""Bytes of definitions of one message in which secrets are looked for; the texts of more are not kept."""
 MOST_REMEMBERED: Final = 20_000
 SHOWN: Final = 200
 FIELDS: Final = 3
@@ -61,6 +72,7 @@ class Pins:
         """Whether nothing was known of the server itself when it first answered."""
         self._told: set[tuple[str, str, str]] = set()
         self._names: dict[str, str] = {}
+        self._searched = 0
 
     # --- to the client ------------------------------------------------------------------------------
 
@@ -76,6 +88,7 @@ class Pins:
         result = frame.message.get("result")
         if type(result) is not dict:
             return None
+        self._searched = 0
         return self._opening(result, asked) if kind is None else self._list(kind, result, asked)
 
     def _list(self, kind: Kind, result: dict[str, Any], asked: Asked) -> Judged | None:
@@ -159,7 +172,7 @@ class Pins:
         what = f"{kind.name} {quoted(one.kept)}"
         if held is None:
             return Finding(self.name, "pins.new", pointer(place), f"{what} was never approved")
-        if brief or one.size > LONGEST_TEXT:
+        if brief or not self._may_search(one):
             return Finding(self.name, "pins.changed", pointer(place), f"{what} is not what was approved")
         return self._difference(kind.name, what, place, held, one.value)
 
@@ -176,7 +189,7 @@ class Pins:
             "pins.changed",
             pointer((*place, *first.place)),
             f"{what} is not what was approved: {fields}{more} differ",
-            shown=spelt(first.old if first.sort == "removed" else first.new)[:SHOWN],
+            shown=spelt(first.old if first.sort == "removed" else first.new, SHOWN),
         )
 
     def _withhold(self, kind: str, pinned: Pinned, bad: list[Read]) -> None:
@@ -211,15 +224,25 @@ class Pins:
                 self._telling.withheld(kind, one.kept, what)
 
     def _item(self, kind: str, one: Read) -> Item:
-        if one.size > LONGEST_TEXT:
+        if not self._may_search(one):
             return Item(one.digest)
         return Item(one.digest, canonical(self._store.conceal(definition(kind, one.value))).decode())
+
+    def _may_search(self, one: Read) -> bool:
+        """Whether this definition can be kept as a text, for which secrets have to be taken out."""
+        if one.size > LONGEST_TEXT or self._searched + one.size > MOST_SEARCHED:
+            return False
+        self._searched += one.size
+        return True
 
     # --- who the server says it is --------------------------------------------------------------------
 
     def _opening(self, result: dict[str, Any], asked: Asked) -> Judged | None:
         """Keeps changed instructions from the client; a changed name or revision is told."""
-        read = [Read(0, key, key, *measured(SERVER, value), value) for key, value in _said(result, asked)]
+        read = [
+            Read(0, key, key, *measured(SERVER, value), value)
+            for key, value in said(result, asked.method, asked.params or {})
+        ]
         pinned = self._introduced(read)
         section = pinned.holds(SERVER)
         bad = [one for one in read if one.key not in section or section[one.key].digest != one.digest]
@@ -257,7 +280,7 @@ class Pins:
         what = f"the server's {one.key}"
         if held is None:
             return Finding(self.name, "pins.new", pointer(place), f"{what} was never approved")
-        if one.size > LONGEST_TEXT:
+        if not self._may_search(one):
             return Finding(self.name, "pins.changed", pointer(place), f"{what} differ")
         return self._difference(SERVER, what, place, held, one.value)
 
@@ -340,26 +363,8 @@ class Pins:
     def _refusal(self, rule: str, kind: str, key: str, why: str) -> Finding:
         """Without a word of the server's: whoever called reads it, and the model knows the name already."""
         name = self._kept(key)
-        said = f"{kind} {quoted(name)} {why}; hint: mcp-sandbox approve {self._server}{_spelt_item(name)}"
-        return Finding(self.name, rule, f"/params/{_member(kind)}", said)
-
-
-REVISION: Final = "answer to "
-"""How the names of a server's answers to each revision begin."""
-
-
-def _said(result: dict[str, Any], asked: Asked) -> Iterator[tuple[str, Any]]:
-    """What a server says of itself, each under the name by which it is approved."""
-    if (who := identity(result)) is not None:
-        yield "identity", who
-    if (told := result.get("instructions")) is not None:
-        yield "instructions", told
-    if asked.method == "initialize":
-        wanted = (asked.params or {}).get("protocolVersion")
-        if type(wanted) is str and len(wanted) <= len("2026-07-28"):
-            yield REVISION + wanted, result.get("protocolVersion")
-    else:
-        yield REVISION + "discover", result.get("supportedVersions")
+        words = f"{kind} {quoted(name)} {why}; hint: mcp-sandbox approve {self._server}{_spelt_item(name)}"
+        return Finding(self.name, rule, f"/params/{_member(kind)}", words)
 
 
 def _few(findings: list[Finding]) -> list[Finding]:
