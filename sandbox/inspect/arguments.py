@@ -6,6 +6,7 @@ A schema is the server's own word about itself, so it is a stranger's: it is wei
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,9 @@ MOST_TOOLS: Final = 4096
 MOST_BYTES: Final = 16 << 20
 """Of the lists whose schemas are kept; a session's tools are a tenth of a percent of that."""
 MOST_TOLD: Final = 4
+MOST_NAMES: Final = 1000
+
+_WORD: Final = re.compile(r"[A-Za-z_$][\w$.-]{0,47}", re.ASCII)
 
 _PLAIN_BYTES: Final = 16 << 10
 """Of a larger message the whole validator is the faster one."""
@@ -43,11 +47,15 @@ _OLD_DRAFTS: Final = {"draft-04": 4, "draft-06": 6, "draft-07": 7, "2019-09": 20
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """Where a value is not what the schema says; `slight` where servers and SDKs commonly take it anyway."""
+    """Where a value is not what the schema says; `slight` where servers and SDKs commonly take it anyway.
+
+    The place and the name of what is `missing` are the sender's words and the schema's; the reason is ours.
+    """
 
     place: Place
     reason: str
     slight: bool
+    missing: str = ""
 
 
 class Schema:
@@ -76,6 +84,19 @@ class Schema:
             return (Mismatch((), "does not fit the tool's schema", slight=False),)
         return tuple(islice(self._mismatches(whole.iter_errors(value)), MOST_TOLD))
 
+    def names(self) -> frozenset[str]:
+        """What the schema calls members, as far as it is a plain word that may be repeated."""
+        found: set[str] = set()
+        todo = [self._raw]
+        while todo and len(found) < MOST_NAMES:
+            one = todo.pop()
+            if type(one) is dict:
+                found.update(name for name in _fields(one) if _WORD.fullmatch(name))
+                todo += one.values()
+            elif type(one) is list:
+                todo += one
+        return frozenset(found)
+
     def compile(self, budget: Budget | None = None) -> Unfit | None:
         """Why this schema cannot be used, or None; the work is taken from the budget."""
         if self.trouble is None and self._whole is None:
@@ -97,7 +118,7 @@ class Schema:
     def _mismatches(self, errors: Iterable[ValidationError]) -> Iterator[Mismatch]:
         for error in errors:
             place = tuple(error.instance_path)
-            yield Mismatch(place, _reason(error), slight=self._slight(error))
+            yield Mismatch(place, _reason(error), self._slight(error), getattr(error.kind, "property", ""))
 
     def _slight(self, error: ValidationError) -> bool:
         """Whether servers commonly take such a value although their schema does not.
@@ -204,6 +225,11 @@ def _draft(engine: Any, raw: Any) -> Any:
     }[number]
 
 
+def _fields(schema: dict[str, Any]) -> list[str]:
+    fields = schema.get("properties")
+    return [*fields] if type(fields) is dict else []
+
+
 def _no_deeper(value: Any, depth: int) -> bool:
     level = [value]
     for _ in range(depth + 1):
@@ -271,10 +297,10 @@ _SAID: Final = {
     "not": "is what is ruled out",
 }
 _WITH: Final = frozenset(
-    "type required minimum maximum exclusiveMinimum exclusiveMaximum minLength maxLength minItems maxItems "
+    "type minimum maximum exclusiveMinimum exclusiveMaximum minLength maxLength minItems maxItems "
     "minProperties maxProperties multipleOf".split()
 )
-"""Keywords whose own value is said too; never the value that was checked, which may be a secret."""
+"""Keywords whose own value is said too, a type or a number; never what was checked, which may be a secret."""
 
 
 def _reason(error: ValidationError) -> str:
@@ -282,10 +308,5 @@ def _reason(error: ValidationError) -> str:
     words = _SAID.get(name, "does not fit the tool's schema")
     if name not in _WITH:
         return words
-    value = getattr(error.kind, "property", None) or error.kind.value
-    return f"{words} `{_printable(value)}`"
-
-
-def _printable(value: Any) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return "".join(character if character.isprintable() else "�" for character in text[:64])
+    value = error.kind.value
+    return f"{words} `{', '.join(map(str, value)) if isinstance(value, list) else value}`"

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sandbox.inspect.arguments import Mismatch, Schema
 from sandbox.inspect.judged import SHOWN_CHARS, Finding, Judged, changed, denied, found, pointer
+from sandbox.inspect.revisions import vocabulary
 from sandbox.inspect.shapes import Faults, Shape
 from sandbox.records import dataclass
 from sandbox.wire.splice import Edit, Place
@@ -30,20 +31,41 @@ def of_shape(shape: Shape, value: Any, place: Place) -> list[Fact]:
     """Where a value that stands at `place` does not have its shape; the grave things first."""
     faults = Faults()
     shape.faults(value, place, faults)
-    every = (*faults.grave, *faults.slight)
     return [
-        Fact("protocol.shape", one.place, f"{_shown(one.place)} {one.reason}", one.grave) for one in every
+        Fact("protocol.shape", known := _known(one.place), f"{_shown(known)} {one.reason}", one.grave)
+        for one in (*faults.grave, *faults.slight)
     ]
 
 
-def of_schema(schema: Schema, wrong: Iterable[Mismatch], place: Place, rule: str) -> list[Fact]:
-    """Where a value that stands at `place` does not fit a tool's schema, or that the schema is of no use."""
+def of_schema(
+    schema: Schema, wrong: Iterable[Mismatch], place: Place, rule: str, names: frozenset[str] = frozenset()
+) -> list[Fact]:
+    """Where a value that stands at `place` does not fit a tool's schema, or that the schema is of no use.
+
+    `names`: of members, which may be said beside the protocol's own.
+    """
     if (trouble := schema.trouble) is not None:
         return [Fact(trouble.rule, place, f"the tool's schema {trouble.reason}", grave=False)]
-    return [
-        Fact(rule, (*place, *one.place), f"{_shown(one.place)} {one.reason}", grave=not one.slight)
-        for one in wrong
-    ]
+    facts = []
+    for one in wrong:
+        known = _known(one.place, names)
+        reason = f"{one.reason} `{one.missing}`" if one.missing in names else one.reason
+        facts.append(Fact(rule, (*place, *known), f"{_shown(known)} {reason}", grave=not one.slight))
+    return facts
+
+
+def _known(place: Place, names: frozenset[str] = frozenset()) -> Place:
+    """A place of which nothing is left that its sender chose freely.
+
+    A refusal is in our voice and is read before any inspector of words has seen the message: a member's name
+    could be an order to the model, or a secret.
+    """
+    known = vocabulary()
+    return tuple(step if type(step) is int or step in known or step in names else "*" for step in place)
+
+
+def _shown(place: Place) -> str:
+    return f"`{pointer(place)[:SHOWN_CHARS]}`" if place else "the value"
 
 
 class Judging:
@@ -74,9 +96,3 @@ class Judging:
 
 def _finding(fact: Fact) -> Finding:
     return Finding("protocol", fact.rule, pointer(fact.place), fact.reason)
-
-
-def _shown(place: Place) -> str:
-    """A place in words that name it; of what is hostile in it nothing is left."""
-    text = pointer(place)[:SHOWN_CHARS]
-    return f"`{''.join(one if one.isprintable() else '�' for one in text)}`" if text else "the value"

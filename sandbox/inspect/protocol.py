@@ -131,7 +131,9 @@ class Protocol:
         if not wrong and tool.arguments.trouble is None:
             return None
         place = ("params", "arguments")
-        return self._judging.of(of_schema(tool.arguments, wrong, place, "protocol.arguments"), "tools/call")
+        names = tool.arguments.names()
+        facts = of_schema(tool.arguments, wrong, place, "protocol.arguments", names)
+        return self._judging.of(facts, "tools/call")
 
     def _call_unlisted(self, frame: Frame) -> Judged | None:
         """Strictly, the list is read first, and a tool that is not in it does not exist."""
@@ -239,9 +241,9 @@ class Protocol:
         if why is not None:
             facts.append(Fact("protocol.rounds", ("result",), why, grave=True))
         requests = result.get("inputRequests")
-        for name, request in requests.items() if type(requests) is dict else ():
+        for request in requests.values() if type(requests) is dict else ():
             method = request.get("method") if type(request) is dict else None
-            facts += self._uncalled_for(method, ("result", "inputRequests", name))
+            facts += self._uncalled_for(method, ("result", "inputRequests"))
         return facts
 
     # --- lists --------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Final
 
@@ -25,6 +26,15 @@ CAME: Final = {
     "tasks/cancel": "2025-11-25",
 }
 """The revision that brought a method or a kind of content, where it is not the first."""
+
+
+@cache
+def vocabulary() -> frozenset[str]:
+    """The names of all members that the protocol itself has."""
+    from sandbox.inspect.schemas import legacy, modern
+
+    fields = re.findall(r"(?<= )([^ :?'|]+)\??:", legacy.TEXT + modern.TEXT)
+    return frozenset({"params", "result", *fields})
 
 
 @cache
