@@ -195,6 +195,9 @@ class Inspection:
             self._params.pop(frame.id, None)
             if frame.kind == "request" and self._desk.settle("client", frame.id):
                 self._desk.to_client(answer(frame.id, frame.method, finding, told, modern=modern))
+            elif frame.kind == "response":
+                # The server's question is closed already: it must not wait for ever.
+                self._desk.to_server(refused_answer(frame.id, finding))
         elif frame.kind == "response" and asked is not None and not asked.ours:
             self._desk.to_client(answer(frame.id, asked.method, finding, told, modern=modern))
         elif frame.kind == "request":

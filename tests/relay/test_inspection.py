@@ -297,3 +297,13 @@ def test_an_answer_to_a_call_that_the_server_never_got_is_dropped(world: Make) -
     one.server(result(1, text="a guess"))
     one.until(lambda: one.dropped() == ["unasked-response"])
     assert one.open_ids() == [1]
+
+
+def test_a_refused_answer_of_the_clients_is_an_error_for_the_server(world: Make) -> None:
+    one = world(Script(lambda frame: denied(FINDING) if frame.kind == "response" else None))
+    legacy(one)
+    one.server(request(5, "elicitation/create", message="?", requestedSchema={}))
+    assert one.relay_to_client.hear()["id"] == 5
+    one.client(result(5, action="accept", content={"x": "secret"}))
+    answer = one.relay_to_server.hear()
+    assert (answer["id"], "poison.word" in answer["error"]["message"]) == (5, True)
