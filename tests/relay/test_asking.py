@@ -283,6 +283,18 @@ def test_so_many_wait_and_no_more(made: Made) -> None:
     refused(world.relay_to_client.hear(), 999, "too many calls wait")
 
 
+def test_so_much_waits_and_no_more(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sandbox.relay.asking.MOST_BYTES", 1500)
+    world = opened(made(arguments=()), FORMS)
+    world.client(call(1, arguments={"x": "y" * 900}))
+    question = world.relay_to_client.hear()
+    world.client(call(2, arguments={"x": "y" * 900}))
+    refused(world.relay_to_client.hear(), 2, "too many calls wait")
+    world.client(result(question["id"], **ALLOW))
+    assert world.relay_to_server.hear()["id"] == 1
+    asked(world, 3)
+
+
 # --- a terminal -----------------------------------------------------------------------------------------
 
 
