@@ -7,14 +7,16 @@ server's names what it wants (`inputRequests`), and the client sends its call ag
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sandbox.inspect.judged import DROP, Asked, Edit, Finding, Judged, changed, denied, pointer
-from sandbox.inspect.solicit import fault
 from sandbox.policy.model import ClientFeatures
 from sandbox.verdict import Action, Verdict
 from sandbox.wire.jsonrpc import Frame
 from sandbox.wire.splice import Place
+
+if TYPE_CHECKING:
+    from sandbox.inspect.solicit import Fault
 
 NAME: Final = "client"
 _FEATURES: Final[Mapping[str, str]] = {
@@ -121,7 +123,7 @@ class Features:
         if action == "deny":
             self._refused(method, "")
             return denied(Finding(NAME, rule, pointer(place[:-1]), f"the server may not send `{method}`"))
-        if method == "elicitation/create" and (found := fault(params)):
+        if method == "elicitation/create" and (found := _fault(params)) is not None:
             self._refused(method, found.reason)
             return denied(Finding(NAME, rule, pointer((*place, *found.place)), found.reason))
         edits, findings = self._narrowed(method, params, place)
@@ -182,6 +184,12 @@ class Features:
 
 
 _NONE: Final[dict[str, Any]] = {}
+
+
+def _fault(params: Mapping[str, Any]) -> Fault | None:
+    from sandbox.inspect.solicit import fault  # 2 ms, for the first form
+
+    return fault(params)
 
 
 def _path(uri: Any) -> str | None:
