@@ -154,22 +154,25 @@ class Record(Shape):
         self.shapes[name] = shape
         if not optional:
             self.required |= {name}
-        if isinstance(shape, Plain) and len(shape.words) == 1 and not shape.types:
+        if not isinstance(shape, Plain):
+            self.inner[name] = _or_null(shape) if optional else shape.fits
+        elif len(shape.words) == 1 and not shape.types and not optional:
             self.tags[name] = next(iter(shape.words))
-        if isinstance(shape, Plain) and shape.types and not shape.words and int not in shape.types:
+        elif shape.types and not shape.words and int not in shape.types:
             self.types[name] = shape.types | {type(None)} if optional else shape.types
-        elif isinstance(shape, Plain) and shape.types is None:
-            return
-        else:
+        elif shape.types is not None:
             self.inner[name] = _or_null(shape) if optional else shape.fits
 
     def fits(self, value: Any) -> bool:
         if type(value) is not dict:
             return False
-        types, inner = self.types, self.inner
+        types, tags, inner = self.types, self.tags, self.inner
         for name, held in value.items():
             if name in types:
                 if type(held) not in types[name]:
+                    return False
+            elif name in tags:
+                if held != tags[name]:
                     return False
             elif name in inner and not inner[name](held):
                 return False
