@@ -15,13 +15,21 @@ from sandbox.inspect.lines import Lines
 from sandbox.inspect.marks import Marks
 from sandbox.inspect.redaction import Found, Redaction
 from sandbox.inspect.secrets import Secrets
+from sandbox.relay.facts import passed
 
 if TYPE_CHECKING:
     from sandbox.prepare import Prepared
+    from sandbox.relay.ledger import Side
+    from sandbox.wire.jsonrpc import Frame
 
 TAG_CHARS = 4
 _OF_TRAFFIC = frozenset(("relay.request", "relay.response", "relay.notification"))
 """Events that have a size, a hash and names; a message whose names hold a secret does not pass."""
+SHOWN = 3000
+"""Characters of a message that `audit.payloads` keeps."""
+READ = 1 << 14
+MARGIN = 4096
+"""What is read beyond them and not kept, of a message that is longer still: it may end in half a secret."""
 _LEAST = 8
 """No credential is shorter."""
 
@@ -62,6 +70,16 @@ class Secrecy:
         """A text without secrets."""
         return text if len(text) < _LEAST else self._redaction.clean(text)[0]
 
+    def passed(self, side: Side, frame: Frame) -> Event:
+        """The event of a message that passed, with what is in it; of a long one its beginning."""
+        event = passed(side, frame)
+        read = bytes(frame.data[:READ])
+        clean = self.text(read.decode("utf-8", "replace").rstrip("\n"))
+        cut = len(frame.data) > READ
+        shown = clean[: max(0, min(SHOWN, len(clean) - MARGIN))] if cut else clean[:SHOWN]
+        payload = shown if len(shown) == len(clean) and not cut else f"{shown}…"
+        return Event(event.kind, {**event.detail, "payload": payload}, event.rule)
+
     def event(self, event: Event) -> Event:
         """An event without secrets; most have no words of anybody's."""
         if event.kind in _OF_TRAFFIC:
@@ -94,3 +112,11 @@ def of(
     if prepared.policy.inspect.secrets == "off":
         return None
     return Secrecy(prepared, session, secrets, decoys, emit)
+
+
+def payloads(
+    prepared: Prepared, session: str, secrets: Pairs, decoys: Pairs, keeping: Secrecy | None
+) -> Callable[[Side, Frame], Event]:
+    """What makes the events of traffic where the profile wants payloads in them; never with a secret."""
+    kept = keeping or Secrecy(prepared, session, secrets, decoys, lambda event: None)
+    return kept.passed

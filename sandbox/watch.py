@@ -23,6 +23,7 @@ from sandbox.lifecycle import Step, Times
 from sandbox.outbound import Outbound
 from sandbox.prepare import Prepared
 from sandbox.relay.explain import reports_failure
+from sandbox.relay.facts import passed
 from sandbox.relay.limits import Limits
 from sandbox.relay.refusals import held
 from sandbox.relay.stderr import StderrRelay
@@ -30,6 +31,7 @@ from sandbox.relay.stdio import Relay
 from sandbox.wire.jsonrpc import Frame
 
 if TYPE_CHECKING:
+    from sandbox.relay.ledger import Side
     from sandbox.secrecy import Pairs, Secrecy
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -76,7 +78,7 @@ class Watch:
             cap=spec.message, emit=self._emit, later=clerk.later, noise=self._noise, changed=self._changed,
             stop=self._before_client,
             limits=Limits(prepared.policy, self._changed, lambda excess: clerk.emit(held(excess))),
-            inspection=inspected,
+            inspection=inspected, noted=self._noted(prepared, session, secrets, canaries),
         )  # fmt: skip
         self._stderr = StderrRelay(running.stderr, 2, clean=self._secrecy.line if self._secrecy else None)
         self.note = self._stderr.say
@@ -102,6 +104,15 @@ class Watch:
         if secrecy is not None:
             clean = lambda text: secrecy.text(redactor.uncut(text))  # noqa: E731
         return inspection.Around(self._emit, lambda text: self.note(text), clean, secrecy)
+
+    def _noted(
+        self, prepared: Prepared, session: str, secrets: Pairs, canaries: Pairs
+    ) -> Callable[[Side, Frame], Event]:
+        if not prepared.policy.audit.payloads:
+            return passed
+        from sandbox import secrecy
+
+        return secrecy.payloads(prepared, session, secrets, canaries, self._secrecy)
 
     def _emit(self, event: Event) -> None:
         self.clerk.emit(event if self._secrecy is None else self._secrecy.event(event))

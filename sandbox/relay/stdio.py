@@ -42,7 +42,7 @@ class Relay:
     more and `failed` holds the exception. `later(make, *args)`, where given, takes the events of small frames
     that passed, to be made when nobody waits. `noise` gets the start of every stdout line that is no message.
     `stop`, where given, is asked about every message of the server's; a reason keeps it from the client.
-    `inspection`, where given, judges every message that may pass otherwise.
+    `inspection`, where given, judges every message that may pass otherwise; `noted` makes its event.
     `changed` is called after each of `client_eof`, `client_gone`, `server_eof`, `server_spoke`, `failed`.
     """
 
@@ -61,6 +61,7 @@ class Relay:
         stop: Callable[[Frame], str | None] | None = None,
         limits: Limits | None = None,
         inspection: Inspection | None = None,
+        noted: Callable[[Side, Frame], Event] = passed,
     ) -> None:
         self._client_in = client_in
         self._client_ends = (client_in, client_out)
@@ -69,6 +70,7 @@ class Relay:
         self._server = Outlet(server_in)
         self._emit = emit
         self._later = later
+        self._noted = noted
         self._noise = noise
         self._changed = changed
         self._stop = stop
@@ -375,13 +377,13 @@ class Relay:
 
     def _report_passed(self, side: Side, frame: Frame) -> None:
         if self._later is None:
-            self._report(passed(side, frame))
+            self._report(self._noted(side, frame))
             return
         try:
             if len(frame.data) > DEFERRED:
-                self._later(_made, passed(side, frame))
+                self._later(_made, self._noted(side, frame))
             else:
-                self._later(passed, side, frame)
+                self._later(self._noted, side, frame)
         except BaseException as error:
             self._fail(error)
 

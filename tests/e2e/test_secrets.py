@@ -34,12 +34,15 @@ secrets = "{mode}"
 """
 
 
+PAYLOADS = "[audit]\npayloads = true\n"
+
+
 class Session:
     """One session with the leaking server, and all that came out of it."""
 
-    def __init__(self, place: Path, mode: str) -> None:
+    def __init__(self, place: Path, mode: str, more: str = "") -> None:
         profile = place / "leaking.toml"
-        profile.write_text(PROFILE.format(found=FOUND, server=SERVER, mode=mode))
+        profile.write_text(PROFILE.format(found=FOUND, server=SERVER, mode=mode) + more)
         self._process = subprocess.Popen(
             [PROGRAM, "run", "--profile", str(profile), "--", "python3", str(SERVER)],
             env={**os.environ, "TOKEN": GRANTED}, cwd=place, text=True,
@@ -87,9 +90,9 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def session(place: Path, mode: str = "redact") -> Session:
+def session(place: Path, mode: str = "redact", more: str = "") -> Session:
     """A whole session in which the server does all it can."""
-    made = Session(place, mode)
+    made = Session(place, mode, more)
     made.ask("tools/list")
     for tool in WAYS:
         made.call(tool)
@@ -146,6 +149,26 @@ def test_in_no_mode_is_a_secret_in_a_file(place: Path, own_home: Path, mode: str
     assert any(telling(json.dumps(message)) for message in made.heard) is (mode == "log")
     for path in files(own_home):
         assert not telling(path.read_bytes().decode("utf-8", "replace")), path
+
+
+@pytest.mark.parametrize("mode", ["redact", "log", "off"])
+def test_payloads_are_logged_without_secrets(place: Path, own_home: Path, mode: str) -> None:
+    made = session(place, mode, PAYLOADS)
+    made.call("plain", note="a note for the log")
+    made.end()
+    (log,) = own_home.rglob("*.jsonl")
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    payloads = [event["detail"]["payload"] for event in events if "payload" in event["detail"]]
+    assert any("a note for the log" in payload for payload in payloads)
+    assert any("REDACTED_" in payload for payload in payloads)
+    assert not telling(log.read_text())
+
+
+def test_without_the_key_no_payload_is_logged(place: Path, own_home: Path) -> None:
+    made = Session(place, "redact")
+    made.end()
+    (log,) = own_home.rglob("*.jsonl")
+    assert "payload" not in log.read_text()
 
 
 def test_the_log_says_what_was_taken_out_and_of_which_message(place: Path, own_home: Path) -> None:

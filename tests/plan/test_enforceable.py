@@ -21,7 +21,6 @@ LATER = [
     ({"tools": {"ask_tainted": ("a",)}, "inspect": {"poison": "off"}}, "tools.ask_tainted"),
     ({"isolation": {"runtime": "gvisor"}}, "isolation.runtime"),
     ({"server": {"transport": "http"}}, "server.transport"),
-    ({"audit": {"payloads": True}}, "audit.payloads"),
 ]
 
 
@@ -41,7 +40,6 @@ def test_every_key_at_fault_is_named_at_once() -> None:
     table: dict[str, Any] = {
         "tools": {"repeat": 10_001, "answer": 5.0},
         "server": {"transport": "http"},
-        "audit": {"payloads": True},
     }
     with pytest.raises(CannotEnforce) as caught:
         plan(policy(table), facts(), survey({}))
@@ -49,7 +47,6 @@ def test_every_key_at_fault_is_named_at_once() -> None:
         "tools.repeat",
         "tools.answer",
         "server.transport",
-        "audit.payloads",
     ]
 
 
