@@ -80,7 +80,7 @@ PUBLIC = (
         "uvx --with mcp<2 mcp-server-sqlite --db-path {here}/x.db",
         "--allow-write {here}",
         (
-            ("create_table", {"query": "CREATE TABLE people (name TEXT)"}),
+            ("create_table", {"query": "CREATE TABLE IF NOT EXISTS people (name TEXT)"}),
             ("read_query", {"query": "SELECT name FROM people"}),
         ),
     ),
