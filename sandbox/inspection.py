@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from sandbox.policy.breach import key_origin, place
@@ -127,7 +127,19 @@ def _poison(prepared: Prepared, around: Around) -> Poison | None:
     from sandbox.inspect.poison_texts import Looker
 
     # While the server boots: the rules take 40 ms of a processor to become automata.
-    return Poison(prepared.policy.inspect.poison, _ahead(lambda: Looker(shipped_rules())))
+    return Poison(
+        prepared.policy.inspect.poison, _ahead(lambda: Looker(shipped_rules(), _elsewhere(prepared, around)))
+    )
+
+
+def _elsewhere(prepared: Prepared, around: Around) -> Callable[[], Mapping[str, str]]:
+    """The tools of other servers, as their pins have them."""
+    store = _store(prepared, around)
+    if store is None:
+        return dict
+    from sandbox.pin_telling import Elsewhere
+
+    return Elsewhere(store, prepared.wish.environ)
 
 
 def _ahead(make: Callable[[], Looker]) -> Callable[[], Looker]:

@@ -16,7 +16,7 @@ MOST: Final = 1 << 16
 MOST_RUNS: Final = 256
 _SHORTEST = 8
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
-_HEX = re.compile(r"(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[ ,:]?){8,4096}")
+_HEX = re.compile(r"(?<![0-9A-Za-z])(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[ ,:]?){8,4096}")
 _PERCENT = re.compile(r"(?:[A-Za-z0-9._~+-]{0,40}%[0-9A-Fa-f]{2}){3,4096}[A-Za-z0-9._~+-]{0,40}")
 _ENTITIES = re.compile(r"(?:&#(?:x[0-9A-Fa-f]{1,6}|[0-9]{1,7});?[ ]?){4,4096}")
 _ESCAPES = re.compile(r"(?:\\u[0-9A-Fa-f]{4}|\\u\{[0-9A-Fa-f]{1,6}\}){4,4096}")
@@ -63,7 +63,9 @@ def _base64(run: str) -> str:
 
 def _hex(run: str) -> str:
     digits = "".join(_NUMBERS.findall(run.replace("0x", "").replace("\\x", "")))
-    return _text(bytes.fromhex(digits[: len(digits) // 2 * 2]))
+    data = bytes.fromhex(digits[: len(digits) // 2 * 2])
+    # A word before it may look like its first byte: `be 69 67`.
+    return _text(data) or _text(data[1:])
 
 
 def _percent(run: str) -> str:

@@ -54,7 +54,8 @@ class Poison:
         if not self._withheld or frame.kind != "request" or frame.method not in _USES:
             return None
         kinds, parameter = _USES[str(frame.method)]
-        name = frame.message["params"].get(parameter)
+        params = frame.message.get("params")
+        name = params.get(parameter) if type(params) is dict else None
         for kind in kinds:
             if type(name) is str and (finding := self._withheld.get((kind, name))):
                 why = f"{finding.reason}; its definition is withheld"
@@ -99,15 +100,15 @@ class Poison:
     def _concluded(
         self, frame: Frame, asked: Asked | None, kept: list[Found], edits: list[Edit]
     ) -> Judged | None:
-        worst = max(one.score for one in kept)
+        kept = sorted(kept, key=lambda one: -one.score)
         ours = asked is not None and asked.ours
         listed = asked is not None and (asked.method in LISTED or asked.method in _OPENING)
         if not ours and not (listed and edits):
-            self.tainted = self.tainted or max(kept, key=lambda one: one.score).rule.id
+            self.tainted = self.tainted or kept[0].rule.id
         told = self._findings(kept)
         if frame.kind == "response" and not listed and asked is not None:
             every = [one.finding for one in kept]
-            edits += labels(frame, every, asked.method, aloud=worst >= WITHHELD)
+            edits += labels(frame, every, asked.method, aloud=kept[0].score >= WITHHELD)
         first = kept[0].finding
         if edits:
             return Judged(Verdict(Action.REDACT, first.rule, first.reason), told, tuple(edits))
@@ -165,5 +166,7 @@ def _cuts(found: list[Found]) -> list[Edit]:
             edits.append(Edit(one.text.place, DROP))
         else:
             texts[one.text.place] = one.text.text
-            spans.setdefault(one.text.place, []).append((one.start, one.end))
+            # What nobody sees leaves no mark: it is taken out with all of its kind.
+            seen = one.rule.group != "hidden" or one.rule.detector == "padding"
+            spans.setdefault(one.text.place, []).extend([(one.start, one.end)] if seen else [])
     return [*edits, *(Edit(place, cut(text, spans[place])) for place, text in texts.items())]

@@ -59,7 +59,7 @@ class Looker:
 
     def __init__(self, rules: Iterable[Rule], elsewhere: Callable[[], Mapping[str, str]] = dict) -> None:
         rules = tuple(rules)
-        self._reader = Reader(rules)
+        self.reader = Reader(rules)
         self._by_detector = {rule.detector: rule for rule in rules if rule.detector}
         self._names = [Matcher(rule) for rule in rules if rule.names]
         self._links = [Matcher(rule) for rule in rules if rule.links]
@@ -71,9 +71,14 @@ class Looker:
         """A new message, with a budget of its own."""
         self._budget = Budget()
 
+    def forget(self) -> None:
+        """Begin with no names seen."""
+        self._seen.clear()
+        self.begin()
+
     def may_hold(self, line: Bytes) -> bool:
         """Whether a line of JSON has to be looked at text by text; behind an escape there may be anything."""
-        return b"\\" in line or self._reader.near(line)
+        return b"\\" in line or self.reader.near(line)
 
     def look(self, part: Part) -> list[Found]:
         """What is found in the part, each rule once a text."""
@@ -90,7 +95,9 @@ class Looker:
 
     def _in_text(self, part: Part, text: Text, *, definition: bool) -> Iterator[Found]:
         said = text.text
-        for hit in self._reader.hits(said, self._budget):
+        # Names of members are told apart by capitals, where they have no blanks.
+        read = _CAMEL.sub(" ", said) if text.sort == "key" else said
+        for hit in self.reader.hits(read, self._budget):
             found = _found(hit.rule, part, text, hit.start, hit.end, hit.how)
             if found.score:
                 yield found
@@ -100,7 +107,7 @@ class Looker:
             yield from self._in_definition(part, text)
 
     def _hidden(self, part: Part, text: Text) -> Iterator[Found]:
-        if not self._reader.unseen(text.text):
+        if not self.reader.unseen(text.text):
             return
         sorts: dict[str, tuple[int, int]] = {}
         for one in hidden(text.text):

@@ -17,7 +17,7 @@ WINDOW: Final = 1280
 STEP: Final = 768
 """Bytes that are read at once, and how far on the next ones begin: what matches is shorter than the rest."""
 LONGEST_RUN: Final = 1 << 14
-MOST_READ: Final = 1 << 20
+MOST_READ: Final = 4 << 20
 """Bytes of one message that are matched against rules; what lies beyond is a finding of its own."""
 Holds = Callable[[Bytes], bool]
 

@@ -21,7 +21,7 @@ Kind = Literal[
 """`rest`: what else a message holds. `arguments` and `answer` go to the server, all others to the client."""
 Sort = Literal["text", "key", "link", "blob", "opaque"]
 """`key`: the name of a member, found at the member's place. `link`: a URI. `blob`: bytes in base64.
-`opaque`: what only the other side's program reads (cursors, request state, media types)."""
+`opaque`: what only the other side's program reads (cursors, request state)."""
 
 DEFINITIONS: Final = frozenset({"tool", "prompt", "resource", "template", "instructions", "server"})
 """What a server is, as opposed to what it answers."""
@@ -38,13 +38,14 @@ _ASKS: Mapping[str, Kind] = {"elicitation/create": "elicitation", "sampling/crea
 _TELLS: Mapping[str, Kind] = {"notifications/message": "log", "notifications/progress": "progress"}
 _NAMES: Mapping[Kind, str] = {"resource": "uri", "template": "uriTemplate"}
 
-_OPAQUE = frozenset({
-    "requestState", "nextCursor", "cursor", "mimeType", "jsonrpc", "progressToken", "protocolVersion",
-    "resultType", "taskId", "lastModified", "cacheScope",
-})  # fmt: skip
+_OPAQUE = frozenset(
+    {"requestState", "nextCursor", "cursor", "progressToken", "protocolVersion", "resultType"}
+)
+"""Members of a result or of parameters that only a program reads; anywhere else they may be any text."""
 _LINKS = frozenset({"uri", "url", "uriTemplate", "websiteUrl", "src", "href", "$ref", "$id", "$schema"})
 _KNOWN = frozenset({
-    *_OPAQUE, *_LINKS, "name", "title", "description", "type", "text", "content", "properties", "required",
+    *_OPAQUE, *_LINKS, "jsonrpc", "mimeType", "taskId", "lastModified", "cacheScope", "name", "title",
+    "description", "type", "text", "content", "properties", "required",
     "inputSchema", "outputSchema", "annotations", "_meta", "icons", "items", "default", "enum", "result",
     "tools", "prompts", "resources", "resourceTemplates", "contents", "messages", "role", "arguments",
     "structuredContent", "isError", "additionalProperties", "minimum", "maximum", "anyOf", "oneOf", "allOf",
@@ -165,7 +166,7 @@ def _gather(value: Any, place: Place, found: list[Text], sort: Sort = "text") ->
             if name not in _KNOWN:
                 found.append(Text((*place, name), name, "key"))
             if type(inner) in _TEXTUAL:
-                _gather(inner, (*place, name), found, _sort(name, value))
+                _gather(inner, (*place, name), found, _sort(name, value, len(place)))
     elif kind is list:
         for at, inner in enumerate(value):
             if type(inner) in _TEXTUAL:
@@ -175,10 +176,10 @@ def _gather(value: Any, place: Place, found: list[Text], sort: Sort = "text") ->
 _TEXTUAL = frozenset({str, dict, list})
 
 
-def _sort(name: str, holder: dict[str, Any]) -> Sort:
+def _sort(name: str, holder: dict[str, Any], depth: int) -> Sort:
     if name in _LINKS:
         return "link"
-    if name in _OPAQUE:
+    if name in _OPAQUE and depth == 1:
         return "opaque"
     if name == "blob" or (name == "data" and holder.get("type") in ("image", "audio")):
         return "blob"
