@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import math
 import os
@@ -74,19 +73,43 @@ def costs(
     shapes = [(shape, maker) for shape, maker in makers().items() if only in shape]
     random.Random(seed).shuffle(shapes)  # noqa: S311 - each run begins with others
     until = time.monotonic() + seconds
+    opened = Opened(name)
     for shape, maker in shapes:
         for size in sizes:
-            yield apart(name, shape, size, maker(size))
+            yield apart(opened, shape, size, maker(size))
         if time.monotonic() > until:
             return
 
 
-def apart(name: str, shape: str, size: int, said: Sequence[Said]) -> Cost:
+class Opened:
+    """A session of one inspector as far as its list of tools; every shape continues a copy of it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._timed = [Timed(one) for one in made() if one.name == name]
+        self._stage = Stage(self._timed)
+        self._say(_OPENING)
+
+    def cost(self, shape: str, size: int, said: Sequence[Said]) -> Cost:
+        """What these messages cost."""
+        before, held = self._seconds(), _peak()
+        self._say(said)
+        return Cost(self.name, shape, size, self._seconds() - before, _peak() - held)
+
+    def _say(self, said: Sequence[Said]) -> None:
+        for who, frame in [*_frames(said)]:
+            self._stage.say(who, frame)
+
+    def _seconds(self) -> float:
+        return sum(one.seconds for one in self._timed)
+
+
+def apart(opened: Opened, shape: str, size: int, said: Sequence[Said]) -> Cost:
     """Measured in a child, which neither a hang nor a bomb outlives."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        _measure(writing, name, shape, size, said)
+        _measure(writing, opened, shape, size, said)
     os.close(writing)
     with os.fdopen(reading) as pipe:
         told = pipe.read()
@@ -94,33 +117,19 @@ def apart(name: str, shape: str, size: int, said: Sequence[Said]) -> Cost:
     if told:
         return Cost(**json.loads(told))
     how = "took too long" if os.WTERMSIG(status) == signal.SIGXCPU else f"died with status {status}"
-    return Cost(name, shape, size, float(MOST_S), 0, how)
+    return Cost(opened.name, shape, size, float(MOST_S), 0, how)
 
 
-def _measure(writing: int, name: str, shape: str, size: int, said: Sequence[Said]) -> None:
+def _measure(writing: int, opened: Opened, shape: str, size: int, said: Sequence[Said]) -> None:
     """Never returns."""
     resource.setrlimit(resource.RLIMIT_CPU, (MOST_S, MOST_S + 5))
     resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
     try:
-        cost = _cost(name, shape, size, said)
+        cost = opened.cost(shape, size, said)
     except BaseException as error:  # whatever it is, it is told
-        cost = Cost(name, shape, size, 0.0, 0, f"{type(error).__name__}: {error}"[:300])
+        cost = Cost(opened.name, shape, size, 0.0, 0, f"{type(error).__name__}: {error}"[:300])
     os.write(writing, json.dumps(asdict(cost)).encode())
     os._exit(0)
-
-
-def _cost(name: str, shape: str, size: int, said: Sequence[Said]) -> Cost:
-    timed = [Timed(one) for one in made() if one.name == name]
-    stage = Stage(timed)
-    for who, frame in [*_frames(_OPENING)]:
-        stage.say(who, frame)
-    frames = [*_frames(said)]
-    before = sum(one.seconds for one in timed)
-    gc.collect()
-    held = _peak()
-    for who, frame in frames:
-        stage.say(who, frame)
-    return Cost(name, shape, size, sum(one.seconds for one in timed) - before, _peak() - held)
 
 
 def _frames(said: Sequence[Said]) -> Iterator[tuple[Any, Frame]]:
