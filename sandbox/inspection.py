@@ -106,6 +106,7 @@ def _pins(prepared: Prepared, around: Around) -> Iterator[Inspector]:
 
     store.open()
     telling = Telling(store.name, prepared.spec.server, prepared.wish.environ, around.emit, around.note)
+    telling.decided(store.decisions())
     yield Pins(store.name, store, telling, locked=prepared.policy.tools.pin == "locked")
 
 

@@ -43,6 +43,20 @@ class Telling:
         self._notes = 0
         self._told: set[Likeness] = set()
 
+    def decided(self, decisions: Iterable[tuple[str, str, str]]) -> None:
+        """What a person has decided while no session was there to log it."""
+        groups: dict[tuple[str, str], list[str]] = {}
+        for what, kind, key in decisions:
+            groups.setdefault((what, kind), []).append(key)
+        for (what, kind), keys in groups.items():
+            detail: dict[str, Value] = {
+                "decision": what,
+                "kind": kind,
+                "count": len(keys),
+                "items": _few(keys),
+            }
+            self._emit(Event("pin.approved", detail, _RULE))
+
     def pinned(self, kind: str, keys: list[str]) -> None:
         """These were pinned, since nothing was known of them."""
         self._emit(Event("pin.new", {"kind": kind, "count": len(keys), "items": _few(keys)}, _RULE))

@@ -95,14 +95,33 @@ class Store:
                 if any(key not in waits or waits[key].digest != digest for key, digest in items.items()):
                     raise FileChanged(errno.ESTALE, "the server has changed meanwhile")
             pinned.approve(chosen)
-            pinned.open.extend(kind for kind in open_ if kind not in pinned.open)
+            for kind in open_:
+                pinned.grow(kind)
 
         self._change(change)
 
     def forget(self) -> None:
-        """Knows nothing of this server any more."""
+        """Knows nothing of this server any more, but that this was decided."""
         with _locked(self._path):
-            os.unlink(self._path)
+            fresh = Pinned(self.read().server)
+            fresh.decide("forget", "", "")
+            replace_private(self._path, msgspec.json.encode(fresh))
+
+    def decisions(self) -> list[tuple[str, str, str]]:
+        """What a person has decided since this was last asked, for a log."""
+        if not self._pinned.decided:
+            return []
+        found: list[tuple[str, str, str]] = []
+
+        def take(pinned: Pinned) -> None:
+            found.extend(pinned.decided)
+            pinned.decided.clear()
+
+        try:
+            self._change(take)
+        except OSError:
+            return []  # it stays for the next session
+        return found
 
     def known_as(self, key: str) -> str:
         """The name under which an item is kept: with a digest in place of what is secret in it."""

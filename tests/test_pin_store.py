@@ -61,8 +61,9 @@ def test_what_another_process_does_is_seen() -> None:
     person.approve({"tool": {"one": TWO.digest}})
     assert session.read().holds("tool") == {"one": TWO}
     assert not session.read().waits("tool")
+    assert session.decisions() == [("approve", "tool", "one")]
     person.forget()
-    assert session.read() == Pinned("srv")
+    assert session.read() == Pinned("srv", decided=[("forget", "", "")])
 
 
 def test_what_was_shown_is_what_is_approved() -> None:
@@ -309,6 +310,19 @@ def test_what_is_told_of_the_first_use() -> None:
     assert [event.rule for event in events] == ["tools.pin", "pins.alike", "pins.shared"]
     assert "RIGHT-TO-LEFT" in repr(events[0].detail)
     assert len(notes) == 2
+
+
+def test_what_a_person_decided_is_logged_once() -> None:
+    person = opened()
+    person.hold("tool", {"one": ONE, "two": TWO})
+    person.approve({"tool": {"one": ONE.digest, "two": TWO.digest}}, ["resource"])
+    events: list[Event] = []
+    for _session in range(2):
+        Telling("srv", "srv", os.environ, events.append, print).decided(opened().decisions())
+    assert [(event.kind, event.detail["decision"], event.detail["count"]) for event in events] == [
+        ("pin.approved", "approve", 2),
+        ("pin.approved", "grow", 1),
+    ]
 
 
 def test_few_lines_are_said() -> None:

@@ -57,7 +57,7 @@ def main(args: argparse.Namespace) -> int:
         _list(as_json=args.json)
         return 0
     name = _named(args.server)
-    store = pins.Store(name, args.server, os.environ)
+    store = pins.Store(name, name, os.environ)
     if args.forget:
         return _forget(store)
     pinned = store.open()

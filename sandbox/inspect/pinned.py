@@ -13,6 +13,7 @@ MOST_WAITING: Final = 2_000
 """Items of one kind that wait for a person; what comes after is withheld all the same."""
 LONGEST_TEXT: Final = 256 << 10
 """Bytes of a definition that is kept to be shown: a longer one is nobody's reading."""
+MOST_DECIDED: Final = 4_000
 MOST_TEXT: Final = 8 << 20
 """Bytes of definitions that are kept to be shown; of what comes after only the digest is."""
 
@@ -40,6 +41,8 @@ class Pinned(msgspec.Struct):
     open: list[str] = msgspec.field(default_factory=list)
     approved: dict[str, Section] = msgspec.field(default_factory=dict)
     waiting: dict[str, Section] = msgspec.field(default_factory=dict)
+    decided: list[tuple[str, str, str]] = msgspec.field(default_factory=list)
+    """What a person decided since a session last wrote it to its log: what, of which kind, of which item."""
 
     def holds(self, kind: str) -> Section:
         """The definitions of a kind that hold, by name."""
@@ -84,6 +87,18 @@ class Pinned(msgspec.Struct):
                 self.begun.append(kind)
             for key in keys:
                 self.approved.setdefault(kind, {})[key] = self.waiting[kind].pop(key)
+                self.decide("approve", kind, key)
+
+    def grow(self, kind: str) -> None:
+        """From now on what is new of this kind is pinned as it comes."""
+        if kind not in self.open:
+            self.open.append(kind)
+            self.decide("grow", kind, "*")
+
+    def decide(self, what: str, kind: str, key: str) -> None:
+        """Keeps a decision for the log of the next session."""
+        if len(self.decided) < MOST_DECIDED:
+            self.decided.append((what, kind, key))
 
 
 def _room(sections: Mapping[str, Section]) -> int:
