@@ -6,6 +6,7 @@ in the text whatever the pattern and whoever wrote the text.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from os.path import dirname
@@ -21,13 +22,16 @@ Upward = Literal["deny", "log"]
 
 _RULES: Final = f"{dirname(__file__)}/rules/credentials.toml"
 _KNOWN_KEYS = frozenset(
-    "id name group anchors look pattern entropy check upward example see".split()
+    "id name group anchors look pattern entropy check upward example see glued".split()
 )  # an unknown key is an error: it would be a rule that does less than it says
 MOST_MEMORY: Final = 32 << 20
 """Bytes that the automaton may grow to; beyond it forgets and begins anew."""
 BY_NAME: Final = "assignment"
+_GROUP: Final = re.compile(rb"(?<!\\)\((?!\?)")
+_AFTER: Final = rb"(?:\b|_)"
+"""A name may go before a credential: `key_sk-…`."""
 _BEGINS: Final = (
-    rb"(?:\b|\\[nrtbf]|%[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|(?:\x1b|\\u001[bB])\[[0-9;:?]{0,12}[A-Za-z])"
+    rb"(?:\b|_|\\[nrtbf]|%[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|(?:\x1b|\\u001[bB])\[[0-9;:?]{0,12}[A-Za-z])"
 )
 """Where a word begins: also after an escape or a colour, whose last letter is none of it."""
 _ENCODED: Final = -1
@@ -76,8 +80,14 @@ def _rule(table: dict[str, Any]) -> Rule:
         raise ValueError(f"rule `{table.get('id')}` has the unknown key `{min(unknown)}`")
     anchors = tuple(anchor.encode() for anchor in table.get("anchors", ()))
     looks = tuple(look.encode() for look in table.get("look", ())) or tuple(map(quoted, anchors))
+    pattern = table["pattern"].encode()
+    if table.get("glued", False):
+        pattern, looks = pattern.removeprefix(rb"\b"), tuple(look.removeprefix(rb"\b") for look in looks)
+    elif pattern.startswith(rb"\b"):
+        rest = pattern[2:]
+        pattern = _AFTER + (rest if _GROUP.search(rest) else b"(" + rest + b")")
     return Rule(
-        table["id"], table["name"], table["group"], anchors, looks, table["pattern"].encode(),
+        table["id"], table["name"], table["group"], anchors, looks, pattern,
         float(table.get("entropy", 0.0)), table.get("check", ""), table["upward"], table["example"],
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from sandbox.inspect.flow import Flow
 from sandbox.inspect.judged import Asked, Edit, Finding, Judged, changed, denied, found, pointer
+from sandbox.inspect.marks import MARK
 from sandbox.inspect.redaction import LEAST_NAMED, Found, Redaction, told
 from sandbox.inspect.walking import strings
 from sandbox.policy.model import SecretMode
@@ -40,7 +41,7 @@ _OPAQUE: Final = (("result", "nextCursor"), ("result", "requestState"))
 """Of the server's own, and made to look random: of these only the session's secrets are taken out."""
 _GIVEN_BACK: Final = ("context", "session")
 """What a server gives out to be handed back in its next call, such as the token of an upload."""
-_BODIES: Final = ("params", "result", "error")
+_ENVELOPE: Final = ("jsonrpc", "id", "method")
 TOGETHER: Final = 1 << 14
 """Characters of texts that are looked at in one pass."""
 
@@ -81,7 +82,8 @@ class Secrets:
     def _judge(self, frame: Frame, asked: Asked | None, parted: Mapping[Place, str]) -> Judged | None:
         said: list[tuple[Place, Found]] = []
         fixed = [*self._unchangeable(frame)]
-        edits = [edit for body in _BODIES for edit in self._edits(frame, body, parted, said)]
+        bodies = [name for name in frame.message if name not in _ENVELOPE]
+        edits = [edit for body in bodies for edit in self._edits(frame, body, parted, said)]
         said += fixed
         if not said:
             return None
@@ -111,6 +113,8 @@ class Secrets:
             else:
                 clean, inside = self._cleaned(place, parted.get(place, text))
                 inside += self._flow.found if place in parted else ()
+                if inside and type(_at(frame.message, place)) is int:
+                    clean = clean[clean.index(MARK) :]
                 if inside:
                     yield Edit(place, clean)
             said += [(place, one) for one in inside]
@@ -156,10 +160,10 @@ class Secrets:
         return self._redaction.named(name, text) if not inside and type(name) is str else (clean, inside)
 
     def _unchangeable(self, frame: Frame) -> Iterator[tuple[Place, Found]]:
-        texts = {"method": frame.method, "id": frame.id if frame.kind == "request" else None}
-        for name, text in texts.items():
+        texts = [frame.method, frame.id if frame.kind == "request" else None, *frame.message]
+        for text in texts:
             if type(text) is str:
-                yield from (((name,), one) for one in self._redaction.clean(text)[1])
+                yield from (((), one) for one in self._redaction.clean(text)[1])
 
     # --- towards the server -------------------------------------------------------------------------------
 
@@ -170,8 +174,8 @@ class Secrets:
         matched = match(data if type(data) is bytes else bytes(data))
         if not matched and self._decoys is None and self._needle not in data:
             return None
-        body = "params" if frame.method is not None else "result"
-        texts = [one for one in strings(frame.message.get(body), (body,)) if not one[2]]
+        bodies = [name for name in frame.message if name not in _ENVELOPE]
+        texts = [one for body in bodies for one in strings(frame.message[body], (body,))]
         return (
             self._decoyed(frame, texts)
             or self._given_back(frame, texts)
@@ -184,16 +188,16 @@ class Secrets:
         for place, text, _ in texts:
             for one in self._decoys.clean_known(text)[1]:
                 reason = f"a decoy of this sandbox, {one.reason}: somebody carries out what was planted in it"
-                return denied(Finding("secrets", "secrets.decoy", pointer(place), reason))
+                return denied(Finding("secrets", "secrets.decoy", self._shown(place), reason))
         return None
 
     def _given_back(self, frame: Frame, texts: list[tuple[Place, str, bool]]) -> Judged | None:
         marks = self._redaction.marks
         edits = []
-        for place, text, _ in texts:
+        for place, text, is_name in texts:
             if not marks.mentioned(text):
                 continue
-            if not self._may_come_back(place, text):
+            if is_name or not self._may_come_back(place, text):
                 reason = "holds a mark that stands for a secret which was taken out of an answer"
                 return denied(Finding("secrets", "secrets.mark", pointer(place), reason))
             edits.append(Edit(place, marks.restored(text)))

@@ -392,3 +392,57 @@ def test_whatever_a_client_says_is_judged(arguments: dict[str, Any]) -> None:
     judged = inspector().to_server(frame(call(**{"a": arguments})))
     if GITHUB in json.dumps(arguments):
         assert judged is not None
+
+
+# --- what an attacker tried -----------------------------------------------------------------------------
+
+AKIA = MAKING.example("AKIA{k16}")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param({"method": f"notifications/{GITHUB}", "params": {}}, id="a method"),
+        pytest.param({"id": OWN, "method": "ping"}, id="an id"),
+        pytest.param({"id": 1, "result": {}, GITHUB: 1}, id="the name of a member that no revision has"),
+    ],
+)
+def test_what_cannot_be_changed_is_kept_back(message: dict[str, Any]) -> None:
+    judged = inspector().to_client(frame(message), None)
+    assert judged is not None
+    assert judged.verdict.action is Action.DENY
+    assert GITHUB not in str(judged)
+    assert OWN not in str(judged)
+
+
+def test_a_member_that_no_revision_has_is_looked_at() -> None:
+    assert GITHUB not in json.dumps(heard({"id": 1, "result": {}, "more": {"a": GITHUB}}, asked=None))
+
+
+@pytest.mark.parametrize("glue", ["n_", "token_", "x", "9", "REDACTED_a_9f3c_1"])
+@pytest.mark.parametrize("secret", [GITHUB, STRIPE, AKIA])
+def test_nothing_glued_before_it_hides_a_token(glue: str, secret: str) -> None:
+    assert secret not in json.dumps(heard(answer(f"is {glue}{secret} ")))
+
+
+def test_credentials_in_names_of_arguments() -> None:
+    judged = inspector().to_server(frame(call(a={GITHUB: 1})))
+    assert judged is not None
+    assert judged.verdict.action is Action.DENY
+    assert GITHUB not in str(judged)
+
+
+def test_a_card_as_a_number() -> None:
+    said = heard(answer("x", structuredContent={"card_number": 4111111111111111, "rows": 4111111111111111}))
+    assert str(said["result"]["structuredContent"]["card_number"]).startswith("REDACTED_card-number_")
+    assert said["result"]["structuredContent"]["rows"] == 4111111111111111
+
+
+def test_many_names_are_written_anew_once() -> None:
+    import time
+
+    names = {f"{MAKING.example('ghp_{w36}')}": {"a": 1} for _ in range(3000)}
+    began = time.process_time()
+    said = heard(answer("x", structuredContent=names))
+    assert time.process_time() - began < 5.0
+    assert "ghp_" not in json.dumps(said)
