@@ -23,6 +23,7 @@ MOST_TOOLS: Final = 4096
 MOST_BYTES: Final = 16 << 20
 """Of the lists whose schemas are kept; a session's tools are a tenth of a percent of that."""
 MOST_TOLD: Final = 4
+MOST_READ: Final = 64
 MOST_NAMES: Final = 1000
 
 _WORD: Final = re.compile(r"[A-Za-z_$][\w$.-]{0,47}", re.ASCII)
@@ -58,6 +59,9 @@ class Mismatch:
     missing: str = ""
 
 
+_MISFIT: Final = Mismatch((), "does not fit the tool's schema", slight=False)
+
+
 class Schema:
     """One schema of a server's, compiled when it is first needed; `trouble` says why it cannot be."""
 
@@ -81,8 +85,13 @@ class Schema:
         if whole is None or weight is None or whole.is_valid(value):
             return ()
         if weight.looks * size > _DETAIL:
-            return (Mismatch((), "does not fit the tool's schema", slight=False),)
-        return tuple(islice(self._mismatches(whole.iter_errors(value)), MOST_TOLD))
+            return (_MISFIT,)
+        found = tuple(islice(self._mismatches(whole.iter_errors(value)), MOST_READ))
+        wrong = tuple(one for one in found if not one.slight)
+        if not wrong and len(found) == MOST_READ:
+            # What is slight is not let hide what is not.
+            return (_MISFIT,)
+        return (wrong or found)[:MOST_TOLD]
 
     def names(self) -> frozenset[str]:
         """What the schema calls members, as far as it is a plain word that may be repeated."""

@@ -101,6 +101,15 @@ def test_at_most_a_few_things_are_said_of_one_value() -> None:
     assert len(Schema(schema).check({str(at): "x" for at in range(1000)}, 10_000)) == 4
 
 
+@pytest.mark.parametrize("slight", [3, 10, 63, 200])
+def test_what_is_slight_does_not_hide_what_is_not(slight: int) -> None:
+    fields = {f"a{at}": {"type": "integer"} for at in range(slight)} | {"z": {"type": "string"}}
+    value = {f"a{at}": None for at in range(slight)}
+    schema = Schema({"type": "object", "properties": fields})
+    assert all(one.slight for one in schema.check(value, 9)) is (slight < 64)
+    assert not all(one.slight for one in schema.check(value | {"z": {"$gt": ""}}, 9))
+
+
 @pytest.mark.parametrize("values", [1_000, 100_000])
 def test_a_huge_value_that_does_not_fit_takes_bounded_time(values: int) -> None:
     options = [{"type": "object", "properties": {str(at): {"type": "null"}}} for at in range(100)]
