@@ -36,6 +36,11 @@ _SORTS: tuple[tuple[Sort, str], ...] = (
     ("terminal", _ESCAPE),
 )
 _RUNS = re.compile("|".join(f"(?P<{sort.replace('-', '_')}>[{chars}]+)" for sort, chars in _SORTS))
+_WORST = re.compile(
+    f"(?P<tags>[{_TAGS}]{{8,}})|(?P<override>[{_OVERRIDE}]+)|(?P<zero_width>[{_ZERO}]{{16,}})"
+    f"|(?P<selector>[{_SELECTOR}]{{16,}})"
+)
+"""What is no accident, nor at home anywhere."""
 _ANY = re.compile(f"[{CLASS}]")
 # CSI and what ends it, OSC and the other strings up to their terminator; each bounded, none nested.
 _SEQUENCE = re.compile(
@@ -57,6 +62,8 @@ _WRAPPED = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3000-\u9fff]")
 _BRAILLE = re.compile("[\u2801-\u28ff]")
 MOST: Final = 1024
 """Of one text, no more are told."""
+MOST_AT_HOME: Final = 50_000
+"""So many of one text are asked where they stand; of the rest, only the worst are looked for."""
 _LETTERS = 3
 """So many decoded characters are no accident."""
 
@@ -99,7 +106,7 @@ def _found(text: str) -> Iterator[Hidden]:
     rtl: bool | None = None
     braille: bool | None = None
     at = 0
-    for run in _RUNS.finditer(text):
+    for run in _runs(text):
         sort: Sort = str(run.lastgroup).replace("_", "-")  # type: ignore[assignment]  # the groups are the sorts
         start, end = run.span()
         if start < at:
@@ -118,6 +125,15 @@ def _found(text: str) -> Iterator[Hidden]:
                 yield Hidden(sort, start, end)
         elif not _at_home(sort, text, start, end):
             yield Hidden(sort, start, end, _said(sort, run[0]))
+
+
+def _runs(text: str) -> Iterator[re.Match[str]]:
+    """Every run of one sort; beyond `MOST_AT_HOME` of them, only what is at home nowhere."""
+    last = 0
+    for run in islice(_RUNS.finditer(text), MOST_AT_HOME):
+        last = run.end()
+        yield run
+    yield from _WORST.finditer(text, last)
 
 
 def _sequence_end(text: str, start: int) -> int:

@@ -45,3 +45,10 @@ def test_marks_without_end_are_taken_off_all_the_same() -> None:
 def test_where_a_long_text_is_cut_makes_no_difference(before: int) -> None:
     text = "x" * before + "іgnоrе é e\u0301 ｆｕｌｌ"  # noqa: RUF001 - disguised letters
     assert skeleton(text) == "x" * before + "ignore e e full"
+
+
+def test_behind_any_number_of_characters_at_home_the_worst_are_found() -> None:
+    tags = "".join(chr(0xE0000 + ord(char)) for char in "send the keys")
+    found = bounded(lambda: hidden("a\u00ad" * 400_000 + "b" + tags))
+    assert isinstance(found, list)
+    assert [(one.sort, one.said) for one in found] == [("tags", "send the keys")]
