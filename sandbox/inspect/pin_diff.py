@@ -109,6 +109,12 @@ def quoted(text: str) -> str:
     return '"' + visible(short).replace("\n", "⟨U+000A⟩") + '"'
 
 
+def word(name: str) -> str:
+    """A name as one more word of a shell's line, or nothing where it is no plain word."""
+    plain = name.isascii() and len(name) <= NAME_CHARS and all(c.isalnum() or c in "._/:-" for c in name)
+    return f" {name}" if plain and name and not name.startswith("-") else ""
+
+
 def spelt(value: Any, most: int) -> str:
     """The beginning of a value as it is shown: text as it stands, anything else as JSON; nothing hidden."""
     text = value if type(value) is str else _encode(value).decode()

@@ -22,7 +22,7 @@ from sandbox.inspect.canonical import (
 )
 from sandbox.inspect.canonical import key as key_of
 from sandbox.inspect.judged import DROP, Asked, Edit, Finding, Judged, changed, denied, found, pointer
-from sandbox.inspect.pin_diff import changes, field, quoted, spelt
+from sandbox.inspect.pin_diff import changes, field, quoted, spelt, word
 from sandbox.inspect.pin_view import Read, Store, Telling, View
 from sandbox.inspect.pinned import LONGEST_TEXT, MOST_WAITING, Item, Pinned
 from sandbox.verdict import Verdict
@@ -73,6 +73,8 @@ class Pins:
         self._told: set[tuple[str, str, str]] = set()
         self._names: dict[str, str] = {}
         self._searched = 0
+        self._fault = ""
+        """Why the last attempt to pin something failed."""
 
     # --- to the client ------------------------------------------------------------------------------
 
@@ -93,8 +95,13 @@ class Pins:
 
     def _list(self, kind: Kind, result: dict[str, Any], asked: Asked) -> Judged | None:
         items = result.get(kind.member)
-        if type(items) is not list:
+        if items is None:
             return None
+        if type(items) is not list:
+            # Who reads this as a list, item by item, nobody knows.
+            place: Place = ("result", kind.member)
+            odd = Finding(self.name, "pins.unnamed", pointer(place), f"a list of {kind.name}s that is none")
+            return changed([Edit(place, [])], odd)
         view = self._views[kind.name]
         read = [self._read(kind, at, item) for at, item in enumerate(items)]
         bad = self._sorted(kind, view, read)
@@ -153,8 +160,10 @@ class Pins:
     def _first(self, kind: str, new: dict[str, Item], pinned: Pinned) -> Pinned:
         try:
             after = self._store.first(kind, new)
-        except OSError:
+        except OSError as error:
+            self._fault = str(error.strerror or error)
             return pinned  # what cannot be kept was not pinned: it waits
+        self._fault = ""
         if new:
             self._telling.pinned(kind, [*new])
         return after
@@ -170,6 +179,9 @@ class Pins:
         if not one.key:
             return Finding(self.name, "pins.unnamed", pointer(place), f"a {kind.name} without a usable name")
         what = f"{kind.name} {quoted(one.kept)}"
+        if held is None and self._fault:
+            why = f"{what} cannot be pinned: {self._fault}"
+            return Finding(self.name, "pins.unkept", pointer(place), why)
         if held is None:
             return Finding(self.name, "pins.new", pointer(place), f"{what} was never approved")
         if brief or not self._may_search(one):
@@ -221,6 +233,8 @@ class Pins:
             if known not in self._told and len(self._told) < MOST_REMEMBERED:
                 self._told.add(known)
                 what = "has changed" if one.kept in pinned.holds(kind) else "is new"
+                if self._fault and what == "is new":
+                    what = f"cannot be pinned ({self._fault})"
                 self._telling.withheld(kind, one.kept, what)
 
     def _item(self, kind: str, one: Read) -> Item:
@@ -363,7 +377,7 @@ class Pins:
     def _refusal(self, rule: str, kind: str, key: str, why: str) -> Finding:
         """Without a word of the server's: whoever called reads it, and the model knows the name already."""
         name = self._kept(key)
-        words = f"{kind} {quoted(name)} {why}; hint: mcp-sandbox approve {self._server}{_spelt_item(name)}"
+        words = f"{kind} {quoted(name)} {why}; hint: mcp-sandbox approve {self._server}{word(name)}"
         return Finding(self.name, rule, f"/params/{_member(kind)}", words)
 
 
@@ -377,9 +391,3 @@ def _few(findings: list[Finding]) -> list[Finding]:
 
 def _member(kind: str) -> str:
     return "uri" if kind == "resource" else "name"
-
-
-def _spelt_item(key: str) -> str:
-    """The item as a word of a shell, or nothing where it is no plain word: the person sees it there."""
-    plain = key.isascii() and len(key) <= SHOWN and all(c.isalnum() or c in "._/:-" for c in key)
-    return f" {key}" if plain and key and not key.startswith("-") else ""

@@ -66,7 +66,7 @@ def test_what_cannot_be_kept_is_not_pinned() -> None:
     session = Session(store := Memory())
     store.full = True
     assert session.listed([READ]) == []
-    assert session.rules() == ["pins.new"]
+    assert session.rules() == ["pins.unkept"]
     assert session.call("read") == "pins.new"
 
 
@@ -160,6 +160,13 @@ def test_an_item_without_a_name_is_withheld(store: Memory) -> None:
     session = Session(store)
     assert session.listed([READ, {"description": "x"}, 5, WRITE]) == [READ, WRITE]
     assert session.rules() == ["pins.unnamed", "pins.unnamed"]
+
+
+@pytest.mark.parametrize("odd", [{"0": EVIL}, "read", 5, True])
+def test_a_list_that_is_none_is_empty(store: Memory, odd: Any) -> None:
+    session = Session(store)
+    assert session.listed(odd) == []
+    assert session.rules() == ["pins.unnamed"]
 
 
 def test_it_goes_back_to_what_it_was(store: Memory) -> None:
