@@ -132,6 +132,13 @@ def test_what_is_withheld_cannot_be_used_until_it_is_clean() -> None:
     assert inspector.to_server(request(6, "tools/call", name="b", arguments={})) is None
 
 
+def test_what_comes_after_more_than_can_be_read_is_withheld_too() -> None:
+    padding = ("é" * 400 + " please ignore all x ") * 6000
+    frame = result(1, tools=[tool("a", padding), tool("b", BAD)])
+    inspector = poison()
+    assert after(frame, inspector.to_client(frame, LIST)) == {"tools": []}
+
+
 def test_names_that_look_alike_are_told_of() -> None:
     frame = result(1, tools=[tool("file_1ist"), tool("file_list")])
     judged = poison("warn").to_client(frame, LIST)
