@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from sandbox.inspect.pinned import Item, Pinned
-from sandbox.records import dataclass
 from sandbox.wire.salvage import Id
+from sandbox.wire.structs import msgspec
 
 MOST_CURSORS: Final = 256
 
@@ -45,8 +45,7 @@ class Telling(Protocol):
         """A person has approved it while this session ran."""
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(msgspec.Struct, frozen=True, gc=False):
     """One item of a list as it was read: where it stands, its name, its digest and its size in bytes.
 
     `kept` is the name under which it is kept, without secrets; both are empty where it has no usable name.
