@@ -64,14 +64,14 @@ def of(prepared: Prepared, session: str, around: Around = ALONE) -> Inspection |
     return Inspection(inspectors, _told(prepared.policy, around.clean), asking, _worded(prepared, around))
 
 
-def examiners(prepared: Prepared) -> list[Inspector]:
+def examiners(prepared: Prepared, around: Around) -> list[Inspector]:
     """Those that judge what a server says of itself, on in any profile; they keep nothing."""
     from sandbox.policy.model import Inspect, Tools
 
     strict = prepared.policy.inspect.protocol == "strict"
     inspect = Inspect(poison="block", secrets="redact", protocol="strict" if strict else "on")
     policy = replace(prepared.policy, inspect=inspect, tools=replace(Tools(), pin="off"))
-    judging = _inspectors(replace(prepared, policy=policy), "inspect", ALONE)
+    judging = _inspectors(replace(prepared, policy=policy), "inspect", around)
     return [one for one in judging if one.name in _EXAMINERS]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from sandbox import inspection
+from sandbox import inspection, secrecy, secret_sources
 from sandbox.errors import BREACH, NOT_BUILT, USAGE, SandboxError
 from sandbox.examine.conversation import REVISIONS, Conversation, Era
 from sandbox.examine.judging import Examined, Judge, Seen
@@ -31,11 +32,14 @@ def examine(
     prepared: Prepared, eras: Sequence[Era], note: Callable[[str], None], *, read: bool = False
 ) -> Examined:
     """Everything that the server says of itself in these eras; raises `NotExamined` where it says nothing."""
-    bare = replace(prepared, policy=_uninspected(prepared.policy))
+    bare, around = _kept(prepared)
     led: list[tuple[Conversation, Judge]] = []
     refused: list[str] = []
     for era in eras:
-        conversation, judge = Conversation(era, read=read), Judge(inspection.examiners(prepared))
+        conversation, judge = (
+            Conversation(era, read=read),
+            Judge(inspection.examiners(prepared, around), around.clean),
+        )
         silence = _session(bare, conversation, judge, note)
         if conversation.opened is None:
             refused.append(silence or conversation.refused)
@@ -47,14 +51,37 @@ def examine(
         raise NotExamined(
             "not-examined", f"the server cannot be spoken to: {', '.join(dict.fromkeys(refused))}"
         )
-    return _together(led)
+    return _together(led, around.clean)
+
+
+def _kept(prepared: Prepared) -> tuple[Prepared, inspection.Around]:
+    """The session's order, whose secrets are read once, and what keeps these out of all that is told."""
+    secrets = secret_sources.read(prepared.spec.secrets, prepared.wish.environ)
+    policy = _uninspected(prepared.policy)
+    around = replace(inspection.ALONE)
+    mode = prepared.policy.inspect.secrets
+    judged = replace(policy, inspect=Inspect(secrets="redact" if mode == "off" else mode))
+    keeping = secrecy.of(replace(prepared, policy=judged), "inspect", secrets, (), around.emit)
+    if keeping is not None:
+        around = replace(around, clean=keeping.text, secrecy=keeping)
+    _settle()
+    environ = {**prepared.wish.environ, **dict(secrets)}
+    spec = replace(prepared.spec, secrets=tuple((name, "env") for name, _ in secrets))
+    return replace(prepared, policy=policy, spec=spec, wish=replace(prepared.wish, environ=environ)), around
+
+
+def _settle() -> None:
+    """No thread of ours is at work when we fork: what it holds then is held in the child for ever."""
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread():
+            thread.join()
 
 
 def _uninspected(policy: Policy) -> Policy:
-    """The same sandbox, whose relay passes on what is to be judged here, unjudged."""
-    off = Inspect(poison="off", secrets="off", protocol="off")
+    """The same sandbox, whose relay passes on what is to be judged here; no secret is in its log."""
+    unjudged = Inspect(poison="off", secrets="log", protocol="off")
     tools = replace(Tools(), pin="off")
-    return replace(policy, inspect=off, tools=tools, client=ClientFeatures("all", "allow", "allow"))
+    return replace(policy, inspect=unjudged, tools=tools, client=ClientFeatures("all", "allow", "allow"))
 
 
 def _session(
@@ -81,14 +108,14 @@ class Ended(Exception):
         self.status = status
 
 
-def _together(led: Sequence[tuple[Conversation, Judge]]) -> Examined:
+def _together(led: Sequence[tuple[Conversation, Judge]], clean: Callable[[str], str]) -> Examined:
     found: dict[tuple[str, ...], Seen] = {}
     for _, judge in led:
         found = {**judge.seen, **found}
     counts = {member: max(len(one.items[method]) for one, _ in led) for method, (member, _) in LISTED.items()}
     cut = dict.fromkeys(method for one, _ in led for method in one.cut)
-    name, version = _identity(led[0][0].opened or {})
-    revisions = tuple(_revision(one) for one, _ in led)
+    name, version = map(clean, _identity(led[0][0].opened or {}))
+    revisions = tuple(clean(_revision(one)) for one, _ in led)
     return Examined(name, version, revisions, tuple(counts.items()), tuple(cut), tuple(found.values()))
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from sandbox.inspect.judged import DROP, Asked, Edit, Finding, Inspector, Judged, pointer
 from sandbox.inspect.texts import Part, parts
-from sandbox.records import dataclass
+from sandbox.records import dataclass, replace
 from sandbox.verdict import Action
 from sandbox.wire.jsonrpc import Frame
 
@@ -56,10 +56,11 @@ class Examined:
 
 
 class Judge:
-    """The inspectors of one session; each sees every message as it came."""
+    """The inspectors of one session; each sees every message as it came. `clean` takes out secrets."""
 
-    def __init__(self, inspectors: Sequence[Inspector]) -> None:
+    def __init__(self, inspectors: Sequence[Inspector], clean: Callable[[str], str] = str) -> None:
         self._inspectors = inspectors
+        self._clean = clean
         self.seen: dict[tuple[str, ...], Seen] = {}
 
     def said(self, frame: Frame) -> None:
@@ -80,7 +81,14 @@ class Judge:
         for finding in judged.findings:
             part = _around(places, finding.place)
             kind, name, field = _described(part, frame, asked, finding.place)
-            one = Seen(finding, kind, name, field, _consequence(judged, edits, finding.place))
+            told = replace(
+                finding,
+                place=self._clean(finding.place),
+                reason=self._clean(finding.reason),
+                shown=self._clean(finding.shown),
+            )
+            consequence = _consequence(judged, edits, finding.place)
+            one = Seen(told, kind, self._clean(name), self._clean(field), consequence)
             self.seen.setdefault(one.key, one)
 
 

@@ -72,6 +72,22 @@ def test_hidden_text_is_made_visible_and_cannot_drive_the_terminal(tmp_path: Pat
     assert "\u200b" not in done.stdout
 
 
+@pytest.mark.parametrize("shape", [[], ["--json"], ["--sarif"]], ids=["lines", "json", "sarif"])
+def test_a_granted_secret_is_in_nothing_that_is_told_or_kept(
+    shape: list[str], tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "-".join(("correct", "horse", "battery", "staple", "42"))
+    monkeypatch.setenv("TOKEN", secret)
+    done = run(*shape, "--secret", "TOKEN", *server("leaks", tmp_path), cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "secrets." in done.stdout
+    assert "poison." in done.stdout
+    assert secret not in done.stdout + done.stderr
+    kept = [path for path in own_home.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".jsonl" for path in kept)
+    assert not [path for path in kept if secret.encode() in path.read_bytes()]
+
+
 def test_sarif(tmp_path: Path) -> None:
     done = run("--sarif", *server("hidden", tmp_path), cwd=tmp_path)
     assert done.returncode == 1, done.stderr
