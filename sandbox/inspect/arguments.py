@@ -36,6 +36,8 @@ _AROUND_BYTES: Final = 4 << 10
 """What looks around may read all of a text once more at each of its characters."""
 _DETAIL: Final = 4 << 20
 """Looks times bytes up to which every fault is looked for: each holds a copy of what it is about."""
+_ERRORS: Final = 100_000
+"""Looks times values times options: every fault holds a copy of all options."""
 _PATTERN_SIZE: Final = 4 << 20
 _BACKTRACKS: Final = 10_000
 
@@ -84,7 +86,7 @@ class Schema:
         whole, weight = self._whole, self._weight
         if whole is None or weight is None or whole.is_valid(value):
             return ()
-        if weight.looks * size > _DETAIL:
+        if weight.looks * size > _DETAIL or not _few(value, _ERRORS // (weight.looks * (1 + weight.options))):
             return (_MISFIT,)
         found = tuple(islice(self._mismatches(whole.iter_errors(value)), MOST_READ))
         wrong = tuple(one for one in found if not one.slight)
@@ -255,6 +257,16 @@ def _no_deeper(value: Any, depth: int) -> bool:
         if not level:
             return True
     return False
+
+
+def _few(value: Any, most: int) -> bool:
+    """Whether there are not more than `most` values in a value."""
+    todo = [value]
+    while todo and most >= 0:
+        one = todo.pop()
+        most -= 1
+        todo += one.values() if type(one) is dict else one if type(one) is list else ()
+    return most >= 0
 
 
 def _item(at: Any, step: Any) -> Any:

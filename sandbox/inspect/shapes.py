@@ -148,10 +148,13 @@ class Record(Shape):
         self.required: frozenset[str] = frozenset()
         self.tags: dict[str, str] = {}
         """Fields that hold one word: which of several records this is."""
+        self.folded: set[str] = set()
+        """The fields' names as a reader has them that minds no case."""
 
     def field(self, name: str, shape: Shape, *, optional: bool) -> None:
         """Give it a field."""
         self.shapes[name] = shape
+        self.folded.add(name.casefold())
         if not optional:
             self.required |= {name}
         if not isinstance(shape, Plain):
@@ -174,7 +177,10 @@ class Record(Shape):
             elif name in tags:
                 if held != tags[name]:
                     return False
-            elif name in inner and not inner[name](held):
+            elif name in inner:
+                if not inner[name](held):
+                    return False
+            elif name.casefold() in self.folded and name not in self.shapes:
                 return False
         return value.keys() >= self.required
 
@@ -182,6 +188,10 @@ class Record(Shape):
         if type(value) is not dict:
             into.add(place, "is not an object", grave=value is not None)
             return
+        for name in value.keys() - self.shapes.keys():
+            if name.casefold() in self.folded:
+                # Go's encoding/json takes it for the field, and the last one wins.
+                into.add((*place, name), "is spelt like one of the protocol's but for its case", grave=True)
         for name in sorted(self.required - value.keys()):
             into.add((*place, name), "is missing")
         for name, shape in self.shapes.items():

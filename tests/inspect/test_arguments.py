@@ -101,6 +101,24 @@ def test_at_most_a_few_things_are_said_of_one_value() -> None:
     assert len(Schema(schema).check({str(at): "x" for at in range(1000)}, 10_000)) == 4
 
 
+DEAR = [
+    pytest.param({"enum": [f"x{at}" for at in range(4000)]}, "y", id="words"),
+    pytest.param({"enum": [at + 0.5 for at in range(400)]}, 0.25, id="numbers"),
+    pytest.param({"multipleOf": 0.01}, 1e300, id="divisions"),
+    pytest.param({"anyOf": [{"const": [at]} for at in range(100)]}, [0.5], id="choices"),
+    pytest.param({"uniqueItems": True}, [{"a": at} for at in range(50)], id="items that differ"),
+]
+
+
+@pytest.mark.parametrize("count", [100, 4000, 100_000])
+@pytest.mark.parametrize(("item", "value"), DEAR)
+def test_many_values_against_much_to_compare_take_bounded_time(item: Any, value: Any, count: int) -> None:
+    schema = Schema({"type": "array", "items": item})
+    began = time.process_time()
+    schema.check([value] * count, count * len(str(value)))
+    assert time.process_time() - began < 1.5
+
+
 @pytest.mark.parametrize("slight", [3, 10, 63, 200])
 def test_what_is_slight_does_not_hide_what_is_not(slight: int) -> None:
     fields = {f"a{at}": {"type": "integer"} for at in range(slight)} | {"z": {"type": "string"}}

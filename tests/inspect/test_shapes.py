@@ -55,6 +55,10 @@ CASES = [
     ("Answer", {"parts": [{"type": {"word": 1}}]}, "grave"), ("Answer", {"parts": ["word"]}, "grave"),
     ("Answer", {"parts": [], "role": "c"}, "grave"), ("Answer", {"parts": [], "one": "z"}, "slight"),
     ("Answer", {"parts": [], "any": {"a": []}}, ""),
+    ("Params", {"name": "a", "Name": "b"}, "grave"), ("Params", {"name": "a", "NAME": "b"}, "grave"),
+    ("Params", {"name": "a", "names": "b"}, ""), ("Answer", {"parts": [], "part\u017f": []}, "grave"),
+    ("Answer", {"parts": [{"type": "word", "text": "a", "Text": "b"}]}, "grave"),
+    ("{}", {"Name": 1, "name": 2}, ""),
 ]  # fmt: skip
 
 
