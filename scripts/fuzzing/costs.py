@@ -24,7 +24,7 @@ from sandbox.wire.jsonrpc import Frame, FrameReader
 
 MOST_S = 60
 """Of the processor; what takes longer is a hang."""
-SECONDS_A_MIB, STEEPEST = 0.25, 1.6
+FREE_S, SECONDS_A_MIB, STEEPEST = 0.15, 0.5, 1.6
 """A message may cost that much, and four times the bytes at most four times that much again and a bit."""
 MEMORY_A_BYTE, MEMORY_FREE = 24, 48 << 20
 _CAP = 10 << 20
@@ -158,7 +158,7 @@ def faults(found: Sequence[Cost]) -> Iterator[str]:
 def _faults(cost: Cost) -> Iterator[str]:
     if cost.fault:
         yield f"{cost.size} bytes: {cost.fault}"
-    if cost.seconds > 0.05 + SECONDS_A_MIB * cost.size / (1 << 20):
+    if cost.seconds > FREE_S + SECONDS_A_MIB * cost.size / (1 << 20):
         yield f"{cost.size} bytes took {cost.seconds:.2f} s"
     if cost.peak > MEMORY_FREE + MEMORY_A_BYTE * cost.size:
         yield f"{cost.size} bytes took {cost.peak >> 20} MiB of memory"

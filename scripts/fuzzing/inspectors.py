@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from typing import Literal
 
 from fuzzing.conversations import SECRET
-from sandbox import inspection
+from sandbox import inspection, secrecy
 from sandbox.inspect.judged import Inspector
+from sandbox.inspect.poison_texts import Looker
 from sandbox.policy.load import load
 from sandbox.prepare import Prepared, Wish, prepare
 from sandbox.records import replace
@@ -62,7 +64,26 @@ _known: dict[Profile, Prepared] = {}
 def made(profile: Profile = "usual") -> list[Inspector]:
     """All that a session has, the first time it is here; nothing of the user's is read or written."""
     shutil.rmtree(os.path.join(_scratch.name, "mcp-sandbox"), ignore_errors=True)
-    return [*inspection._inspectors(_prepared(profile), "fuzz", inspection.ALONE)]
+    prepared = _prepared(profile)
+    keeping = secrecy.of(prepared, "fuzz", (("FUZZED", SECRET),), (), _unheard)
+    around = replace(inspection.ALONE, secrecy=keeping)
+    return [*inspection._inspectors(prepared, "fuzz", around)]
+
+
+def _unheard(_said: object) -> None:
+    """Nobody is told."""
+
+
+def _kept(make: Callable[[], Looker]) -> Callable[[], Looker]:
+    """The rules of poison take 70 ms to be made: once a process, and without what a session left in them."""
+    if not _lookers:
+        _lookers.append(make())
+    _lookers[0].forget()
+    return lambda: _lookers[0]
+
+
+_lookers: list[Looker] = []
+inspection._ahead = _kept
 
 
 def _prepared(profile: Profile) -> Prepared:
