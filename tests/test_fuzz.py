@@ -15,6 +15,7 @@ import pytest
 from sandbox.inspect.judged import Asked, Edit, Finding, Inspector, Judged, changed, found
 from sandbox.verdict import Verdict
 from sandbox.wire.jsonrpc import Frame
+from tests.conftest import Require
 
 ROOT = Path(__file__).resolve().parent.parent
 FUZZ = ROOT / "scripts" / "fuzz"
@@ -223,10 +224,9 @@ def test_a_difference_that_no_table_explains_is_a_finding(fuzzing: Callable[[str
 # --- the program -----------------------------------------------------------------------------------------
 
 
-def fuzz(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, FUZZ, *map(str, words)], capture_output=True, text=True, timeout=110, check=False
-    )
+def fuzz(*words: str | Path, within_s: float = 110) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, FUZZ, *map(str, words)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=within_s, check=False)
 
 
 def test_a_short_run_ends_in_time_and_says_what_it_did(tmp_path: Path) -> None:
@@ -242,3 +242,11 @@ def test_every_target_is_listed_and_an_unknown_one_is_an_error() -> None:
     listed = fuzz("--list").stdout.split()
     assert {"frames", "splice", "sdks"} <= set(listed)
     assert fuzz("--target", "nothing").returncode == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_minute_of_fuzzing_finds_nothing(require: Require, tmp_path: Path) -> None:
+    require("native")  # the session that is fuzzed is planned as `run` plans it
+    done = fuzz("--seconds", "60", "--jobs", "2", "--keep", tmp_path, within_s=560)
+    assert (done.returncode, done.stdout.splitlines()[-1].split(", ")[1]) == (0, "0 findings"), done.stdout

@@ -65,7 +65,8 @@ def made(profile: Profile = "usual") -> list[Inspector]:
     """All that a session has, the first time it is here; nothing of the user's is read or written."""
     shutil.rmtree(os.path.join(_scratch.name, "mcp-sandbox"), ignore_errors=True)
     prepared = _prepared(profile)
-    keeping = secrecy.of(prepared, "fuzz", (("FUZZED", SECRET),), (), _unheard)
+    granted = () if profile == "default" else (("FUZZED", SECRET),)
+    keeping = secrecy.of(prepared, "fuzz", granted, (), _unheard)
     around = replace(inspection.ALONE, secrecy=keeping)
     return [*inspection._inspectors(prepared, "fuzz", around)]
 

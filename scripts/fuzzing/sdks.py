@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,14 +92,13 @@ class Npm:
 
 
 def npm_sdk(place: Path) -> str | None:
-    """Where the npm SDK lies, installed below `place` where it is not yet; None without node and npm."""
+    """Where the npm SDK lies, installed below `place` where it is not yet; None where it cannot be."""
     sdk = place / "npm" / "node_modules" / PACKAGE
     if not (sdk / "package.json").exists():
         if not (shutil.which("node") and shutil.which("npm")):
             return None
         (place / "npm").mkdir(parents=True, exist_ok=True)
         words = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(place / "npm")]
-        subprocess.run(  # noqa: S603 - the package manager
-            [*words, f"{PACKAGE}@{VERSION}"], check=True, timeout=300, env=dict(os.environ)
-        )
-    return str(sdk)
+        with suppress(subprocess.SubprocessError):
+            subprocess.run([*words, f"{PACKAGE}@{VERSION}"], check=True, timeout=120)  # noqa: S603 - npm
+    return str(sdk) if (sdk / "package.json").exists() else None
