@@ -38,13 +38,20 @@ _PLAIN = (
 )
 _TURNED = ("ignore", "disregard", "previous", "instructions", "system prompt", "password")
 
-# In UTF-8: everything of `hidden.CLASS`, marks above letters, styled letters.
-_UNSEEN = (
-    rb"\xf3\xa0[\x80-\x87]|\xe2\x80[\x8b-\x8f\xaa-\xae]|\xe2\x81[\xa0-\xaf]|\xef\xbb\xbf|\xef\xb8[\x80-\x8f]"
-    rb"|\xe1\xa0[\x8b-\x8e]|\xcc[\x80-\xbf]|\xcd[\x80-\xaf]|\xe1\x85[\x9f\xa0]|\xe3\x85\xa4|\xef\xbe\xa0"
+# In UTF-8: everything of `hidden.CLASS`; marks above letters and styled letters.
+_HIDDEN = (
+    rb"\xf3\xa0[\x80-\x87].|\xe2\x80[\x8b-\x8f\xaa-\xae]|\xe2\x81[\xa0-\xaf]|\xef\xbb\xbf|\xef\xb8[\x80-\x8f]"
+    rb"|\xe1\xa0[\x8b-\x8e]|\xcd\x8f|\xe1\x85[\x9f\xa0]|\xe3\x85\xa4|\xef\xbe\xa0"
     rb"|\xe2\xa0\x80|\xc2[\x80-\x9f\xad]|\xef\xbf[\xb9-\xbb]|\xe1\x9e[\xb4\xb5]|\xd8\x9c"
-    rb"|\xef\xbc[\xa1-\xba]|\xef\xbd[\x81-\x9a]|\xe2\x92[\xb6-\xbf]|\xe2\x93[\x80-\xa9]|\xf0\x9d[\x90-\x9f]"
-    rb"|\xf0\x9f\x84[\xb0-\xbf]|\xf0\x9f\x85|\xf0\x9f\x86[\x80-\x89]"
+)
+_DRESSED = (
+    rb"\xcc[\x80-\xbf]|\xcd[\x80-\xaf]|\xef\xbc[\xa1-\xba]|\xef\xbd[\x81-\x9a]|\xe2\x92[\xb6-\xbf]|\xe2\x93[\x80-\xa9]"
+    rb"|\xf0\x9d[\x90-\x9f]|\xf0\x9f\x84[\xb0-\xbf]|\xf0\x9f\x85|\xf0\x9f\x86[\x80-\x89]"
+)
+# At home nowhere, however much emoji and scripts need of the others.
+_WORST = (
+    rb"\xf3\xa0[\x80-\x81]|\xe2\x80[\xad\xae]|(?:\xe2\x80[\x8b-\x8d]|\xe2\x81[\xa0-\xaf]|\xef\xbb\xbf){16}"
+    rb"|(?:\xef\xb8[\x80-\x8f]|\xf3\xa0[\x84-\x87].){3}|\xcd\x8f{16}|(?:\xc2\xad){16}|\x1b|\xc2[\x9b\x9d]"
 )
 _CONTROLS = rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 
@@ -92,9 +99,24 @@ def _by_first(near: str) -> list[str]:
 
 
 def unseen() -> bytes:
-    """What makes a text one to be looked at closely, whatever it says."""
+    """Characters that no reader sees."""
+    return _HIDDEN + b"|" + _CONTROLS
+
+
+def worst() -> bytes:
+    """Those among them that weigh in any text."""
+    return _WORST
+
+
+def split() -> bytes:
+    """A hidden character after a letter, where it may part a word."""
+    return rb"(?:[a-z]|[\xe3-\xed][\x80-\xbf]{2}|[\xd0-\xdf].)(?:%b)" % _HIDDEN
+
+
+def dressed() -> bytes:
+    """Letters that pass for others."""
     foreign = b"|".join(_escaped(char.encode()) for char in FOREIGN)
-    return b"|".join((_UNSEEN, _CONTROLS, b"[a-z](?:%b)" % foreign, b"(?:%b)[a-z]" % foreign))
+    return b"|".join((_DRESSED, b"[a-z](?:%b)" % foreign, b"(?:%b)[a-z]" % foreign))
 
 
 def writings() -> bytes:

@@ -77,8 +77,15 @@ class Looker:
         self.begin()
 
     def may_hold(self, line: Bytes) -> bool:
-        """Whether a line of JSON has to be looked at text by text; behind an escape there may be anything."""
-        return b"\\" in line or self.reader.near(line)
+        """Whether a line of JSON has to be looked at text by text."""
+        if b"\\" in line:
+            # Behind these there may be any character, and any letter after them.
+            if b"\\u" in line or b"\\\\" in line:
+                return True
+            for escape in (b"\\n", b"\\t", b"\\r", b"\\b", b"\\f"):
+                if escape in line:
+                    line = line.replace(escape, b"  ")
+        return self.reader.near(line)
 
     def look(self, part: Part) -> list[Found]:
         """What is found in the part, each rule once a text."""
@@ -97,17 +104,18 @@ class Looker:
         said = text.text
         # Names of members are told apart by capitals, where they have no blanks.
         read = _CAMEL.sub(" ", said) if text.sort == "key" else said
-        for hit in self.reader.hits(read, self._budget):
+        look = self.reader.written if text.sort == "blob" else self.reader.hits
+        for hit in look(read, self._budget):
             found = _found(hit.rule, part, text, hit.start, hit.end, hit.how)
             if found.score:
                 yield found
         if not said.isascii() or definition or "\x1b" in said:
-            yield from self._hidden(part, text)
+            yield from self._hidden(part, text, definition=definition)
         if definition:
             yield from self._in_definition(part, text)
 
-    def _hidden(self, part: Part, text: Text) -> Iterator[Found]:
-        if not self.reader.unseen(text.text):
+    def _hidden(self, part: Part, text: Text, *, definition: bool) -> Iterator[Found]:
+        if not self.reader.unseen(text.text, any=definition):
             return
         sorts: dict[str, tuple[int, int]] = {}
         for one in hidden(text.text):

@@ -9,7 +9,7 @@ from sandbox.inspect.confusables import disguised, skeleton
 from sandbox.inspect.encoded import decoded, turned
 from sandbox.inspect.folding import fold, span, unleet
 from sandbox.inspect.hidden import without
-from sandbox.inspect.poison_near import digits, together, unseen, writings
+from sandbox.inspect.poison_near import digits, dressed, split, together, unseen, worst, writings
 from sandbox.inspect.poison_rules import Matcher, Rule
 from sandbox.wire.strict import Bytes
 
@@ -54,16 +54,24 @@ class Reader:
         self._near = holds(b"|".join((every, writings(), digits())))
         self._writing = holds(writings())
         self._digits = holds(digits())
+        self._closely = holds(unseen() + b"|" + dressed())
+        self._split = holds(split())
+        self._dressed = holds(dressed())
         self._unseen = holds(unseen())
+        self._worst = holds(worst())
         self._groups = [_Group([rule for rule in rules if rule.group == name]) for name in _names(rules)]
 
     def near(self, data: Bytes) -> bool:
         """Whether a text, or a line of JSON without escapes, has to be looked at; if not, no rule matches."""
-        return self._near(data) or (not data.isascii() and self._unseen(data))
+        return self._near(data) or (not data.isascii() and self._closely(data))
 
-    def unseen(self, text: str) -> bool:
-        """Whether the text may hold a hidden character or a letter in disguise."""
-        return self._unseen(text.encode())
+    def unseen(self, text: str, *, any: bool) -> bool:
+        """Whether the text may hold hidden characters: of any sort, or of those that weigh in any text."""
+        return self._unseen(text.encode()) if any else self._worst(text.encode())
+
+    def written(self, text: str, budget: Budget) -> list[Hit]:
+        """What matches in a text that is bytes in base64, once it is read."""
+        return [*self._read(text.encode(), budget)]
 
     def hits(self, text: str, budget: Budget) -> list[Hit]:
         """What matches in the text, as it stands and undisguised; a rule is found once."""
@@ -76,14 +84,16 @@ class Reader:
         return [*found.values()]
 
     def _undisguised(self, text: str, data: bytes, budget: Budget) -> Iterator[Hit]:
-        if not data.isascii() and self._unseen(data):
-            plain = without(text)
-            if plain != text:
-                yield from self._again(plain, "hidden characters between", budget)
-            if disguised(plain):
+        if not data.isascii():
+            if self._split(data):
+                yield from self._again(without(text), "hidden characters between", budget)
+            if self._dressed(data) and disguised(plain := without(text)):
                 yield from self._again(skeleton(plain), "look-alike letters", budget)
         if self._digits(data):
             yield from self._again(unleet(text), "digits for letters", budget)
+        yield from self._read(data, budget)
+
+    def _read(self, data: bytes, budget: Budget) -> Iterator[Hit]:
         for start, piece in self._written(data, budget):
             for run in (*decoded(piece), *turned(piece)):
                 for hit in self._again(run.text, run.how, budget):
