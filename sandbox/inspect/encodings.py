@@ -13,9 +13,16 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, Final
 
+from sandbox.inspect.needles import LEVELS
+from sandbox.inspect.needles import unescaped as undo
 from sandbox.records import dataclass
 
 LEAST_RUN: Final = 16
+PIECE: Final = 1 << 18
+OVERLAP: Final = 1024
+LONGEST: Final = 16
+"""Bytes of an escape, at most."""
+_STARTS: Final = (b"%", b"\\", b"&", b"\x1b")
 _TELLING: Final = 4
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
@@ -107,7 +114,7 @@ def escaped_runs(text: bytes) -> Iterator[Run]:
     pattern = b"%b*%b(?:%b|%b)*" % (_PLAIN, _ESCAPE, _PLAIN, _ESCAPE)
     for found in _compiled(pattern).finditer(text):
         start, end = found.span()
-        inner = unescaped(text[start:end])
+        inner = unescaped(text[start:end]) if end - start < PIECE else plainly(text[start:end])
         if len(inner) != end - start:
             yield Run(start, end, inner, "escapes", lambda other: other)
 
@@ -118,12 +125,49 @@ def masked(text: bytes) -> bytes:
         for escape in (b"\\n", b"\\r", b"\\t"):
             text = text.replace(escape, b"  ")
     if b"%" in text or b"\\u" in text or b"&" in text or b"\x1b" in text:
-        text = _ANY_ESCAPE.sub(_spaces, text)
+        text = b"".join([_ANY_ESCAPE.sub(_spaces, piece) for piece in _pieces(text)])
     return text
+
+
+def _pieces(text: bytes) -> Iterator[bytes]:
+    """The text in pieces that cut no escape: what is made of millions of them at once takes memory."""
+    at = 0
+    while at < len(text):
+        end = at + PIECE
+        if end < len(text):
+            end = max([text.rfind(start, end - LONGEST, end) for start in _STARTS] + [end - LONGEST])
+        yield text[at:end]
+        at = end
 
 
 def _spaces(found: re.Match[bytes]) -> bytes:
     return b" " * len(found[0])
+
+
+def plain_pieces(text: bytes) -> Iterator[bytes]:
+    """What a text says once all its escapes are undone, in pieces: ten times as fast as run by run."""
+    return map(plainly, overlapping(text))
+
+
+def overlapping(text: bytes) -> Iterator[bytes]:
+    """The text in pieces, of which each repeats the beginning of the next; one of a short text."""
+    if len(text) <= PIECE:
+        return iter((text,))
+    return (text[at : at + PIECE + OVERLAP] for at in range(0, len(text), PIECE))
+
+
+def plainly(text: bytes) -> bytes:
+    """A text with all its escapes undone, also those that no credential has."""
+    for _ in range(LEVELS):
+        undone = undo(text)
+        if b"&#" in undone:
+            for code in range(0x20, 0x7F):
+                undone = undone.replace(b"&#%d;" % code, b"%c" % code)
+                undone = undone.replace(b"&#x%02x;" % code, b"%c" % code)
+        if len(undone) == len(text):
+            return text
+        text = undone
+    return text
 
 
 def unescaped(word: bytes) -> bytes:

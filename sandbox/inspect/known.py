@@ -8,12 +8,13 @@ and one that is as short as a word, as a word of its own.
 from __future__ import annotations
 
 import re
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from itertools import compress
 from typing import Any, Final
 
-from sandbox.inspect.encodings import masked
+from sandbox.inspect.encodings import masked, overlapping
 from sandbox.inspect.entropy import entropy
 from sandbox.inspect.needles import LEAST, Form, alike, folded, spellings, unescaped
 from sandbox.records import dataclass
@@ -26,6 +27,9 @@ WORD: Final = 12
 """So is one of up to this many that does not look random; beside that in other spellings."""
 LONG: Final = 256
 MOST_FORMS: Final = 2048
+MOST_TRIES: Final = 1000
+"""Windows of a form that are looked around in vain before something dearer is searched for."""
+MOST_MEMORY: Final = 64 << 20
 _RANDOM: Final = 3.0
 _NAMED = re.compile(
     r"TOKEN|SECRET|PASSW|PASSPHRASE|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIAL|_PAT$|_PWD$|_DSN$",
@@ -60,6 +64,7 @@ class Known:
         self._windows = sorted({window for form in self._forms for window in _windows(form)})
         self._longest = max((len(form.text) for form in self._forms), default=0)
         self._search: Any = None
+        self._whole: Any = None
         self._words: Any = None
 
     def __bool__(self) -> bool:
@@ -90,7 +95,10 @@ class Known:
     def worth(self, text: bytes) -> bool:
         """Whether a look for spans is worth it; this one costs as little as can be."""
         if b"\\" in text or b"%" in text:
-            text = unescaped(text)
+            return any(map(self._worth, map(unescaped, overlapping(text))))
+        return self._worth(text)
+
+    def _worth(self, text: bytes) -> bool:
         return self.worth_folded(folded(text)) or bool(self._exact and self._word(text) is not None)
 
     def worth_folded(self, text: bytes) -> bool:
@@ -115,10 +123,10 @@ class Known:
         """Every place of a value in the text, from the left; none overlaps another."""
         yield from self._in_words(text)
         text = masked(text)
-        kept: list[int] | None = None
+        kept: array[int] | None = None
         for form, left, right in self.find_folded(folded(text)):
             if kept is None:
-                kept = list(compress(range(len(text)), text.translate(KEPT)))
+                kept = array("L", compress(range(len(text)), text.translate(KEPT)))
             yield Seen(kept[left], kept[right - 1] + 1, form.sighting.name, form.sighting.encoding)
 
     def find_folded(self, text: bytes) -> Iterator[tuple[Form, int, int]]:
@@ -139,12 +147,26 @@ class Known:
 
     def _next(self, text: bytes, at: int) -> tuple[Form, int, int] | None:
         """The next form of which enough stands in the folded text after `at`."""
-        while (found := self._search(text, at)) is not None:
+        tries, search = 0, self._search
+        while (found := search(text, at)) is not None:
             best = self._around(text, found.start(), found.end())
             if best is not None:
                 return best[0], max(best[1], at), best[2]
-            at = found.start() + 1
+            at, tries = found.start() + 1, tries + 1
+            if tries == MOST_TRIES:
+                search = self._enough()
         return None
+
+    def _enough(self) -> Any:
+        """Searches for what is enough of a form: slower to make than windows, and never in vain."""
+        if self._whole is None:
+            import re2
+
+            pieces = sorted({piece for form in self._forms for piece in _pieces(form)})
+            options = re2.Options()
+            options.max_mem = MOST_MEMORY
+            self._whole = re2.compile(b"|".join(pieces), options).search
+        return self._whole
 
     def _around(self, text: bytes, start: int, end: int) -> tuple[Form, int, int] | None:
         """The form that has most in common with the text around a window of one."""
@@ -170,6 +192,12 @@ def _windows(form: Form) -> Iterator[bytes]:
     for at in range(0, len(text) - size + 1, step):
         yield text[at : at + size]
     yield text[-size:]
+
+
+def _pieces(form: Form) -> Iterator[bytes]:
+    """All that is just enough of a form."""
+    for at in range(len(form.text) - form.least + 1):
+        yield form.text[at : at + form.least]
 
 
 def _escaped(literal: bytes) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from sandbox.inspect.credentials import Credentials, Hit
-from sandbox.inspect.encodings import Run, escaped_runs, packed_runs
+from sandbox.inspect.encodings import Run, escaped_runs, packed_runs, plain_pieces
 from sandbox.inspect.entropy import entropy, looks_random
 from sandbox.inspect.known import Known, Seen
 from sandbox.inspect.marks import Marks
@@ -26,6 +26,8 @@ DEPTH: Final = 3
 """Spellings in spellings that are undone."""
 MOST: Final = 10_000
 """Secrets in one text; whoever writes more loses all that follows."""
+MOST_RUNS: Final = 100_000
+"""Stretches of a text with a secret in it that are read in another spelling; what follows is lost too."""
 _PACKED: Final = ("base64", "hex")
 _FORWARD: Final = ("token", "key")
 _TOO_MANY: Final = "many"
@@ -116,8 +118,9 @@ class Redaction:
         plain = [span for span in known if span.found.encoding not in _PACKED]
         data = self._without([*plain, *self._spans(data, numbers, backwards=packed)], data, found)
         if depth and (packed or apart):
+            data = self._within_bounds(data, found)
             data = self._runs(packed_runs(data, self._places(data)), data, depth, found)
-        if depth and escaped:
+        if depth and escaped and any(map(self.worth, plain_pieces(data))):
             data = self._runs(escaped_runs(data), data, depth, found)
         if apart:
             left = _bounded(map(_known, self.known.find(data)), len(data))
@@ -143,16 +146,27 @@ class Redaction:
             start, end, was = len(data) - span.end, len(data) - span.start, span.found
             yield Span(start, end, Found(was.rule, was.name, was.group, was.upward, "reversed"))
 
+    def _within_bounds(self, data: bytes, found: list[Found]) -> bytes:
+        """The text up to where more begins that may be packed than is looked at: chance makes none."""
+        for count, place in enumerate(self.rules.hidden(data)):
+            if count >= MOST:
+                return self._without([Span(place, len(data), TOO_MANY)], data, found)
+        return data
+
     def _places(self, data: bytes) -> list[int]:
-        """Where something packed may begin; beyond the bound nobody looks, and the known values' forms do."""
-        places = [place for place, _ in zip(self.rules.hidden(data), range(MOST), strict=False)]
+        """Where something packed may begin."""
+        places = [*self.rules.hidden(data)]
         places += [seen.start for seen in self.known.find(data) if seen.encoding in _PACKED]
         return sorted(places)
 
     def _runs(self, runs: Iterable[Run], data: bytes, depth: int, found: list[Found]) -> bytes:
         """The text with every run that holds a secret spelt anew without it."""
-        kept, at = [], 0
-        for run in runs:
+        kept: list[bytes] = []
+        at = 0
+        for count, run in enumerate(runs):
+            if count > MOST_RUNS:
+                found.append(TOO_MANY)
+                return b"".join((*kept, data[at : run.start]))
             if run.start < at or not self.worth(run.inner):
                 continue
             inner, inside = self._clean(run.inner, depth - 1)

@@ -446,3 +446,18 @@ def test_many_names_are_written_anew_once() -> None:
     said = heard(answer("x", structuredContent=names))
     assert time.process_time() - began < 5.0
     assert "ghp_" not in json.dumps(said)
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        pytest.param(GITHUB, id="plain"),
+        pytest.param(OWN, id="the session's own"),
+        pytest.param(base64.b64encode(f" {GITHUB}".encode()).decode(), id="base64"),
+        pytest.param(GITHUB[::-1], id="reversed"),
+        pytest.param("".join(f"%{byte:02x}" for byte in GITHUB.encode()), id="URL"),
+    ],
+)
+def test_however_many_there_are_none_is_left(spelt: str) -> None:
+    """Beyond the bounds of what is looked at, nothing passes."""
+    assert spelt not in json.dumps(heard(answer(f"{spelt} " * 12_000)))
