@@ -34,6 +34,8 @@ _WORK: Final = 64 << 20
 """Looks, or steps of patterns, times bytes: half a second at the very most."""
 _AROUND_BYTES: Final = 4 << 10
 """What looks around may read all of a text once more at each of its characters."""
+_UNIQUE_BYTES: Final = 64 << 10
+"""Items that have to differ are compared each with each where they are long numbers."""
 _DETAIL: Final = 4 << 20
 """Looks times bytes up to which every fault is looked for: each holds a copy of what it is about."""
 _ERRORS: Final = 100_000
@@ -122,7 +124,7 @@ class Schema:
         weight = self._weight
         if weight is None or max(weight.looks, 2 * weight.steps) * size > _WORK:
             return False
-        if weight.around and size > _AROUND_BYTES:
+        if (weight.around and size > _AROUND_BYTES) or (weight.unique and size > _UNIQUE_BYTES):
             return False
         return weight.depth >= 100 or _no_deeper(value, weight.depth)
 

@@ -32,6 +32,9 @@ _ITEMS = ("additionalItems", "contains", "unevaluatedItems")
 _MEMBERS = ("additionalProperties", "propertyNames", "unevaluatedProperties")
 _ELSEWHERE = ("$dynamicRef", "$recursiveRef")
 _REFERENCES = ("$ref", *_ELSEWHERE)
+_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+_COMPARISON = 8
+"""Looks that the exact comparison of two numbers takes the time of."""
 _UNEVALUATED = ("unevaluatedItems", "unevaluatedProperties")
 
 
@@ -49,7 +52,7 @@ class Weight:
     """What a schema costs: looks at one place, for values at most `depth` deep, and steps of its patterns.
 
     `steps` is what all its patterns together take for one character, `around` says that some look around,
-    `options` how many values the longest enumeration has.
+    `options` how many values the longest enumeration has, `unique` that items are compared with each other.
     """
 
     looks: int
@@ -57,6 +60,7 @@ class Weight:
     steps: int = 0
     around: bool = False
     options: int = 0
+    unique: bool = False
 
 
 class Budget:
@@ -94,7 +98,8 @@ def weigh(schema: Any, budget: Budget | None = None) -> Weight:
     if depth < 0:
         raise Unfit("protocol.schema", f"looks at one value more than {MOST_LOOKS} times")
     steps = sum(map(states, graph.patterns))
-    return Weight(looks, depth, steps, any(_AROUND.search(one) for one in graph.patterns), graph.options)
+    around = any(_AROUND.search(one) for one in graph.patterns)
+    return Weight(looks, depth, steps, around, graph.options, graph.unique)
 
 
 _QUANTIFIER = re.compile(r"\{(\d{1,9})?(?:,(\d{1,9})?)?\}")
@@ -154,6 +159,7 @@ class _Graph:
         self._todo: list[tuple[dict[str, Any], _Node]] = []
         self.patterns: list[str] = []
         self.options = 0
+        self.unique = False
         self.root = self._node(root)
         self._anchors: dict[str, Any] | None = None
         while self._todo:
@@ -182,6 +188,7 @@ class _Graph:
             raise Unfit("protocol.schema", "has another schema with an address of its own inside")
         self._count_patterns(schema)
         self.options = max(self.options, len(_listed(schema.get("enum"))))
+        self.unique |= schema.get("uniqueItems") is True
         node.same += [self._node(schema[name]) for name in _SAME if name in schema]
         for name in _SAME_LISTS:
             node.same += [self._node(one) for one in _listed(schema.get(name))]
@@ -335,7 +342,8 @@ def _cost(schema: dict[str, Any]) -> int:
     options = [*_listed(schema.get("enum")), *([schema["const"]] if "const" in schema else [])]
     compared = 0 if all(type(one) is str for one in options) else sum(map(_size, options))
     named = sum(len(_listed(names)) for names in _tabled(schema.get("dependentRequired")).values())
-    return 1 + compared + named + (_division(schema["multipleOf"]) if "multipleOf" in schema else 0)
+    bounded = _COMPARISON * sum(name in schema for name in _BOUNDS)
+    return 1 + compared + bounded + named + (_division(schema["multipleOf"]) if "multipleOf" in schema else 0)
 
 
 def _division(by: Any) -> int:
@@ -346,11 +354,11 @@ def _division(by: Any) -> int:
 
 
 def _size(value: Any) -> int:
-    """How many values there are in a value, as far as it matters."""
+    """How many values there are in a value, as far as it matters; numbers with a fraction are dear."""
     found, todo = 0, [value]
     while todo and found <= MOST_LOOKS:
         one = todo.pop()
-        found += 1
+        found += _COMPARISON if type(one) is float else 1
         todo += one.values() if type(one) is dict else one if type(one) is list else ()
     return found
 
