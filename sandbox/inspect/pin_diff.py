@@ -15,6 +15,7 @@ from sandbox.wire.structs import msgspec
 
 MOST_CHANGES: Final = 200
 NAME_CHARS: Final = 120
+LINE_END: Final = "⟨U+000A⟩"
 LONG_RUN: Final = 16
 """White space of this length hides what comes after it: it is shown as a number."""
 
@@ -106,7 +107,7 @@ def field(place: Place) -> str:
 def quoted(text: str) -> str:
     """A name in quotes, short, on one line and with nothing hidden in it."""
     short = text if len(text) <= NAME_CHARS else f"{text[:NAME_CHARS]}…"
-    return '"' + visible(short).replace("\n", "⟨U+000A⟩") + '"'
+    return '"' + visible(short).replace("\n", LINE_END) + '"'
 
 
 def word(name: str) -> str:
@@ -116,9 +117,9 @@ def word(name: str) -> str:
 
 
 def spelt(value: Any, most: int) -> str:
-    """The beginning of a value as it is shown: text as it stands, anything else as JSON; nothing hidden."""
+    """The beginning of a value on one line: text as it stands, anything else as JSON; nothing hidden."""
     text = value if type(value) is str else _encode(value).decode()
-    return visible(text[:most])[:most]
+    return visible(text[:most]).replace("\n", LINE_END)[:most]
 
 
 def visible(text: str) -> str:

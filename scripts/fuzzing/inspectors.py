@@ -67,7 +67,8 @@ def made(profile: Profile = "usual") -> list[Inspector]:
     prepared = _prepared(profile)
     granted = () if profile == "default" else (("FUZZED", SECRET),)
     keeping = secrecy.of(prepared, "fuzz", granted, (), _unheard)
-    around = replace(inspection.ALONE, secrecy=keeping)
+    clean = str if keeping is None else keeping.text
+    around = replace(inspection.ALONE, secrecy=keeping, clean=clean)
     return [*inspection._inspectors(prepared, "fuzz", around)]
 
 

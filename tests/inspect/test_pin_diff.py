@@ -119,7 +119,7 @@ def test_what_is_shown_can_drive_no_terminal(text: str) -> None:
 
 def test_values_are_spelt_as_json() -> None:
     assert spelt({"a": [1, True, None]}, 100) == '{"a":[1,true,null]}'
-    assert spelt("text", 100) == "text"
+    assert spelt("a\nb", 100) == "a⟨U+000A⟩b"
     assert len(spelt("\u200b" * 100, 50)) == 50
 
 
