@@ -18,7 +18,6 @@ from typing import Any, Final
 
 from sandbox.inspect.flow import Flow
 from sandbox.inspect.judged import Asked, Edit, Finding, Judged, changed, denied, found, pointer
-from sandbox.inspect.marks import MARK
 from sandbox.inspect.redaction import LEAST_NAMED, Found, Redaction, told
 from sandbox.inspect.walking import strings
 from sandbox.policy.model import SecretMode
@@ -113,8 +112,9 @@ class Secrets:
             else:
                 clean, inside = self._cleaned(place, parted.get(place, text))
                 inside += self._flow.found if place in parted else ()
-                if inside and type(_at(frame.message, place)) is int:
-                    clean = clean[clean.index(MARK) :]
+                if inside and type(number := _at(frame.message, place)) is int:
+                    clean = clean.rpartition(": ")[2]
+                    inside = inside if clean != str(number) else []
                 if inside:
                     yield Edit(place, clean)
             said += [(place, one) for one in inside]
