@@ -32,8 +32,10 @@ def texts(*parts: str) -> dict[str, Any]:
 
 
 def log(text: str) -> dict[str, Any]:
-    """Says it in a notification, a banner and on stderr."""
+    """Says it in a notification, in the names of two messages, in a banner and on stderr."""
     say({"method": "notifications/message", "params": {"level": "info", "data": text}})
+    say({"method": f"notifications/{text}", "params": {}})
+    say({"id": text, "method": "ping"})
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
     for at in range(0, len(text) if text == TOKEN else 0, 12):
