@@ -100,7 +100,7 @@ def main() -> None:
     complain(f"listening, token={TOKEN} found={KEY}")
     for line in sys.stdin:
         message = json.loads(line)
-        if "id" not in message:
+        if "id" not in message or "method" not in message:
             continue
         try:
             say({"id": message["id"], "result": answer(message)})
