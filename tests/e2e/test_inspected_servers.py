@@ -132,7 +132,13 @@ def led(
 
 
 def settled(answer: bytes) -> bytes:
-    """An answer without what is another one each time: moments, counts, process ids."""
+    """An answer without what is another one each time: moments, counts, process ids.
+
+    Of a failure its code alone: what was denied on the network meanwhile is told in it (`relay.explain`).
+    """
+    message = json.loads(answer)
+    if "error" in message or message["result"].get("isError"):
+        return f"{message['id']} failed {message.get('error', {}).get('code')}".encode()
     return re.sub(rb"[0-9]+", b"0", answer)
 
 
