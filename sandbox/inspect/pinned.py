@@ -11,7 +11,7 @@ MOST_ITEMS: Final = 20_000
 """Pinned items of one kind."""
 MOST_WAITING: Final = 2_000
 """Items of one kind that wait for a person; what comes after is withheld all the same."""
-LONGEST_TEXT: Final = 256 << 10
+LONGEST_TEXT: Final = 128 << 10
 """Bytes of a definition that is kept to be shown: a longer one is nobody's reading."""
 MOST_DECIDED: Final = 4_000
 MOST_TEXT: Final = 8 << 20

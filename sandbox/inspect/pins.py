@@ -14,31 +14,25 @@ from sandbox.inspect.canonical import (
     REVISION,
     SERVER,
     Kind,
-    canonical,
     covers,
-    definition,
     measured,
     said,
 )
 from sandbox.inspect.canonical import key as key_of
 from sandbox.inspect.judged import DROP, Asked, Edit, Finding, Judged, changed, denied, found, pointer
-from sandbox.inspect.pin_diff import changes, field, quoted, spelt, word
+from sandbox.inspect.pin_diff import quoted, word
+from sandbox.inspect.pin_keeping import Keeping
 from sandbox.inspect.pin_view import Read, Store, Telling, View
-from sandbox.inspect.pinned import LONGEST_TEXT, MOST_WAITING, Item, Pinned
+from sandbox.inspect.pinned import MOST_WAITING, Item, Pinned
 from sandbox.verdict import Verdict
 from sandbox.wire.jsonrpc import Frame
 from sandbox.wire.splice import Place
-from sandbox.wire.structs import msgspec
 
 LONGEST_TTL_MS: Final = 3_600_000
 """A client may keep a list for that long, and not at all while anything of it is withheld."""
 MOST_TOLD: Final = 16
 """Findings about one message; the last one counts the others."""
-MOST_SEARCHED: Final = 1 << 20
-"""Bytes of definitions of one message in which secrets are looked for; the texts of more are not kept."""
 MOST_REMEMBERED: Final = 20_000
-SHOWN: Final = 200
-FIELDS: Final = 3
 
 _BY_METHOD = {kind.method: kind for kind in KINDS}
 _BY_CHANGE: dict[str, list[str]] = {}
@@ -65,14 +59,13 @@ class Pins:
     def __init__(self, name: str, store: Store, telling: Telling, *, locked: bool) -> None:
         self._server = name
         self._store = store
+        self._keeping = Keeping(store)
         self._telling = telling
         self._locked = locked
         self._views = {kind.name: View() for kind in KINDS}
         self._begins: bool | None = None
         """Whether nothing was known of the server itself when it first answered."""
         self._told: set[tuple[str, str, str]] = set()
-        self._names: dict[str, str] = {}
-        self._searched = 0
         self._fault = ""
         """Why the last attempt to pin something failed."""
 
@@ -90,7 +83,7 @@ class Pins:
         result = frame.message.get("result")
         if type(result) is not dict:
             return None
-        self._searched = 0
+        self._keeping.begin()
         return self._opening(result, asked) if kind is None else self._list(kind, result, asked)
 
     def _list(self, kind: Kind, result: dict[str, Any], asked: Asked) -> Judged | None:
@@ -113,16 +106,7 @@ class Pins:
 
     def _read(self, kind: Kind, at: int, item: Any) -> Read:
         key = key_of(kind, item)
-        return Read(at, key, self._kept(key), *measured(kind.name, item), item)
-
-    def _kept(self, key: str) -> str:
-        """The name under which an item is kept; asked for at each list, so it is remembered."""
-        kept = self._names.get(key)
-        if kept is None:
-            kept = self._store.known_as(key)
-            if len(self._names) < MOST_REMEMBERED:
-                self._names[key] = kept
-        return kept
+        return Read(at, key, self._keeping.name(key), *measured(kind.name, item), item)
 
     def _sorted(self, kind: Kind, view: View, read: list[Read]) -> list[tuple[Read, Finding]]:
         """Notes what is as it was, pins what may be, and gives the rest with what is wrong with it."""
@@ -154,7 +138,7 @@ class Pins:
         new: dict[str, Item] = {}
         for one in read:
             if one.key and one.kept not in section and one.kept not in new:
-                new[one.kept] = self._item(kind.name, one)
+                new[one.kept] = self._keeping.item(kind.name, one)
         return self._first(kind.name, new, pinned) if new or kind.name not in pinned.begun else pinned
 
     def _first(self, kind: str, new: dict[str, Item], pinned: Pinned) -> Pinned:
@@ -184,25 +168,9 @@ class Pins:
             return Finding(self.name, "pins.unkept", pointer(place), why)
         if held is None:
             return Finding(self.name, "pins.new", pointer(place), f"{what} was never approved")
-        if brief or not self._may_search(one):
+        if brief:
             return Finding(self.name, "pins.changed", pointer(place), f"{what} is not what was approved")
-        return self._difference(kind.name, what, place, held, one.value)
-
-    def _difference(self, kind: str, what: str, place: Place, held: Item, value: Any) -> Finding:
-        new = self._store.conceal(definition(kind, value))
-        differing = changes(msgspec.json.decode(held.text), new, FIELDS) if held.text else []
-        if not differing:
-            return Finding(self.name, "pins.changed", pointer(place), f"{what} is not what was approved")
-        fields = ", ".join(f"`{field(one.place)}`" for one in differing[:FIELDS])
-        more = " and more" if len(differing) > FIELDS else ""
-        first = differing[0]
-        return Finding(
-            self.name,
-            "pins.changed",
-            pointer((*place, *first.place)),
-            f"{what} is not what was approved: {fields}{more} differ",
-            shown=spelt(first.old if first.sort == "removed" else first.new, SHOWN),
-        )
+        return self._keeping.difference(kind.name, what, place, held, one)
 
     def _withhold(self, kind: str, pinned: Pinned, bad: list[Read]) -> None:
         """Keeps what is bad for a person to look at, and refuses it from now on."""
@@ -222,7 +190,7 @@ class Pins:
             if known is None or known.digest != one.digest:
                 room -= known is None
                 if room >= 0:
-                    new[one.kept] = self._item(kind, one)
+                    new[one.kept] = self._keeping.item(kind, one)
         if new:
             self._store.hold(kind, new)
         self._tell(kind, pinned, bad)
@@ -237,26 +205,12 @@ class Pins:
                     what = f"cannot be pinned ({self._fault})"
                 self._telling.withheld(kind, one.kept, what)
 
-    def _item(self, kind: str, one: Read) -> Item:
-        if not self._may_search(one):
-            return Item(one.digest)
-        return Item(one.digest, canonical(self._store.conceal(definition(kind, one.value))).decode())
-
-    def _may_search(self, one: Read) -> bool:
-        """Whether this definition can be kept as a text, for which secrets have to be taken out."""
-        if one.size > LONGEST_TEXT or self._searched + one.size > MOST_SEARCHED:
-            return False
-        self._searched += one.size
-        return True
-
     # --- who the server says it is --------------------------------------------------------------------
 
     def _opening(self, result: dict[str, Any], asked: Asked) -> Judged | None:
         """Keeps changed instructions from the client; a changed name or revision is told."""
-        read = [
-            Read(0, key, key, *measured(SERVER, value), value)
-            for key, value in said(result, asked.method, asked.params or {})
-        ]
+        told = said(result, asked.method, asked.params or {})
+        read = [Read(at, key, key, *measured(SERVER, value), value) for at, (key, value) in enumerate(told)]
         pinned = self._introduced(read)
         section = pinned.holds(SERVER)
         bad = [one for one in read if one.key not in section or section[one.key].digest != one.digest]
@@ -277,7 +231,7 @@ class Pins:
             self._begins = not self._locked and SERVER not in pinned.begun
         section = pinned.holds(SERVER)
         new = {
-            one.key: self._item(SERVER, one)
+            one.key: self._keeping.item(SERVER, one)
             for one in read
             # Which revisions a client asks for is its own affair: an answer not heard before is pinned.
             if one.key not in section
@@ -294,9 +248,7 @@ class Pins:
         what = f"the server's {one.key}"
         if held is None:
             return Finding(self.name, "pins.new", pointer(place), f"{what} was never approved")
-        if not self._may_search(one):
-            return Finding(self.name, "pins.changed", pointer(place), f"{what} differ")
-        return self._difference(SERVER, what, place, held, one.value)
+        return self._keeping.difference(SERVER, what, place, held, one)
 
     def _cut_ttl(
         self, result: dict[str, Any], edits: list[Edit], findings: list[Finding], *, limit: int
@@ -337,7 +289,7 @@ class Pins:
         ):
             if view.asks(frame.id):
                 return Judged(_REFUSED, fetch=(_METHODS[kind],))
-            if key not in view.fine and (self._kept(key) in pinned.holds(kind) or self._locked):
+            if key not in view.fine and (self._keeping.name(key) in pinned.holds(kind) or self._locked):
                 return denied(self._unread(kind, key))
         if kind == "resource":
             return self._address(key, pinned)
@@ -346,7 +298,7 @@ class Pins:
         return None
 
     def _still_withheld(self, kind: str, key: str, view: View, pinned: Pinned) -> Judged | None:
-        held = pinned.holds(kind).get(self._kept(key))
+        held = pinned.holds(kind).get(self._keeping.name(key))
         if held is None or held.digest != view.withheld[key]:
             rule, why = (
                 ("pins.new", "was never approved")
@@ -356,12 +308,12 @@ class Pins:
             return denied(self._refusal(rule, kind, key, why))
         del view.withheld[key]
         view.fine.add(key)
-        self._telling.approved(kind, self._kept(key))
+        self._telling.approved(kind, self._keeping.name(key))
         return None
 
     def _address(self, uri: str, pinned: Pinned) -> Judged | None:
         """Of an address that is in no list of this session: it may come from a template."""
-        if self._kept(uri) in pinned.holds("resource") or any(
+        if self._keeping.name(uri) in pinned.holds("resource") or any(
             covers(one, uri) for one in pinned.holds("template")
         ):
             return None
@@ -376,7 +328,7 @@ class Pins:
 
     def _refusal(self, rule: str, kind: str, key: str, why: str) -> Finding:
         """Without a word of the server's: whoever called reads it, and the model knows the name already."""
-        name = self._kept(key)
+        name = self._keeping.name(key)
         words = f"{kind} {quoted(name)} {why}; hint: mcp-sandbox approve {self._server}{word(name)}"
         return Finding(self.name, rule, f"/params/{_member(kind)}", words)
 
