@@ -162,6 +162,8 @@ def _cuts(found: list[Found]) -> list[Edit]:
     texts: dict[Any, str] = {}
     edits = []
     for one in found:
+        if one.text.sort == "opaque":
+            continue
         if one.text.sort == "key":
             edits.append(Edit(one.text.place, DROP))
         else:

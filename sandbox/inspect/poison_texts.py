@@ -22,6 +22,7 @@ _DISGUISE: Final = 2.0
 """What it adds to a rule's score that the words were disguised."""
 _MOST: Final = 9.0
 _LONG: Final = 1 << 15
+_LONGEST_ROW: Final = 1 << 16
 _PADDING = re.compile(r"\s{80,}|\n{20,}")
 _CAMEL = re.compile("(?<=[a-z])(?=[A-Z])")
 _NAMED = re.compile(r"[A-Za-z][\w-]{5,63}")
@@ -92,9 +93,12 @@ class Looker:
         """What is found in the part, each rule once a text."""
         definition = part.kind in DEFINITIONS
         found: list[Found] = []
-        for text in texts(part):
+        every = texts(part)
+        for text in every:
             if text.sort != "opaque":
                 found += self._in_text(part, text, definition=definition)
+        if part.kind == "result" and len(every) > 1:
+            found += self._across(part, every, {one.rule.id for one in found})
         if part.kind in ("tool", "prompt") and type(part.value) is dict:
             found += self._name(part)
         if self._budget.spent:
@@ -114,6 +118,19 @@ class Looker:
             yield from self._hidden(part, text, definition=definition)
         if definition:
             yield from self._in_definition(part, text)
+
+    def _across(self, part: Part, every: list[Text], known: set[str]) -> Iterator[Found]:
+        """What the texts of a tool's result say together and none of them alone; a model reads them in a row."""
+        places = ((text.place[1:2], text.place[-1], text.text) for text in every)
+        row = [said for within, name, said in places if within == ("content",) and name == "text"]
+        if len(row) < 2 or sum(map(len, row)) > _LONGEST_ROW:
+            return
+        # `opaque`: it stands nowhere, and cannot be cut out.
+        joined = Text((*part.place, "content"), " ".join(row), "opaque")
+        for hit in self.reader.hits(joined.text, self._budget):
+            found = _found(hit.rule, part, joined, hit.start, hit.end, hit.how)
+            if found.score and hit.rule.id not in known:
+                yield found
 
     def _hidden(self, part: Part, text: Text, *, definition: bool) -> Iterator[Found]:
         if not self.reader.unseen(text.text, any=definition):
