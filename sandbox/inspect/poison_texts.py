@@ -120,7 +120,7 @@ class Looker:
             yield from self._in_definition(part, text)
 
     def _across(self, part: Part, every: list[Text], known: set[str]) -> Iterator[Found]:
-        """What the texts of a tool's result say together and none of them alone; a model reads them in a row."""
+        """What the texts of a tool's result say in a row, as a model reads them, and none of them alone."""
         places = ((text.place[1:2], text.place[-1], text.text) for text in every)
         row = [said for within, name, said in places if within == ("content",) and name == "text"]
         if len(row) < 2 or sum(map(len, row)) > _LONGEST_ROW:
