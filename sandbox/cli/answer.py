@@ -13,6 +13,7 @@ from sandbox import control, leases
 from sandbox.cli import which
 from sandbox.cli.columns import cell
 from sandbox.cli.output import document, emit, note, paint
+from sandbox.cli.typed import typed
 from sandbox.errors import UsageError
 
 EPILOG = """examples:
@@ -96,9 +97,7 @@ def _decide(one: dict[str, Any]) -> bool:
     if (text := told.get("text")) is None:
         return True  # answered elsewhere before it was shown
     note(f"\n{paint(cell(one['server']), 'bold', sys.stderr)} ({cell(one['session'], _LONG)})\n{text}")
-    sys.stderr.write(f"{one['left']:g} s left; type `allow` or `refuse` (anything else leaves it waiting): ")
-    sys.stderr.flush()
-    said = sys.stdin.readline().strip()
+    said = typed(f"{one['left']:g} s left; type `allow` or `refuse` (anything else leaves it waiting): ")
     if said not in ("allow", "refuse"):
         return True
     if _asked(one, "answer", {"yes": said == "allow"}).get("answered") is True:

@@ -13,6 +13,7 @@ from sandbox.cli import pin_words
 from sandbox.cli.columns import cell
 from sandbox.cli.output import document, emit, harmless, note, paint
 from sandbox.cli.pin_words import Chosen
+from sandbox.cli.typed import typed
 from sandbox.digest import sha256
 from sandbox.errors import SandboxError, UsageError
 from sandbox.inspect.canonical import NAMES, canonical
@@ -212,9 +213,7 @@ def _question(chosen: Chosen, grows: list[str]) -> str:
 
 
 def _agreed(question: str) -> bool:
-    sys.stderr.write(f"{question} type `yes`: ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip() == "yes"
+    return typed(f"{question} type `yes`: ") == "yes"
 
 
 def _forget(store: pins.Store) -> int:
