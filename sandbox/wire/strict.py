@@ -17,7 +17,7 @@ MAX_VALUES = 500_000
 
 BOM = b"\xef\xbb\xbf"
 _SLICE = 1 << 16
-_SPARSE, _SHORT = 256, 2048
+_SPARSE, _SHORT, _SPARE = 256, 2048, 1 << 14
 _CONTAINERS = frozenset({dict, list})
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -120,11 +120,28 @@ def _repeats_a_key(line: Bytes, tree: object) -> bool:
 
     Exact for a line that parsed. The re-encoded tree has no repeated key by construction; the same bytes,
     or the same number of strings, mean that nothing was dropped. Keys equal after unescaping count too.
+    A long line of few strings is not encoded for that: they are counted where they are.
     """
+    if len(line) > _SPARE and (strings := _strings(tree)) is not None:
+        return _count_quotes(line) != 2 * strings
     canonical = _encode(tree)
     if len(line) - len(canonical) <= 1 and line.startswith(canonical):
         return False
     return _count_quotes(line) != _count_quotes(canonical)
+
+
+def _strings(tree: object) -> int | None:
+    """How many strings the tree holds, names too; None where a walk is not worth it."""
+    found = members = 0
+    level: list[Any] = [tree]
+    while level:
+        members += sum(map(len, level))
+        if members > _SPARSE:
+            return None
+        inner = _children(level)
+        found += sum(len(one) for one in level if type(one) is dict) + sum(type(one) is str for one in inner)
+        level = [one for one in inner if type(one) in _CONTAINERS]
+    return found
 
 
 def _count_quotes(line: Bytes) -> int:
