@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from sandbox.records import dataclass
 
 MOST_PARTS: Final = 5_000
+MOST_VALUES: Final = 50_000
 MOST_LOOKS: Final = 512
 """At one place of a value; a schema that looks more often has a depth to which it may be used."""
 MOST_STEPS: Final = 50_000
@@ -92,6 +93,9 @@ def refers_elsewhere(schema: Any) -> bool:
 
 def weigh(schema: Any, budget: Budget | None = None) -> Weight:
     """The weight of a schema, or `Unfit`; the work is taken from the budget too, where there is one."""
+    # What says nothing to a validator is copied by it all the same.
+    if _size(schema, MOST_VALUES) > MOST_VALUES:
+        raise Unfit("protocol.schema", f"has more than {MOST_VALUES} values")
     graph = _Graph(schema, Budget(MOST_STEPS), budget or Budget(MOST_STEPS))
     order = graph.sorted()
     looks, depth = graph.looks(order)
@@ -353,10 +357,10 @@ def _division(by: Any) -> int:
     return 100 if type(by) is int else 300
 
 
-def _size(value: Any) -> int:
-    """How many values there are in a value, as far as it matters; numbers with a fraction are dear."""
+def _size(value: Any, most: int = MOST_LOOKS) -> int:
+    """How many values there are in a value, up to `most` and one; numbers with a fraction are dear."""
     found, todo = 0, [value]
-    while todo and found <= MOST_LOOKS:
+    while todo and found <= most:
         one = todo.pop()
         found += _COMPARISON if type(one) is float else 1
         todo += one.values() if type(one) is dict else one if type(one) is list else ()
