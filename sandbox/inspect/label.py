@@ -12,6 +12,7 @@ from sandbox.wire.jsonrpc import Frame
 
 KEY: Final = "mcp-sandbox/findings"
 MOST: Final = 8
+_OF_TOOLS: Final = frozenset({"tools/call", "tasks/result"})
 CUT: Final = "[cut by mcp-sandbox]"
 Span = tuple[int, int]
 
@@ -30,7 +31,7 @@ def labels(frame: Frame, findings: Sequence[Finding], method: str, *, aloud: boo
         return []
     edits = _in_object(("result", "_meta"), result.get("_meta"), said)
     content = result.get("content")
-    if aloud and method == "tools/call" and type(content) is list:
+    if aloud and method in _OF_TOOLS and type(content) is list:
         edits.append(Edit(("result", "content", len(content)), {"type": "text", "text": _aloud(findings)}))
     return edits
 

@@ -51,7 +51,7 @@ class Poison:
 
     def to_server(self, frame: Frame, asked: None = None) -> Judged | None:
         """Refuses the use of what is withheld."""
-        if not self._withheld or frame.kind != "request" or frame.method not in _USES:
+        if not self._withheld or frame.method not in _USES:
             return None
         kinds, parameter = _USES[str(frame.method)]
         params = frame.message.get("params")

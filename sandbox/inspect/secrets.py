@@ -26,7 +26,7 @@ from sandbox.wire.splice import Place
 
 MOST_TOLD: Final = 8
 """Findings of one message; further ones are counted."""
-LABELLED: Final = frozenset(("tools/call", "resources/read", "prompts/get"))
+LABELLED: Final = frozenset(("tools/call", "tasks/result", "resources/read", "prompts/get"))
 LABEL: Final = "mcp-sandbox/redacted"
 _CALLS: Final = frozenset(("tools/call", "prompts/get"))
 _ASKS_FOR_ONE = re.compile(
