@@ -162,6 +162,10 @@ CHANGES = [
 ]
 
 
+@pytest.mark.threat(
+    "T3",
+    proves="a tool that changed after the first session is withheld and refused until a person has approved it",
+)
 @pytest.mark.parametrize("modern", [False, True], ids=["legacy", "modern"])
 @pytest.mark.parametrize(("before", "after", "field"), CHANGES)
 def test_after_the_first_session(
@@ -191,6 +195,7 @@ def test_after_the_first_session(
         assert server.call("read") == "did read"
 
 
+@pytest.mark.threat("T3", proves="a tool that changes in the middle of a session is refused")
 @pytest.mark.parametrize(
     "lists", [True, False], ids=["a client that lists again", "a client that only calls"]
 )
@@ -213,6 +218,7 @@ def test_in_the_middle_of_the_first_session(caller: Caller, place: Path, *, list
         assert server.call("turn") == "did turn"
 
 
+@pytest.mark.threat("T3", proves="a changed tool is refused to a client that never lists again")
 def test_a_client_that_calls_from_its_cache(caller: Caller, place: Path) -> None:
     """It was told to keep the list for thirty years, and never asks again."""
     thirty_years = 10**12
@@ -234,6 +240,7 @@ def test_a_client_that_calls_from_its_cache(caller: Caller, place: Path) -> None
         assert server.call("read") == "did read"
 
 
+@pytest.mark.threat("S8", proves="changed instructions do not arrive")
 @pytest.mark.parametrize("modern", [False, True], ids=["legacy", "modern"])
 def test_instructions(caller: Caller, place: Path, *, modern: bool) -> None:
     used_once(caller, place, HONEST, modern=modern)
@@ -253,6 +260,7 @@ def test_instructions(caller: Caller, place: Path, *, modern: bool) -> None:
     assert instructions() == CHANGE
 
 
+@pytest.mark.threat("S8", proves="a locked server that nobody approved shows nothing")
 def test_locked(caller: Caller, place: Path) -> None:
     """What nobody has approved does not exist, from the first session on."""
     profile = place / "locked.toml"

@@ -110,6 +110,10 @@ def telling(text: str) -> bool:
     return known.worth(text.encode())
 
 
+@pytest.mark.threat(
+    "S6",
+    proves="a server that says its secret in every way: nothing of it reaches the client, the log or any file",
+)
 def test_nothing_of_a_secret_reaches_the_client_or_any_file(place: Path, own_home: Path) -> None:
     made = session(place)
     made.end()

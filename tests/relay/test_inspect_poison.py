@@ -43,6 +43,7 @@ def listed(world: World) -> list[str]:
     return [tool["name"] for tool in world.relay_to_client.hear()["result"]["tools"]]
 
 
+@pytest.mark.threat("T3", proves="a poisoned definition is taken out of its list")
 @pytest.mark.parametrize(
     ("mode", "names"), [("off", ["good", "bad"]), ("warn", ["good", "bad"]), ("block", ["good"])]
 )
@@ -53,6 +54,7 @@ def test_a_poisoned_tool_is_not_listed(start: Start, mode: str, names: list[str]
     assert bool(found) is (mode != "off")
 
 
+@pytest.mark.threat("T3", proves="a withheld tool cannot be called by its name")
 @pytest.mark.parametrize("mode", ["off", "block"])
 def test_a_client_that_knows_the_tools_name_cannot_call_it(start: Start, mode: str) -> None:
     world = start(mode)
@@ -66,6 +68,7 @@ def test_a_client_that_knows_the_tools_name_cannot_call_it(start: Start, mode: s
         assert "withheld" in answer["result"]["content"][0]["text"]
 
 
+@pytest.mark.threat("P1", proves="instructions in a result are labelled")
 @pytest.mark.parametrize("mode", ["off", "block"])
 def test_an_injection_in_a_result_is_labelled_for_program_and_model(start: Start, mode: str) -> None:
     world = start(mode)
@@ -78,6 +81,7 @@ def test_an_injection_in_a_result_is_labelled_for_program_and_model(start: Start
     assert len(answer["content"]) == (2 if mode == "block" else 1)
 
 
+@pytest.mark.threat("P1", proves="text in invisible characters does not reach a model")
 @pytest.mark.parametrize("mode", ["off", "block"])
 def test_text_in_tag_characters_does_not_reach_a_model(start: Start, mode: str) -> None:
     world = start(mode)

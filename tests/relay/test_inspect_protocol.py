@@ -57,6 +57,7 @@ def call(id: object, **arguments: Any) -> dict[str, object]:
     return request(id, "tools/call", name="add", arguments=arguments)
 
 
+@pytest.mark.threat("C3", proves="arguments that break a tool's schema never reach the server")
 @pytest.mark.parametrize("mode", ["off", "on", "strict"])
 def test_bad_arguments_never_reach_the_server_and_the_model_is_told_which(start: Start, mode: str) -> None:
     world = start(mode)
@@ -95,6 +96,7 @@ def test_a_request_that_is_none_gets_the_error_that_a_server_gives(
     assert (heard["id"], heard["error"]["code"]) == (1, code)
 
 
+@pytest.mark.threat("C3", proves="a result that breaks its schema is an error for the client")
 @pytest.mark.parametrize("mode", ["off", "on"])
 def test_a_structured_result_that_breaks_its_promise_is_an_error_for_the_client(
     start: Start, mode: str
