@@ -56,11 +56,22 @@ class Poison:
         kinds, parameter = _USES[str(frame.method)]
         params = frame.message.get("params")
         name = params.get(parameter) if type(params) is dict else None
+        if type(name) is not str or (finding := self._of(kinds, name)) is None:
+            return None
+        why = f"{finding.reason}; its definition is withheld"
+        return denied(Finding(self.name, finding.rule, "/params/" + parameter, why, finding.score))
+
+    def _of(self, kinds: tuple[Kind, ...], name: str) -> Finding | None:
+        """Why what is called so is withheld, if it is: by its name, or as what a withheld template makes."""
         for kind in kinds:
-            if type(name) is str and (finding := self._withheld.get((kind, name))):
-                why = f"{finding.reason}; its definition is withheld"
-                return denied(Finding(self.name, finding.rule, "/params/" + parameter, why, finding.score))
-        return None
+            if finding := self._withheld.get((kind, name)):
+                return finding
+        if "template" not in kinds:
+            return None
+        made = (
+            (key[1].partition("{")[0], why) for key, why in self._withheld.items() if key[0] == "template"
+        )
+        return next((why for before, why in made if name.startswith(before)), None)
 
     def to_client(self, frame: Frame, asked: Asked | None) -> Judged | None:
         """Looks at what the server says; most messages are done with after one search of their bytes."""

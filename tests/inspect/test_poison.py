@@ -139,6 +139,14 @@ def test_what_comes_after_more_than_can_be_read_is_withheld_too() -> None:
     assert after(frame, inspector.to_client(frame, LIST)) == {"tools": []}
 
 
+def test_what_a_withheld_template_makes_is_not_read() -> None:
+    inspector = poison()
+    templates = [{"uriTemplate": "notes://{id}", "name": "t", "description": BAD}]
+    inspector.to_client(result(1, resourceTemplates=templates), Asked("resources/templates/list"))
+    assert inspector.to_server(request(2, "resources/read", uri="notes://7")) is not None
+    assert inspector.to_server(request(3, "resources/read", uri="files://7")) is None
+
+
 def test_names_that_look_alike_are_told_of() -> None:
     frame = result(1, tools=[tool("file_1ist"), tool("file_list")])
     judged = poison("warn").to_client(frame, LIST)
