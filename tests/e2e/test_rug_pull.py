@@ -164,7 +164,7 @@ CHANGES = [
 
 @pytest.mark.threat(
     "T3",
-    proves="a tool that changed after the first session is withheld and refused until a person has approved it",
+    proves="a tool that changed after the first session is withheld and refused until a person says yes",
 )
 @pytest.mark.parametrize("modern", [False, True], ids=["legacy", "modern"])
 @pytest.mark.parametrize(("before", "after", "field"), CHANGES)

@@ -112,7 +112,7 @@ def telling(text: str) -> bool:
 
 @pytest.mark.threat(
     "S6",
-    proves="a server that says its secret in every way: nothing of it reaches the client, the log or any file",
+    proves="a server says its secret in every way: nothing of it reaches client, log or file",
 )
 def test_nothing_of_a_secret_reaches_the_client_or_any_file(place: Path, own_home: Path) -> None:
     made = session(place)
