@@ -61,7 +61,7 @@ class Protocol:
         if known is not None and type(revision) is str:
             self._revision = revision
             self._shapes = known
-            self._requests: dict[str, Method | None] = {}
+            self._requests: dict[str, Method] = {}
         return known is not None
 
     # --- what the client says -----------------------------------------------------------------------
@@ -83,8 +83,8 @@ class Protocol:
 
     def _client_asks(self, frame: Frame, method: str, params: dict[str, Any]) -> Judged | None:
         known = self._requests.get(method)
-        if known is None and method not in self._requests:
-            known = self._requests[method] = self._shapes.method(">", method)
+        if known is None and (known := self._shapes.method(">", method)) is not None:
+            self._requests[method] = known
         if known is None or not known.params.fits(params):
             facts = self._unlike(">", method, params)
             if facts and (judged := self._judging.of(facts, method)) is not None:
@@ -139,6 +139,8 @@ class Protocol:
         """Strictly, the list is read first, and a tool that is not in it does not exist."""
         lacks = self._tools.lacks(frame.tool)
         if self._strict and not lacks and frame.id not in self._fetched:
+            if len(self._fetched) > MOST_ASKED:
+                self._fetched.clear()
             self._fetched.add(frame.id)
             return Judged(Verdict.allow("protocol.tool", "the list has to be read"), fetch=("tools/list",))
         self._fetched.discard(frame.id)

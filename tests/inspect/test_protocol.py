@@ -520,7 +520,14 @@ def test_what_is_remembered_of_a_session_is_bounded() -> None:
         protocol.to_client(request(f"s{at}", "roots/list", _meta={"progressToken": at}), None)
         asked = Asked("tools/list", params={"cursor": f"c{at}"})
         protocol.to_client(result(f"x{at}", tools=[], nextCursor=f"d{at}" + "y" * 300), asked)
-    kept = [protocol._tasks, protocol._asked_client, protocol._pages._seen, protocol._client_tokens._open]
+        protocol.to_server(request(f"y{at}", f"acme/{at}"))
+    kept = [
+        protocol._requests,
+        protocol._tasks,
+        protocol._asked_client,
+        protocol._pages._seen,
+        protocol._client_tokens._open,
+    ]
     assert all(len(table) <= 8192 for table in kept)
     assert all(len(key[1]) <= 256 for key in protocol._pages._seen)
 
