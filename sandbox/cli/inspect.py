@@ -75,11 +75,13 @@ def _sarif(examined: Examined, prepared: Prepared) -> None:
 
 def _shown_at(prepared: Prepared) -> str:
     """The file that names the server, below the working directory; else a name that is no file of it."""
+    from urllib.parse import quote
+
     for file, _ in reversed(prepared.policy.sources):
         near = os.path.relpath(file, prepared.wish.cwd) if os.path.isabs(file) else file
         if not near.startswith("..") and os.path.exists(os.path.join(prepared.wish.cwd, near)):
-            return near.replace(os.sep, "/")
-    return f"mcp-server/{prepared.spec.server}"
+            return quote(near)
+    return quote(f"mcp-server/{prepared.spec.server}")
 
 
 def _print(examined: Examined) -> None:

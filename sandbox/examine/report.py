@@ -8,7 +8,6 @@ from typing import Any, Final
 from sandbox.examine.judging import Examined, Seen
 
 SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
-HOMEPAGE: Final = "https://modelcontextprotocol.io"
 SEVERE, NOTABLE = 7.0, 4.0
 """Scores from which on a finding is an error, a warning."""
 _WORDS = {"tools": "tool", "prompts": "prompt", "resources": "resource", "resourceTemplates": "template"}
@@ -93,7 +92,6 @@ def sarif(examined: Examined, server: str, version: str, file: str) -> dict[str,
     driver = {
         "name": "mcp-sandbox",
         "version": version,
-        "informationUri": HOMEPAGE,
         "rules": [{"id": rule, "name": _camel(rule)} for rule in rules],
     }
     results = [_result(seen, rules, server, file) for seen in examined.found]
@@ -105,11 +103,12 @@ def _result(seen: Seen, rules: Sequence[str], server: str, file: str) -> dict[st
     finding = seen.finding
     words = f"{finding.reason}: {finding.shown}" if finding.shown else finding.reason
     item = f"{seen.kind} {seen.name}".strip()
+    named = f"`{seen.name}`" in finding.reason
     return {
         "ruleId": finding.rule,
         "ruleIndex": rules.index(finding.rule),
         "level": level(seen),
-        "message": {"text": f"{item}: {words}"},
+        "message": {"text": words if named else f"{item}: {words}"},
         "locations": [_location(seen, item, server, file)],
         "partialFingerprints": {"place/v1": f"{server}/{item}{seen.field}/{finding.rule}"},
         "properties": {"score": finding.score, "place": finding.place, "consequence": seen.consequence},
