@@ -168,11 +168,27 @@ def test_a_cheap_inspector_is_not_called_dear(
 def test_what_a_session_keeps_for_ever_is_found(
     fuzzing: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    growth, kept = fuzzing("growth"), []
+    growth, kept = fuzzing("growth"), list[bytes]()
+    monkeypatch.setattr(growth, "ALLOWED", 1 << 20)
     monkeypatch.setattr(growth, "made", lambda: [Toy(lambda frame: kept.append(bytes(frame.data) * 3))])
-    assert growth.grown("poison", 400) > 1 << 20
+    assert any("are kept" in fault for fault in growth.grown("poison", 400).faults())
     monkeypatch.setattr(growth, "made", lambda: [Toy(lambda frame: None)])
-    assert growth.grown("poison", 400) < 1 << 20
+    assert list(growth.grown("poison", 400).faults()) == []
+
+
+def test_a_session_that_gets_slower_is_found(
+    fuzzing: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    growth, seen = fuzzing("growth"), list[int]()
+
+    def slower(frame: Frame) -> None:
+        seen.append(0)
+        for _ in range(len(seen)):
+            pass
+
+    monkeypatch.setattr(growth, "LEAST_S", 0.001)
+    monkeypatch.setattr(growth, "made", lambda: [Toy(slower)])
+    assert any("later" in fault for fault in growth.grown("poison", 400).faults())
 
 
 # --- both SDKs -------------------------------------------------------------------------------------------

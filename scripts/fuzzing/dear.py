@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
 from fuzzing.costs import costs, faults  # noqa: E402 - beside this script, which is no package
-from fuzzing.growth import ALLOWED, grown  # noqa: E402
+from fuzzing.growth import grown  # noqa: E402
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,10 +49,9 @@ def shapes(args: argparse.Namespace) -> list[str]:
 
 def growth(args: argparse.Namespace) -> list[str]:
     """Plays the session."""
-    held = grown(args.inspector, args.turns)
-    _tell({"inspector": args.inspector, "grown": held})
-    said = f"{args.inspector}: a session of {args.turns} turns kept {held >> 10} KiB of its second half"
-    return [said] if held > ALLOWED else []
+    found = grown(args.inspector, args.turns)
+    _tell({"inspector": args.inspector, **asdict(found)})
+    return [f"{args.inspector}: {fault}, of {args.turns} turns" for fault in found.faults()]
 
 
 def _tell(line: object) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from fuzzing.conversations import CONVERSATIONS, FRAGMENTS, Said, _answer, _asks, _call, _fails, _tells
@@ -15,6 +17,8 @@ from sandbox.wire.jsonrpc import Frame, FrameReader
 
 ALLOWED = 6 << 20
 """Bytes between the middle of a session and its end; the messages between them are far more."""
+SLOWER, LEAST_S = 3.0, 0.01
+"""How much longer a turn may take by the end of a session, and what is never called long."""
 _FILLER = "x y " * 100
 
 
@@ -56,18 +60,44 @@ def _turn(number: int) -> Iterator[Said]:
     yield _tells("server", "tools/list_changed")
 
 
-def grown(name: str, turns: int) -> int:
-    """The bytes by which this process grew in the second half of a session of that many turns."""
+@dataclass(frozen=True)
+class Grown:
+    """What a session came to: bytes kept of its second half, and seconds of the processor a turn."""
+
+    kept: int
+    early_s: float
+    late_s: float
+
+    def faults(self) -> Iterator[str]:
+        """What is too much of it."""
+        if self.kept > ALLOWED:
+            yield f"{self.kept >> 10} KiB of the second half of a session are kept"
+        if self.late_s > max(SLOWER * self.early_s, LEAST_S):
+            yield f"a turn takes {1000 * self.early_s:.1f} ms at first and {1000 * self.late_s:.1f} ms later"
+
+
+def grown(name: str, turns: int) -> Grown:
+    """Plays a session of that many turns; an eighth of it is timed early, and its last eighth."""
     stage = Stage([one for one in made() if one.name == name])
     for who, message in CONVERSATIONS["tools"][:5]:
         _say(stage, who, message)
-    middle = 0
-    for number in range(turns):
+    eighth = max(1, turns // 8)
+    _play(stage, 0, eighth)
+    early = _play(stage, eighth, 2 * eighth)
+    _play(stage, 2 * eighth, 4 * eighth)
+    middle = _held()
+    _play(stage, 4 * eighth, turns - eighth)
+    late = _play(stage, turns - eighth, turns)
+    return Grown(_held() - middle, early / eighth, late / eighth)
+
+
+def _play(stage: Stage, first: int, end: int) -> float:
+    """The processor's seconds that these turns take."""
+    began = time.process_time()
+    for number in range(first, end):
         for who, message in _turn(number):
             _say(stage, who, message)
-        if number == turns // 2:
-            middle = _held()
-    return _held() - middle
+    return time.process_time() - began
 
 
 def _say(stage: Stage, who: Any, message: dict[str, Any]) -> None:
