@@ -291,6 +291,9 @@ class Protocol:
         if self._shapes.has(_OTHER[mark], method):
             reason = "the method is the other side's to send"
             return [Fact("protocol.direction", place, reason, grave=True)]
+        if len(mark) == 2 and (self._shapes.has(">", method) or self._shapes.has("<", method)):
+            # Nobody can answer it, and some servers do what it says all the same.
+            return [Fact("protocol.direction", place, "the method is a request's, and has no id", grave=True)]
         if self._strict or _is_of_another_revision(mark, method):
             reason = f"the method is none of revision {self._revision}"
             return [Fact("protocol.method", place, reason, grave=False)]

@@ -183,6 +183,12 @@ def test_a_notification_is_held_to_its_shape(method: str, params: dict[str, Any]
     assert refused(legacy().to_client(note(method, **params), None)) == rule
 
 
+@pytest.mark.parametrize("method", ["tools/call", "resources/read", "initialize", "sampling/createMessage"])
+def test_a_request_without_an_id_is_dropped(method: str) -> None:
+    assert refused(legacy().to_server(note(method, name="x"))) == "protocol.direction"
+    assert refused(legacy().to_client(note(method, name="x"), None)) == "protocol.direction"
+
+
 OLD = [
     pytest.param(
         "2024-11-05", {"type": "audio", "data": "", "mimeType": "a/b"}, id="audio before 2025-03-26"
