@@ -6,6 +6,7 @@ after it can be told, `LEAST` letters and digits of a session's own, all that ma
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress
 from typing import Any, Final
@@ -133,11 +134,16 @@ class Flow:
     def _cut(self, spans: Sequence[Span], pieces: Sequence[_Piece], kept: bytes | None) -> dict[Place, str]:
         """The texts without what of these spans is in them; a span within one text is found in it anyway."""
         made: dict[Place, str] = {}
+        found = dict.fromkeys(self.found)
+        # In order and apart from each other: of thousands of each, only neighbours are compared.
+        starts, ends = [span.start for span in spans], [span.end for span in spans]
         for piece in pieces:
-            inside = [span for span in spans if _crosses(span, piece)]
+            near = spans[bisect_right(ends, piece.start) : bisect_left(starts, piece.end)]
+            inside = [span for span in near if _crosses(span, piece)]
             if inside:
-                self.found += [span.found for span in inside]
+                found.update(dict.fromkeys(span.found for span in inside))
                 made[piece.place] = self._without(piece, inside, kept)
+        self.found = [*found]
         return made
 
     def _without(self, piece: _Piece, spans: Sequence[Span], kept: bytes | None) -> str:
