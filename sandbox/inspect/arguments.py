@@ -219,7 +219,8 @@ def _compiled(raw: Any) -> Validator:
     bounded = engine.FancyRegexOptions(backtrack_limit=_BACKTRACKS, size_limit=_PATTERN_SIZE)
     for options in (linear, bounded):
         try:
-            return draft(raw, validate_formats=False, pattern_options=options, offline=True)
+            made: Validator = draft(raw, validate_formats=False, pattern_options=options, offline=True)
+            return made
         except (ValueError, engine.ReferencingError):
             continue
     raise Unfit("protocol.schema", "is no valid JSON Schema")

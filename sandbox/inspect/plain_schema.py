@@ -102,9 +102,9 @@ class _Builder:
         words = _words(rules)
         if words is not None and not rules and (types is None or str in types):
             return lambda value: type(value) is str and value in words
-        if words is None and types == {dict}:
+        if words is None and types == _TYPES["object"]:
             return self._object(rules, through)
-        if words is None and types == {list}:
+        if words is None and types == _TYPES["array"]:
             return self._array(rules, through)
         if words is None and types is not None and not types & {list, dict}:
             return _bounded(types, _Bounds(rules))

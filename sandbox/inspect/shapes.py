@@ -109,6 +109,14 @@ class Plain(Shape):
         return " or ".join(dict.fromkeys(_WORDS[type] for type in _WORDS if type in types)) or "a word"
 
 
+def _values(value: Any) -> Any:
+    return value.values() if type(value) is dict else value
+
+
+def _steps(value: Any) -> Any:
+    return value.items() if type(value) is dict else enumerate(value)
+
+
 class Every(Shape):
     """A list or an object (`kind`) whose values are all of one shape; None: of any."""
 
@@ -122,7 +130,7 @@ class Every(Shape):
         if self.of is None:
             return True
         fits = self.of.fits
-        return all(map(fits, value.values() if self.kind is dict else value))
+        return all(map(fits, _values(value)))
 
     def faults(self, value: Any, place: Place, into: Faults) -> None:
         if type(value) is not self.kind:
@@ -131,7 +139,7 @@ class Every(Shape):
             return
         if self.of is None:
             return
-        for step, inner in value.items() if self.kind is dict else enumerate(value):
+        for step, inner in _steps(value):
             if into.full:
                 return
             if not self.of.fits(inner):

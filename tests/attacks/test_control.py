@@ -34,7 +34,8 @@ def everything(folder):
         names = os.listdir(folder)
     except OSError as error:
         return type(error).__name__
-    return [[tried(f"{folder}/{name}", word) for word in ("status", "resume", "questions", "answer")] for name in names]
+    words = ("status", "resume", "questions", "answer")
+    return [[tried(f"{folder}/{name}", word) for word in words] for name in names]
 
 for line in sys.stdin:
     call = json.loads(line)
