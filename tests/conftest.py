@@ -17,7 +17,7 @@ import pytest
 from tests import backends
 
 ROOT = Path(__file__).resolve().parent.parent
-PURE = ("plan", "policy", "wire", "relay", "audit")
+PURE = ("plan", "policy", "wire", "relay", "audit", "inspect")
 TEST_USERS = ("mcp-sandbox-test", "tester", "nobody")
 CI = bool(os.environ.get("CI"))
 
