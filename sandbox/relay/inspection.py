@@ -115,6 +115,11 @@ class Inspection:
                         self._listings.turned(listing, None, id)
                         self._read(listing.method)
 
+    def expired(self, id: Id) -> bool:
+        """The time of a request is over: nothing is kept of it; whether the server never got it."""
+        with self._desk:
+            return self._forget(id)
+
     def finish(self, over: threading.Event) -> None:
         """The client has said all it will: returns once nothing of it is held for a list any more."""
         until = time.monotonic() + LIST_S
@@ -224,8 +229,9 @@ class Inspection:
     def _cancelled(self, frame: Frame) -> bool:
         """Forget what the client has given up; whether the server does not know of it."""
         id = frame.message.get("params", _NONE).get("requestId")
-        if type(id) not in (int, str):
-            return False
+        return type(id) in (int, str) and self._forget(id)
+
+    def _forget(self, id: Id) -> bool:
         self._params.pop(id, None)
         held = self._let_go(id) is not None
         return self.asking.forget("client", id) or held

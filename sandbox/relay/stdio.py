@@ -217,7 +217,7 @@ class Relay:
         self.counts.expired += 1
         self._report(expired(call, excess, told))
         self._answers.to_client(self._answers.error(call.id, INTERNAL_ERROR, words, told, call.told))
-        if call.method != "initialize":
+        if not (self._inspection and self._inspection.expired(call.id)) and call.method != "initialize":
             # Without waiting: a server that reads nothing is `traffic.stall`'s.
             self._server.send_now(cancel_frame(call.id, words))
 

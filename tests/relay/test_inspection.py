@@ -11,6 +11,7 @@ import pytest
 
 from sandbox.event import Value
 from sandbox.inspect.judged import Asked, Edit, Finding, Judged, changed, denied, found
+from sandbox.policy.model import Policy, Traffic
 from sandbox.relay import inspection as module
 from sandbox.relay.inspection import Inspection
 from sandbox.verdict import Verdict
@@ -51,8 +52,8 @@ Make = Callable[..., World]
 def world() -> Iterator[Make]:
     made: list[World] = []
 
-    def make(*inspectors: Script) -> World:
-        made.append(World(inspection=Inspection(inspectors, told)))
+    def make(*inspectors: Script, policy: Policy | None = None) -> World:
+        made.append(World(inspection=Inspection(inspectors, told), policy=policy))
         return made[-1]
 
     yield make
@@ -307,3 +308,16 @@ def test_a_refused_answer_of_the_clients_is_an_error_for_the_server(world: Make)
     one.client(result(5, action="accept", content={"x": "secret"}))
     answer = one.relay_to_server.hear()
     assert (answer["id"], "poison.word" in answer["error"]["message"]) == (5, True)
+
+
+def test_a_held_call_whose_time_is_over_is_forgotten_and_the_server_never_hears_of_it(world: Make) -> None:
+    listed = threading.Event()
+    script = Script(lambda frame: None if listed.is_set() else lists_first(frame))
+    one = world(script, policy=Policy("p", traffic=Traffic(timeout=0.1, flood=None, waste=None, stall=None)))
+    one.client(call(1))
+    asked = one.relay_to_server.hear()
+    assert "no answer within" in one.relay_to_client.line().decode()
+    listed.set()
+    one.server({"jsonrpc": "2.0", "id": asked["id"], "result": {"tools": []}})
+    one.client(call(2))
+    assert one.relay_to_server.hear()["id"] == 2
