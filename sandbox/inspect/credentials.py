@@ -13,7 +13,7 @@ from os.path import dirname
 from typing import Any, Final, Literal
 
 from sandbox.inspect.checksums import CHECKS
-from sandbox.inspect.encodings import cores, masked, quoted
+from sandbox.inspect.encodings import HEX_TEXT, cores, masked, quoted
 from sandbox.inspect.entropy import entropy, made_up
 from sandbox.records import dataclass
 
@@ -24,7 +24,9 @@ _RULES: Final = f"{dirname(__file__)}/rules/credentials.toml"
 _KNOWN_KEYS = frozenset(
     "id name group anchors look pattern entropy check upward example see glued".split()
 )  # an unknown key is an error: it would be a rule that does less than it says
-MOST_MEMORY: Final = 32 << 20
+SHORT: Final = 1 << 11
+"""Bytes of a text that is searched twice: a second pass costs less than the states that one would make."""
+MOST_MEMORY: Final = 16 << 20
 """Bytes that the automaton may grow to; beyond it forgets and begins anew."""
 BY_NAME: Final = "assignment"
 _GROUP: Final = re.compile(rb"(?<!\\)\((?!\?)")
@@ -92,36 +94,52 @@ def _rule(table: dict[str, Any]) -> Rule:
     )  # fmt: skip
 
 
+def _searched(texts: Sequence[bytes]) -> Any:
+    """A search for all of them at once, which gives the numbers of those that are somewhere in a text."""
+    import re2
+
+    options = re2.Options()
+    options.max_mem = MOST_MEMORY
+    made = re2.Set.SearchSet(options)
+    for text in texts:
+        made.Add(text)
+    made.Compile()
+    # Without the wrapper around it, which takes as long as a short message.
+    return getattr(made, "_set", made).Match
+
+
 class Credentials:
     """The rules, compiled; `shipped()` gives those of the package."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        import re2
-
-        options = re2.Options()
-        options.max_mem = MOST_MEMORY
         self.rules = tuple(rules)
         self._patterns: dict[int, Any] = {}
-        self._wanted: list[int] = []
-        self._set = re2.Set.SearchSet(options)
-        for at, rule in enumerate(self.rules):
-            for look in rule.looks:
-                self._add(_BEGINS + look[2:] if look.startswith(rb"\b") else look, at)
+        looks = [
+            (_BEGINS + look[2:] if look.startswith(rb"\b") else look, at)
+            for at, rule in enumerate(self.rules)
+            for look in rule.looks
+        ]
         hidden = {core for rule in self.rules for anchor in rule.anchors for core in cores(anchor)}
-        self._hidden = b"|".join(sorted(hidden))
-        self._add(self._hidden, _ENCODED)
-        self._add(_SPELT_OUT, _ESCAPED)
-        self._set.Compile()
-        # Without the wrapper around it, which takes as long as a short message.
-        self.match = getattr(self._set, "_set", self._set).Match
-        """Numbers for `worth`; none of a text that neither holds nor hides anything of ours."""
+        self._hidden = b"|".join((*sorted(hidden), HEX_TEXT))
+        looks += [(_SPELT_OUT, _ESCAPED), (self._hidden, _ENCODED)]
+        self._texts = [text for text, _ in looks]
+        self._wanted = [meaning for _, meaning in looks]
+        # Together these two grow new states with every number that a message counts up.
+        self._plain, self._coded = _searched(self._texts[:-1]), _searched(self._texts[-1:])
+        self._joint: Any = None
 
         self.by_name = next((rule for rule in rules if rule.id == BY_NAME), None)
         """The rule of values that are known by the name they have."""
 
-    def _add(self, pattern: bytes, meaning: int) -> None:
-        self._set.Add(pattern)
-        self._wanted.append(meaning)
+    def match(self, text: bytes) -> list[int]:
+        """Numbers for `worth`; none of a text that neither holds nor hides anything of ours."""
+        if len(text) <= SHORT:
+            found: list[int] = self._plain(text)
+            return [*found, len(self._wanted) - 1] if self._coded(text) else found
+        if self._joint is None:
+            self._joint = _searched(self._texts)
+        found = self._joint(text)
+        return found
 
     def worth(self, matched: Sequence[int]) -> tuple[set[int], bool, bool]:
         """What was matched: rules by number, whether one may be encoded, whether there are escapes."""
