@@ -18,6 +18,12 @@ from sandbox.inspect.needles import unescaped as undo
 from sandbox.records import dataclass
 
 LEAST_RUN: Final = 16
+HEX_TEXT: Final = rb"(?:[2-7][0-9a-fA-F]){16}"
+"""Sixteen characters of a text in hexadecimal: a hash has a high nibble elsewhere within a few bytes.
+
+One pattern for all, and not each literal's: those begin with digits, and every number that is read would make
+the automaton grow by some states, at a microsecond each.
+"""
 PIECE: Final = 1 << 18
 OVERLAP: Final = 1024
 LONGEST: Final = 16
@@ -196,7 +202,7 @@ def quoted(literal: bytes) -> bytes:
 
 
 def cores(literal: bytes) -> Iterator[bytes]:
-    """Patterns of a literal in hexadecimal, backwards, and in base64 wherever it begins there.
+    """Patterns of a literal backwards, and in base64 wherever it begins there.
 
     None of one that chance would find in any picture.
     """
@@ -204,8 +210,6 @@ def cores(literal: bytes) -> Iterator[bytes]:
         return
     if len(literal) > _TELLING or not literal.isalnum():
         yield quoted(literal[::-1])
-    yield quoted(literal.hex().encode())
-    yield quoted(literal.hex().upper().encode())
     for before in range(3):
         yield b"".join(_characters(literal, before))
 
