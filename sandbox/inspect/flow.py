@@ -22,12 +22,14 @@ from sandbox.wire.splice import Place
 ALL_TEXTS: Final = 1 << 16
 """Bytes of a message up to which all its texts are put together; of a larger one its content's are."""
 TAIL: Final = 256
+LEAST_WORD: Final = 16
+"""No credential that has a form of its own is shorter."""
 HEAD: Final = 1024
 EDGE: Final = 256
 """Characters at either end of a long text that are put together with its neighbours, or more."""
 LEAST_PART: Final = 4
 """Letters and digits that a part has at least, unless it is all of its text: fewer are chance."""
-_TOKEN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+/=.~")
+_OF_WORDS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+/=.~"
 _BETWEEN: Final = b"\xff"  # in no UTF-8
 _BUT_BETWEEN: Final = OTHERS.replace(_BETWEEN, b"")
 _NOTHING: Mapping[Place, str] = {}
@@ -170,8 +172,11 @@ def _pieces(views: Sequence[bytes], content: Texts, start: int) -> Iterator[_Pie
 
 
 def _goes_on(before: str, text: str) -> bool:
-    """Whether a text may go on with the word that the one before ended in: most are sentences."""
-    return before[-1] in _TOKEN and text[0] in _TOKEN
+    """Whether a text may go on with the word that the one before ended in, and both make a long one."""
+    head = text[:TAIL]
+    begun = len(before) - len(before.rstrip(_OF_WORDS))
+    going = len(head) - len(head.lstrip(_OF_WORDS))
+    return begun > 0 and going > 0 and begun + going >= LEAST_WORD
 
 
 def _edges(text: str, edge: int) -> bytes:
