@@ -19,7 +19,9 @@ TELLS = ("poison.found", "secret.found", "secret.redacted", "pin.changed", "requ
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize(
+    "suite", [pytest.param(one, marks=() if one == SUITES[-1] else pytest.mark.long) for one in SUITES]
+)
 def test_every_check_says_the_same(suite: str, tmp_path: Path, require: Callable[[str], None]) -> None:
     require("native")
     require("npm")

@@ -33,6 +33,12 @@ secrets = "off"
 TELLS = ("relay.dropped", "protocol.found", "poison.found", "secret.found", "secret.redacted", "pin.changed",
          "tool.deny", "tool.found", "request.found")  # fmt: skip
 
+SOME = {"everything", "filesystem", "memory", "sequential-thinking", "git", "time"}
+"""Those that other tests start too: the rest are built for minutes."""
+MANY = [
+    pytest.param(one, id=one.name, marks=() if one.name in SOME else pytest.mark.long) for one in PUBLIC
+]
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -151,7 +157,7 @@ def ground(tmp_path: Path) -> Path:
     return made
 
 
-@pytest.mark.parametrize("server", PUBLIC, ids=lambda server: server.name)
+@pytest.mark.parametrize("server", MANY)
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 def test_nothing_of_an_honest_server_is_dropped_or_altered(
     server: Public, era: Era, tmp_path: Path, ground: Path, require: Any
@@ -171,7 +177,7 @@ def test_nothing_of_an_honest_server_is_dropped_or_altered(
         assert [*map(settled, answers)] == [*map(settled, bare)]
 
 
-@pytest.mark.parametrize("server", PUBLIC, ids=lambda server: server.name)
+@pytest.mark.parametrize("server", MANY)
 def test_the_inspect_command_finds_nothing_in_an_honest_server(
     server: Public, tmp_path: Path, ground: Path, require: Any
 ) -> None:
