@@ -35,9 +35,7 @@ TELLS = ("relay.dropped", "protocol.found", "poison.found", "secret.found", "sec
 
 SOME = {"everything", "filesystem", "memory", "sequential-thinking", "git", "time"}
 """Those that other tests start too: the rest are built for minutes."""
-MANY = [
-    pytest.param(one, id=one.name, marks=() if one.name in SOME else pytest.mark.long) for one in PUBLIC
-]
+MANY = [pytest.param(one, id=one.name, marks=() if one.name in SOME else pytest.mark.long) for one in PUBLIC]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
