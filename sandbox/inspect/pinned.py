@@ -14,7 +14,7 @@ MOST_WAITING: Final = 2_000
 LONGEST_TEXT: Final = 128 << 10
 """Bytes of a definition that is kept to be shown: a longer one is nobody's reading."""
 MOST_DECIDED: Final = 4_000
-MOST_TEXT: Final = 8 << 20
+MOST_TEXT: Final = 2 << 20
 """Bytes of definitions that are kept to be shown; of what comes after only the digest is."""
 
 
