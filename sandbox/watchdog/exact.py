@@ -25,6 +25,8 @@ class Exact:
 
     def __init__(self) -> None:
         self._shares: dict[Key, tuple[int, int]] = {}
+        self._doubt: dict[Key, int] = {}
+        """What who is not counted yet had at first, beyond all that whoever was there before has."""
         self._mapped = 0
         self._due = self._soon = self._patience = 0.0
         self._handed_on = False
@@ -38,23 +40,30 @@ class Exact:
         self._handed_on |= bool(came and went)
         for key in went:
             del self._shares[key]
+            self._doubt.pop(key, None)
+        largest = max((then for _, then in self._shares.values()), default=None)
         for key, one in came.items():
             # Whoever came later shares all of it with whom it came from, for what is known.
-            self._shares[key] = 0, processes.own(one.living)
+            has = processes.own(one.living)
+            self._shares[key] = 0, has
+            if largest is not None:
+                self._doubt[key] = max(0, has - largest)
 
     def measure(self, found: list[Process], hidden: int, limit: int = 0, *, growing: bool = False) -> int:
         """Bytes; of shared memory what is mapped somewhere, or `hidden`, all there is, if that is more.
 
-        What is beyond `limit` for certain is not counted anew, and while it is `growing` counting is put off:
-        it waits for who gets more. Without it what each had when it was first seen is missing.
+        What is beyond `limit` for certain is not counted anew. While it is `growing` that is put off, since it
+        waits for who gets more, unless what is in doubt could be beyond.
         """
         own = {_key(one): processes.own(one.living) for one in found}
         self.cost = 0.0
         known, now = self._known(own, hidden), time.monotonic()
         if not growing or not self._patience:
             self._patience = now + AGAIN_S
-        due = self._soon if self._handed_on else self._due
-        if (limit and known > limit) or now < due or (growing and now < self._patience):
+        doubtful = limit > 0 and known + sum(self._doubt.values()) > limit
+        due = self._soon if self._handed_on or doubtful else self._due
+        put_off = growing and not doubtful and now < self._patience
+        if (limit and known > limit) or now < due or put_off:
             return known
         self._count(found, own)
         self._handed_on = False
@@ -63,13 +72,18 @@ class Exact:
         self._soon = now + took + max(SOON_S, SOON * took)
         return self._known(own, hidden)
 
+    def begin(self, found: list[Process]) -> None:
+        """Count those that are there at first, while they are small."""
+        if not self._shares:
+            self._count(found, {_key(one): processes.own(one.living) for one in found})
+
     def _known(self, own: dict[Key, int], hidden: int) -> int:
         pairs = ((*self._shares.get(key, (0, has)), has) for key, has in own.items())
         total = sum(max(0, share + has - then) for share, then, has in pairs)
         return total + max(0, hidden - self._mapped)
 
     def _count(self, found: list[Process], own: dict[Key, int]) -> None:
-        self._shares, self._mapped = {}, 0
+        self._shares, self._doubt, self._mapped = {}, {}, 0
         began = time.thread_time()
         until = began + LONGEST_S
         for one in found:

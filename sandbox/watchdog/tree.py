@@ -53,6 +53,7 @@ class TreeMeter:
         memory = sum(one.resident for one in found) + hidden + tables
         counting = 0.0
         if self._limit is not None:
+            self._exact.begin(found)
             self._exact.note(found)
         grew = 0 if self._resident is None else memory - self._resident
         self._resident = memory

@@ -127,3 +127,14 @@ def test_while_memory_grows_counting_is_put_off_and_not_for_long(world: World) -
     assert world.counted == 0
     world.now = 0.3
     assert measured(seen, found, 0, 100 * MIB, growing=True) == 110 * MIB
+
+
+def test_what_newcomers_have_beyond_all_who_were_there_is_counted_at_once(world: World) -> None:
+    """Four children that were first seen with much: they cannot have it from their parent."""
+    seen = Exact()
+    parent = world.has(1, 10, (10, 0))
+    seen.begin([parent])
+    world.now = 0.1
+    found = [parent, *(world.has(pid, 50, (50, 0)) for pid in (2, 3, 4))]
+    assert measured(seen, found, 0, 100 * MIB, growing=True) == 160 * MIB
+    assert world.counted == 5
