@@ -142,7 +142,11 @@ FINDINGS = [
     pytest.param("[quota]\nmemory = 0", "invalid-profile", id="impossible quota"),
     pytest.param("[files]\nraed = ['.']", "invalid-profile", id="unknown key"),
     pytest.param("[files]\nread = ['.'", "invalid-profile", id="not TOML"),
-    pytest.param("[audit]\npayloads = true", "cannot-enforce", id="a key nothing enforces yet"),
+    pytest.param(
+        "[server]\ntransport = 'http'\nport = 3000\npath = '/mcp'",
+        "cannot-enforce",
+        id="a key nothing enforces yet",
+    ),
     pytest.param(
         "[network]\nallow = ['a.example']\n[syscalls]\ntier = 'strict'",
         "cannot-enforce",

@@ -67,12 +67,16 @@ def test_what_must_not_be_used_is_found_in_no_time(schema: Any, rule: str) -> No
 
 def test_such_a_schema_would_indeed_take_the_validator_forever() -> None:
     took = []
-    for length in (10, 14):
+    for length in (8, 14):
         validator = jsonschema_rs.Draft202012Validator(chain(length, 2))
-        began = time.process_time()
-        assert list(validator.iter_errors(5))
-        took.append(time.process_time() - began)
-    assert took[1] > 4 * took[0]
+        took.append(min(_seconds(validator) for _ in range(3)))
+    assert took[1] > 8 * took[0]
+
+
+def _seconds(validator: jsonschema_rs.Draft202012Validator) -> float:
+    began = time.process_time()
+    assert list(validator.iter_errors(5))
+    return time.process_time() - began
 
 
 FIT = [

@@ -402,8 +402,8 @@ def test_what_native_needs_of_the_host_is_not_asked_for_an_engine() -> None:
 
 
 def test_what_no_host_could_enforce_is_refused_at_an_engine_too() -> None:
-    error = refused({"audit": {"payloads": True}}, container())
-    assert "`audit.payloads`" in error.what
+    error = refused({"server": {"transport": "http", "port": 3000}}, container())
+    assert "`server.transport`" in error.what
 
 
 def test_a_link_of_the_callers_is_still_a_link() -> None:
