@@ -52,8 +52,8 @@ class Exact:
     def measure(self, found: list[Process], hidden: int, limit: int = 0, *, growing: bool = False) -> int:
         """Bytes; of shared memory what is mapped somewhere, or `hidden`, all there is, if that is more.
 
-        What is beyond `limit` for certain is not counted anew. While it is `growing` that is put off, since it
-        waits for who gets more, unless what is in doubt could be beyond.
+        What is beyond `limit` for certain is not counted anew. While it is `growing` that is put off, since
+        it waits for who gets more, unless what is in doubt could be beyond.
         """
         own = {_key(one): processes.own(one.living) for one in found}
         self.cost = 0.0
