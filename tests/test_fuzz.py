@@ -170,7 +170,7 @@ def test_what_a_session_keeps_for_ever_is_found(
 ) -> None:
     growth, kept = fuzzing("growth"), list[bytes]()
     monkeypatch.setattr(growth, "ALLOWED", 1 << 20)
-    monkeypatch.setattr(growth, "made", lambda: [Toy(lambda frame: kept.append(bytes(frame.data) * 3))])
+    monkeypatch.setattr(growth, "made", lambda: [Toy(lambda frame: kept.append(bytes(frame.data) * 30))])
     assert any("are kept" in fault for fault in growth.grown("poison", 400).faults())
     monkeypatch.setattr(growth, "made", lambda: [Toy(lambda frame: None)])
     assert list(growth.grown("poison", 400).faults()) == []
