@@ -17,6 +17,8 @@ AGAIN_S, AGAIN = 0.25, 20
 """Seconds after which it is counted anew, and how many times as long as counting took."""
 SOON_S, SOON = 0.05, 4
 """The same where somebody went and somebody came, who may have all that the former had."""
+WAITED, WAITED_S = 3, 0.002
+"""How many times as long as it worked, and seconds beside, counting may take before it has waited."""
 Key = tuple[int, int]
 
 
@@ -30,6 +32,8 @@ class Exact:
         self._mapped = 0
         self._due = self._soon = self._patience = 0.0
         self._handed_on = False
+        self._waited = False
+        """Whether counting took far longer than it worked: it waits for who gets more, and for its turn."""
         self.cost = 0.0
         """Seconds of a processor that the last look took for counting anew."""
 
@@ -52,8 +56,8 @@ class Exact:
     def measure(self, found: list[Process], hidden: int, limit: int = 0, *, growing: bool = False) -> int:
         """Bytes; of shared memory what is mapped somewhere, or `hidden`, all there is, if that is more.
 
-        What is beyond `limit` for certain is not counted anew. While it is `growing` that is put off, since
-        it waits for who gets more, unless what is in doubt could be beyond.
+        What is beyond `limit` for certain is not counted anew. Where counting had to wait, as on a busy
+        machine, it is put off while memory is `growing`, unless what is in doubt could be beyond.
         """
         own = {_key(one): processes.own(one.living) for one in found}
         self.cost = 0.0
@@ -62,7 +66,7 @@ class Exact:
             self._patience = now + AGAIN_S
         doubtful = limit > 0 and known + sum(self._doubt.values()) > limit
         due = self._soon if self._handed_on or doubtful else self._due
-        put_off = growing and not doubtful and now < self._patience
+        put_off = growing and self._waited and not doubtful and now < self._patience
         if (limit and known > limit) or now < due or put_off:
             return known
         self._count(found, own)
@@ -84,7 +88,7 @@ class Exact:
 
     def _count(self, found: list[Process], own: dict[Key, int]) -> None:
         self._shares, self._doubt, self._mapped = {}, {}, 0
-        began = time.thread_time()
+        began, clock = time.thread_time(), time.monotonic()
         until = began + LONGEST_S
         for one in found:
             exact = processes.proportional(one.living) if time.thread_time() < until else None
@@ -92,6 +96,7 @@ class Exact:
             self._shares[_key(one)] = share, own[_key(one)]
             self._mapped += mapped
         self.cost = time.thread_time() - began
+        self._waited = time.monotonic() - clock > WAITED * self.cost + WAITED_S
 
 
 def _resident(one: Process) -> int:

@@ -117,8 +117,9 @@ def test_what_is_beyond_the_limit_for_certain_is_not_counted(world: World) -> No
     assert world.counted == 0
 
 
-def test_while_memory_grows_counting_is_put_off_and_not_for_long(world: World) -> None:
+def test_while_memory_grows_counting_that_waits_is_put_off_and_not_for_long(world: World) -> None:
     seen = Exact()
+    seen._waited = True
     found = [world.has(1, 40, (40, 0)), world.has(2, 40, (40, 0))]
     assert measured(seen, found, 0, 100 * MIB, growing=True) == 0
     world.now = 0.2
