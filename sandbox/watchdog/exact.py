@@ -17,8 +17,8 @@ AGAIN_S, AGAIN = 0.25, 20
 """Seconds after which it is counted anew, and how many times as long as counting took."""
 SOON_S, SOON = 0.05, 4
 """The same where somebody went and somebody came, who may have all that the former had."""
-WAITED, WAITED_S = 3, 0.002
-"""How many times as long as it worked, and seconds beside, counting may take before it has waited."""
+NEW, NEW_S = 2 << 20, 0.005
+"""Bytes of who is new that are worth counting, and what that may take of a processor at one look."""
 Key = tuple[int, int]
 
 
@@ -27,47 +27,43 @@ class Exact:
 
     def __init__(self) -> None:
         self._shares: dict[Key, tuple[int, int]] = {}
-        self._doubt: dict[Key, int] = {}
-        """What who is not counted yet had at first, beyond all that whoever was there before has."""
         self._mapped = 0
         self._due = self._soon = self._patience = 0.0
         self._handed_on = False
-        self._waited = False
-        """Whether counting took far longer than it worked: it waits for who gets more, and for its turn."""
         self.cost = 0.0
         """Seconds of a processor that the last look took for counting anew."""
 
-    def note(self, found: list[Process]) -> None:
-        """Remember what each has when it is first seen: whatever it gets later is its own."""
+    def note(self, found: list[Process], *, near: bool = False) -> None:
+        """Remember what each has when it is first seen: whatever it gets later is its own.
+
+        `near` the limit the share of who is new is counted now, while that is quickly done.
+        """
         came = {_key(one): one for one in found if _key(one) not in self._shares}
         went = self._shares.keys() - {_key(one) for one in found}
         self._handed_on |= bool(came and went)
         for key in went:
             del self._shares[key]
-            self._doubt.pop(key, None)
-        largest = max((then for _, then in self._shares.values()), default=None)
+        until = time.thread_time() + NEW_S
         for key, one in came.items():
-            # Whoever came later shares all of it with whom it came from, for what is known.
             has = processes.own(one.living)
-            self._shares[key] = 0, has
-            if largest is not None:
-                self._doubt[key] = max(0, has - largest)
+            counted = near and has > NEW and time.thread_time() < until
+            exact = processes.proportional(one.living) if counted else None
+            # Whoever came later shares all of it with whom it came from, for what is known.
+            self._shares[key] = exact[0] if exact else 0, has
 
     def measure(self, found: list[Process], hidden: int, limit: int = 0, *, growing: bool = False) -> int:
         """Bytes; of shared memory what is mapped somewhere, or `hidden`, all there is, if that is more.
 
-        What is beyond `limit` for certain is not counted anew. Where counting had to wait, as on a busy
-        machine, it is put off while memory is `growing`, unless what is in doubt could be beyond.
+        What is beyond `limit` for certain is not counted anew, and while memory is `growing` that is put off:
+        to count many pages takes long, and longer on a busy machine.
         """
         own = {_key(one): processes.own(one.living) for one in found}
         self.cost = 0.0
         known, now = self._known(own, hidden), time.monotonic()
         if not growing or not self._patience:
             self._patience = now + AGAIN_S
-        doubtful = limit > 0 and known + sum(self._doubt.values()) > limit
-        due = self._soon if self._handed_on or doubtful else self._due
-        put_off = growing and self._waited and not doubtful and now < self._patience
-        if (limit and known > limit) or now < due or put_off:
+        due = self._soon if self._handed_on else self._due
+        if (limit and known > limit) or now < due or (growing and now < self._patience):
             return known
         self._count(found, own)
         self._handed_on = False
@@ -87,8 +83,8 @@ class Exact:
         return total + max(0, hidden - self._mapped)
 
     def _count(self, found: list[Process], own: dict[Key, int]) -> None:
-        self._shares, self._doubt, self._mapped = {}, {}, 0
-        began, clock = time.thread_time(), time.monotonic()
+        self._shares, self._mapped = {}, 0
+        began = time.thread_time()
         until = began + LONGEST_S
         for one in found:
             exact = processes.proportional(one.living) if time.thread_time() < until else None
@@ -96,7 +92,6 @@ class Exact:
             self._shares[_key(one)] = share, own[_key(one)]
             self._mapped += mapped
         self.cost = time.thread_time() - began
-        self._waited = time.monotonic() - clock > WAITED * self.cost + WAITED_S
 
 
 def _resident(one: Process) -> int:

@@ -15,6 +15,8 @@ from sandbox.watchdog.times import Times
 
 EXACTLY = 0.6
 """The part of the limit from which on pages that processes share are counted once."""
+NEAR = 0.3
+"""The part of the limit from which on it is known at once what who is new shares."""
 FEW = 3
 """So many processes share too little for that to be worth a walk over their pages, short of the limit."""
 
@@ -54,7 +56,7 @@ class TreeMeter:
         counting = 0.0
         if self._limit is not None:
             self._exact.begin(found)
-            self._exact.note(found)
+            self._exact.note(found, near=memory > NEAR * self._limit)
         grew = 0 if self._resident is None else memory - self._resident
         self._resident = memory
         if self._limit is not None and memory > self._limit * self._exact_from(found, grew):

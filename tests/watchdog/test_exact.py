@@ -117,9 +117,8 @@ def test_what_is_beyond_the_limit_for_certain_is_not_counted(world: World) -> No
     assert world.counted == 0
 
 
-def test_while_memory_grows_counting_that_waits_is_put_off_and_not_for_long(world: World) -> None:
+def test_while_memory_grows_counting_is_put_off_and_not_for_long(world: World) -> None:
     seen = Exact()
-    seen._waited = True
     found = [world.has(1, 40, (40, 0)), world.has(2, 40, (40, 0))]
     assert measured(seen, found, 0, 100 * MIB, growing=True) == 0
     world.now = 0.2
@@ -130,12 +129,21 @@ def test_while_memory_grows_counting_that_waits_is_put_off_and_not_for_long(worl
     assert measured(seen, found, 0, 100 * MIB, growing=True) == 110 * MIB
 
 
-def test_what_newcomers_have_beyond_all_who_were_there_is_counted_at_once(world: World) -> None:
-    """Four children that were first seen with much: they cannot have it from their parent."""
+def test_near_the_limit_who_is_new_is_counted_at_once(world: World) -> None:
+    """Four children that were first seen with much: what they get then is certain, with no more counting."""
     seen = Exact()
     parent = world.has(1, 10, (10, 0))
     seen.begin([parent])
-    world.now = 0.1
-    found = [parent, *(world.has(pid, 50, (50, 0)) for pid in (2, 3, 4))]
-    assert measured(seen, found, 0, 100 * MIB, growing=True) == 160 * MIB
+    children = [world.has(pid, 20, (15, 0)) for pid in (2, 3, 4, 5)]
+    seen.note([parent, *children], near=True)
     assert world.counted == 5
+    world.now = 0.1
+    grown = [parent, *(world.has(pid, 45, (40, 0)) for pid in (2, 3, 4, 5))]
+    assert measured(seen, grown, 0, 100 * MIB, growing=True) == 170 * MIB
+    assert world.counted == 5
+
+
+def test_far_from_the_limit_who_is_new_costs_one_short_read(world: World) -> None:
+    seen = Exact()
+    seen.note([world.has(1, 10, (10, 0))])
+    assert world.counted == 0
