@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from sandbox.cli import options
+from sandbox.cli.leaving import leave
 from sandbox.cli.output import document, emit, harmless, note, paint
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> int:
     """Starts the server once for each era; returns 1 where anything was found."""
+    return leave(_examined(args))  # the inspectors get ready in threads
+
+
+def _examined(args: argparse.Namespace) -> int:
     from sandbox.examine.examine import ERAS, Ended, examine
     from sandbox.prepare import prepare
 

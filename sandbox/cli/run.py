@@ -8,6 +8,7 @@ import os
 from contextlib import ExitStack
 
 from sandbox.cli import options
+from sandbox.cli.leaving import leave
 from sandbox.cli.output import note
 from sandbox.errors import SandboxNotBuilt
 
@@ -38,7 +39,8 @@ def main(args: argparse.Namespace) -> int:
     _check_streams()
     with ExitStack() as stack:
         # Before all else: it loads beside this process, and takes longer to get ready than the plan.
-        return _run(args, _early(args, stack))
+        status = _run(args, _early(args, stack))
+    return leave(status)
 
 
 def _run(args: argparse.Namespace, early: Early | None) -> int:

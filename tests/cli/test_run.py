@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -56,3 +57,31 @@ def test_a_waiver_is_shown_even_when_quiet(tmp_path: Path) -> None:
     refused = said("--quiet", "--allow-read", "~/.ssh", cwd=tmp_path)
     assert "secret-place" in refused
     assert "waived: " in said("--quiet", "--profile", str(profile), cwd=tmp_path)
+
+
+SEARCHING = """
+import re2, sys, threading, time
+from sandbox.cli.leaving import leave
+
+pattern, text = re2.compile("(?:please|ignore) all .{0,40}password"), b"please ignore al the pass " * 4000
+
+def search():
+    while True:
+        pattern.search(text)
+
+threading.Thread(target=search, daemon=True).start()
+time.sleep(0.05)
+sys.exit(leave(7) if sys.argv[1] == "leave" else 7)
+"""
+
+
+def test_a_thread_that_still_searches_is_no_fault() -> None:
+    """The interpreter's own end makes it one: sooner or later it aborts."""
+
+    def ended(how: str) -> int:
+        return subprocess.run(
+            [sys.executable, "-c", SEARCHING, how], capture_output=True, timeout=30
+        ).returncode
+
+    assert any(ended("exit") == -signal.SIGABRT for _ in range(40)), "the control aborts"
+    assert {ended("leave") for _ in range(8)} == {7}
