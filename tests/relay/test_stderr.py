@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
+import sys
+import termios
 import threading
 import time
 
@@ -188,6 +191,14 @@ def flood(streams: Streams, size: int) -> None:
         os.write(streams.server, b"y" * 1023 + b"\n")
 
 
+def until_full(pipe: int) -> None:
+    """Returns when hardly anything more fits into a pipe that nobody reads."""
+    deadline = time.monotonic() + PATIENCE
+    while int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder) < 60 << 10:
+        assert time.monotonic() < deadline, "it never filled"
+        time.sleep(0.002)
+
+
 def test_what_we_say_is_cleaned_and_keeps_its_own_line_ends() -> None:
     streams = Streams()
     streams.relay.say("error: quota-breach\n  \x1b[2Jwhy\u202e\udcff")
@@ -241,6 +252,7 @@ def test_a_stderr_that_nobody_reads_costs_bounded_time_and_room_and_keeps_our_ne
 def test_closing_gives_a_stuck_stderr_up() -> None:
     streams = Streams()
     flood(streams, 1 << 18)
+    until_full(streams.terminal)
     streams.relay.say("never seen")
     started = time.monotonic()
     assert not streams.relay.close(0.05)
