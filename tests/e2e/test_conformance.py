@@ -16,12 +16,10 @@ SUITES = ("0.1.16", "0.2, 2025-11-25", "0.2, 2026-07-28")
 
 TELLS = ("poison.found", "secret.found", "secret.redacted", "pin.changed", "request.found", "tool.found")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 
-@pytest.mark.parametrize(
-    "suite", [pytest.param(one, marks=() if one == SUITES[-1] else pytest.mark.long) for one in SUITES]
-)
+@pytest.mark.parametrize("suite", SUITES)
 def test_every_check_says_the_same(suite: str, tmp_path: Path, require: Callable[[str], None]) -> None:
     require("native")
     require("npm")
