@@ -52,10 +52,30 @@ def own_program() -> list[str]:
     return [sys.executable, "-c", "import sys; from sandbox.cli.main import main; sys.exit(main())"]
 
 
+_PROFILE = """schema = 1
+extends = "base"
+[tools]
+pin = "off"  # a demonstration is no server whose tools anybody remembers
+"""
+
+
+@contextlib.contextmanager
+def _profile() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="mcp-sandbox-demo-") as folder:
+        path = os.path.join(folder, "demo.toml")
+        with open(path, "w") as file:
+            file.write(_PROFILE)
+        yield path
+
+
+def _argv(profile: str, server: Server, root: str, name: str) -> list[str]:
+    options = ["--profile", profile, "--name", name, "--allow-read", root]
+    return [*own_program(), "run", *options, "--", *server.command]
+
+
 def talk(server: Server, root: str, name: str, environ: Mapping[str, str]) -> Session:
     """One whole session in the sandbox: initialize, tools/list, one call, end of file."""
-    argv = [*own_program(), "run", "--name", name, "--allow-read", root, "--", *server.command]
-    with _Wire(argv, root, environ) as wire:
+    with _profile() as profile, _Wire(_argv(profile, server, root, name), root, environ) as wire:
         hello = wire.ask("initialize", {
             "protocolVersion": REVISION, "capabilities": {"roots": {}},
             "clientInfo": {"name": "mcp-sandbox-demo", "version": "1"},
