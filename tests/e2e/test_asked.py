@@ -41,7 +41,11 @@ SEEN: tuple[str, dict[str, Any]] = ("seen", {})
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
-@pytest.fixture(params=CLIENTS)
+@pytest.fixture(
+    params=[
+        pytest.param(one, marks=() if one.startswith("python 2") else pytest.mark.long) for one in CLIENTS
+    ]
+)
 def client(request: pytest.FixtureRequest) -> tuple[str, list[str]]:
     """Its name, and the command that plays a script."""
     name: str = request.param

@@ -33,7 +33,7 @@ secrets = "off"
 TELLS = ("relay.dropped", "protocol.found", "poison.found", "secret.found", "secret.redacted", "pin.changed",
          "tool.deny", "tool.found", "request.found")  # fmt: skip
 
-SOME = {"everything", "filesystem", "git"}
+SOME = {"everything"}
 """Those that other tests start too: the rest are built for minutes."""
 MANY = [pytest.param(one, id=one.name, marks=() if one.name in SOME else pytest.mark.long) for one in PUBLIC]
 
