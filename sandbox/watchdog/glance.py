@@ -31,7 +31,8 @@ class Glance:
 
     def calm(self, limit: int) -> bool:
         """Whether they have hardly more, and nobody has begun since; False where that is not known."""
-        if not self._then or self._newest != self._last_begun():
+        # What cannot be read is no sign of calm.
+        if not self._then or not self._newest or self._newest != self._last_begun():
             return False
         more = max(0, machine(self._read) - self._shared)
         for path, then in self._then.items():

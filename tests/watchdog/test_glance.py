@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from sandbox.records import replace
+from sandbox.watchdog import processes
 from sandbox.watchdog.glance import MOST, Glance
 from sandbox.watchdog.processes import tree
 
@@ -112,3 +114,19 @@ def test_many_processes_are_looked_at_whole(server: Server) -> None:
 
 def test_nothing_is_calm_before_the_first_whole_look() -> None:
     assert not Glance().calm(LIMIT)
+
+
+def test_what_cannot_be_read_is_not_calm(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server.glance, "_last_begun", lambda: "")
+    server.glance.at(tree(server.process.pid))
+    assert not server.is_calm()
+
+
+def test_a_process_is_halted_and_nobody_who_has_its_number_by_now(server: Server) -> None:
+    one = tree(server.process.pid)[0]
+    processes.halt(replace(one, started=one.started + 1))
+    server.do("nothing")  # it still answers
+    processes.halt(one)
+    deadline = time.monotonic() + 10
+    while processes.text(f"/proc/{one.pid}/stat").rpartition(")")[2].split()[0] != "T":
+        assert time.monotonic() < deadline, "it goes on"
