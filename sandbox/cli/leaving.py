@@ -16,7 +16,7 @@ def leave(status: int) -> int:
 
     if all(one is threading.current_thread() for one in threading.enumerate()):
         return status
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # one that was closed at the start is None
         with suppress(OSError, ValueError):
             stream.flush()
     os._exit(status)
