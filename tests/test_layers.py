@@ -39,6 +39,7 @@ LAYERS = [
         "kill_watch",
         "leases",
         "lifecycle",
+        "matching",
         "metering",
         "notices",
         "outbound",
@@ -56,7 +57,7 @@ LAYERS = [
         "syscall_watch",
     }
     | {"watch"},
-    {"attack", "clients", "demo", "examine"},
+    {"attack", "clients", "demo", "examine", "learn"},
     {"cli"},
 ]
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}

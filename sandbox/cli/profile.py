@@ -55,6 +55,7 @@ def rows(policy: Policy) -> list[tuple[str, Any, Origin]]:
     found: list[tuple[str, Any, Origin]] = [
         ("server.command", list(policy.server.command), Origin("default"))
     ]
+    found += _plain(policy, "match", "packages versions paths")
     found += _plain(policy, "server", "transport port path image unpinned restart restarts")
     for access in ("read", "write"):
         rules = getattr(policy.files, access)

@@ -105,6 +105,11 @@ def _version(value: object) -> object:
     return value
 
 
+_NPM = r"npm:(@[a-z0-9~][a-z0-9._~-]*/)?[a-z0-9~][a-z0-9._~-]*"
+PACKAGE = rf"({_NPM}|pypi:[a-z0-9]([a-z0-9-]*[a-z0-9])?|oci:[a-z0-9][a-z0-9._:/-]*)"
+Package = Annotated[str, Field(max_length=214, pattern=f"^{PACKAGE}$")]
+_CLAUSE = r"(>=|<=|<|>|==|!=)[0-9]+(\.[0-9]+)*"
+Versions = Annotated[str, Field(max_length=100, pattern=f"^({_CLAUSE}(,{_CLAUSE})*)?$")]
 Version = Annotated[Literal[1], BeforeValidator(_version)]
 Host = Annotated[str, AfterValidator(_host)]
 OpaqueHost = Annotated[str, AfterValidator(_unchecked)]

@@ -54,6 +54,18 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
+class Match:
+    """Which servers a profile is for: what `run -- COMMAND` finds it by. Its parents' are not its own."""
+
+    packages: tuple[str, ...] = ()
+    """`npm:NAME`, `pypi:NAME` or `oci:NAME`, without a version."""
+    versions: str = ""
+    """The versions that it was proven with (PEP 440's spelling); another one is told, and runs."""
+    paths: Literal["none", "read", "write"] = "none"
+    """How the paths among the command's own arguments are mounted."""
+
+
+@dataclass(frozen=True, slots=True)
 class PathRule:
     """One entry of `[files] read` or `write`: `host` or `host:inside`."""
 
@@ -305,6 +317,7 @@ class Policy:
     name: str
     description: str = ""
     sources: tuple[tuple[str, str], ...] = ()
+    match: Match = field(default_factory=Match)
     server: Server = field(default_factory=Server)
     files: Files = field(default_factory=Files)
     network: Network = field(default_factory=Network)

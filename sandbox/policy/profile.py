@@ -27,6 +27,7 @@ from sandbox.policy.fields import (
     Notify,
     OpaqueHost,
     OpenFiles,
+    Package,
     Path,
     Pids,
     Place,
@@ -38,6 +39,7 @@ from sandbox.policy.fields import (
     Text,
     Variable,
     Version,
+    Versions,
 )
 from sandbox.policy.model import (
     Action,
@@ -61,6 +63,16 @@ class _Table(BaseModel):
     """A table of the profile: a key it does not know is an error, and so is a value of another type."""
 
     model_config = STRICT
+
+
+class MatchTable(_Table):
+    """Which servers this profile is for; what a parent is for does not count."""
+
+    packages: list[Package] = Field(default=[], description="`npm:NAME`, `pypi:NAME`, `oci:NAME`")
+    versions: Versions = Field(default="", description="What it was proven with, such as `>=2025.1,<2027`")
+    paths: Literal["none", "read", "write"] = Field(
+        default="none", description="How the paths among the command's own arguments are mounted"
+    )
 
 
 class ServerTable(_Table):
@@ -327,6 +339,7 @@ class Profile(_Table):
     version: Version = Field(alias="schema", description="The version of this format")
     extends: Name | None = Field(default=None, description="The profile this one adds to, by name")
     description: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    match: MatchTable = MatchTable()
     server: ServerTable = ServerTable()
     files: FilesTable = FilesTable()
     network: NetworkTable = NetworkTable()

@@ -19,6 +19,7 @@ from sandbox.policy.model import (
     HostRule,
     Inspect,
     Isolation,
+    Match,
     Network,
     Origin,
     PathRule,
@@ -71,7 +72,8 @@ def resolve(name: str, chain: Sequence[Layer]) -> Policy:
     leaves: Leaves = {}
     for layer in reversed(chain):
         own = _flatten(layer.values)
-        leaves.pop(("description",), None)  # a parent's describes the parent
+        for key in [key for key in leaves if key[0] in ("description", "match")]:
+            del leaves[key]  # a parent's is about the parent
         _yield_variables(leaves, own)
         for key, value in own.items():
             _put(leaves, key, value, layer)
@@ -130,6 +132,7 @@ def _build(name: str, leaves: Leaves) -> Policy:
     return Policy(
         name=name,
         description=leaves.get(("description",), ("", None))[0],
+        match=Match(**_table(leaves, "match")),
         server=Server(**_table(leaves, "server")),
         files=_files(leaves),
         network=_network(leaves),
