@@ -266,8 +266,11 @@ class Pins:
     def to_server(self, frame: Frame, asked: None = None) -> Judged | None:
         """Refuses the use of what is withheld, and reads the list first where it was not read yet."""
         use = _USES.get(frame.method or "")
-        if use is None or frame.kind != "request":
+        if use is None:
             return None
+        if frame.kind != "request":
+            why = f"`{frame.method}` without an id is no request, and some servers do it all the same"
+            return denied(Finding(self.name, "pins.unanswerable", "/id", why))
         kind, member = use
         key = frame.message.get("params", {}).get(member)
         if type(key) is not str:

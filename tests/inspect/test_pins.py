@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sandbox.inspect.pins import LONGEST_TTL_MS, MOST_TOLD
+from sandbox.verdict import Action
 from tests.inspect.pinning import Memory, Session, became, frame, tool
 
 READ, WRITE = tool("read"), tool("write")
@@ -282,11 +283,19 @@ def test_a_resource_comes_from_a_withheld_template() -> None:
         pytest.param({"id": 1, "method": "tools/call", "params": {"name": 5}}, id="a name that is none"),
         pytest.param({"id": 1, "method": "tools/call"}, id="no parameters"),
         pytest.param({"id": 1, "method": "tools/list", "params": {}}, id="a list"),
-        pytest.param({"method": "tools/call", "params": {"name": "read"}}, id="a notification"),
+        pytest.param({"method": "notifications/cancelled", "params": {"requestId": 1}}, id="a notification"),
     ],
 )
 def test_what_is_not_the_use_of_an_item_passes(store: Memory, message: dict[str, Any]) -> None:
     assert Session(store).pins.to_server(frame(message)) is None
+
+
+def test_a_call_without_an_id_is_no_way_around_a_pin(store: Memory) -> None:
+    session = Session(store)
+    session.listed([EVIL, WRITE])
+    judged = session.pins.to_server(frame({"method": "tools/call", "params": {"name": "read"}}))
+    assert judged is not None
+    assert judged.verdict.action is Action.DENY
 
 
 # --- approval --------------------------------------------------------------------------------------
