@@ -47,6 +47,7 @@ def _give_images(environ: dict[str, str]) -> None:
     assert saved.returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_filesystem_server_does_its_job_or_it_is_said_why_not(
     environ: dict[str, str], tmp_path: Path

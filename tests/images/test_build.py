@@ -64,6 +64,7 @@ def hardened(api: Any, image: str) -> None:
     assert inside(api, image, "python3", "-I", "-S", "-c", trap) == "2\n"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(PATIENCE)
 def test_two_builds_of_the_same_packages_give_the_same_id(

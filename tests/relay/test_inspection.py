@@ -313,7 +313,7 @@ def test_a_refused_answer_of_the_clients_is_an_error_for_the_server(world: Make)
 def test_a_held_call_whose_time_is_over_is_forgotten_and_the_server_never_hears_of_it(world: Make) -> None:
     listed = threading.Event()
     script = Script(lambda frame: None if listed.is_set() else lists_first(frame))
-    one = world(script, policy=Policy("p", traffic=Traffic(timeout=0.1, flood=None, waste=None, stall=None)))
+    one = world(script, policy=Policy("p", traffic=Traffic(timeout=0.5, flood=None, waste=None, stall=None)))
     one.client(call(1))
     asked = one.relay_to_server.hear()
     assert "no answer within" in one.relay_to_client.line().decode()
