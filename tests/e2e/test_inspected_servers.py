@@ -5,22 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 import subprocess
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sandbox.examine.conversation import REVISIONS, Conversation, Era
-from sandbox.wire.jsonrpc import Frame, FrameReader
+from sandbox.examine.conversation import Conversation, Era
 from tests.e2e.caller import PROGRAM
 from tests.e2e.public import PUBLIC, Public
+from tests.talking import TELLS, Client, events
 
-PATIENCE_S = 60.0
-DISCOVER_S = 20.0
 ON = 'schema = 1\nextends = "base"\n'
 OFF = """
 [tools]
@@ -30,9 +25,6 @@ protocol = "off"
 poison = "off"
 secrets = "off"
 """
-TELLS = ("relay.dropped", "protocol.found", "poison.found", "secret.found", "secret.redacted", "pin.changed",
-         "tool.deny", "tool.found", "request.found")  # fmt: skip
-
 SOME = {"everything"}
 """Those that other tests start too: the rest are built for minutes."""
 MANY = [pytest.param(one, id=one.name, marks=() if one.name in SOME else pytest.mark.long) for one in PUBLIC]
@@ -40,84 +32,9 @@ MANY = [pytest.param(one, id=one.name, marks=() if one.name in SOME else pytest.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-class Client:
-    """Leads the conversation of `inspect`, then makes calls; keeps the bytes of every answer."""
-
-    def __init__(self, argv: list[str], cwd: Path, environ: dict[str, str]) -> None:
-        self.child = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd, env=environ
-        )
-        self.reader = FrameReader()
-        self.answers: list[bytes] = []
-
-    def lead(self, era: Era, calls: list[tuple[str, dict[str, Any]]]) -> Conversation:
-        """All lists, what can be read without arguments, and the calls."""
-        conversation = Conversation(era, read=True)
-        self._say(conversation.start())
-        if era == "modern" and not self._speaks(DISCOVER_S):
-            conversation.refused = "no answer"  # a server of the legacy era may not even refuse
-            return conversation
-        for frame in self._heard():
-            self._say(conversation.heard(frame))
-            if conversation.done:
-                break
-        for at, (tool, given) in enumerate(calls if conversation.opened else []):
-            self._call(era, f"call-{at}", tool, given)
-        return conversation
-
-    def _speaks(self, seconds: float) -> bool:
-        return bool(select.select([self.child.stdout], [], [], seconds)[0])
-
-    def _call(self, era: Era, id: str, tool: str, given: dict[str, Any]) -> None:
-        params: dict[str, Any] = {"name": tool, "arguments": given}
-        if era == "modern":
-            meta = "io.modelcontextprotocol/"
-            params["_meta"] = {
-                f"{meta}protocolVersion": REVISIONS["modern"],
-                f"{meta}clientCapabilities": {},
-            }
-        message = {"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}
-        self._say([json.dumps(message).encode() + b"\n"])
-        for frame in self._heard():
-            if frame.id == id:
-                return
-
-    def _say(self, lines: list[bytes]) -> None:
-        assert self.child.stdin is not None
-        for line in lines:
-            self.child.stdin.write(line)
-        self.child.stdin.flush()
-
-    def _heard(self) -> Iterator[Frame]:
-        assert self.child.stdout is not None
-        out, deadline = self.child.stdout.fileno(), time.monotonic() + PATIENCE_S
-        while True:
-            left = max(0.0, deadline - time.monotonic())
-            assert select.select([out], [], [], left)[0], "no answer"
-            chunk = os.read(out, 1 << 16)
-            assert chunk, self.child.stderr.read().decode() if self.child.stderr else ""
-            for item in self.reader.feed(chunk):
-                assert isinstance(item, Frame), item
-                if item.kind == "response":
-                    self.answers.append(bytes(item.data))
-                yield item
-
-    def end(self) -> str:
-        """Its stderr, once all is over."""
-        _, told = self.child.communicate(timeout=20)
-        return told.decode()
-
-    def kill(self) -> None:
-        self.child.kill()
-        self.child.communicate()
-
-
 def told(state: Path) -> list[dict[str, Any]]:
     """What the logs say that no honest server gives reason for."""
-    logs = [*state.rglob("*.jsonl")]
-    assert logs
-    events = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
-    return [event for event in events if event["kind"] in TELLS]
+    return [event for event in events(state) if event["kind"] in TELLS]
 
 
 def led(
