@@ -48,6 +48,7 @@ class Client:
         return conversation
 
     def _speaks(self, seconds: float) -> bool:
+        assert self.child.stdout is not None
         return bool(select.select([self.child.stdout], [], [], seconds)[0])
 
     def call(self, era: Era, id: str, tool: str, given: dict[str, Any]) -> dict[str, Any]:
