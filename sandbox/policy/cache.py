@@ -68,7 +68,7 @@ def keep(sources: Sequence[Source], policy: Policy, environ: Mapping[str, str]) 
 def replace_private(path: str, content: bytes) -> None:
     """Writes a file of mode 0600 whole or not at all, in a directory of mode 0700 if it has to be made."""
     directory = os.path.dirname(path)
-    _make_private(directory)
+    make_private(directory)
     if not _ours(os.stat(directory)):
         raise PermissionError(1, "its directory can be written by others", directory)
     draft = f"{path}.{os.getpid()}"
@@ -82,10 +82,10 @@ def replace_private(path: str, content: bytes) -> None:
         raise
 
 
-def _make_private(directory: str) -> None:
-    # XDG Base Directory 0.8: what is missing, parents too, is made with 0700.
+def make_private(directory: str) -> None:
+    """Makes what is missing of the directory, parents too, for us alone (XDG Base Directory 0.8: 0700)."""
     if not os.path.isdir(directory):
-        _make_private(os.path.dirname(directory))
+        make_private(os.path.dirname(directory))
         try:
             os.mkdir(directory, 0o700)
         except FileExistsError:
