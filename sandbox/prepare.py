@@ -6,9 +6,11 @@ import os
 from collections.abc import Callable, Mapping
 
 from sandbox.errors import CannotEnforce, SandboxError, UsageError
+from sandbox.host import reach
 from sandbox.host.closure import closure, closure_of_program
 from sandbox.host.remembered import facts as remembered_facts
 from sandbox.host.survey import survey
+from sandbox.host.uvrun import is_uv_run
 from sandbox.plan.enforceable import unenforceable
 from sandbox.plan.facts import Closure, HostFacts
 from sandbox.plan.plan import plan
@@ -20,6 +22,7 @@ from sandbox.records import dataclass, replace
 from sandbox.supply.freeze import freeze, peek
 from sandbox.supply.frozen import Frozen
 from sandbox.supply.request import Request, parse
+from sandbox.waived import sentences
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
@@ -91,7 +94,8 @@ class Asked:
     def planned(self, spec: Spec, needs: Closure, frozen: Frozen | None) -> Prepared:
         """The end of every preparation."""
         name = self.wish.name or server_name(self.policy, self.request, self.command)
-        named = replace(spec, server=name)
+        waived = (*spec.waivers, *sentences(self.policy))
+        named = replace(spec, server=name, waivers=waived)
         return Prepared(self.wish, self.policy, self.facts, named, needs, self.request, frozen)
 
 
@@ -101,11 +105,27 @@ def needs_engine(policy: Policy) -> bool:
 
 
 def _natively(asked: Asked) -> Prepared:
+    asked = _reaching(asked)
     wish, policy = asked.wish, asked.policy
     frozen = _frozen(asked) if asked.request else None
     needs = _closure(asked.command, frozen, wish)
     seen = survey(policy, needs, environ=wish.environ, cwd=wish.cwd)
     return asked.planned(plan(policy, asked.facts, seen), needs, frozen)
+
+
+def _reaching(asked: Asked) -> Asked:
+    """The same with a PATH that leads to what is to be started: a desktop's clients have not the shell's."""
+    wish, request = asked.wish, asked.request
+    if request is not None:
+        program = "node" if request.ecosystem == "npm" else "uv"
+        found = reach.for_package(program, environ=wish.environ, runner=request.runner)
+    elif is_uv_run(asked.command):
+        return asked  # it is the environment's own program that starts
+    else:
+        found = reach.for_command(asked.command, environ=wish.environ, cwd=wish.cwd)
+    for line in found.said():
+        asked.progress(line)
+    return replace(asked, wish=replace(wish, environ=found.environ))
 
 
 def _contained(asked: Asked) -> Prepared:
