@@ -123,14 +123,15 @@ def _poison(prepared: Prepared, around: Around) -> Poison | None:
     """What the words of a server want of a model; its rules are read while the server boots."""
     if prepared.policy.inspect.poison == "off":
         return None
+    from sandbox import waived
     from sandbox.inspect.poison import Poison
     from sandbox.inspect.poison_rules import shipped_rules
     from sandbox.inspect.poison_texts import Looker
 
+    policy, elsewhere = prepared.policy, _elsewhere(prepared, around)
     # While the server boots: the rules take 40 ms of a processor to become automata.
-    return Poison(
-        prepared.policy.inspect.poison, _ahead(lambda: Looker(shipped_rules(), _elsewhere(prepared, around)))
-    )
+    looker = _ahead(lambda: Looker(waived.poison(shipped_rules(), policy.inspect.waive), elsewhere))
+    return Poison(policy.inspect.poison, looker)
 
 
 def _elsewhere(prepared: Prepared, around: Around) -> Callable[[], Mapping[str, str]]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from sandbox import waived
 from sandbox.errors import AuditError
 from sandbox.event import Event, Value
 from sandbox.inspect.credentials import Credentials, shipped
@@ -38,10 +40,11 @@ _LOADING = threading.Lock()
 Pairs = Sequence[tuple[str, str]]
 
 
-def _rules() -> Credentials:
+@cache
+def _rules(waive: tuple[str, ...] = ()) -> Credentials:
     """The rules; they take 20 ms, which pass beside the server's start and not before its first message."""
     with _LOADING:
-        return shipped()
+        return waived.secrets(shipped(), waive)
 
 
 class Secrecy:
@@ -56,9 +59,10 @@ class Secrecy:
         self._lock = threading.Lock()
         marks = Marks(session[-TAG_CHARS:])
         known = {**granted(dict(prepared.spec.env)), **dict(secrets), **dict(decoys)}
-        self._redaction = Redaction(_rules, Known(known), marks)
+        rules = partial(_rules, prepared.policy.inspect.waive)
+        self._redaction = Redaction(rules, Known(known), marks)
         self._decoys = Redaction(_rules, Known(dict(decoys)), marks) if decoys else None
-        threading.Thread(target=_rules, name="secrets", daemon=True).start()
+        threading.Thread(target=rules, name="secrets", daemon=True).start()
         self.line = Lines(self._redaction, self._seen, change=self._mode != "log")
         """A line of the server's stderr as it may be shown."""
 

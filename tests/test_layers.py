@@ -56,7 +56,7 @@ LAYERS = [
         "stopping",
         "syscall_watch",
     }
-    | {"watch"},
+    | {"waived", "watch"},
     {"attack", "clients", "demo", "examine", "learn"},
     {"cli"},
 ]

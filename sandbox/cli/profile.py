@@ -110,7 +110,7 @@ _TABLES = (
     ("quota", "memory cpus pids open_files disk written cpu_time busy wall idle"),
     ("traffic", "message rate concurrency timeout flood waste stall"),
     ("tools", "allow deny ask ask_tainted ask_at answer pin calls rate repeat window budget"),
-    ("inspect", "poison secrets protocol"),
+    ("inspect", "poison secrets protocol waive"),
     ("client", "roots sampling elicitation"),
     ("isolation", "runtime decoys"),
     ("supply", "scripts"),

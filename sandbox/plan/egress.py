@@ -33,9 +33,11 @@ def _unchecked(rule: HostRule, policy: Policy) -> str:
 
 
 def waiver_key(waiver: str, policy: Policy) -> str:
-    """The key by which the profile waives that: `network.opaque` or `files.expose`."""
+    """The key by which the profile waives that."""
     if waiver.startswith("the image "):
         return "server.unpinned"
+    if waiver.startswith("the rule "):
+        return "inspect.waive"
     return "network.opaque" if waiver in unchecked(policy) else "files.expose"
 
 

@@ -110,6 +110,7 @@ PACKAGE = rf"({_NPM}|pypi:[a-z0-9]([a-z0-9-]*[a-z0-9])?|oci:[a-z0-9][a-z0-9._:/-
 Package = Annotated[str, Field(max_length=214, pattern=f"^{PACKAGE}$")]
 _CLAUSE = r"(>=|<=|<|>|==|!=)[0-9]+(\.[0-9]+)*"
 Versions = Annotated[str, Field(max_length=100, pattern=f"^({_CLAUSE}(,{_CLAUSE})*)?$")]
+RuleName = Annotated[str, Field(max_length=80, pattern=r"^(poison|secrets)\.[a-z0-9]+([_-][a-z0-9]+)*$")]
 Version = Annotated[Literal[1], BeforeValidator(_version)]
 Host = Annotated[str, AfterValidator(_host)]
 OpaqueHost = Annotated[str, AfterValidator(_unchecked)]

@@ -250,6 +250,8 @@ class Inspect:
     poison: Poison = "block"
     secrets: SecretMode = "redact"
     protocol: Protocol = "on"
+    waive: tuple[str, ...] = ()
+    """Rules of `poison` and `secrets` that are not applied (waivers)."""
 
 
 @dataclass(frozen=True, slots=True)

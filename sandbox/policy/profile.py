@@ -2,7 +2,8 @@
 
 Merging along `extends`: tables merge key by key. The lists `files.read`, `files.write`,
 `files.expose`, `network.allow`, `network.opaque`, `network.private`, `env.pass`, `tools.deny`,
-`tools.ask` and `supply.scripts` are added to the parent's; every other value replaces the parent's.
+`tools.ask`, `inspect.waive` and `supply.scripts` are added to the parent's; every other value replaces
+the parent's.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from sandbox.policy.fields import (
     Place,
     PrivateHost,
     Rate,
+    RuleName,
     Seconds,
     Source,
     Space,
@@ -273,6 +275,9 @@ class InspectTable(_Table):
     protocol: Protocol = Field(
         default="on",
         description="Messages against the revision, calls against schemas; `strict`: all that is wrong",
+    )
+    waive: list[RuleName] = Field(
+        default=[], description="Rules that are not applied, such as `poison.ID` or `secrets.ID` (waivers)"
     )
 
 

@@ -45,6 +45,7 @@ ADDED = frozenset(
         ("tools", "deny"),
         ("tools", "ask"),
         ("tools", "ask_tainted"),
+        ("inspect", "waive"),
         ("supply", "scripts"),
     }
 )
