@@ -23,7 +23,6 @@ from sandbox.supply.freeze import freeze, peek
 from sandbox.supply.frozen import Frozen
 from sandbox.supply.request import Request, parse
 from sandbox.waived import sentences
-from sandbox.waived import sentences
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
