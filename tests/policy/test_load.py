@@ -9,7 +9,7 @@ from sandbox.errors import ProfileError, UsageError
 from sandbox.policy import trust
 from sandbox.policy.load import digest
 from sandbox.policy.model import Behaviour, HostBudget, HostRule, Origin, PathRule, Policy, Secret
-from sandbox.records import replace
+from sandbox.policy.search import shipped
 
 WHOLE = Path(__file__).with_name("design.toml")
 
@@ -52,11 +52,11 @@ def test_a_project_is_searched_up_to_its_git_directory(world) -> None:
 
 
 def test_nothing_above_the_git_directory_is_searched(world) -> None:
-    path = world.home / ".mcp-sandbox/web.toml"
+    path = world.home / ".mcp-sandbox/ours.toml"
     path.parent.mkdir()
     path.write_text("schema = 1")
-    with pytest.raises(ProfileError, match="no profile is called `web`"):
-        world.load("web")
+    with pytest.raises(ProfileError, match="no profile is called `ours`"):
+        world.load("ours")
 
 
 def test_a_shared_parent_directory_is_not_a_project(world, tmp_path: Path) -> None:
@@ -405,35 +405,42 @@ def test_an_option_does_not_move_a_secret_the_profile_describes(world) -> None:
 
 # --- the shipped profiles ------------------------------------------------------------------------
 
-SHIPPED = (
-    "base context7 everything fetch filesystem git memory node python sequential-thinking sqlite time".split()
-)
-REACHES = {"context7": (("context7.com", 443),)}
-"""What a shipped profile may connect to: nothing, unless its server is the front of a service."""
+PROFILES = Path(shipped())
+SHIPPED = sorted(path.stem for path in PROFILES.glob("*.toml"))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_profile_asks_only_for_what_this_version_enforces(world, name: str) -> None:
+def test_a_shipped_profile_waives_nothing(world, name: str) -> None:
     policy = world.load(name)
     assert policy.description
-    unset = Policy(name="none")
     network = policy.network
-    assert tuple((rule.host, rule.port) for rule in network.allow) == REACHES.get(name, ())
     assert not any(rule.opaque or rule.private for rule in network.allow)
-    assert replace(network, allow=()) == unset.network
-    for later in ("tools", "traffic", "inspect", "isolation"):
-        assert getattr(policy, later) == getattr(unset, later), later
-    assert (policy.server.transport, policy.files.expose, policy.files.write) == ("stdio", (), ())
+    assert (policy.server.transport, policy.server.unpinned, policy.files.expose) == ("stdio", False, ())
+    for strict in ("inspect", "isolation"):
+        assert getattr(policy, strict) == getattr(Policy(name="none"), strict), strict
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_profile_says_why_it_reaches_each_host(world, name: str) -> None:
+    lines = (PROFILES / f"{name}.toml").read_text().splitlines()
+    for rule in world.load(name).network.allow:
+        named = [at for at, line in enumerate(lines) if f'"{rule.host}' in line]
+        assert named, rule.host
+        assert all("#" in lines[at] or lines[at - 1].startswith("#") for at in named), rule.host
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_profile_for_a_server_says_which_versions_were_proven(world, name: str) -> None:
+    match = world.load(name).match
+    assert bool(match.packages) == bool(match.versions)
+    assert not match.versions or "<" in match.versions, "a later version is another program"
+
+
+def test_no_package_has_two_shipped_profiles(world) -> None:
+    every = [package for name in SHIPPED for package in world.load(name).match.packages]
+    assert len(every) == len(set(every))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_profile_says_why(name: str) -> None:
-    from sandbox.policy.search import shipped
-
-    assert Path(shipped(), f"{name}.toml").read_text().startswith("# ")
-
-
-def test_every_shipped_profile_is_in_these_tests() -> None:
-    from sandbox.policy.search import shipped
-
-    assert sorted(path.stem for path in Path(shipped()).glob("*.toml")) == sorted(SHIPPED)
+    assert (PROFILES / f"{name}.toml").read_text().startswith("# ")
