@@ -15,7 +15,7 @@ tool.call tool.deny tool.ask tool.found pin.new pin.changed pin.approved poison.
 protocol.found request.found secret.found secret.redacted
 egress.allow egress.deny egress.close egress.behaviour dns.allow dns.deny
 quota.sample quota.warn quota.freeze quota.resume quota.breach breach.report
-kill syscall.deny canary.seen
+kill syscall.deny canary.seen file.used
 guard.planted decoys
 """
 KINDS = frozenset(_KINDS.split())

@@ -45,6 +45,10 @@ def of(
 ) -> SyscallWatch | KillWatch | None:
     """The watch of a sandbox that has a listener, or of a container whose filter kills."""
     if listener := running.sensors.get(SYSCALLS):
+        if spec.observed:
+            from sandbox.file_watch import FileWatch
+
+            return FileWatch(listener, spec, action, emit)
         return SyscallWatch(listener, spec.syscalls, action, emit)
     if spec.backend == "native" or spec.forbidden != "kill" or spec.runtime:
         return None
@@ -118,8 +122,9 @@ class SyscallWatch:
     def _next(self, now: float) -> list[Excess]:
         """Takes one call and decides; a dangerous one that ends the sandbox is never answered."""
         notice = notify.receive(self._listener)
-        if notice is None:
-            return []
+        return [] if notice is None else self._judged(notice, now)
+
+    def _judged(self, notice: notify.Notice, now: float) -> list[Excess]:
         # The tables are parsed at the first such call, which most sessions never see.
         from sandbox.plan.syscall_finding import found
 

@@ -177,3 +177,5 @@ class Spec:
     """The OCI runtime by the engine's name for it; empty: the engine's own choice."""
     notes: tuple[str, ...] = ()
     """What a person should know about this plan: what was left out, what could not be guarded."""
+    observed: bool = False
+    """Natively, what the server does with files is told too (`learn`); nothing more is let through by it."""

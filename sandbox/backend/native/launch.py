@@ -52,4 +52,8 @@ def orders(
     `listened`: somebody answers what comes at the sensor `syscalls`; without that such a call would wait.
     """
     bpf = seccomp.load(spec.syscalls, linux.MACHINE, listened=listened)
+    if spec.observed and listened:
+        from sandbox.backend.native.observing import observing  # parses the tables, for `learn` alone
+
+        bpf = observing(bpf, spec.syscalls, linux.MACHINE)
     return keeper.Orders(bpf, env, session, remove)

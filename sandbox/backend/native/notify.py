@@ -1,7 +1,8 @@
 """The listener of the server's filter: what was called, by whom, and the answer (seccomp_unotify(2)).
 
-A call is never let through (SECCOMP_USER_NOTIF_FLAG_CONTINUE): what stands in the caller's memory may change
-between the look and the call. One that gets no answer waits until its process is ended.
+A call that the filter does not make is never let through (SECCOMP_USER_NOTIF_FLAG_CONTINUE): what stands in
+the caller's memory may change between the look and the call. Only one that the filter would have made anyway,
+and of which somebody wants to know, goes on. One that gets no answer waits until its process is ended.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ _NOTICE = struct.Struct("=QIIIIQ6Q")
 _RESPONSE = struct.Struct("=QqiI")
 _MACHINES = {0xC000003E: "x86_64", 0xC00000B7: "aarch64", 0x40000003: "i386", 0x40000028: "arm"}
 _X32 = 0x40000000
+_CONTINUE = 1
+_PATH_MAX, _PAGE = 4096, 4096
+_AT_FDCWD = -100
 _FOLDER = os.path.join(os.path.dirname(__file__), "filters")
 _STATUS_BYTES = 4096
 
@@ -63,6 +67,44 @@ def refuse(listener: int, notice: Notice, error: int) -> None:
         fcntl.ioctl(listener, _ANSWER, _RESPONSE.pack(notice.id, 0, -error, 0))
 
 
+def go_on(listener: int, notice: Notice) -> None:
+    """The call is made, as it would have been without us: nothing is granted by it."""
+    with suppress(FileNotFoundError):
+        fcntl.ioctl(listener, _ANSWER, _RESPONSE.pack(notice.id, 0, 0, _CONTINUE))
+
+
+def path(listener: int, notice: Notice, address: int, directory: int) -> str | None:
+    """The path at `address` of the caller's memory, absolute; None where it cannot be read.
+
+    What the caller does by it may be something else by then: it is told of, and decides nothing.
+    """
+    try:
+        raw = _text(notice.thread, address)
+        if not raw.startswith(b"/"):
+            raw = os.path.join(_directory(notice.thread, directory), raw)
+        fcntl.ioctl(listener, _VALID, struct.pack("=Q", notice.id))
+    except (OSError, ValueError, OverflowError):
+        return None
+    return raw.decode(errors="backslashreplace") if raw.startswith(b"/") else None
+
+
+def _text(thread: int, address: int) -> bytes:
+    """Up to the end of the string, page by page: the next page may not be there."""
+    found = b""
+    with open(f"/proc/{thread}/mem", "rb", buffering=0) as memory:
+        while len(found) < _PATH_MAX:
+            at = address + len(found)
+            found += os.pread(memory.fileno(), _PAGE - at % _PAGE, at)
+            if (end := found.find(b"\0")) >= 0:
+                return found[:end]
+    raise ValueError("no end")
+
+
+def _directory(thread: int, descriptor: int) -> bytes:
+    link = "cwd" if descriptor == _AT_FDCWD else f"fd/{descriptor}"
+    return os.readlink(f"/proc/{thread}/{link}".encode())
+
+
 def caller(listener: int, notice: Notice) -> Caller | None:
     """Who waits for the answer; None where it is gone, and its number may be another's."""
     try:
@@ -95,6 +137,11 @@ def _named(machine: str, number: int) -> str:
     if machine not in _names:
         _names[machine] = _read_names(machine)
     return _names[machine].get(number, f"number {number}")
+
+
+def numbers(machine: str) -> dict[str, int]:
+    """The calls of `machine` by name."""
+    return {name: number for number, name in _read_names(machine).items()}
 
 
 def _read_names(machine: str) -> dict[int, str]:

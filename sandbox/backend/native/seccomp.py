@@ -14,9 +14,11 @@ _DIRECTORY = os.path.join(os.path.dirname(__file__), "filters")
 _INSTRUCTION = 8
 _MOST_INSTRUCTIONS = 4096  # BPF_MAXINSNS: the kernel takes no longer program.
 
-RET_KILL_PROCESS, RET_ERRNO, RET_USER_NOTIF = 0x80000000, 0x00050000, 0x7FC00000
+RET_KILL_PROCESS, RET_ERRNO, RET_USER_NOTIF, RET_ALLOW = 0x80000000, 0x00050000, 0x7FC00000, 0x7FFF0000
 FOREIGN = 0xFFFF
 """Beside `RET_USER_NOTIF`, which has no use for these bits: a call of another architecture."""
+OBSERVED = 0xFFFE
+"""Likewise: a call that the tier makes, of which the listener is told first."""
 
 
 def _return(value: int) -> bytes:
@@ -27,6 +29,7 @@ _ALONE = (
     (_return(RET_USER_NOTIF | EPERM), _return(RET_ERRNO | EPERM)),
     (_return(RET_USER_NOTIF | ENOSYS), _return(RET_ERRNO | ENOSYS)),
     (_return(RET_USER_NOTIF | FOREIGN), _return(RET_KILL_PROCESS)),
+    (_return(RET_USER_NOTIF | OBSERVED), _return(RET_ALLOW)),
 )
 
 
