@@ -30,6 +30,7 @@ LAYERS = [
         "container_build",
         "containers",
         "evidence",
+        "file_watch",
         "control",
         "gateway",
         "notify_program",
@@ -57,7 +58,8 @@ LAYERS = [
         "syscall_watch",
     }
     | {"waived", "watch"},
-    {"attack", "clients", "demo", "examine", "learn"},
+    {"attack", "clients", "demo", "examine"},
+    {"learn"},  # leads the conversation of `examine`
     {"cli"},
 ]
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
@@ -106,6 +108,9 @@ PURE_FILES = {
     "examine/conversation.py",
     "examine/judging.py",
     "examine/report.py",
+    "learn/compose.py",
+    "learn/seen.py",
+    "learn/wants.py",
     "relay/crashes.py",
     "relay/lines.py",
     "relay/replay.py",
