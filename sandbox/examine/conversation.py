@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from sandbox.inspect.judged import Asked
 from sandbox.inspect.texts import LISTED
+from sandbox.records import dataclass
 from sandbox.wire.jsonrpc import Frame
 from sandbox.wire.structs import msgspec
 
@@ -21,6 +22,7 @@ MOST_READ: Final = 200
 _CLIENT = {"name": "mcp-sandbox-inspect", "version": "1"}
 # Servers list more to a client that can do more.
 _OFFERED: Mapping[str, Any] = {"roots": {}, "sampling": {}, "elicitation": {}}
+Calls = Callable[[Sequence[Mapping[str, Any]]], Sequence[tuple[str, dict[str, Any]]]]
 _META = "io.modelcontextprotocol/"
 _REFUSED = {"error": {"code": -1, "message": "refused by mcp-sandbox: nobody is here to answer"}}
 _NO_METHOD = {"error": {"code": -32601, "message": "method not found"}}
@@ -32,10 +34,20 @@ _ANSWERS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Called:
+    """One tool call and how it was answered; `said`: the server's words, where it reported a failure."""
+
+    tool: str
+    how: Literal["result", "failure", "refusal"]
+    said: str = ""
+
+
 class Conversation:
     """One session in one era: the opening, every page of every list and, where asked for, what is listed."""
 
-    def __init__(self, era: Era, *, read: bool = False) -> None:
+    def __init__(self, era: Era, *, read: bool = False, calls: Calls | None = None) -> None:
+        """`calls`: from the listed tools, those that are called once every list is known."""
         self.era = era
         self.done = False
         self.refused = ""
@@ -45,6 +57,8 @@ class Conversation:
         self.items: dict[str, list[dict[str, Any]]] = {method: [] for method in LISTS}
         self.cut: list[str] = []
         """Lists whose end was not reached."""
+        self.called: list[Called] = []
+        self._calls = calls
         self._read = read
         self._to_ask: deque[tuple[str, dict[str, Any]]] = deque()
         self._asked: tuple[int, str, dict[str, Any]] | None = None
@@ -86,6 +100,8 @@ class Conversation:
     def _taken(self, method: str, params: dict[str, Any], frame: Frame) -> list[bytes]:
         result = frame.message.get("result")
         opening = method in ("initialize", "server/discover")
+        if method == "tools/call":
+            self.called.append(_called(params, frame))
         if type(result) is not dict:
             if opening:
                 self.done, self.refused = True, _error(frame)
@@ -127,6 +143,9 @@ class Conversation:
     # --- requests ----------------------------------------------------------------------------------------
 
     def _next(self) -> list[bytes]:
+        if not self._to_ask and self._calls is not None:
+            wanted, self._calls = self._calls(self.items["tools/list"]), None
+            self._to_ask.extend(("tools/call", {"name": name, "arguments": given}) for name, given in wanted)
         if not self._to_ask:
             self.done = True
             return []
@@ -164,6 +183,18 @@ _READING: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, dict[str, Any]] 
     "prompts/list": _prompt,
     "resources/list": _resource,
 }
+
+
+def _called(params: Mapping[str, Any], frame: Frame) -> Called:
+    tool, result = str(params["name"]), frame.message.get("result")
+    if type(result) is not dict:
+        return Called(tool, "refusal", _error(frame))
+    if result.get("isError") is not True:
+        return Called(tool, "result")
+    content = result.get("content")
+    parts = content if type(content) is list else []
+    texts = [one["text"] for one in parts if type(one) is dict and type(one.get("text")) is str]
+    return Called(tool, "failure", " ".join(texts))
 
 
 def _error(frame: Frame) -> str:

@@ -57,27 +57,27 @@ def examine(
 def _kept(prepared: Prepared) -> tuple[Prepared, inspection.Around]:
     """The session's order, whose secrets are read once, and what keeps these out of all that is told."""
     secrets = secret_sources.read(prepared.spec.secrets, prepared.wish.environ)
-    policy = _uninspected(prepared.policy)
+    policy = uninspected(prepared.policy)
     around = replace(inspection.ALONE)
     mode = prepared.policy.inspect.secrets
     judged = replace(policy, inspect=Inspect(secrets="redact" if mode == "off" else mode))
     keeping = secrecy.of(replace(prepared, policy=judged), "inspect", secrets, (), around.emit)
     if keeping is not None:
         around = replace(around, clean=keeping.text, secrecy=keeping)
-    _settle()
+    settle()
     environ = {**prepared.wish.environ, **dict(secrets)}
     spec = replace(prepared.spec, secrets=tuple((name, "env") for name, _ in secrets))
     return replace(prepared, policy=policy, spec=spec, wish=replace(prepared.wish, environ=environ)), around
 
 
-def _settle() -> None:
+def settle() -> None:
     """No thread of ours is at work when we fork: what it holds then is held in the child for ever."""
     for thread in threading.enumerate():
         if thread is not threading.main_thread():
             thread.join()
 
 
-def _uninspected(policy: Policy) -> Policy:
+def uninspected(policy: Policy) -> Policy:
     """The same sandbox, whose relay passes on what is to be judged here; no secret is in its log."""
     unjudged = Inspect(poison="off", secrets="log", protocol="off")
     tools = replace(Tools(), pin="off")

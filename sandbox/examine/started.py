@@ -17,7 +17,7 @@ class Started:
     """The session's process, and the pipes to it."""
 
     def __init__(self, pid: int, stdin: int, stdout: int) -> None:
-        self._pid = pid
+        self.pid = pid
         self.stdin = stdin
         self.stdout = stdout
         self._status: int | None = None
@@ -27,7 +27,7 @@ class Started:
         self._close(self.stdin)
         if self._status is None:
             # The session ends its server within two seconds of this, by its own deadlines.
-            _, waited = os.waitpid(self._pid, 0)
+            _, waited = os.waitpid(self.pid, 0)
             self._status = os.waitstatus_to_exitcode(waited)
         return self._status
 
@@ -35,7 +35,7 @@ class Started:
         """Ends what still runs."""
         if self._status is None:
             with suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGTERM)
+                os.kill(self.pid, signal.SIGTERM)
             self.end()
         self._close(self.stdin)
         self._close(self.stdout)
