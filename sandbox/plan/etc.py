@@ -46,8 +46,10 @@ TREES = (
     "/etc/ca-certificates/extracted",
     "/etc/crypto-policies",
     "/etc/alternatives",
+    "/etc/chromium.d",
 )
-"""Bound whole: public certificates (never their private siblings), and links behind /usr/bin and OpenSSL."""
+"""Bound whole: public certificates (never their private siblings), links behind /usr/bin and OpenSSL, and the
+options that Debian's /usr/bin/chromium reads, without which it does not start."""
 
 LINKS = ("/etc/localtime", "/etc/ssl/cert.pem", "/etc/pki/tls/cert.pem")
 """Kept as links where the host has links. The zone: ICU reads its name there, or else compares every zone."""

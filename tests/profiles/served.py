@@ -62,6 +62,8 @@ class Served:
     """Makes what the server works on in its directory, and starts what it speaks to: yields words."""
     tries: tuple[str, ...] = ()
     """Names that it is known to try and is refused (`*` too), with the reason in the profile."""
+    spares: tuple[str, ...] = ()
+    """System calls that it asks for, is refused and does without."""
     native: str = ""
     """Why it is not run natively; empty: it is."""
     docker: str = ""
@@ -162,12 +164,16 @@ def failed(answer: Mapping[str, Any]) -> bool:
 
 def strange(row: Served, shown: Shown) -> list[dict[str, Any]]:
     """What the log holds that an honest session of this server gives no reason for."""
-    found = shown.of(*TELLS, "syscall.deny", "quota.breach", "kill", "canary.seen")
-    denied = shown.of("egress.deny", "dns.deny")
+    found = shown.of(*TELLS, "quota.breach", "kill", "canary.seen")
+    denied = shown.of("egress.deny", "dns.deny", "syscall.deny")
     return found + [event for event in denied if not _known(row, event)]
 
 
 def _known(row: Served, event: Mapping[str, Any]) -> bool:
     detail = event["detail"]
+    if "repeated" in detail:  # what was told before, again: how often
+        return not detail.get("further")
+    if event["kind"] == "syscall.deny":
+        return detail.get("class") == "refused" and detail["call"] in row.spares
     names = [str(detail.get(key, "")) for key in ("name", "host", "address")]
     return any(fnmatchcase(name, one) for name in names if name for one in row.tries)
