@@ -1,4 +1,4 @@
-"""Servers that drive a browser: each opens a page for real, whose script runs, and none that was not named."""
+"""Servers that drive a browser: each opens a page for real whose script runs, and none that was not named."""
 
 from __future__ import annotations
 
