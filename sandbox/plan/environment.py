@@ -34,7 +34,7 @@ def environment(
 
 
 def secrets(policy: Policy, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Name and source of every secret; one whose source is an absent variable stops the start."""
+    """Name and source of every secret that there is; one that has to be and is not stops the start."""
     for secret in policy.secrets:
         _refuse_malformed(policy, secret.name, "")
         if secret.source == "env" and not environ.get(secret.name):
@@ -44,7 +44,8 @@ def secrets(policy: Policy, environ: Mapping[str, str]) -> tuple[tuple[str, str]
                 rule=f"{secret.origin} [secrets.{secret.name}]",
                 hint=f"set `{secret.name}` in the `env` of the client's config, or where you start it",
             )
-    return tuple((secret.name, secret.source) for secret in policy.secrets)
+    there = [one for one in policy.secrets if one.source != "env?" or environ.get(one.name)]
+    return tuple((one.name, one.source.removesuffix("?")) for one in there)
 
 
 def _ours(identity: Identity, closure: Closure) -> dict[str, str]:

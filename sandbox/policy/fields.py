@@ -87,9 +87,9 @@ def _pattern(text: str) -> str:
 
 
 def _source(text: str) -> str:
-    if text in ("env", "keyring") or re.fullmatch(r"(file|command):.+", text):
+    if text in ("env", "env?", "keyring") or re.fullmatch(r"(file|command):.+", text):
         return text
-    raise ValueError("a secret comes from `env`, `keyring`, `file:PATH` or `command:…`")
+    raise ValueError("a secret comes from `env`, `env?`, `keyring`, `file:PATH` or `command:…`")
 
 
 def _notify(text: str) -> str:

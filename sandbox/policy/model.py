@@ -149,7 +149,7 @@ class Env:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A value that reaches the server as the variable `name`; `source`: env, keyring, file:PATH, command:…"""
+    """A value that reaches the server as the variable `name`; the profile's `from` is its `source`."""
 
     name: str
     source: str

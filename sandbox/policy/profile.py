@@ -196,7 +196,9 @@ class EnvTable(_Table):
 class SecretTable(_Table):
     """A value that reaches the server as an environment variable and is logged nowhere."""
 
-    source: Source = Field(alias="from", description="`env`, `keyring`, `file:PATH` or `command:…`")
+    source: Source = Field(
+        alias="from", description="`env`, `env?` (if it is set), `keyring`, `file:PATH` or `command:…`"
+    )
     inject: list[Host] = Field(
         default=[], description="Hosts for which a placeholder is replaced on the way out"
     )

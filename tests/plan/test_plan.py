@@ -199,6 +199,20 @@ def test_an_absent_secret_stops_the_start(environ: dict[str, str]) -> None:
     assert "web.toml:20" in caught.value.rule
 
 
+@pytest.mark.parametrize(
+    ("environ", "carried"),
+    [
+        pytest.param({"TOKEN": "hunter2"}, (("TOKEN", "env"),), id="set"),
+        pytest.param({"TOKEN": ""}, (), id="empty"),
+        pytest.param({}, (), id="not set"),
+    ],
+)
+def test_a_secret_that_need_not_be_there_stops_nothing(
+    environ: dict[str, str], carried: tuple[tuple[str, str], ...]
+) -> None:
+    assert spec({"secrets": {"TOKEN": {"from": "env?"}}}, environ=environ).secrets == carried
+
+
 # --- what always holds ---------------------------------------------------------------------------
 
 NAMES = st.sampled_from(
