@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 
+from sandbox import matching
 from sandbox.errors import CannotEnforce, SandboxError, UsageError
 from sandbox.host import reach
 from sandbox.host.closure import closure, closure_of_program
 from sandbox.host.remembered import facts as remembered_facts
 from sandbox.host.survey import survey
 from sandbox.host.uvrun import is_uv_run
+from sandbox.matching import Matched
 from sandbox.plan.enforceable import unenforceable
 from sandbox.plan.facts import Closure, HostFacts
 from sandbox.plan.plan import plan
@@ -58,17 +60,28 @@ class Prepared:
     closure: Closure
     request: Request | None = None
     frozen: Frozen | None = None
+    matched: Matched | None = None
+    """The profile that was found by the command, where none was named."""
 
 
 def prepare(wish: Wish, progress: Callable[[str], None], *, build: bool = True) -> Prepared:
     """Decides everything and starts nothing but, where `build`, the build of a package never seen before."""
-    policy = load(wish.profile, environ=wish.environ, cwd=wish.cwd, flags=wish.flags)
+    request = parse(wish.command)
+    found = None
+    if wish.profile is None:
+        found = matching.matched(wish.command, request, wish.environ, wish.cwd)
+    policy = _policy(wish, found, request, progress)
     command = wish.command or policy.server.command
     if not command:
         what = f"profile `{policy.name}` names no server, and no command was given"
         hint = "write the server's command after `--`, or as `command` under `[server]`"
         raise UsageError("no-command", what, hint=hint)
-    asked = Asked(wish, policy, remembered_facts(wish.environ), command, parse(command), progress, build)
+    if found is not None:
+        command, request = found.respelt(command, request)
+    elif not wish.command:
+        request = parse(command)
+    facts = remembered_facts(wish.environ)
+    asked = Asked(wish, policy, facts, command, request, progress, build, found)
     if wish.backend == "docker" or (wish.backend == "auto" and needs_engine(policy)):
         return _contained(asked)
     try:
@@ -77,6 +90,21 @@ def prepare(wish: Wish, progress: Callable[[str], None], *, build: bool = True) 
         if wish.backend != "auto" or not asked.facts.docker.works or unenforceable(policy):
             raise  # nowhere else could it be enforced either
         return _instead(asked, refused)
+
+
+def _policy(
+    wish: Wish, found: Matched | None, request: Request | None, progress: Callable[[str], None]
+) -> Policy:
+    """The profile that was named, else the one that is for the command's package, else `base`."""
+    name = found.profile if found else wish.profile
+    policy = load(name, environ=wish.environ, cwd=wish.cwd, flags=wish.flags)
+    if found is not None:
+        made = matching.granted(policy, found, wish.environ, wish.cwd)
+        progress(matching.told(found, policy, made))
+        return made
+    if wish.command and wish.profile is None and wish.flags == NO_FLAGS:
+        progress(matching.unmatched(wish.command, request))
+    return policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +118,29 @@ class Asked:
     request: Request | None
     progress: Callable[[str], None]
     build: bool
+    matched: Matched | None = None
 
     def planned(self, spec: Spec, needs: Closure, frozen: Frozen | None) -> Prepared:
         """The end of every preparation."""
-        name = self.wish.name or server_name(self.policy, self.request, self.command)
         waived = (*spec.waivers, *sentences(self.policy))
-        named = replace(spec, server=name, waivers=waived)
-        return Prepared(self.wish, self.policy, self.facts, named, needs, self.request, frozen)
+        named = replace(spec, server=self.name(), waivers=waived)
+        if self.matched is not None:
+            resolved = frozen.resolved if frozen else ()
+            line = matching.unproven(self.matched, self.policy, resolved)
+            if line:
+                self.progress(line)
+        return Prepared(self.wish, self.policy, self.facts, named, needs, self.request, frozen, self.matched)
+
+    def name(self) -> str:
+        """What the audit and messages call the server: its profile, its package, or its program."""
+        if self.wish.name:
+            return self.wish.name
+        # A server that was matched is no profile's own: it is called, and pinned, as without one.
+        if self.policy.server.command and self.matched is None:
+            return self.policy.name
+        if self.request is not None:
+            return package_name(self.request.specs[0])
+        return os.path.basename(self.command[0])
 
 
 def needs_engine(policy: Policy) -> bool:
@@ -225,15 +269,6 @@ def _closure(command: tuple[str, ...], frozen: Frozen | None, wish: Wish) -> Clo
     return replace(
         found, argv=frozen.argv, binds=(*found.binds, tree), why="a frozen package and its interpreter"
     )
-
-
-def server_name(policy: Policy, request: Request | None, command: tuple[str, ...]) -> str:
-    """What the audit and messages call the server: its profile, its package, or its program."""
-    if policy.server.command:
-        return policy.name
-    if request is not None:
-        return package_name(request.specs[0])
-    return os.path.basename(command[0])
 
 
 def package_name(spec: str) -> str:
