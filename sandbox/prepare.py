@@ -70,7 +70,7 @@ def prepare(wish: Wish, progress: Callable[[str], None], *, build: bool = True) 
     found = None
     if wish.profile is None:
         found = matching.matched(wish.command, request, wish.environ, wish.cwd)
-    policy = _policy(wish, found, request, progress)
+    policy = _policy(wish, found, progress)
     command = wish.command or policy.server.command
     if not command:
         what = f"profile `{policy.name}` names no server, and no command was given"
@@ -82,6 +82,14 @@ def prepare(wish: Wish, progress: Callable[[str], None], *, build: bool = True) 
         request = parse(command)
     facts = remembered_facts(wish.environ)
     asked = Asked(wish, policy, facts, command, request, progress, build, found)
+    prepared = _by_a_backend(asked)
+    if build and found is None and wish.profile is None and wish.flags == NO_FLAGS:
+        progress(matching.unmatched(command, request))
+    return prepared
+
+
+def _by_a_backend(asked: Asked) -> Prepared:
+    wish, policy = asked.wish, asked.policy
     if wish.backend == "docker" or (wish.backend == "auto" and needs_engine(policy)):
         return _contained(asked)
     try:
@@ -92,9 +100,7 @@ def prepare(wish: Wish, progress: Callable[[str], None], *, build: bool = True) 
         return _instead(asked, refused)
 
 
-def _policy(
-    wish: Wish, found: Matched | None, request: Request | None, progress: Callable[[str], None]
-) -> Policy:
+def _policy(wish: Wish, found: Matched | None, progress: Callable[[str], None]) -> Policy:
     """The profile that was named, else the one that is for the command's package, else `base`."""
     name = found.profile if found else wish.profile
     policy = load(name, environ=wish.environ, cwd=wish.cwd, flags=wish.flags)
@@ -102,8 +108,6 @@ def _policy(
         made = matching.granted(policy, found, wish.environ, wish.cwd)
         progress(matching.told(found, policy, made))
         return made
-    if wish.command and wish.profile is None and wish.flags == NO_FLAGS:
-        progress(matching.unmatched(wish.command, request))
     return policy
 
 

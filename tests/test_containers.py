@@ -247,7 +247,7 @@ class Backends:
 
     def chosen(self, backend: str, table: dict[str, Any] | None = None) -> Any:
         self._patch.setattr(preparing, "load", lambda *_, **__: policy(table))
-        wish = Wish(("/usr/bin/env",), {}, "/", backend=backend)
+        wish = Wish(("/usr/bin/env",), {}, "/", profile="base", backend=backend)
         return prepare(wish, self.notes.append)
 
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from sandbox.cli import run
 from sandbox.policy.flags import Flags
 from sandbox.prepare import Wish, prepare
@@ -27,8 +29,16 @@ def said(*options: str, cwd: Path) -> str:
     return done.stderr
 
 
-def test_an_ordinary_start_says_nothing(tmp_path: Path) -> None:
-    assert said(cwd=tmp_path) == ""
+@pytest.mark.parametrize(
+    "options", [["--profile", "base"], ["--allow-env", "LANG"], ["--quiet"]], ids=lambda words: words[0]
+)
+def test_an_ordinary_start_says_nothing(options: list[str], tmp_path: Path) -> None:
+    assert said(*options, cwd=tmp_path) == ""
+
+
+def test_a_server_that_no_profile_is_for_is_told_how_to_get_one(tmp_path: Path) -> None:
+    line = "mcp-sandbox: no profile is for this server, so it has no files and no network; "
+    assert said(cwd=tmp_path) == line + "`mcp-sandbox profile new -- COMMAND` writes one\n"
 
 
 def test_verbose_says_what_holds_and_where_to_look(tmp_path: Path) -> None:
