@@ -25,6 +25,7 @@ COMMANDS = {
     "answer": "decide about calls that wait for a person",
     "resume": "let a sandbox go on that was frozen at a breach",
     "image": "build, list and remove the images of the Docker backend",
+    "clients": "find, judge and contain the servers that your MCP clients start",
     "profile": "list profiles, show one, or print the schema of the file",
     "audit": "show, follow or verify the audit log",
     "trust": "accept a project's own profiles",
@@ -60,14 +61,22 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return dispatch(args)
     except SandboxError as error:
-        from sandbox.cli.output import note
-
-        note(str(error))
-        return error.exit_status
+        return _failed(args, error)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         return _closed_stdout()
+
+
+def _failed(args: list[str], error: SandboxError) -> int:
+    if args[0] == "run":
+        from sandbox.cli.run import refuse
+
+        return refuse(error)
+    from sandbox.cli.output import note
+
+    note(str(error))
+    return error.exit_status
 
 
 def dispatch(args: list[str]) -> int:

@@ -1,0 +1,26 @@
+"""`mcp-sandbox clients unwrap`: the clients start their servers as before, outside of any sandbox."""
+
+from __future__ import annotations
+
+import argparse
+
+from sandbox.cli.clients_found import around, is_chosen
+from sandbox.cli.clients_wrap import change
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Its options."""
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
+
+
+def main(args: argparse.Namespace) -> int:
+    """0 when it is done or was done before; 1 when declined or where a file could not be changed."""
+    from sandbox.clients.changing import to_unwrap
+
+    here = around()
+    return change(
+        args,
+        lambda config: to_unwrap(config, here, lambda entry: is_chosen(args, entry)),
+        "no longer contain",
+    )

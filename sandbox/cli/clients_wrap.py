@@ -1,0 +1,113 @@
+"""`mcp-sandbox clients wrap`: the clients start their servers in sandboxes from now on."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from sandbox.cli import clients_diff
+from sandbox.cli.clients_found import around, configs, files, is_chosen, require_server, shown
+from sandbox.cli.output import document, emit, note
+from sandbox.errors import SandboxError, UsageError
+
+if TYPE_CHECKING:
+    from sandbox.clients.changing import Plan
+    from sandbox.clients.gather import Config
+
+Planner = Callable[["Config"], "Plan"]
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Its options."""
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
+    what = "what the clients start (default: this program's absolute path)"
+    parser.add_argument("--program", metavar="PATH", help=what)
+
+
+def main(args: argparse.Namespace) -> int:
+    """0 when it is done or was done before; 1 when declined or where a file could not be changed."""
+    from sandbox.clients.changing import to_wrap
+    from sandbox.clients.wrapping import our_program
+
+    here, program = around(), args.program or our_program(sys.argv[0], sys.executable)
+    if not args.program and not os.access(program, os.X_OK):
+        what = f"`{program}` is not there for clients to start"
+        raise UsageError("no-program", what, hint="name it with `--program PATH`")
+    return change(
+        args, lambda config: to_wrap(config, here, program, lambda entry: is_chosen(args, entry)), "contain"
+    )
+
+
+def change(args: argparse.Namespace, planned: Planner, verb: str) -> int:
+    """Plans every file, shows it, asks once, and does it; all under the lock."""
+    from sandbox.clients.keep import alone
+
+    with alone(os.environ):
+        failed: list[tuple[Any, SandboxError]] = []
+        opened = list(configs(files(args), failed))
+        require_server(args, [entry.name for one in opened for entry in one.entries])
+        plans = [plan for one in opened if (plan := _planned(planned, one, failed)) is not None]
+        status = _settle(args, plans, verb, failed)
+    return 1 if failed else status
+
+
+def _planned(planned: Planner, config: Config, failed: list[tuple[Any, SandboxError]]) -> Plan | None:
+    try:
+        return planned(config)
+    except SandboxError as error:
+        note(str(error))
+        failed.append((config.found, error))
+        return None
+
+
+def _settle(
+    args: argparse.Namespace, plans: list[Plan], verb: str, failed: list[tuple[Any, SandboxError]]
+) -> int:
+    count = sum(len(plan.changes) for plan in plans)
+    if not args.json:
+        for plan in plans:
+            clients_diff.show(plan)
+    if count and not args.dry_run and not agreed(args, count, verb):
+        note("nothing was changed")
+        return 1
+    done = set() if args.dry_run else {id(plan) for plan in plans if _done(args, plan, failed)}
+    if args.json:
+        document({"files": [clients_diff.described(plan, done=id(plan) in done) for plan in plans]})
+    elif not count:
+        emit("nothing to change")
+    elif done:
+        emit("restart the clients that are running: they read their files when they start")
+    return 0
+
+
+def _done(args: argparse.Namespace, plan: Plan, failed: list[tuple[Any, SandboxError]]) -> bool:
+    from sandbox.clients.changing import carry_out
+
+    if not plan.changes:
+        return False
+    try:
+        kept = carry_out(plan, around())
+    except SandboxError as error:
+        note(str(error))
+        failed.append((plan.config.found, error))
+        return False
+    if not args.json:
+        backup = f" (as it was: {shown(kept)})" if kept else ""
+        emit(f"changed {shown(plan.config.found.path)}{backup}")
+    return True
+
+
+def agreed(args: argparse.Namespace, count: int, verb: str) -> bool:
+    """A person's word, at a terminal; or `--yes`."""
+    if args.yes:
+        return True
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        hint = f"mcp-sandbox clients {args.action} --yes"
+        raise UsageError("no-terminal", "this asks a person, and there is no terminal to ask at", hint=hint)
+    sys.stderr.write(f"{verb} {count} {'server' if count == 1 else 'servers'}? type `yes`: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("yes", "y")

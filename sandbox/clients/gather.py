@@ -1,0 +1,162 @@
+"""The servers of this machine's clients, each with the profile that fits and the paths that it may get."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+from sandbox.clients import codec, keep
+from sandbox.clients.codec import Document
+from sandbox.clients.words import Entry, Found
+from sandbox.clients.wrapping import Fit, candidates, inner, is_place
+from sandbox.errors import SandboxError
+from sandbox.matching import match
+from sandbox.policy.load import read as read_profile
+from sandbox.policy.model import Policy
+from sandbox.policy.paths import protected, secret_places
+from sandbox.records import dataclass
+
+IN_A_PROJECT: Final = frozenset(
+    "claude-code codex gemini gemini-cli copilot-cli opencode goose crush vscode cursor".split()
+)
+"""Clients that start servers in the project's directory, also those of the user's own file."""
+_LARGEST_ENV_FILE: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """Whose machine it is."""
+
+    home: str
+    platform: str
+    environ: Mapping[str, str]
+    cwd: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A client's file as it was read."""
+
+    found: Found
+    held: keep.Held
+    document: Document
+    entries: tuple[Entry, ...]
+
+
+def opened(found: Found) -> Config:
+    """The file with its servers; `ConfigError` or `NotChanged` where it cannot be read."""
+    held = keep.read(found.path)
+    document = codec.parse(held.content, found.format, found.path)
+    return Config(found, held, document, tuple(document.entries(found.row)))
+
+
+def fit(entry: Entry, found: Found, around: Around) -> Fit:
+    """What is known of one entry's server."""
+    words = inner(entry)
+    base = _directory(entry, found, around)
+    matched = match(words, around.environ, base) if words else None
+    paths, notes = ((), ()) if matched and matched.access == "none" else _paths(entry, words, found, around)
+    known = known_variables(matched.profile, around) if matched else frozenset()
+    return Fit(
+        profile=matched.profile if matched else "",
+        package=matched.package if matched else "",
+        version=matched.version if matched else None,
+        paths=() if matched else paths,  # a profile that fits mounts them itself
+        known=known,
+        stranger=found.scope == "project",
+        notes=notes,
+        names=_names_of_file(entry, found, around),
+    )
+
+
+def known_variables(profile: str, around: Around) -> frozenset[str]:
+    """The variables that a profile takes from its caller by itself."""
+    policy = policy_of(profile, around)
+    if policy is None:
+        return frozenset()
+    return frozenset((*policy.env.passed, *(one.name for one in policy.secrets)))
+
+
+def policy_of(profile: str, around: Around) -> Policy | None:
+    """A profile resolved; None where it cannot be read."""
+    try:
+        return read_profile(profile, environ=around.environ, cwd=around.cwd, trusted_only=False)
+    except SandboxError:
+        return None
+
+
+def _directory(entry: Entry, found: Found, around: Around) -> str:
+    """Where the client starts the server, as far as that is known."""
+    named = _expanded(entry.cwd, found, around) if entry.cwd else ""
+    if named.startswith("/"):
+        return named
+    return project_of(found, around) if found.scope == "project" else around.home or "/"
+
+
+def project_of(found: Found, around: Around) -> str:
+    """The directory of the project whose file it is."""
+    above = os.path.dirname(found.path)
+    return around.cwd if above == around.cwd or above.startswith(around.cwd.rstrip("/") + "/") else above
+
+
+def _expanded(text: str, found: Found, around: Around) -> str:
+    """The path that is meant, where the client's own variables for directories are all that it holds."""
+    for name in ("workspaceFolder", "workspaceRoot", "PWD"):
+        if found.scope == "project":
+            text = text.replace(f"${{{name}}}", project_of(found, around))
+    for name in ("userHome", "env:HOME", "HOME"):
+        text = text.replace(f"${{{name}}}", around.home)
+    return around.home + text[1:] if text == "~" or text.startswith("~/") else text
+
+
+def _paths(
+    entry: Entry, words: tuple[str, ...], found: Found, around: Around
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the arguments name and may be mounted, and what is said of the rest."""
+    kept, notes = [], []
+    for text in candidates(words):
+        why = _refused(text, entry, found, around)
+        if why is None:
+            kept.append(text)
+        elif why:
+            notes.append(f"`{text}` cannot be mounted: {why}")
+    return tuple(kept), tuple(notes)
+
+
+def _refused(text: str, entry: Entry, found: Found, around: Around) -> str | None:
+    """Why a path is not mounted; empty where there is nothing to say, None where it is."""
+    path = _expanded(text, found, around)
+    if "${" in path:
+        known = is_place(text) and found.row.variables and re.search(found.row.variables, text)
+        return None if known else "nobody knows where it leads"
+    if not path.startswith("/"):
+        if found.scope != "project" and not entry.cwd and found.row.id not in IN_A_PROJECT:
+            return "it depends on where the client starts it: write an absolute path"
+        path = os.path.normpath(os.path.join(_directory(entry, found, around), path))
+        if found.scope != "project" and not entry.cwd:
+            return None  # some project's
+    return refused_path(path, around)
+
+
+def refused_path(path: str, around: Around) -> str | None:
+    """Why an absolute path is not mounted: empty where it does not exist."""
+    if not os.path.lexists(path):
+        return ""
+    places = secret_places(around.home, around.environ)
+    named = protected(os.path.normpath(path), home=around.home, places=places)
+    return named or protected(os.path.realpath(path), home=around.home, places=places)
+
+
+def _names_of_file(entry: Entry, found: Found, around: Around) -> tuple[str, ...]:
+    """The variables that the client reads for it from a file, by name."""
+    path = _expanded(entry.env_file, found, around)
+    if not path.startswith("/"):
+        return ()
+    lines: list[str] = []
+    with suppress(OSError), open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        lines = file.read(_LARGEST_ENV_FILE).decode(errors="replace").splitlines()
+    names = (line.removeprefix("export ").partition("=")[0].strip() for line in lines if "=" in line)
+    return tuple(dict.fromkeys(name for name in names if name.isidentifier() and name.isascii()))

@@ -1,0 +1,243 @@
+"""From a client's entry to the same server in its sandbox, and back (P)."""
+
+from __future__ import annotations
+
+import os.path
+import re
+import shlex
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+from sandbox.clients.credential import is_secret
+from sandbox.clients.words import Entry
+from sandbox.records import dataclass
+
+PROGRAM: Final = "mcp-sandbox"
+_LAUNCHERS: Final = frozenset(("uvx", "pipx", "uv", "python", "python3", "env"))
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
+_PLACE: Final = re.compile(
+    r"\$\{(?:workspaceFolder|workspaceRoot|userHome|env:HOME|HOME|PWD|CLAUDE_PROJECT_DIR(?::-[^}]*)?)\}[^$%{}:]*"
+)
+"""An argument that the client makes a path of, whatever it will be."""
+_OURS: Final = frozenset(("PATH", "HOME", "USER", "LOGNAME", "SHELL", "PWD", "TMPDIR", "TEMP", "TMP"))
+"""What the sandbox has of its own."""
+_STEERING: Final = re.compile(
+    r"(?:LD|DYLD)_\w+|GCONV_PATH|LOCPATH|GLIBC_TUNABLES|OPENSSL_(?:CONF|ENGINES|MODULES)"
+    r"|PYTHON(?:PATH|HOME|STARTUP|USERBASE|PLATLIBDIR|EXECUTABLE|PYCACHEPREFIX|WARNINGS|INSPECT)"
+    r"|XDG_(?:CONFIG|STATE|CACHE|DATA)_HOME|XDG_RUNTIME_DIR|DOCKER_(?:HOST|CONTEXT|CONFIG)|HOME"
+)
+"""Variables that decide which code and which profiles mcp-sandbox itself uses, outside of any sandbox."""
+_STEERING_FOR_A_STRANGER: Final = re.compile(
+    r"PATH|PATHEXT|COMSPEC|NODE_EXTRA_CA_CERTS|SSL_CERT_\w+|(?i:(?:https?|all|no)_proxy|npm_config_\w+)"
+    r"|UV_\w+|PIP_\w+|PIPX_\w+|BUN_\w+|MCP_SANDBOX_\w+"
+)
+"""Also those that decide which programs it starts, and where packages and connections lead."""
+_SCRIPTED: Final = re.compile(r"(?:node|nodejs|deno|bun|tsx|ts-node|python[\d.]*|ruby|perl|java)(?:\.exe)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What is known of an entry's server: the profile that fits, and what its command names."""
+
+    profile: str = ""
+    """Empty: none fits, and the server gets `base`."""
+    package: str = ""
+    version: str | None = None
+    paths: tuple[str, ...] = ()
+    """What to mount read-only; a profile that fits mounts what the command names by itself."""
+    known: frozenset[str] = frozenset()
+    """Variables that the profile itself passes."""
+    stranger: bool = False
+    """The entry may come with a project of somebody else's."""
+    notes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    """Further variables that the client gives to the server, by name: those of its `envFile`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapped:
+    """What the client is to start instead."""
+
+    command: str
+    args: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Why an entry stays as it is; `contained` where it needs no change."""
+
+    why: str
+    contained: bool = False
+
+
+def wrapped(entry: Entry, program: str, fit: Fit) -> Wrapped | Left:
+    """The entry's server in its sandbox, or why it cannot be put there."""
+    if is_wrapped(entry):
+        return Left("contained already", contained=True)
+    if (why := obstacle(entry, stranger=fit.stranger)) is not None:
+        return Left(why)
+    words = words_of(entry)
+    args = ("run", *_options(entry, fit), "--", *words)
+    return Wrapped(program, args, _notes(entry, fit))
+
+
+def is_wrapped(entry: Entry) -> bool:
+    """Whether it is ours that the client starts."""
+    return ours(entry.command, entry.args) is not None
+
+
+def ours(command: str, args: Sequence[str]) -> tuple[str, ...] | None:
+    """The arguments of `mcp-sandbox run` where a command starts that, else None."""
+    words = [command, *args]
+    base = _base(command)
+    if base in _LAUNCHERS:
+        at = next((i for i, word in enumerate(words[1:], 1) if _base(word) == PROGRAM), 0)
+        words = words[at:] if at and all(_is_option(word) for word in words[1:at]) else words
+    return tuple(words[2:]) if _base(words[0]) == PROGRAM and words[1:2] == ["run"] else None
+
+
+def _base(word: str) -> str:
+    return word.replace("\\", "/").rpartition("/")[2].removesuffix(".exe")
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("-") or word in ("run", "tool", "--from", PROGRAM)
+
+
+def inner(entry: Entry) -> tuple[str, ...]:
+    """The server's own command line, of a wrapped entry too; empty where its profile has it."""
+    args = ours(entry.command, entry.args)
+    if args is None:
+        return words_of(entry)
+    return args[args.index("--") + 1 :] if "--" in args else ()
+
+
+def words_of(entry: Entry) -> tuple[str, ...]:
+    """Program and arguments; a whole command line in `command`, which some clients accept, is taken apart."""
+    if entry.args or not re.search(r"\s", entry.command.strip()) or entry.command.startswith("/"):
+        return (entry.command, *entry.args)
+    try:
+        return tuple(shlex.split(entry.command))
+    except ValueError:
+        return (entry.command,)
+
+
+def obstacle(entry: Entry, *, stranger: bool) -> str | None:
+    """Why the entry cannot be wrapped; None where it can."""
+    if entry.faults:
+        return entry.faults[0]
+    if entry.url and not entry.command:
+        return "a remote server, which no process of this machine runs: not contained yet"
+    if not entry.command.strip() or entry.kind not in ("stdio", ""):
+        return "not a server that is started by a command"
+    for name, _ in entry.env:
+        if steers(name, stranger=stranger):
+            return f"its variable `{name}` would steer mcp-sandbox itself: set it by a profile's `[env] set`"
+    return None
+
+
+def steers(name: str, *, stranger: bool) -> bool:
+    """Whether a variable would decide for mcp-sandbox itself, which runs outside of the sandbox."""
+    return bool(_STEERING.fullmatch(name) or (stranger and _STEERING_FOR_A_STRANGER.fullmatch(name)))
+
+
+def _options(entry: Entry, fit: Fit) -> list[str]:
+    options = named(entry)
+    if fit.profile:
+        options += ["--profile", fit.profile]
+    for path in dict.fromkeys(fit.paths):
+        options += ["--allow-read", path]
+    return options + passing(_variables(entry, fit))
+
+
+def named(entry: Entry) -> list[str]:
+    """The name that the server has in messages and in the log: the client's own for it."""
+    return ["--name", entry.name] if _NAME.fullmatch(entry.name) else []
+
+
+def passing(variables: Sequence[tuple[str, str]]) -> list[str]:
+    """The options that let variables pass, credentials as such."""
+    return [
+        word
+        for name, value in variables
+        for word in ("--secret" if is_secret(name, value) else "--allow-env", name)
+    ]
+
+
+def _variables(entry: Entry, fit: Fit) -> list[tuple[str, str]]:
+    """What the client gives to the server, but for what the sandbox or the profile has anyway."""
+    given = dict.fromkeys((*entry.passed, *fit.names), "") | dict(entry.env)
+    skipped = _OURS | fit.known
+    return [
+        (name, value)
+        for name, value in given.items()
+        if name not in skipped and _VARIABLE_NAME.fullmatch(name) and not _STEERING.fullmatch(name)
+    ]
+
+
+def _notes(entry: Entry, fit: Fit) -> tuple[str, ...]:
+    notes = list(fit.notes)
+    if not fit.profile:
+        notes.append("no profile fits: it gets no network, and reads only what its command names")
+    if odd := [name for name, _ in entry.env if not _VARIABLE_NAME.fullmatch(name)]:
+        notes.append(f"`{odd[0]}` is no variable's name, and is not passed on")
+    return tuple(notes)
+
+
+def candidates(words: Sequence[str]) -> tuple[str, ...]:
+    """What among a command's arguments reads as a path: absolute, `~/…`, `./…`, `.`, and in `--x=PATH`.
+
+    A script that an interpreter is given comes with its own tree, and is none.
+    """
+    left = list(words[1:])
+    if words and _SCRIPTED.fullmatch(_base(words[0])):
+        script = next((i for i, word in enumerate(left) if not word.startswith("-")), None)
+        if script is not None:
+            del left[script]
+    parts = (word.partition("=")[2] if re.match(r"--?[\w-]+=", word) else word for word in left)
+    return tuple(dict.fromkeys(part for part in parts if _reads_as_path(part)))
+
+
+def _reads_as_path(text: str) -> bool:
+    if ":" in text.partition("}")[2] or any(ord(char) < 32 for char in text):
+        return False  # `--allow-read` takes what follows a colon for a place inside
+    return text in (".", "..", "~") or text.startswith(("/", "~/", "./", "../")) or is_place(text)
+
+
+def is_place(text: str) -> bool:
+    """Whether the client makes a path of it that nobody knows before."""
+    return _PLACE.fullmatch(text) is not None
+
+
+def unwrapped(
+    entry: Entry, before: Entry | None, written: tuple[str, tuple[str, ...]] | None
+) -> Wrapped | None:
+    """What the client started before us; None where nobody knows.
+
+    While the entry is as we wrote it, that is what the file had; else what follows our own `--`.
+    """
+    if before is not None and not is_wrapped(before) and written == (entry.command, entry.args):
+        return Wrapped(before.command, before.args)
+    words = inner(entry)
+    if words and not _of_an_engine(entry):
+        return Wrapped(words[0], words[1:])
+    if before is not None and not is_wrapped(before):
+        return Wrapped(before.command, before.args)
+    return None
+
+
+def _of_an_engine(entry: Entry) -> bool:
+    """Whether it stands for an engine's `run`: what follows our `--` is not the whole command."""
+    args = ours(entry.command, entry.args) or ()
+    options = args[: args.index("--")] if "--" in args else args
+    return ("--backend", "docker") in pairwise(options)
+
+
+def our_program(argv0: str, executable: str) -> str:
+    """The absolute path by which a client that knows no PATH starts us; links are kept, since upgrades move
+    what is behind them."""
+    named = os.path.abspath(argv0) if "/" in argv0 else ""
+    return named if _base(named) == PROGRAM else os.path.join(os.path.dirname(executable), PROGRAM)
