@@ -132,9 +132,16 @@ def _back(
         if made is None:
             left.append((entry, Left("what it was before is not known any more")))
             continue
-        edits += shapes.started_by(entry, made.command, made.args)
+        edits += shapes.started_by(entry, made.command, _given(made, entry, before.get(_key(entry))))
         changes.append(Change(entry, (entry.command, *entry.args), (made.command, *made.args)))
     return edits, changes, left
+
+
+def _given(made: Wrapped, entry: Entry, before: Entry | None) -> Sequence[str] | None:
+    """The arguments; None where the entry had no such member."""
+    if made.args or (before is not None and before.args_given and made.command == before.command):
+        return made.args
+    return None
 
 
 def _entries(content: bytes, found: Found) -> dict[tuple[object, ...], Entry]:

@@ -29,6 +29,8 @@ _OPTION: Final = re.compile(r"--?([A-Za-z][\w-]*)(?:=(.*))?", re.DOTALL)
 _HEADER: Final = re.compile(
     r"[\w-]*(?:auth|token|key)[\w-]*:\s*(?:(?:bearer|basic|token)\s+)?(\S.*)", re.IGNORECASE
 )
+_OUR_OPTIONS: Final = frozenset(("--secret", "--allow-env", "--name", "--profile", "-e", "--env"))
+"""What follows these is a name."""
 _ASSIGNED: Final = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 
 
@@ -87,7 +89,7 @@ def _named(before: str, word: str) -> list[tuple[str, str]]:
     if (assigned := _ASSIGNED.fullmatch(word)) is not None:
         pairs.append((assigned[1], assigned[2]))
     named = _OPTION.fullmatch(before)
-    if named and named[2] is None and not pairs:
+    if named and named[2] is None and not pairs and before not in _OUR_OPTIONS:
         pairs.append((named[1], word))
     return pairs
 

@@ -93,6 +93,8 @@ def _directory(entry: Entry, found: Found, around: Around) -> str:
     named = _expanded(entry.cwd, found, around) if entry.cwd else ""
     if named.startswith("/"):
         return named
+    if entry.path[:1] == ("projects",) and str(entry.path[1]).startswith("/"):
+        return str(entry.path[1])  # Claude Code's own servers of one project
     return project_of(found, around) if found.scope == "project" else around.home or "/"
 
 
