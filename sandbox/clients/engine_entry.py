@@ -12,38 +12,31 @@ from sandbox.clients.words import Entry
 from sandbox.clients.wrapping import Fit, Left, Wrapped, is_wrapped, named, obstacle, passing
 from sandbox.digest import sha256
 from sandbox.records import dataclass, field
+from sandbox.supply.docker_run import DockerRun, parse
 
 ENGINES: Final = frozenset(("docker", "podman", "nerdctl"))
-_FLAGS: Final = frozenset(
-    "-i --interactive -t --tty --rm --init --read-only --no-healthcheck -q --quiet --sig-proxy".split()
-)
-_VALUED: Final = frozenset("-e -v -w -u -p -l -m -h -c -a".split())
+_DETACHED: Final = frozenset(("-d", "--detach"))
 # What the sandbox decides itself, at least as tightly.
 _OURS: Final = frozenset(
-    """--name --label -l --pull --platform --memory -m --cpus --restart --hostname -h --log-driver --log-opt
-    --security-opt --cap-drop --cap-add --shm-size --ulimit --pids-limit --add-host --dns --network --net
-    --publish -p --user -u --stop-timeout --memory-swap --tmpfs --ipc --pid --privileged -P --publish-all
-    --expose --group-add --userns --cgroupns --cpu-shares -c --sysctl""".split()
+    """--name --label -l --pull --platform --memory -m --memory-swap --memory-reservation --cpus --cpu-shares
+    -c --restart --hostname -h --log-driver --log-opt --security-opt --cap-drop --shm-size --ulimit --pids-limit
+    --tmpfs --ipc --pid --uts --user --userns --cgroupns --group-add --stop-timeout --stop-signal --expose
+    --attach -a --network --network-alias --dns --dns-search --dns-option --add-host --cap-add --publish -p
+    --sysctl --annotation --domainname --oom-score-adj""".split()
 )
-_WIDE: Final = frozenset(("--privileged", "-P", "--publish-all"))
+_WIDE: Final = frozenset(
+    "--privileged -P --publish-all --publish -p --cap-add --add-host --dns --sysctl".split()
+)
+"""Of those, what makes more possible than a sandbox does."""
 _LATER: Final = {
-    "-w": "a working directory", "--workdir": "a working directory", "--entrypoint": "another entrypoint",
-    "--env-file": "a file of variables", "-d": "no client that waits", "--detach": "no client that waits",
-}  # fmt: skip
+    "--workdir": "a working directory",
+    "--entrypoint": "another entrypoint",
+    "--env-file": "a file of variables",
+}
 _OWN_IMAGES: Final = frozenset(("base", "node", "python", "browser"))
 _IMAGE: Final = re.compile(r"[a-z0-9][!-~]*")
 _PINNED: Final = re.compile(r".+@sha256:[0-9a-f]{64}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What an engine is told to run."""
-
-    image: str
-    args: tuple[str, ...]
-    options: tuple[tuple[str, str], ...]
-    """Every option with its value, in order; flags without one have an empty value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,52 +58,14 @@ class _Taken:
     notes: list[str] = field(default_factory=list)
 
 
-def order(words: Sequence[str]) -> Order | Left | None:
-    """The order in a command line; None where it is no engine's `run`, `Left` where it cannot be read."""
+def order(words: Sequence[str]) -> DockerRun | Left | None:
+    """The run in a command line; None where it is no engine's, `Left` where it cannot be read as one."""
     if not words or words[0].replace("\\", "/").rpartition("/")[2].removesuffix(".exe") not in ENGINES:
         return None
-    rest = list(words[1:])
-    if rest[:1] == ["container"]:
-        del rest[0]
-    if rest[:1] != ["run"]:
-        return Left(f"`{words[0]}` is told more than `run`, which no profile says")
-    del rest[0]
-    options: list[tuple[str, str]] = []
-    while rest and rest[0].startswith("-"):
-        word = rest.pop(0)
-        if word == "--":
-            break
-        if (found := _option(word, rest)) is None:
-            return Left(f"`{word}` of `{words[0]} run` is not understood")
-        options += found
-    if not rest:
-        return Left(f"`{words[0]} run` names no image")
-    return Order(rest[0], tuple(rest[1:]), tuple(options))
-
-
-def _option(word: str, rest: list[str]) -> list[tuple[str, str]] | None:
-    """One option, or several letters in one word, with the value that may be the next word."""
-    name, equals, value = word.partition("=")
-    if name in _FLAGS or name in _WIDE or name in ("-d", "--detach"):
-        return [(name, value)]
-    if not word.startswith("--") and len(word) > 2:
-        return _letters(word, rest)
-    if equals:
-        return [(name, value)]
-    return [(name, rest.pop(0))] if rest else None
-
-
-def _letters(word: str, rest: list[str]) -> list[tuple[str, str]] | None:
-    found: list[tuple[str, str]] = []
-    for at, letter in enumerate(word[1:], 1):
-        option = f"-{letter}"
-        if option in _VALUED:
-            value = word[at + 1 :] or (rest.pop(0) if rest else "")
-            return [*found, (option, value)]
-        if option not in _FLAGS and option != "-d":
-            return None
-        found.append((option, ""))
-    return found
+    found = parse(words)
+    return found or Left(
+        f"`{' '.join(words[:2])}` is not a `run` with known options, which a profile could say"
+    )
 
 
 def contained(entry: Entry, program: str, fit: Fit, words: Sequence[str]) -> Contained | Left | None:
@@ -134,11 +89,13 @@ def contained(entry: Entry, program: str, fit: Fit, words: Sequence[str]) -> Con
     return Contained(Wrapped(program, tuple(args), (*fit.notes, *taken.notes)), name, text)
 
 
-def _taken(found: Order) -> _Taken | Left:
+def _taken(found: DockerRun) -> _Taken | Left:
     if not _IMAGE.fullmatch(found.image) or not literal(found.image):
         return Left(f"`{found.image}` is not the name of one image")
+    if _DETACHED.intersection(found.switches):
+        return Left("a detached container has no client that speaks to it")
     taken = _Taken()
-    for option, value in found.options:
+    for option, value in (*((switch, "") for switch in found.switches), *found.options):
         if (why := _take(taken, option, value)) is not None:
             return Left(why)
     return taken
@@ -146,20 +103,20 @@ def _taken(found: Order) -> _Taken | Left:
 
 def _take(taken: _Taken, option: str, value: str) -> str | None:
     """Takes one option over; says why it cannot."""
-    if option in _FLAGS or option in _OURS:
-        if option in ("--network", "--net") and value != "none":
-            taken.notes.append(f"`{option} {value}` is not taken over: the network is the profile's")
-        if option in ("--privileged", "--cap-add", "-p", "--publish", "-P", "--publish-all"):
-            taken.notes.append(f"`{option}` is not taken over")
-        return None
-    if option in ("-v", "--volume"):
+    if option == "--volume":
         return _volume(taken, value)
     if option == "--mount":
         return _mount(taken, value)
-    if option in ("-e", "--env"):
+    if option == "--env":
         return _variable(taken, value)
-    what = f" ({_LATER[option]})" if option in _LATER else ""
-    return f"the engine's `{option}`{what} has no place in a profile"
+    if option == "--network" and value not in ("none", "bridge", "default"):
+        taken.notes.append(f"`--network {value}` is not taken over: the network is the profile's")
+    elif option in _WIDE:
+        taken.notes.append(f"`{option}` is not taken over")
+    elif option in _LATER or (value and option not in _OURS):
+        what = f" ({_LATER[option]})" if option in _LATER else ""
+        return f"the engine's `{option}`{what} has no place in a profile"
+    return None
 
 
 def _variable(taken: _Taken, value: str) -> str | None:
