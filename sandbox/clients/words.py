@@ -36,21 +36,28 @@ class Edit(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Files:
+    """Templates of paths on each system."""
+
+    linux: tuple[str, ...] = ()
+    mac: tuple[str, ...] = ()
+    windows: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """A client: where its files are, where in them its servers are, and in which shape.
 
-    Paths are templates: `~` is the home, `{config}` `{appdata}` `{localappdata}` the usual places of the system,
-    `{NAME:default}` a variable or what stands for it, `*` matches within one name. `*` in a key means every
-    member at that level.
+    Paths are templates: `~` is the home, `{config}`, `{appdata}` and `{localappdata}` the usual places of the
+    system, `{NAME:default}` a variable or what stands for it, `*` matches within one name. `*` in a key means
+    every member at that level.
     """
 
     id: str
     name: str
     keys: tuple[tuple[str, ...], ...]
     shape: str = "flat"
-    linux: tuple[str, ...] = ()
-    mac: tuple[str, ...] = ()
-    windows: tuple[str, ...] = ()
+    files: Files = Files()
     project: tuple[str, ...] = ()
     variables: str = ""
     """A regular expression whose groups `env`, `input` or `other` name what the client itself expands."""
@@ -76,6 +83,8 @@ class Entry:
     """Every other member, as it was read."""
     path: Path = ()
     """Where the entry stands in its document."""
+    args_given: bool = True
+    """Whether there is a member for arguments at all."""
     shape: str = "flat"
     faults: tuple[str, ...] = ()
     """What is there and of a type that no client reads, in words; such an entry is not edited."""
