@@ -15,6 +15,7 @@ COMMANDS = {
     "run": "start a server in its sandbox (what an MCP client's config calls)",
     "plan": "show what would be enforced, step by step, and by which mechanism",
     "inspect": "list all that a server offers, and what is suspicious in it",
+    "learn": "run a server contained and write the least profile for it",
     "check": "validate profiles",
     "doctor": "show what this host can enforce",
     "demo": "run a real server in the sandbox and show what it could not do",

@@ -70,6 +70,16 @@ class Conversation:
         """The id and the method of the request whose answer is waited for; 0 where none is."""
         return self._asked[:2] if self._asked else (0, "")
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """The name and the version that the server gives itself."""
+        opened = self.opened or {}
+        meta, told = opened.get("_meta"), opened.get("serverInfo")
+        if type(told) is not dict and type(meta) is dict:
+            told = meta.get("io.modelcontextprotocol/serverInfo")
+        told = told if type(told) is dict else {}
+        return str(told.get("name", "")), str(told.get("version", ""))
+
     def start(self) -> list[bytes]:
         """The client's first message."""
         if self.era == "modern":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from sandbox import inspection, secrecy, secret_sources
 from sandbox.errors import BREACH, NOT_BUILT, USAGE, SandboxError
@@ -114,18 +114,9 @@ def _together(led: Sequence[tuple[Conversation, Judge]], clean: Callable[[str], 
         found = {**judge.seen, **found}
     counts = {member: max(len(one.items[method]) for one, _ in led) for method, (member, _) in LISTED.items()}
     cut = dict.fromkeys(method for one, _ in led for method in one.cut)
-    name, version = map(clean, _identity(led[0][0].opened or {}))
+    name, version = map(clean, led[0][0].identity)
     revisions = tuple(clean(_revision(one)) for one, _ in led)
     return Examined(name, version, revisions, tuple(counts.items()), tuple(cut), tuple(found.values()))
-
-
-def _identity(opened: dict[str, Any]) -> tuple[str, str]:
-    meta = opened.get("_meta")
-    told = opened.get("serverInfo")
-    if type(told) is not dict and type(meta) is dict:
-        told = meta.get("io.modelcontextprotocol/serverInfo")
-    told = told if type(told) is dict else {}
-    return str(told.get("name", "")), str(told.get("version", ""))
 
 
 def _revision(conversation: Conversation) -> str:

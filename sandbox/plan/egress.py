@@ -36,6 +36,8 @@ def waiver_key(waiver: str, policy: Policy) -> str:
     """The key by which the profile waives that."""
     if waiver.startswith("the image "):
         return "server.unpinned"
+    if waiver.startswith("`--trust-network`"):
+        return "--trust-network"
     if waiver.startswith("the rule "):
         return "inspect.waive"
     return "network.opaque" if waiver in unchecked(policy) else "files.expose"

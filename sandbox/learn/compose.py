@@ -1,0 +1,259 @@
+"""The least profile in which a server could do what it was seen to do, and what was seen of each line (P)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from sandbox.learn.seen import Peaks, Seen
+from sandbox.learn.wants import CALL, HOST, READ, WRITE, Want, granted, times
+from sandbox.plan.spec import Spec, Tier
+from sandbox.policy import hosts
+from sandbox.policy.model import Policy, Quota
+from sandbox.policy.quota import show_size
+from sandbox.records import dataclass
+
+M: Final = 1 << 20
+_WIDE: Final = 104
+_MOST_COMMENTS: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Everything that a profile is composed of."""
+
+    title: str
+    """What was run, for the first line."""
+    command: tuple[str, ...]
+    extends: str
+    policy: Policy
+    """What the last run was allowed."""
+    spec: Spec
+    seen: Seen
+    runs: int
+    called: tuple[tuple[str, str], ...]
+    """Tool and outcome."""
+    not_granted: tuple[Want, ...]
+    variables: tuple[str, ...]
+    """What the package's source names."""
+    at_home: Mapping[str, str]
+    """What it looked for in its home and the caller has in theirs."""
+    tier: Tier = "net"
+    tried: str = ""
+    """How the tier was chosen."""
+
+
+def profile(material: Material) -> str:
+    """The text of a profile file."""
+    parts: tuple[Callable[[Material], Iterable[str]], ...] = (
+        _head,
+        _server,
+        _files,
+        _network,
+        _variables,
+        _quota,
+        _syscalls,
+    )
+    blocks = ("\n".join(part(material)) for part in parts)
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _head(made: Material) -> Iterator[str]:
+    runs = "one contained run" if made.runs == 1 else f"{made.runs} contained runs"
+    yield from _comment(f"Learnt from {runs} of {made.title}.")
+    said = ", ".join(f"{tool} ({how})" for tool, how in made.called)
+    yield from _comment(
+        f"Called: {said}." if said else "No tool was called: what only a call needs was not seen."
+    )
+    yield from _comment(
+        "What the server did not do here is not granted; run `mcp-sandbox learn --diff` on this file later."
+    )
+    yield "schema = 1"
+    yield f"extends = {_quoted(made.extends)}"
+    yield f"description = {_quoted(f'learnt: {made.spec.server}')}"
+
+
+def _server(made: Material) -> Iterator[str]:
+    yield "[server]"
+    yield f"command = [{', '.join(map(_quoted, made.command))}]"
+
+
+def _files(made: Material) -> Iterator[str]:
+    read, write = _mounts(made)
+    comments = [*_refused(made, (READ, WRITE)), *_home(made)]
+    if not (read or write):
+        yield from _comment("No file of this machine's was used: [files] grants nothing.")
+        yield from comments
+        return
+    yield "[files]"
+    yield from _list("read", read)
+    yield from _list("write", write)
+    yield from comments
+
+
+Line = tuple[str, str]
+"""A value, and what was seen of it."""
+
+
+def _mounts(made: Material) -> tuple[list[Line], list[Line]]:
+    """What was granted and used; a writable mount in which nothing was changed is to be read."""
+    read, write = list[Line](), list[Line]()
+    for step in granted(made.spec):
+        intent = made.seen.granted.get(step.target)
+        if intent is None and made.spec.backend == "native":
+            continue
+        text = step.source if step.source == step.target else f"{step.source}:{step.target}"
+        changed = step.writable and intent in ("write", None)
+        into, why = (write, _CHANGED[intent]) if changed else (read, _LOOKED.get(intent or "", "granted"))
+        into.append((text, why))
+    return read, write
+
+
+_CHANGED = {"write": "it changed something there", None: "granted; files are not observed in a container"}
+_LOOKED = {
+    "look": "it looked at it",
+    "read": "it read there",
+    "write": "it read there, and may not change it",
+}
+
+
+def _home(made: Material) -> Iterator[str]:
+    wrote = sorted(path for path, intent in made.seen.home.items() if intent == "write")
+    if wrote:
+        yield from _comment(
+            f"It writes to its home, which is gone at the end without `persist`: {_some(wrote)}."
+        )
+    if made.at_home:
+        yield from _comment(
+            f"It looked in its home for what is in yours, and went without: {_some(sorted(made.at_home))}."
+        )
+
+
+def _network(made: Material) -> Iterator[str]:
+    allow = [(where, f"connected {times(count)}") for where, count in _reached(made)]
+    comments = list(_refused(made, (HOST,)))
+    if not allow:
+        yield from _comment("No connection was made: [network] allows nothing.")
+        yield from comments
+        return
+    yield "[network]"
+    yield from _list("allow", allow)
+    yield from comments
+
+
+def _reached(made: Material) -> list[tuple[str, int]]:
+    return [(where, count) for where, count in made.seen.reached.items() if _may_be_written(where)]
+
+
+def _may_be_written(where: str) -> bool:
+    try:
+        hosts.parse(where)
+    except ValueError:
+        return False
+    return True
+
+
+def _variables(made: Material) -> Iterator[str]:
+    env, secrets = made.policy.env, made.policy.secrets
+    asked = [name for name in env.passed if made.policy.origin(f"env.pass.{name}").file == "--allow-env"]
+    held = {*env.passed, *(name for name, _ in env.fixed), *(one.name for one in secrets)}
+    if asked:
+        yield "[env]"
+        yield from _list("pass", [(name, "granted; whether it is read cannot be seen") for name in asked])
+    for one in secrets:
+        yield f"\n[secrets.{one.name}]\nfrom = {_quoted(one.source)}"
+    named = [name for name in made.variables if name not in held]
+    if named:
+        yield from _comment(
+            f"Which variables it reads cannot be seen. The package's source names: {', '.join(named)}."
+        )
+
+
+def _quota(made: Material) -> Iterator[str]:
+    yield "[quota]"
+    peaks, held = made.seen.peaks, made.policy.quota
+    for name, value, why in _limits(peaks, held):
+        yield f"{name} = {value}   # {why}"
+
+
+def _limits(peaks: Peaks, held: Quota) -> Iterator[tuple[str, str, str]]:
+    """Twice the peak and never below what a working server needs once it is busy, nor above what was held."""
+    if peaks.memory and held.memory:
+        limit = min(held.memory, max(256 * M, _up(2 * peaks.memory, 64 * M)))
+        yield "memory", _quoted(show_size(limit)), f"it used {peaks.memory / M:.0f}M at the most"
+    if peaks.pids and held.pids:
+        yield (
+            "pids",
+            str(min(held.pids, max(32, _up(2 * peaks.pids, 8)))),
+            f"{peaks.pids} processes and threads",
+        )
+    if peaks.open_files and held.open_files:
+        limit = min(held.open_files, max(256, _up(4 * peaks.open_files, 64)))
+        yield "open_files", str(limit), f"{peaks.open_files} open in one process"
+    if held.disk:
+        limit = min(held.disk, max(32 * M, _up(4 * peaks.home, 16 * M)))
+        yield "disk", _quoted(show_size(limit)), f"its home held {peaks.home / M:.1f}M"
+
+
+def _up(number: int, step: int) -> int:
+    return -(-number // step) * step
+
+
+def _syscalls(made: Material) -> Iterator[str]:
+    if made.tier != "net" or made.tried:
+        yield "[syscalls]"
+        yield f"tier = {_quoted(made.tier)}   # {_plain(made.tried)}"
+    yield from _refused(made, (CALL,))
+
+
+def _refused(made: Material, keys: Sequence[str]) -> Iterator[str]:
+    found = [one for one in made.not_granted if one.key in keys and one.counts]
+    for one in found[:_MOST_COMMENTS]:
+        never = f" ({one.never})" if one.never and one.never not in one.why else ""
+        yield from _comment(f"Not granted: {one.key} {_quoted(one.value)}: {one.why}{never}")
+    if len(found) > _MOST_COMMENTS:
+        yield from _comment(f"and {len(found) - _MOST_COMMENTS} more that were not granted")
+    usual = [one.value for one in made.not_granted if one.key in keys and not one.counts]
+    if usual:
+        yield from _comment(f"It went without what programs look for on any machine: {_some(usual)}.")
+
+
+# --- words -----------------------------------------------------------------------------------------------
+
+
+def _list(name: str, lines: Sequence[Line]) -> Iterator[str]:
+    if lines:
+        yield f"{name} = ["
+        yield from (f"    {_quoted(value)},   # {_plain(why)}" for value, why in lines)
+        yield "]"
+
+
+def _comment(text: str) -> Iterator[str]:
+    """As many lines as it takes; nothing of it can end the comment."""
+    line = "#"
+    for word in _plain(text).split(" "):
+        if len(line) + len(word) >= _WIDE and line != "#":
+            yield line
+            line = "# "
+        line = f"{line} {word}" if line != "# " else f"#   {word}"
+    yield line
+
+
+def _plain(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text
+    )
+
+
+def _quoted(text: str) -> str:
+    """A basic string of TOML: JSON's, but for DEL and what is no character."""
+    clean = text.encode("utf-8", "backslashreplace").decode()
+    return json.dumps(clean, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _some(names: Sequence[str], most: int = 6) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
