@@ -19,6 +19,8 @@ from sandbox.relay.crashes import Outcome
 from sandbox.relay.outlet import widen
 from sandbox.session import SIGNALS, Session
 
+Note = Callable[[str], None]
+Refuse = Callable[[SandboxError], int]
 READ = 1 << 16
 UNKNOWN = "unknown"
 """Who ended a session that could not say so any more."""
@@ -28,7 +30,7 @@ class Attempt:
     """A session whose client is this process; it dies with it. Forked by a process of one thread."""
 
     def __init__(
-        self, prepared: Prepared, note: Callable[[str], None], after: Event | None, began: float
+        self, prepared: Prepared, note: Note, refuse: Refuse, after: Event | None, began: float
     ) -> None:
         """`after` and `began`: what came before it, and when the first one began."""
         ours, theirs = _channels()
@@ -41,7 +43,7 @@ class Attempt:
         self._process = os.fork()
         if self._process == 0:
             _close(ours)
-            _become(parent, theirs, before, lambda told: _session(prepared, note, after, began, told))
+            _become(parent, theirs, before, lambda told: _session(prepared, note, refuse, after, began, told))
         self.pidfd = os.pidfd_open(self._process)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _close(theirs)
@@ -132,9 +134,9 @@ def _become(
 
 
 def _session(
-    prepared: Prepared, note: Callable[[str], None], after: Event | None, began: float, told: int
+    prepared: Prepared, note: Note, refuse: Refuse, after: Event | None, began: float, told: int
 ) -> int:
-    """The whole session, and how it ended written to `told`; its errors are said as `main` says them."""
+    """The whole session, and how it ended written to `told`; its errors are said as without a restart."""
     try:
         with ExitStack() as stack:
             session = Session(prepared, note, stack)
@@ -142,8 +144,7 @@ def _session(
             session.ending = lambda how: _tell(told, [session.id, how])
             return session.run()
     except SandboxError as error:
-        note(str(error))
-        return error.exit_status
+        return refuse(error)
 
 
 def _tell(told: int, what: list[str]) -> None:

@@ -13,6 +13,8 @@ class SandboxError(Exception):
     """A failure with its exit status (docs/architecture.md) and, where one exists, a hint that helps."""
 
     exit_status = NOT_BUILT
+    answerable = True
+    """Whether a client may still wait for its first answer: no server ran that has given one."""
 
     def __init__(self, code: str, what: str, *, rule: str = "", hint: str = "") -> None:
         super().__init__(what)
@@ -29,6 +31,13 @@ class SandboxError(Exception):
         if self.hint:
             lines += ["", f"hint: {self.hint}"]
         return "\n".join(lines)
+
+    def line(self) -> str:
+        """The same in one line, for a client's log and for the answer to its request."""
+        rule = f"; rule: {self.rule}" if self.rule else ""
+        hint = f"; hint: {self.hint}" if self.hint else ""
+        what = "; ".join(filter(None, (line.strip() for line in self.what.splitlines())))
+        return f"{self.code}: {what}{rule}{hint}".replace("\n", " ")
 
 
 class UsageError(SandboxError):

@@ -38,12 +38,15 @@ LAST_WORDS_S = 0.5
 NOTE_S = 0.1
 
 
-def run(prepared: Prepared, note: Callable[[str], None]) -> int:
-    """Runs the server, and again after each crash that the profile allows; the last one's exit status."""
+def run(prepared: Prepared, note: Callable[[str], None], refuse: Callable[[SandboxError], int]) -> int:
+    """Runs the server, and again after each crash that the profile allows; the last one's exit status.
+
+    `refuse` says why an attempt did not start, and returns its status.
+    """
     gc.enable()
     for fd in (0, 1):
         widen(fd)
-    front = Front(prepared, note)
+    front = Front(prepared, note, refuse)
     before = {number: signal.signal(number, front.on_signal) for number in SIGNALS}
     try:
         return front.run()
@@ -56,8 +59,11 @@ def run(prepared: Prepared, note: Callable[[str], None]) -> int:
 class Front:
     """The client's ends, and whichever attempt there is."""
 
-    def __init__(self, prepared: Prepared, note: Callable[[str], None]) -> None:
+    def __init__(
+        self, prepared: Prepared, note: Callable[[str], None], refuse: Callable[[SandboxError], int]
+    ) -> None:
         self._prepared = prepared
+        self._refuse = refuse
         self._began = time.monotonic()
         self._note = note
         self._cap = prepared.spec.message
@@ -121,7 +127,7 @@ class Front:
     def _attempted(self, after: Event | None) -> Outcome:
         self._heard, self._to_server = Lines(self._cap), b""
         self._skipping, self._amid = self._amid, False
-        self._attempt = attempt = Attempt(self._prepared, self._note, after, self._began)
+        self._attempt = attempt = Attempt(self._prepared, self._note, self._refuse, after, self._began)
         if self._signalled:  # it came between the last look and the fork
             attempt.signal(self._signalled)
         self._replay.begin()

@@ -87,10 +87,12 @@ class Session:
             running.release()
             self.status = self._serve(running)
         except AuditError as error:
+            if not self.ran:  # 125 says that nothing ran
+                raise
             self.note(str(error))
-            # 125 says that nothing ran.
-            self.status = BREACH if self.ran else NOT_BUILT
+            self.status = BREACH
         except SandboxError as error:
+            error.answerable = not self.ran
             self._close(error.exit_status, error.code)
             if fault := self.gateway.fault():
                 error.what += f"\n{fault}"
@@ -230,9 +232,10 @@ class Session:
         if running.lost:
             watch.breached("engine", running.lost)
         self.ending(who_ended(watch))
-        watch.fail_open_calls(ended)
-        if running.not_executed is not None and not watch.breach:
-            raise running.not_executed
+        failed = running.not_executed
+        watch.fail_open_calls(ended, failed.line() if isinstance(failed, SandboxError) else "")
+        if failed is not None and not watch.breach:
+            raise failed
         planted = self._planted()
         status = exit_status(watch, ended.exit_status)
         if watch.breach != "audit":

@@ -311,10 +311,11 @@ class Watch:
     def _left(self) -> float:
         return max(LEAST_S, self._silent_at - time.monotonic())
 
-    def fail_open_calls(self, ended: Ended) -> None:
-        """Answers every call that the server can no longer answer, and says how it ended."""
+    def fail_open_calls(self, ended: Ended, unstarted: str = "") -> None:
+        """Answers every call that the server can no longer answer, and says how it ended or never started."""
         self.breaches.report()
-        reason = self.breaches.reason or f"mcp-sandbox: the server ended with {ended.describe()}"
+        how = unstarted or f"the server ended with {ended.describe()}"
+        reason = self.breaches.reason or f"mcp-sandbox: {how}"
         self._relay.fail_pending(INTERNAL_ERROR, reason, self.breaches.data, within=self._left())
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from sandbox.errors import UsageError
+from sandbox.errors import SandboxError, UsageError
 
 _GREEN, _RED, _YELLOW, _BOLD, _RESET = "\033[32m", "\033[31m", "\033[33m", "\033[1m", "\033[0m"
 COLOURS = {"green": _GREEN, "red": _RED, "yellow": _YELLOW, "bold": _BOLD}
@@ -41,6 +41,12 @@ def note(text: str) -> None:
         sys.stderr.flush()
     except (OSError, ValueError):
         return
+
+
+def failure(error: SandboxError) -> None:
+    """Why nothing started: as ever for a person at a terminal, in one line for the log of a client."""
+    person = sys.stderr is not None and sys.stderr.isatty()
+    note(str(error) if person else f"error: {error.line()}")
 
 
 def emit(text: str) -> None:

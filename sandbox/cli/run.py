@@ -5,23 +5,35 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import sys
 from contextlib import ExitStack
 
 from sandbox.cli import options
 from sandbox.cli.leaving import leave
-from sandbox.cli.output import note
-from sandbox.errors import SandboxNotBuilt
+from sandbox.cli.output import failure, note
+from sandbox.errors import SandboxError, SandboxNotBuilt, UsageError
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from sandbox.backend.docker.launch import Early
     from sandbox.plan.spec import Spec
     from sandbox.prepare import Prepared
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells a client, too, which option it is that does not exist."""
+
+    def error(self, message: str) -> NoReturn:
+        if sys.stderr is not None and sys.stderr.isatty():
+            super().error(message)
+        raise UsageError("unknown-option", message, hint="mcp-sandbox run --help")
+
+
 def parser() -> argparse.ArgumentParser:
     """The options of `run`."""
-    built = argparse.ArgumentParser(
+    built = _Parser(
         prog="mcp-sandbox run",
         usage="mcp-sandbox run [options] -- COMMAND [ARGUMENT…]\n       mcp-sandbox run --profile NAME",
         description="Starts an MCP server in its sandbox and relays stdin and stdout.",
@@ -41,6 +53,15 @@ def main(args: argparse.Namespace) -> int:
         # Before all else: it loads beside this process, and takes longer to get ready than the plan.
         status = _run(args, _early(args, stack))
     return leave(status)
+
+
+def refuse(error: SandboxError) -> int:
+    """Says why nothing started, in the log and to the client, which waits for an answer; the exit status."""
+    from sandbox.relay.unstarted import answer
+
+    failure(error)
+    answer(error)
+    return error.exit_status
 
 
 def _run(args: argparse.Namespace, early: Early | None) -> int:
@@ -68,7 +89,7 @@ def _run_again(prepared: Prepared, early: Early | None) -> int:
 
     if early is not None:
         early.close()  # a session that is started again has its keeper in its own process
-    return run(prepared, note)
+    return run(prepared, note, refuse)
 
 
 def _early(args: argparse.Namespace, stack: ExitStack) -> Early | None:
@@ -113,4 +134,6 @@ def _check_streams() -> None:
                 continue
             what = f"{name} is closed: there is no client to speak to"
             hint = "start it as an MCP client does, with pipes as stdin and stdout"
-            raise SandboxNotBuilt("stream-closed", what, hint=hint) from error
+            closed = SandboxNotBuilt("stream-closed", what, hint=hint)
+            closed.answerable = False
+            raise closed from error

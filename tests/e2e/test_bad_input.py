@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -69,8 +70,11 @@ def start(world: World) -> Iterator[Start]:
         assert remains.within(1.0) == {}
 
 
-def refused(start: Start, status: int, *said: str, **more: object) -> None:
-    """It was refused with this status and these words, and the server did not run."""
+def refused(start: Start, status: int, *said: str, heard: bool = True, **more: object) -> None:
+    """It was refused with this status and these words, and the server did not run.
+
+    `heard`: there is a client that asked, and was answered in the words of the log.
+    """
     done = start.run(**more)
     assert done.returncode == status, done.stderr
     assert done.stderr.startswith("error: "), done.stderr
@@ -78,6 +82,12 @@ def refused(start: Start, status: int, *said: str, **more: object) -> None:
     for words in said:
         assert words in done.stderr
     assert not start.mark.exists()
+    if not heard:
+        assert done.stdout == ""
+        return
+    answer = json.loads(done.stdout)
+    assert (answer["id"], answer["error"]["code"]) == (1, -32603)
+    assert answer["error"]["message"].removeprefix("mcp-sandbox: ") in done.stderr
 
 
 def test_what_would_work(start: Start) -> None:
@@ -202,7 +212,7 @@ def test_a_disk_that_fills_up(small_disk: Start) -> None:
 def test_closed_standard_streams(closed: int, start: Start) -> None:
     """Whatever is opened next would get the stream's number: a log, or a pipe of the server's."""
     start.around = ["sh", "-c", f'exec {closed}>&-; exec "$@"', "sh"]
-    refused(start, NOT_BUILT, "is closed")
+    refused(start, NOT_BUILT, "is closed", heard=False)
 
 
 def test_closed_stderr(start: Start) -> None:
