@@ -18,11 +18,11 @@ ENGINES: Final = frozenset(("docker", "podman", "nerdctl"))
 _DETACHED: Final = frozenset(("-d", "--detach"))
 # What the sandbox decides itself, at least as tightly.
 _OURS: Final = frozenset(
-    """--name --label -l --pull --platform --memory -m --memory-swap --memory-reservation --cpus --cpu-shares
-    -c --restart --hostname -h --log-driver --log-opt --security-opt --cap-drop --shm-size --ulimit --pids-limit
-    --tmpfs --ipc --pid --uts --user --userns --cgroupns --group-add --stop-timeout --stop-signal --expose
-    --attach -a --network --network-alias --dns --dns-search --dns-option --add-host --cap-add --publish -p
-    --sysctl --annotation --domainname --oom-score-adj""".split()
+    """--name --label -l --pull --platform --memory -m --memory-swap --memory-reservation --cpus
+    --cpu-shares -c --restart --hostname -h --log-driver --log-opt --security-opt --cap-drop --shm-size
+    --ulimit --pids-limit --tmpfs --ipc --pid --uts --user --userns --cgroupns --group-add
+    --stop-timeout --stop-signal --expose --attach -a --network --network-alias --dns --dns-search
+    --dns-option --add-host --cap-add --publish -p --sysctl --annotation --domainname --oom-score-adj""".split()
 )
 _WIDE: Final = frozenset(
     "--privileged -P --publish-all --publish -p --cap-add --add-host --dns --sysctl".split()

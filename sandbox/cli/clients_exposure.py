@@ -1,0 +1,67 @@
+"""How exposed a client's server leaves its host, by the policy that its entry's own options make."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sandbox.errors import SandboxError
+
+if TYPE_CHECKING:
+    from sandbox.clients.gather import Around
+    from sandbox.clients.report import Exposed
+    from sandbox.clients.scan import Server
+    from sandbox.policy.model import Policy
+
+
+def exposed(server: Server, around: Around) -> Exposed:
+    """Now, and in the sandbox that `wrap` would give it."""
+    from sandbox.clients.report import Exposed
+    from sandbox.clients.wrapping import Wrapped, ours, wrapped
+    from sandbox.policy.score import UNSANDBOXED
+
+    entry = server.entry
+    if (args := ours(entry.command, entry.args)) is not None:
+        total = score(args, around)
+        return Exposed(total, total)
+    if not entry.command:
+        return Exposed(None, None)
+    made = wrapped(entry, "mcp-sandbox", server.fit)
+    return Exposed(UNSANDBOXED, score(made.args[1:], around) if isinstance(made, Wrapped) else None)
+
+
+def score(args: Sequence[str], around: Around) -> float | None:
+    """The exposure of `mcp-sandbox run ARGS`; None where that would not start."""
+    from sandbox.policy.score import exposure
+
+    try:
+        policy = _policy(args, around)
+    except (SandboxError, SystemExit):
+        return None
+    return exposure(policy).total
+
+
+def _policy(args: Sequence[str], around: Around) -> Policy:
+    from sandbox import matching
+    from sandbox.cli import options
+    from sandbox.policy.load import load
+
+    parsed = _parsed(args)
+    command = options.command_of(parsed.command)
+    found = matching.match(command, around.environ, around.cwd) if command else None
+    name = parsed.profile or (found.profile if found else None)
+    policy = load(name, environ=around.environ, cwd=around.cwd, flags=options.flags(parsed))
+    if found is not None and found.profile == policy.name:
+        return matching.granted(policy, found, around.environ, around.cwd)
+    return policy
+
+
+def _parsed(args: Sequence[str]) -> argparse.Namespace:
+    import contextlib
+
+    from sandbox.cli.run import parser
+
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        return parser().parse_args(list(args))

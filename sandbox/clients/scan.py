@@ -1,0 +1,271 @@
+"""What is wrong with the servers that clients start: a table of rules, each a pure question (P)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, Literal
+
+from sandbox.clients.credential import in_arguments, in_plain_text
+from sandbox.clients.lookalike import like
+from sandbox.clients.words import Entry
+from sandbox.clients.wrapping import Fit, inner, is_wrapped, steers, words_of
+from sandbox.errors import SandboxError
+from sandbox.records import dataclass
+from sandbox.supply.docker_run import parse as engine_run
+from sandbox.supply.request import Request, parse
+from sandbox.supply.shell import unwrapped
+
+Level = Literal["error", "warning", "note"]
+"""SARIF's words; a note alone is no reason to fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One entry of one file, and what is known of both."""
+
+    client: str
+    scope: str
+    path: str
+    line: int
+    entry: Entry
+    fit: Fit
+    known: tuple[str, ...] = ()
+    """Packages of the servers that have profiles."""
+    exposed_file: str = ""
+    """Who else may write the file; empty: nobody."""
+    program_missing: bool = False
+    """It is wrapped, and our program is not where the entry says."""
+
+    @property
+    def contained(self) -> bool:
+        """Whether it is ours that the client starts."""
+        return is_wrapped(self.entry)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The server's own command line."""
+        return inner(self.entry) or words_of(self.entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong with one server."""
+
+    rule: str
+    level: Level
+    reason: str
+    server: Server
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A question to one server: the reasons why the answer is yes."""
+
+    id: str
+    level: Level
+    what: str
+    look: Callable[[Server], Iterable[str]]
+
+
+def findings(servers: Sequence[Server]) -> list[Finding]:
+    """Everything that is wrong, in the order of the servers and of the rules."""
+    twice = _twice(servers)
+    return [
+        Finding(rule.id, rule.level, reason, server)
+        for at, server in enumerate(servers)
+        for rule in RULES
+        for reason in (twice.get(at, ()) if rule.id == SAME_NAME else rule.look(server))
+    ]
+
+
+def failing(found: Iterable[Finding]) -> bool:
+    """Whether any of it is a reason to fail."""
+    return any(one.level != "note" for one in found)
+
+
+# --- containment -----------------------------------------------------------------------------------
+
+
+def _is_remote(server: Server) -> bool:
+    return bool(server.entry.url) and not server.entry.command
+
+
+def _uncontained(server: Server) -> Iterator[str]:
+    if not server.contained and not _is_remote(server) and server.entry.command:
+        yield "it runs with all that its user may read, change and reach"
+
+
+def _remote(server: Server) -> Iterator[str]:
+    if _is_remote(server) and not server.contained:
+        yield "no process of this machine: what it says and is told is not looked at yet"
+
+
+_LOOPBACK: Final = re.compile(r"http://(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?=[:/?#]|$)", re.IGNORECASE)
+
+
+def _plain_http(server: Server) -> Iterator[str]:
+    url = server.entry.url
+    if url.lower().startswith("http://") and not _LOOPBACK.match(url):
+        yield "it is spoken to without encryption"
+
+
+def _missing(server: Server) -> Iterator[str]:
+    if server.program_missing:
+        yield f"`{server.entry.command}` is not there: the server does not start; wrap it again"
+
+
+def _steering(server: Server) -> Iterator[str]:
+    if not server.contained and server.entry.url and not server.entry.command:
+        return
+    for name, _ in server.entry.env:
+        if steers(name, stranger=server.fit.stranger):
+            yield f"its variable `{name}` decides which code mcp-sandbox itself runs, outside of the sandbox"
+
+
+_SOCKETS: Final = ("docker.sock", "podman.sock", "containerd.sock")
+
+
+def _engine(server: Server) -> Iterator[str]:
+    run = engine_run(words_of(server.entry)) if not server.contained else None
+    if run is None:
+        return
+    if "--privileged" in run.switches:
+        yield "`--privileged` gives it the host's devices"
+    if "host" in run.values("--network"):
+        yield "`--network host` gives it every service of this machine's own"
+    for mount in (*run.values("--volume"), *run.values("--mount")):
+        if any(socket in mount for socket in _SOCKETS):
+            yield "the engine's socket gives it this machine"
+        elif re.match(r"(?:/|~/?|\$HOME|\$\{HOME\})(?::|$)", mount):
+            yield f"the mount `{mount.partition(':')[0]}` gives it every file"
+
+
+# --- what is started -------------------------------------------------------------------------------
+
+
+def request_of(server: Server) -> Request | None:
+    """The packages that its command asks a registry for."""
+    try:
+        return parse(server.command)
+    except SandboxError:
+        return None
+
+
+def _unpinned(server: Server) -> Iterator[str]:
+    request = request_of(server)
+    if request is not None and not request.pinned and not server.contained:
+        yield f"{request.title} is whatever its owner last published: name one version"
+    run = engine_run(server.command)
+    if run is not None and "@sha256:" not in run.image:
+        yield f"the image `{run.image}` is whatever its owner last pushed: name its digest"
+
+
+def _frozen(server: Server) -> Iterator[str]:
+    request = request_of(server)
+    if request is not None and not request.pinned and server.contained:
+        yield f"{request.title} is held at what was found first, until `--refresh`: name one version"
+
+
+def _look_alike(server: Server) -> Iterator[str]:
+    request = request_of(server)
+    for spec in request.specs if request else ():
+        package = _package(request.ecosystem if request else "", spec)
+        if (found := like(package, server.known)) is not None:
+            yield f"`{package}` passes for `{found[0]}` ({found[1]})"
+
+
+def _package(ecosystem: str, spec: str) -> str:
+    name = re.split(r"[\[<>=!~;, ]", spec)[0] if ecosystem == "pypi" else spec
+    return f"{ecosystem}:{name[: name.index('@', 1)] if '@' in name[1:] else name}"
+
+
+_SHELLS: Final = frozenset("sh bash dash zsh ksh fish cmd powershell pwsh".split())
+
+
+def _shell(server: Server) -> Iterator[str]:
+    words = server.command
+    if not words:
+        return
+    program = words[0].replace("\\", "/").rpartition("/")[2].removesuffix(".exe").lower()
+    if program not in _SHELLS or not any(_runs(word) for word in words[1:]):
+        return
+    try:
+        plain = unwrapped(words) != words
+    except SandboxError:
+        plain = False
+    if not plain and not (program == "cmd" and len(words) > 2 and not re.search(r"[&|<>^]", " ".join(words))):
+        yield f"a line of `{program}` is started: what it does is not only its first program"
+
+
+def _runs(word: str) -> bool:
+    return word.lower() in ("/c", "/k", "-command") or bool(re.fullmatch(r"-[a-z]*c[a-z]*", word))
+
+
+# --- secrets ---------------------------------------------------------------------------------------
+
+
+def _secret_in_config(server: Server) -> Iterator[str]:
+    for name, value in server.entry.env:
+        if in_plain_text(name, value):
+            yield f"the value of `{name}` stands in the file, where every program of this user reads it"
+
+
+def _secret_in_arguments(server: Server) -> Iterator[str]:
+    count = len(in_arguments(server.command))
+    if count:
+        held = "one of its arguments is a credential" if count == 1 else f"{count} arguments are credentials"
+        yield f"{held}, which every list of processes shows"
+
+
+# --- the file --------------------------------------------------------------------------------------
+
+
+def _writable(server: Server) -> Iterator[str]:
+    if server.exposed_file:
+        yield f"{server.exposed_file} may change what is started"
+
+
+SAME_NAME: Final = "same-name"
+
+
+def _twice(servers: Sequence[Server]) -> Mapping[int, list[str]]:
+    """By place in the sequence: where else its client has the name, for another server."""
+    named: dict[tuple[str, str], list[int]] = {}
+    for at, server in enumerate(servers):
+        named.setdefault((server.client, server.entry.name), []).append(at)
+    found: dict[int, list[str]] = {}
+    for places in named.values():
+        for at in places:
+            others = [servers[one] for one in places if one != at and _differ(servers[one], servers[at])]
+            if others:
+                found[at] = [f"also in {others[0].path}:{others[0].line}, where it starts something else"]
+    return found
+
+
+def _differ(left: Server, right: Server) -> bool:
+    if left.entry.path[0] == right.entry.path[0] == "projects" and left.entry.path[1] != right.entry.path[1]:
+        return False  # Claude Code's own servers of two projects, never there together
+    return (left.command, left.entry.url) != (right.command, right.entry.url)
+
+
+def _never(_: Server) -> Iterator[str]:
+    return iter(())
+
+
+RULES: Final = (
+    Rule("uncontained", "error", "a server that runs without a sandbox", _uncontained),
+    Rule("missing-program", "error", "a wrapped server whose wrapper is gone", _missing),
+    Rule("steering-variable", "error", "a variable that decides what runs outside of the sandbox", _steering),
+    Rule("wide-engine", "error", "a container that is none", _engine),
+    Rule("look-alike", "error", "a package that passes for a known server's", _look_alike),
+    Rule("writable-config", "error", "a config file that others may change", _writable),
+    Rule("secret-in-config", "warning", "a credential in plain text", _secret_in_config),
+    Rule("secret-in-arguments", "warning", "a credential among the arguments", _secret_in_arguments),
+    Rule("unpinned", "warning", "a package or image without one version", _unpinned),
+    Rule("shell-command", "warning", "a shell's line in place of a program", _shell),
+    Rule("plain-http", "warning", "a remote server without encryption", _plain_http),
+    Rule(SAME_NAME, "warning", "one name for two servers", _never),
+    Rule("remote", "note", "a remote server, which no sandbox contains", _remote),
+    Rule("unpinned-contained", "note", "a contained package without one version", _frozen),
+)
