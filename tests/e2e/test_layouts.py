@@ -166,6 +166,30 @@ def test_a_server_finds_inside_what_it_finds_outside(
     assert inside.returncode == 0
 
 
+@pytest.mark.parametrize("build", [_node_of_nvm, _python_of_pyenv], ids=["nvm", "pyenv"])
+def test_a_client_of_the_desktop_finds_what_a_shell_finds(
+    build: Callable[[Caller, Path], Layout], caller: Caller, require: Require
+) -> None:
+    require("node")
+    layout = build(caller, home_of(caller))
+    if build is _node_of_nvm:
+        (alias := home_of(caller) / ".nvm/alias").mkdir()
+        (alias / "default").write_text("20\n")
+    give(caller)
+    shell = ":".join([*map(str, layout.path), caller.environ["PATH"]])
+
+    def started(path: str, *words: str) -> subprocess.CompletedProcess[str]:
+        bare = ("/usr/bin/env", "-u", "PYENV_ROOT", "-u", "NVM_DIR", f"PATH={path}")
+        return caller.run(*bare, *words, cwd=layout.cwd, text=REQUEST)
+
+    inside = caller.sandboxed("--", *layout.command)
+    assert started("/nonexistent", *layout.command).returncode == 127, "without us it does not start"
+    desktop, terminal = started("/nonexistent", *inside), started(shell, *inside)
+    assert json.loads(desktop.stdout) == json.loads(terminal.stdout)
+    assert f"`{layout.command[0]}` is on no directory of PATH" in desktop.stderr
+    assert "PATH" not in terminal.stderr
+
+
 def home_of(caller: Caller) -> Path:
     return Path(caller.environ["HOME"])
 
