@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Mapping, Sequence
 from errno import EINVAL
 
 # PyDLL keeps the GIL: after a raw clone(2) the child goes on in Python as if nothing had happened.
@@ -57,8 +58,8 @@ KCMP_VM = 1
 
 _OPEN_TREE, _MOVE_MOUNT, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR, _LANDLOCK = 428, 429, 436, 437, 442, 444
 _BY_MACHINE = {
-    "x86_64": {"clone": 56, "capset": 126, "pivot_root": 155, "kcmp": 312, "seccomp": 317},
-    "aarch64": {"clone": 220, "capset": 91, "pivot_root": 41, "kcmp": 272, "seccomp": 277},
+    "x86_64": {"clone": 56, "capset": 126, "pivot_root": 155, "kcmp": 312, "seccomp": 317, "execveat": 322},
+    "aarch64": {"clone": 220, "capset": 91, "pivot_root": 41, "kcmp": 272, "seccomp": 277, "execveat": 281},
 }
 MACHINE = os.uname().machine
 _NUMBERS = _BY_MACHINE.get(MACHINE, {})
@@ -155,6 +156,17 @@ def attach_tree(fd: int, target: str) -> None:
         _syscall(_MOVE_MOUNT, f"move_mount {target}", fd, b"", place, b"", flags)
     finally:
         os.close(place)
+
+
+def execute_at(directory: int, path: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
+    """execveat(2) of an absolute path, for which the kernel does not look at `directory`."""
+    words = _strings(argv)
+    variables = _strings([f"{name}={value}" for name, value in env.items()])
+    _syscall(_number("execveat"), f"execute {path}", directory, _path(path), words, variables, 0)
+
+
+def _strings(texts: Sequence[str]) -> ctypes.Array[ctypes.c_char_p]:
+    return (ctypes.c_char_p * (len(texts) + 1))(*map(os.fsencode, texts), None)
 
 
 def prctl(option: int, *args: int) -> int:

@@ -15,6 +15,7 @@ from sandbox.errors import UsageError
 from sandbox.records import replace
 
 if TYPE_CHECKING:
+    from sandbox.audit.redact import Redactor
     from sandbox.learn.learn import Written
     from sandbox.learn.study import Learnt, Order
     from sandbox.learn.wants import Want
@@ -104,11 +105,12 @@ def _order(args: argparse.Namespace, wish: Wish, calls: list[tuple[str, dict[str
 
 def _written(args: argparse.Namespace, wish: Wish, calls: list[tuple[str, dict[str, Any]]]) -> int:
     from sandbox.learn.learn import compose
-    from sandbox.learn.study import base_of, study, with_named_paths
+    from sandbox.learn.study import base_of, require_answers, study, with_named_paths
 
     extends = wish.profile or base_of(wish.command)
     order = _order(args, with_named_paths(replace(wish, profile=extends)), calls)
     learnt = study(order)
+    require_answers(learnt)
     made = compose(order, learnt, extends)
     if args.out is not None:
         _write(args.out, made.text)
@@ -117,7 +119,7 @@ def _written(args: argparse.Namespace, wish: Wish, calls: list[tuple[str, dict[s
     elif args.out is None:
         emit(made.text.rstrip("\n"))
     _conclude(args, learnt, made)
-    return 0 if made.works and not learnt.run.silence else FOUND
+    return 0 if made.works else FOUND
 
 
 def _write(path: str, text: str) -> None:
@@ -131,16 +133,29 @@ def _write(path: str, text: str) -> None:
 def _conclude(args: argparse.Namespace, learnt: Learnt, made: Written) -> None:
     from sandbox.policy.score import exposure
 
-    if learnt.run.silence:
-        note(f"warning: not-learnt\n  the server did not answer to the end: {learnt.run.silence}")
-    elif not made.works:
+    if not made.works:
         what = made.run.silence or "its answers under the profile are not those of before"
         note(f"warning: not-the-same\n  {what}")
+    for one in learnt.run.called:
+        if one.how != "result":
+            note(f"warning: call-failed\n  `{one.tool}` failed: what it needs to succeed was not seen")
+    if _redactor(learnt).command(learnt.prepared.wish.command) != [*learnt.prepared.wish.command]:
+        what = "a credential among the command's arguments stands in the profile in plain text"
+        note(f"warning: plain-secret\n  {what}\n\nhint: give it as a variable, with `--secret NAME`")
     if args.quiet:
         return
     score = exposure(made.policy)
     where = f"`{args.out}`, " if args.out is not None else ""
     note(f"mcp-sandbox: learnt: {where}exposure {score.total:g} ({score.word}), {_counted(learnt.runs)}")
+
+
+def _redactor(learnt: Learnt) -> Redactor:
+    """Takes out what the server was given as a secret, and may have said."""
+    from sandbox import secret_sources
+    from sandbox.audit.redact import Redactor
+
+    prepared = learnt.prepared
+    return Redactor(value for _, value in secret_sources.read(prepared.spec.secrets, prepared.wish.environ))
 
 
 def _counted(runs: int) -> str:
@@ -151,6 +166,7 @@ def _document(learnt: Learnt, made: Written) -> dict[str, Any]:
     from sandbox.policy.score import exposure
 
     name, version = learnt.run.identity
+    clean = _redactor(learnt).uncut
     return {
         "server": learnt.prepared.spec.server,
         "name": name,
@@ -158,10 +174,9 @@ def _document(learnt: Learnt, made: Written) -> dict[str, Any]:
         "backend": learnt.prepared.spec.backend,
         "runs": learnt.runs,
         "works": made.works,
-        "silence": learnt.run.silence,
         "exposure": exposure(made.policy).total,
         "tools": list(learnt.run.tools),
-        "called": [{"tool": one.tool, "how": one.how, "said": one.said} for one in learnt.run.called],
+        "called": [{"tool": one.tool, "how": one.how, "said": clean(one.said)} for one in learnt.run.called],
         "granted": [one.row() for one in learnt.granted],
         "declined": [one.row() for one in learnt.declined],
         "left": [one.row() for one in learnt.left],

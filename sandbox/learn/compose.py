@@ -15,6 +15,8 @@ from sandbox.policy.quota import show_size
 from sandbox.records import dataclass
 
 M: Final = 1 << 20
+LEAST_MEMORY, LEAST_PIDS, LEAST_FILES, LEAST_DISK = 256 * M, 64, 256, 32 * M
+"""A short run shows little of what a server needs at work, and its children come and go unmeasured."""
 _WIDE: Final = 104
 _MOST_COMMENTS: Final = 40
 
@@ -39,6 +41,10 @@ class Material:
     """What the package's source names."""
     at_home: Mapping[str, str]
     """What it looked for in its home and the caller has in theirs."""
+    started: tuple[str, ...] = ()
+    """Programs that it started."""
+    trusted: bool = False
+    """Nobody was asked about names."""
     tier: Tier = "net"
     tried: str = ""
     """How the tier was chosen."""
@@ -69,6 +75,8 @@ def _head(made: Material) -> Iterator[str]:
     yield from _comment(
         "What the server did not do here is not granted; run `mcp-sandbox learn --diff` on this file later."
     )
+    if made.started:
+        yield from _comment(f"It started {_some(made.started)}.")
     yield "schema = 1"
     yield f"extends = {_quoted(made.extends)}"
     yield f"description = {_quoted(f'learnt: {made.spec.server}')}"
@@ -132,7 +140,16 @@ def _home(made: Material) -> Iterator[str]:
 
 def _network(made: Material) -> Iterator[str]:
     allow = [(where, f"connected {times(count)}") for where, count in _reached(made)]
+    failed = [(where, why) for where, why in made.seen.failed.items() if _may_be_written(where)]
     comments = list(_refused(made, (HOST,)))
+    if made.trusted:
+        told = (
+            _comment(f"Not granted: network.allow {_quoted(where)}: no connection came about ({why})")
+            for where, why in failed
+        )
+        comments += [line for lines in told for line in lines]
+    else:
+        allow += [(where, f"granted, and no connection came about: {why}") for where, why in failed]
     if not allow:
         yield from _comment("No connection was made: [network] allows nothing.")
         yield from comments
@@ -180,19 +197,19 @@ def _quota(made: Material) -> Iterator[str]:
 def _limits(peaks: Peaks, held: Quota) -> Iterator[tuple[str, str, str]]:
     """Twice the peak and never below what a working server needs once it is busy, nor above what was held."""
     if peaks.memory and held.memory:
-        limit = min(held.memory, max(256 * M, _up(2 * peaks.memory, 64 * M)))
+        limit = min(held.memory, max(LEAST_MEMORY, _up(2 * peaks.memory, 64 * M)))
         yield "memory", _quoted(show_size(limit)), f"it used {peaks.memory / M:.0f}M at the most"
     if peaks.pids and held.pids:
         yield (
             "pids",
-            str(min(held.pids, max(32, _up(2 * peaks.pids, 8)))),
+            str(min(held.pids, max(LEAST_PIDS, _up(2 * peaks.pids, 8)))),
             f"{peaks.pids} processes and threads",
         )
     if peaks.open_files and held.open_files:
-        limit = min(held.open_files, max(256, _up(4 * peaks.open_files, 64)))
+        limit = min(held.open_files, max(LEAST_FILES, _up(4 * peaks.open_files, 64)))
         yield "open_files", str(limit), f"{peaks.open_files} open in one process"
     if held.disk:
-        limit = min(held.disk, max(32 * M, _up(4 * peaks.home, 16 * M)))
+        limit = min(held.disk, max(LEAST_DISK, _up(4 * peaks.home, 16 * M)))
         yield "disk", _quoted(show_size(limit)), f"its home held {peaks.home / M:.1f}M"
 
 

@@ -98,7 +98,8 @@ def _linger(running: Started) -> None:
 
 
 def _told(prepared: Prepared, conversation: Conversation, silence: str, pid: int) -> Run:
-    found = seen(logged(prepared.wish.environ, pid, prepared.policy.audit.path))
+    log = logged(prepared.wish.environ, pid, prepared.policy.audit.path)
+    found = seen(log, prepared.spec.identity.home)
     tools = tuple(str(one.get("name", "")) for one in conversation.items["tools/list"])
     refused = conversation.refused
     called = tuple(conversation.called)

@@ -11,7 +11,7 @@ from sandbox.records import dataclass, field
 
 MOST_HOSTS: Final = 64
 """Hosts that one learning asks about: a name is as long as a message."""
-_STRENGTH = {"look": 0, "read": 1, "write": 2}
+_STRENGTH = {"look": 0, "read": 1, "start": 2, "write": 3}
 # Any address and name: only the reasons of these answers are wanted, as decided for an empty list.
 _ANY, _NAME = "192.0.2.1", "a.example"
 _ROUTED = (decide.route((), _ANY, 1, _NAME), decide.route((), _ANY, 1, None))
@@ -53,14 +53,18 @@ class Seen:
     """By `host:port`, the connections that were let through."""
     wanted: Mapping[str, int] = field(default_factory=dict)
     """Hosts that nobody has allowed, as `--allow-net` takes them."""
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """What was let through and could not be reached, and why."""
     hopeless: Mapping[str, str] = field(default_factory=dict)
     """What was denied for another reason, and which."""
     granted: Mapping[str, str] = field(default_factory=dict)
-    """By mounted place, the most that was meant with it: `look`, `read`, `write`."""
+    """By mounted place, the most that was meant with it: `look`, `read`, `start`, `write`."""
     home: Mapping[str, str] = field(default_factory=dict)
     """The same by path in its own home."""
     outside: Mapping[str, str] = field(default_factory=dict)
     """The same by path that the view does not have."""
+    started: tuple[str, ...] = ()
+    """Programs of the view that it started, or tried to on its way through `PATH`."""
     more: int = 0
     """Calls with paths beyond those that are kept."""
     refused: tuple[Refused, ...] = ()
@@ -69,20 +73,21 @@ class Seen:
     status: int | None = None
 
 
-def seen(events: Iterable[Mapping[str, Any]]) -> Seen:
-    """All of one session's events, in order."""
+def seen(events: Iterable[Mapping[str, Any]], home: str) -> Seen:
+    """All of one session's events, in order; `home` is the server's."""
     made = _Collected()
     for event in events:
         made.take(str(event["kind"]), event.get("detail") or {}, str(event.get("rule", "")))
-    return made.seen(home="/home/mcp")
+    return made.seen(home)
 
 
 class _Collected:
     def __init__(self) -> None:
         self.reached: dict[str, int] = {}
         self.wanted: dict[str, int] = {}
+        self.failed: dict[str, str] = {}
         self.hopeless: dict[str, str] = {}
-        self.files: dict[str, dict[str, str]] = {"granted": {}, "home": {}, "outside": {}}
+        self.files: dict[str, dict[str, str]] = {"granted": {}, "home": {}, "outside": {}, "inside": {}}
         self.more = 0
         self.refused: dict[str, Refused] = {}
         self.samples: list[Mapping[str, Any]] = []
@@ -92,6 +97,8 @@ class _Collected:
         """One event."""
         if kind == "egress.allow":
             _count(self.reached, hosts.spelt(str(detail["host"]), int(detail["port"])))
+        elif kind == "egress.close":
+            self._closed(hosts.spelt(str(detail["host"]), int(detail["port"])), str(detail["end"]))
         elif kind in ("egress.deny", "dns.deny"):
             self._denied(detail, kind)
         elif kind == "file.used":
@@ -102,6 +109,10 @@ class _Collected:
             self._measured(detail, kind, rule)
         elif kind == "session.end":
             self.status = detail.get("status")
+
+    def _closed(self, where: str, end: str) -> None:
+        if where not in self.reached and len(self.failed) < MOST_HOSTS:
+            self.failed[where] = end
 
     def _denied(self, detail: Mapping[str, Any], kind: str) -> None:
         host, port = str(detail.get("host", "")), int(detail.get("port") or 0)
@@ -141,10 +152,12 @@ class _Collected:
         return Seen(
             self.reached,
             self.wanted,
+            {where: why for where, why in self.failed.items() if where not in self.reached},
             self.hopeless,
             self.files["granted"],
             self.files["home"],
             self.files["outside"],
+            tuple(self.files["inside"]),
             self.more,
             tuple(self.refused.values()),
             self._peaks(home),

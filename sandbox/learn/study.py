@@ -7,13 +7,14 @@ the next run has it or goes without.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from sandbox.examine.conversation import Calls
-from sandbox.learn.exercise import Run, exercise
+from sandbox.learn.exercise import NotLearnt, Run, exercise
 from sandbox.learn.seen import Seen
-from sandbox.learn.wants import HOST, WRITE, Host, Want, beyond, wants
+from sandbox.learn.wants import HOST, READ, WRITE, Host, Want, beyond, wants
 from sandbox.matching import named_paths
 from sandbox.policy import hosts, paths
 from sandbox.policy.flags import Flags
@@ -25,6 +26,7 @@ from sandbox.supply.request import Request, parse
 MOST_RUNS: Final = 8
 """Each yes may show the next want; a server that always has another one is not followed for ever."""
 MOST_QUESTIONS: Final = 24
+MOST_SHOWN: Final = 8
 TRUSTED: Final = "`--trust-network`: the server was let connect to every name that it asked for"
 BASES: Final = {"npm": "node", "pypi": "python"}
 
@@ -98,9 +100,24 @@ def study(order: Order) -> Learnt:
         if not fresh:
             break
         wish = replace(wish, flags=_with(wish.flags, fresh))
-    return Learnt(
-        prepared, run, number, tuple(granted), tuple(declined), tuple(one for one in found if one.never)
-    )
+    left = tuple(one for one in found if one.never)
+    return Learnt(prepared, run, number, tuple(granted), tuple(declined), left)
+
+
+def require_answers(learnt: Learnt) -> None:
+    """Raises `NotLearnt` where the server left the conversation: what it did until then says too little."""
+    if not learnt.run.silence:
+        return
+    missed = [f"{one.key} {one.value}" for one in (*learnt.declined, *learnt.left) if one.counts]
+    what = f"the server did not answer to the end: {learnt.run.silence}"
+    if missed:
+        what += f"\nit went without: {', '.join(missed[:MOST_SHOWN])}"
+    raise NotLearnt("not-learnt", what, hint=_grants(learnt.declined))
+
+
+def _grants(declined: tuple[Want, ...]) -> str:
+    options = {HOST: "--allow-net", READ: "--allow-read", WRITE: "--allow-write"}
+    return " ".join(f"{options[one.key]} {shlex.quote(one.value)}" for one in declined[:MOST_SHOWN])
 
 
 def _decided(order: Order, found: tuple[Want, ...], granted: list[Want], declined: list[Want]) -> list[Want]:

@@ -12,9 +12,8 @@ from sandbox.policy.model import Policy
 from sandbox.policy.paths import below
 from sandbox.records import dataclass
 
-KERNEL: Final = tuple(f"/{name}" for name in "proc sys dev usr lib lib64 bin sbin".split())
-MACHINE: Final = ("/etc", "/run", "/var", "/boot")
-"""What programs look for on any machine: told, and granted by nobody's yes."""
+MACHINE: Final = tuple(f"/{name}" for name in "proc sys dev usr lib lib64 bin sbin etc run var boot".split())
+"""Where programs look on any machine: told, and granted by nobody's yes."""
 SYSTEM, NOT_NEEDED = "a place of the system", "not needed"
 HOST, READ, WRITE, CALL, LIMIT = "network.allow", "files.read", "files.write", "syscalls", "quota"
 
@@ -53,6 +52,11 @@ def wants(seen: Seen, spec: Spec, host: Host) -> tuple[Want, ...]:
     return (*_hosts(seen), *_writes(seen, spec), *_files(seen, host), *_calls(seen), *_limits(seen))
 
 
+def network_untouched(seen: Seen) -> bool:
+    """Whether nothing at all was asked of the network."""
+    return not (seen.reached or seen.wanted or seen.failed or seen.hopeless)
+
+
 def _hosts(seen: Seen) -> Iterator[Want]:
     for grant, count in seen.wanted.items():
         yield Want(HOST, grant, f"asked for {times(count)}")
@@ -77,16 +81,15 @@ def _files(seen: Seen, host: Host) -> Iterator[Want]:
 _MEANT = {
     "look": "it looked whether it is there",
     "read": "it tried to read it",
+    "start": "it tried to start it",
     "write": "it tried to change it",
 }
 
 
 def _never(path: str, host: Host) -> str:
-    if any(below(path, one) for one in KERNEL):
+    if any(below(path, one) for one in MACHINE):
         return SYSTEM
-    if path in host.secret:
-        return f"secret: {host.secret[path]}"
-    return SYSTEM if any(below(path, one) for one in MACHINE) else ""
+    return f"secret: {host.secret[path]}" if path in host.secret else ""
 
 
 def _calls(seen: Seen) -> Iterator[Want]:
@@ -113,6 +116,8 @@ def _unreached(seen: Seen, policy: Policy) -> Iterator[Want]:
 
 
 def _untouched(seen: Seen, spec: Spec) -> Iterator[Want]:
+    if spec.backend != "native":
+        return  # nobody sees what is done with files there
     for step in granted(spec):
         intent = seen.granted.get(step.target)
         if intent is None:

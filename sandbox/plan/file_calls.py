@@ -9,7 +9,7 @@ from sandbox.plan.spec import Tier
 from sandbox.plan.syscalls import TIERS, Answer, Rule
 from sandbox.records import dataclass
 
-Intent = Literal["look", "read", "write"]
+Intent = Literal["look", "read", "start", "write"]
 _O_ACCMODE, _O_CREAT, _O_TRUNC = 0o3, 0o100, 0o1000
 _UNSIGNED, _SIGN = 1 << 32, 1 << 31
 AT_FDCWD: Final = -100
@@ -43,6 +43,7 @@ CALLS: Final[Mapping[str, FileCall]] = {
     "open": FileCall(0, flags=1),
     "openat": FileCall(1, at=0, flags=2),
     "creat": FileCall(0, intent="write"),
+    "execve": FileCall(0, intent="start"),
     "stat": FileCall(0),
     "lstat": FileCall(0),
     "newfstatat": FileCall(1, at=0),

@@ -16,7 +16,7 @@ MOST_PATHS: Final = 1000
 MOST_LINKS: Final = 8
 LONGEST: Final = 512
 """Characters of a path that are kept: hostile text."""
-OUTSIDE, GRANTED, HOME = "outside", "granted", "home"
+OUTSIDE, GRANTED, HOME, INSIDE = "outside", "granted", "home", "inside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Uses:
         """Calls with paths beyond `MOST_PATHS`."""
 
     def saw(self, path: str, intent: Intent) -> None:
-        """One call; of what stands in every sandbox nothing is kept."""
+        """One call; of what stands in every sandbox only what is started is kept."""
         use = self._use(posixpath.normpath(path), intent)
         if use is None:
             return
@@ -70,6 +70,8 @@ class Uses:
                 OUTSIDE, path[:LONGEST], intent
             )  # the host may have it, and it lies below our own /tmp
         granted = isinstance(step, Bind) and step.why.startswith("files.")
+        if intent == "start" and not granted:
+            return Use(INSIDE, path[:LONGEST], intent)
         return Use(GRANTED, target, intent) if granted else None
 
     def _followed(self, path: str) -> tuple[str, str | None]:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 
 from sandbox.backend.native.notify import numbers
-from sandbox.backend.native.seccomp import FOREIGN, OBSERVED, RET_USER_NOTIF
+from sandbox.backend.native.seccomp import FOREIGN, OBSERVED, RET_ALLOW, RET_USER_NOTIF, UNASKED
 from sandbox.errors import CannotEnforce
 from sandbox.plan.file_calls import observable
 from sandbox.plan.spec import Tier
@@ -34,8 +34,21 @@ def observing(bpf: bytes, tier: Tier, machine: str) -> bytes:
         raise CannotEnforce("not-observable", "the shipped filter does not begin as it should")
     known = numbers(machine)
     calls = [(known[name], rules) for name, rules in observable(tier).items() if name in known]
+    first = _started(known["execveat"])
     told = [line for number, rules in sorted(calls, key=lambda one: one[0]) for line in _call(number, rules)]
-    return head + b"".join(_LINE.pack(*line) for line in told) + search
+    return head + b"".join(_LINE.pack(*line) for line in (*first, *told)) + search
+
+
+def _started(number: int) -> list[Instruction]:
+    """The one execveat(2) that is made: of an absolute path, as any execve(2) would be."""
+    directory = (_LOAD, 0, 0, _FIRST_ARGUMENT)
+    return [
+        (_EQUAL, 0, 4, number),
+        directory,
+        (_EQUAL, 0, 1, UNASKED),
+        (_RETURN, 0, 0, RET_ALLOW),
+        _LOAD_NUMBER,
+    ]
 
 
 def _call(number: int, rules: Sequence[Rule]) -> list[Instruction]:

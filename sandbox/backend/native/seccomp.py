@@ -20,6 +20,9 @@ FOREIGN = 0xFFFF
 OBSERVED = 0xFFFE
 """Likewise: a call that the tier makes, of which the listener is told first."""
 
+UNASKED = 0x6D637031
+"""A directory that is none: by it an observed server's first program is executed, and nobody is asked."""
+
 
 def _return(value: int) -> bytes:
     return struct.pack("<HBBI", 0x06, 0, 0, value)
