@@ -82,6 +82,8 @@ class Protocol:
         return self._judging.of(facts, method) if facts else None
 
     def _client_asks(self, frame: Frame, method: str, params: dict[str, Any]) -> Judged | None:
+        if method == "initialize" and self._revision == MODERN:
+            self._speak(LAST_LEGACY)  # the last word counts: clients of both eras try one and then the other
         known = self._requests.get(method)
         if known is None and (known := self._shapes.method(">", method)) is not None:
             self._requests[method] = known

@@ -207,6 +207,12 @@ def test_an_older_revision_lacks_what_came_later(revision: str, content: dict[st
     assert legacy(strict=True).to_client(answer, CALLED) is None
 
 
+def test_a_client_that_tries_the_modern_era_may_fall_back_to_the_other() -> None:
+    protocol = modern(strict=True)
+    begun = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+    assert protocol.to_server(request(1, "initialize", **begun)) is None
+
+
 def test_a_revision_that_nobody_knows_is_told() -> None:
     protocol = Protocol()
     answer = result(0, protocolVersion="2031-01-01", capabilities={}, serverInfo=IMPLEMENTATION)
