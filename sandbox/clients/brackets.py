@@ -22,6 +22,7 @@ class Splice(NamedTuple):
 class Brackets:
     """A format: subclasses say how they are scanned and how a value and a name are written."""
 
+    comma_or_comment = re.compile(r",|#[^\r\n]*")
     may_be_tight = True
     """Whether a name and its value may stand without a space between them."""
 
@@ -70,7 +71,7 @@ class Brackets:
             return Splice(start, node.items[last].start, "")
         if first:
             return Splice(node.items[first - 1].end, end, "")
-        return Splice(node.start + 1, node.end - 1, "")  # with its trailing comma, which may not stand alone
+        return self._emptied(text, node, start, end)
 
     def _gap(self, text: str, node: Node) -> str:
         """What separates two items, in the list's own manner."""
@@ -99,7 +100,14 @@ class Brackets:
             return Splice(node.members[index - 1].node.end, member.node.end, "")
         if len(node.members) > 1:
             return Splice(member.start, node.members[1].start, "")
-        return Splice(node.start + 1, node.end - 1, "")
+        return self._emptied(text, node, member.start, member.node.end)
+
+    def _emptied(self, text: str, node: Node, start: int, end: int) -> Splice:
+        """Nothing left, not even a trailing comma, which may not stand alone."""
+        for found in self.comma_or_comment.finditer(text, end, node.end - 1):
+            if found[0] == ",":
+                return Splice(start, found.end(), text[end : found.start()])
+        return Splice(start, end, "")
 
 
 def changed(node: Node, values: list[Any]) -> tuple[int, int, list[Any]]:

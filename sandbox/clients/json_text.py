@@ -24,6 +24,8 @@ _CONTROL: Final = re.compile("[\x7f-\x9f\u2028\u2029]")
 class Json(Brackets):
     """Scans, and writes values the way JSON has them."""
 
+    comma_or_comment = re.compile(r",|//[^\r\n]*|/\*.*?\*/", re.DOTALL)
+
     def scan(self, text: str) -> Node:
         """The one value in `text`; an empty text is an empty object, as editors leave it behind."""
         scan = _Scan(text)

@@ -144,6 +144,11 @@ def resolved(text: str) -> Any:
     return _SPECIAL.get(text.lower(), text)
 
 
+def _joined(text: str) -> str:
+    """A pair of surrogates that was escaped as in JSON is one character, which the parser leaves in two."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
 class _Build:
     """Builds the tree from events; an alias costs what it stands for."""
 
@@ -202,7 +207,7 @@ class _Build:
         if event.style in ("|", ">"):  # its mark is behind the line breaks that follow
             end = start + len(self.text[start:end].rstrip(" \t\r\n"))
         plain = event.style is None and event.implicit[0]
-        value = resolved(event.value) if plain else event.value
+        value = resolved(event.value) if plain else _joined(event.value)
         return Node(SCALAR, start, end, value, event.style or "")
 
     def collection(self, event: Any, start: int, depth: int) -> tuple[Node, int, int]:
