@@ -22,7 +22,8 @@ _OURS: Final = frozenset(
     --cpu-shares -c --restart --hostname -h --log-driver --log-opt --security-opt --cap-drop --shm-size
     --ulimit --pids-limit --tmpfs --ipc --pid --uts --user --userns --cgroupns --group-add
     --stop-timeout --stop-signal --expose --attach -a --network --network-alias --dns --dns-search
-    --dns-option --add-host --cap-add --publish -p --sysctl --annotation --domainname --oom-score-adj""".split()
+    --dns-option --add-host --cap-add --publish -p --sysctl
+    --annotation --domainname --oom-score-adj""".split()
 )
 _WIDE: Final = frozenset(
     "--privileged -P --publish-all --publish -p --cap-add --add-host --dns --sysctl".split()
