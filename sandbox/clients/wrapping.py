@@ -202,9 +202,11 @@ def candidates(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def _reads_as_path(text: str) -> bool:
-    if ":" in text.partition("}")[2] or any(ord(char) < 32 for char in text):
+    if is_place(text):
+        return True
+    if ":" in text or any(ord(char) < 32 for char in text):
         return False  # `--allow-read` takes what follows a colon for a place inside
-    return text in (".", "..", "~") or text.startswith(("/", "~/", "./", "../")) or is_place(text)
+    return text in (".", "..", "~") or text.startswith(("/", "~/", "./", "../"))
 
 
 def is_place(text: str) -> bool:

@@ -1,0 +1,232 @@
+"""What becomes of an entry: the same server in its sandbox, and the same entry back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sandbox.clients.words import Entry
+from sandbox.clients.wrapping import (
+    Fit,
+    Left,
+    Wrapped,
+    candidates,
+    inner,
+    is_wrapped,
+    our_program,
+    ours,
+    unwrapped,
+    words_of,
+    wrapped,
+)
+
+PROGRAM = "/home/me/.local/bin/mcp-sandbox"
+NPX = Entry("fs", "npx", ("-y", "server-x", "/data"))
+
+
+def args_of(entry: Entry, fit: Fit | None = None) -> str:
+    made = wrapped(entry, PROGRAM, fit or Fit())
+    assert isinstance(made, Wrapped)
+    assert made.command == PROGRAM
+    return " ".join(made.args)
+
+
+class Case(NamedTuple):
+    entry: Entry
+    args: str
+    fit: Fit = Fit()
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(Case(NPX, "run --name fs -- npx -y server-x /data"), id="no profile"),
+        pytest.param(
+            Case(NPX, "run --name fs --profile x -- npx -y server-x /data", Fit("x")), id="a profile"
+        ),
+        pytest.param(
+            Case(NPX, "run --name fs --allow-read /data -- npx -y server-x /data", Fit(paths=("/data",))),
+            id="its paths, read-only",
+        ),
+        pytest.param(
+            Case(
+                Entry("a", "x", env=(("LOG", "debug"), ("API_KEY", "${input:key}"))),
+                "run --name a --allow-env LOG --secret API_KEY -- x",
+            ),
+            id="variables, credentials as secrets",
+        ),
+        pytest.param(
+            Case(Entry("a", "x", passed=("GITHUB_TOKEN", "LANG")), "run --name a --secret GITHUB_TOKEN "
+                 "--allow-env LANG -- x"),
+            id="variables that the client passes on",
+        ),
+        pytest.param(
+            Case(Entry("a", "x"), "run --name a --secret DB_PASSWORD -- x", Fit(names=("DB_PASSWORD",))),
+            id="variables of an envFile",
+        ),
+        pytest.param(
+            Case(Entry("a", "x", env=(("T_TOKEN", "1"),)), "run --name a --profile p -- x",
+                 Fit("p", known=frozenset(("T_TOKEN",)))),
+            id="what the profile takes by itself",
+        ),
+        pytest.param(
+            Case(Entry("a", "x", env=(("PATH", "/opt/bin"), ("a-b", "1"))), "run --name a -- x"),
+            id="neither PATH nor what is no variable",
+        ),
+        pytest.param(Case(Entry("my server!", "x"), "run -- x"), id="a name that is no plain word"),
+        pytest.param(Case(Entry("-x", "x"), "run -- x"), id="a name like an option"),
+        pytest.param(
+            Case(Entry("a", "npx -y 'server x'"), "run --name a -- npx -y server x"),
+            id="a whole command line in `command`",
+        ),
+        pytest.param(
+            Case(Entry("a", "/opt/My Tools/server"), "run --name a -- /opt/My Tools/server"),
+            id="a path with a space",
+        ),
+        pytest.param(
+            Case(Entry("a", "x", ("--", "-y")), "run --name a -- x -- -y"), id="a `--` of the server's own"
+        ),
+    ],
+)  # fmt: skip
+def test_forms(case: Case) -> None:
+    assert args_of(case.entry, case.fit) == case.args
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        pytest.param(Entry("a", url="https://x/mcp", kind="http"), "not contained yet", id="remote"),
+        pytest.param(Entry("a", kind="other"), "not a server", id="neither command nor address"),
+        pytest.param(Entry("a", "x", faults=("`args` is not a list",)), "not a list", id="a fault"),
+        pytest.param(Entry("a", "x", env=(("LD_PRELOAD", "/x.so"),)), "`LD_PRELOAD`", id="a preload"),
+        pytest.param(
+            Entry("a", "x", env=(("PYTHONPATH", "."),)), "`PYTHONPATH`", id="code of our own python"
+        ),
+        pytest.param(Entry("a", "x", env=(("HOME", "."),)), "`HOME`", id="another home, with its profiles"),
+        pytest.param(Entry("a", "x", env=(("XDG_CONFIG_HOME", "."),)), "XDG_CONFIG_HOME", id="profiles"),
+    ],
+)
+def test_what_is_left(entry: Entry, why: str) -> None:
+    made = wrapped(entry, PROGRAM, Fit())
+    assert isinstance(made, Left)
+    assert why in made.why
+    assert not made.contained
+
+
+@pytest.mark.parametrize("name", ["PATH", "HTTPS_PROXY", "npm_config_registry", "UV_INDEX_URL"])
+def test_a_strangers_project_does_not_choose_programs_and_registries(name: str) -> None:
+    entry = Entry("a", "x", env=((name, "./evil"),))
+    assert isinstance(wrapped(entry, PROGRAM, Fit(stranger=True)), Left)
+    assert isinstance(wrapped(entry, PROGRAM, Fit()), Wrapped)
+
+
+@pytest.mark.parametrize("wraps", [False, True], ids=["as a client would start it wrapped", "as `wrap` does"])
+def test_a_variable_of_the_entry_runs_no_code_outside(tmp_path: Path, wraps: bool) -> None:
+    """The attack, which works where an entry with `PYTHONPATH` is wrapped all the same."""
+    mark = tmp_path / "mark"
+    (tmp_path / "sitecustomize.py").write_text(f"open({str(mark)!r}, 'w').close()\n")
+    entry = Entry("a", sys.executable, ("-c", ""), env=(("PYTHONPATH", str(tmp_path)),))
+    made = wrapped(entry, PROGRAM, Fit(stranger=True))
+    if not wraps:
+        made = Wrapped(sys.executable, ("-c", "import sandbox.cli.main"))
+    if isinstance(made, Wrapped):
+        subprocess.run(
+            [made.command, *made.args], env={**os.environ, **dict(entry.env)}, timeout=30, check=True
+        )
+    assert mark.exists() is not wraps
+
+
+@pytest.mark.parametrize(
+    ("command", "args", "options"),
+    [
+        pytest.param(PROGRAM, ("run", "--", "x"), ("--", "x"), id="by its path"),
+        pytest.param("mcp-sandbox", ("run", "--profile", "p"), ("--profile", "p"), id="by its name"),
+        pytest.param("C:\\x\\mcp-sandbox.exe", ("run", "--", "x"), ("--", "x"), id="on Windows"),
+        pytest.param("uvx", ("mcp-sandbox", "run", "--", "x"), ("--", "x"), id="by uvx"),
+        pytest.param("pipx", ("run", "mcp-sandbox", "run", "--", "x"), ("--", "x"), id="by pipx"),
+        pytest.param("mcp-sandbox", ("inspect", "--", "x"), None, id="another command of ours"),
+        pytest.param("npx", ("-y", "mcp-sandbox", "run"), None, id="another registry's"),
+        pytest.param("uvx", ("evil", "mcp-sandbox", "run"), None, id="an argument"),
+        pytest.param("/x/not-mcp-sandbox", ("run",), None, id="another program"),
+    ],
+)
+def test_what_is_ours(command: str, args: tuple[str, ...], options: tuple[str, ...] | None) -> None:
+    assert ours(command, args) == options
+
+
+WORD = st.text(max_size=12)
+ENTRY = st.builds(
+    lambda name, command, args, env: Entry(name, command, tuple(args), tuple(env.items())),
+    WORD,
+    WORD.filter(lambda text: bool(text.strip())),
+    st.lists(WORD, max_size=4),
+    st.dictionaries(st.sampled_from(["LOG", "API_KEY", "x-y", "PATH", "T"]), WORD, max_size=3),
+)
+
+
+@given(ENTRY)
+def test_wrapping_is_undone_and_done_once(entry: Entry) -> None:
+    made = wrapped(entry, PROGRAM, Fit(paths=("/data",)))
+    if isinstance(made, Left):
+        assert is_wrapped(entry)
+        return
+    again = Entry(entry.name, made.command, made.args, entry.env)
+    assert isinstance(wrapped(again, PROGRAM, Fit()), Left)
+    assert inner(again) == words_of(entry)
+    back = unwrapped(again, entry, (made.command, made.args))
+    assert back is not None
+    assert (back.command, back.args) == (entry.command, entry.args)
+    unknown = unwrapped(again, None, None)
+    assert unknown is not None
+    assert (unknown.command, *unknown.args) == words_of(entry)
+
+
+@given(ENTRY)
+def test_no_option_comes_of_what_an_entry_says(entry: Entry) -> None:
+    """Grants come from variables' names and the paths of the fit, whatever name and values say."""
+    made = wrapped(entry, PROGRAM, Fit())
+    if isinstance(made, Left):
+        return
+    options = made.args[1 : made.args.index("--")]
+    assert {word for word in options if word.startswith("-")} <= {"--name", "--allow-env", "--secret"}
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        pytest.param("x /data", ["/data"], id="absolute"),
+        pytest.param("x --dir=/data --y=z", ["/data"], id="an option's"),
+        pytest.param("x . ./a ../b ~/c", [".", "./a", "../b", "~/c"], id="relative"),
+        pytest.param("x data a/b -y", [], id="words"),
+        pytest.param("node /srv/index.js /data", ["/data"], id="a script comes with its tree"),
+        pytest.param("python3 -m server /data", ["/data"], id="a module"),
+        pytest.param("x https://a/b /a:b", [], id="an address, a colon"),
+        pytest.param("x ${workspaceFolder}/a ${env:X}", ["${workspaceFolder}/a"], id="variables of places"),
+    ],
+)
+def test_paths_among_the_arguments(words: str, found: list[str]) -> None:
+    assert list(candidates(words.split())) == found
+
+
+def test_our_program_is_absolute_and_keeps_its_links(tmp_path: Path) -> None:
+    link = tmp_path / "mcp-sandbox"
+    link.symlink_to("/usr/bin/true")
+    assert our_program(str(link), "/x/python") == str(link)
+    assert our_program("mcp-sandbox", "/x/bin/python") == "/x/bin/mcp-sandbox"
+    assert our_program("/x/pytest", "/x/bin/python") == "/x/bin/mcp-sandbox"
+
+
+def test_an_engines_entry_is_known_from_its_record_alone() -> None:
+    entry = Entry("t", PROGRAM, ("run", "--backend", "docker", "--profile", "engine-t", "--", "--zone", "x"))
+    before: Any = Entry("t", "docker", ("run", "-i", "mcp/time", "--zone", "x"))
+    assert unwrapped(entry, None, None) is None
+    back = unwrapped(entry, before, None)
+    assert back is not None
+    assert back.command == "docker"
