@@ -8,7 +8,19 @@ from typing import Any, Final
 
 from sandbox.clients import shapes
 from sandbox.clients.brackets import Brackets, Splice
-from sandbox.clients.tree import ALIAS, ARRAY, OBJECT, Member, Node, Unreadable, behind, plain, repeated, same
+from sandbox.clients.tree import (
+    ALIAS,
+    ARRAY,
+    OBJECT,
+    Member,
+    Node,
+    Unreadable,
+    again,
+    behind,
+    plain,
+    repeated,
+    same,
+)
 from sandbox.clients.words import REMOVED, ConfigError, Edit, Entry, Path, Row
 
 MAX_BYTES: Final = 10 << 20
@@ -132,6 +144,7 @@ class Document:
             yield node
             return
         if key[0] == "*":
+            self._refuse_repeated(again(node))
             for member in node.members:
                 yield from self._under(member.node, key[1:])
             return

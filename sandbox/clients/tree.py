@@ -71,17 +71,21 @@ def plain(node: Node) -> Any:
     return node.value
 
 
-def repeated(node: Node) -> Iterator[Member]:
-    """Each member below `node` whose name stood in the same object before."""
-    node = behind(node)
+def again(node: Node) -> Iterator[Member]:
+    """Each member of `node` itself whose name stood in it before."""
     seen: set[str] = set()
     for member in node.members:
         if member.name in seen:
             yield member
         seen.add(member.name)
-        yield from repeated(member.node)
-    for item in node.items:
-        yield from repeated(item)
+
+
+def repeated(node: Node) -> Iterator[Member]:
+    """Each member of `node`, or below it, whose name stood in the same object before."""
+    node = behind(node)
+    yield from again(node)
+    for inner in [*(member.node for member in node.members), *node.items]:
+        yield from repeated(inner)
 
 
 def same(one: Any, other: Any) -> bool:
