@@ -44,7 +44,8 @@ class Uses:
 
     def saw(self, path: str, intent: Intent) -> None:
         """One call; of what stands in every sandbox only what is started is kept."""
-        use = self._use(posixpath.normpath(path), intent)
+        # Two slashes at the beginning stay two (POSIX, 4.13); here they mean one.
+        use = self._use("/" + posixpath.normpath(path).lstrip("/"), intent)
         if use is None:
             return
         if use not in self._counts and len(self._counts) >= MOST_PATHS:
@@ -88,7 +89,7 @@ class Uses:
 
 
 def _above(path: str) -> Iterator[str]:
-    while path not in ("/", ""):
+    while path.strip("/"):
         path = posixpath.dirname(path)
         if path != "/":
             yield path
