@@ -2,6 +2,180 @@
 
 from __future__ import annotations
 
-from tests.profiles.served import Served
+from tests.profiles.grounds import documents, repository, sites, tables
+from tests.profiles.served import Call, Refused, Served
 
-SERVERS: tuple[Served, ...] = ()
+FISH = "The otter eats fish."
+
+SERVERS: tuple[Served, ...] = (
+    Served(
+        "git",
+        (
+            Call("git_status", {"repo_path": "{here}"}, "b.txt"),
+            Call("git_log", {"repo_path": "{here}"}, "the first commit"),
+            Call("git_show", {"repo_path": "{here}", "revision": "HEAD"}, "a.txt"),
+            Call("git_branch", {"repo_path": "{here}", "branch_type": "local"}, "main"),
+        ),
+        (
+            Refused(
+                Call("git_create_branch", {"repo_path": "{here}", "branch_name": "other"}, "other"),
+                "--allow-write {here}",
+            ),
+        ),
+        ground=repository,
+        quick=True,
+    ),
+    Served(
+        "time",
+        (
+            Call("get_current_time", {"timezone": "Asia/Tokyo"}, "+09:00"),
+            Call(
+                "convert_time",
+                {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"},
+                "21:00",
+            ),
+        ),
+    ),
+    Served("calculator", (Call("calculate", {"expression": "2*21"}, "42"),)),
+    Served(
+        "fetch",
+        (Call("fetch", {"url": "http://localhost:{port}/otter"}, FISH),),
+        (
+            Refused(
+                Call("fetch", {"url": "http://localhost:{other}/otter"}, FISH),
+                "--allow-net localhost:{other}",
+            ),
+        ),
+        flags="--allow-net localhost:{port}",
+        command="uvx mcp-server-fetch --allow-private-ips",  # its own guard refuses this machine's sites
+        ground=sites,
+    ),
+    Served(
+        "sqlite",
+        (
+            Call("create_table", {"query": "CREATE TABLE people (name TEXT)"}),
+            Call("write_query", {"query": "INSERT INTO people VALUES ('Ada')"}),
+            Call("read_query", {"query": "SELECT name FROM people"}, "Ada"),
+            Call("list_tables", {}, "people"),
+        ),
+        (
+            Refused(
+                Call("write_query", {"query": "ATTACH DATABASE 'file:{beyond}/t.db' AS t"}, "[]"),
+                "--allow-read {beyond}",
+                "unable to open",
+            ),
+        ),
+        ground=tables,
+    ),
+    Served(
+        "duckdb",
+        (
+            Call("query", {"query": "CREATE TABLE people (name TEXT)"}),
+            Call("query", {"query": "INSERT INTO people VALUES ('Ada')"}),
+            Call("query", {"query": "SELECT name FROM people"}, "Ada"),
+        ),
+        (
+            Refused(
+                Call("query", {"query": "SELECT name FROM read_csv('{beyond}/t.csv')"}, "lutra"),
+                "--allow-read {beyond}",
+                "No files found",
+            ),
+        ),
+        ground=tables,
+    ),
+    Served(
+        "excel",
+        (
+            Call("create_workbook", {"path": "{here}/o.xlsx", "sheets": ["fish"]}),
+            Call(
+                "write_range", {"path": "{here}/o.xlsx", "sheet": "fish", "at": "A1", "rows": [["pike", 3]]}
+            ),
+            Call("read_range", {"path": "{here}/o.xlsx", "sheet": "fish"}, "pike"),
+        ),
+        (Refused(Call("list_workbooks", {"directory": "{beyond}"}, "otter.xlsx"), "--allow-read {beyond}"),),
+        command="uvx excel-mcp-server stdio --allow-dir . --allow-dir {beyond}",
+        ground=documents,
+    ),
+    Served(
+        "office-word",
+        (
+            Call("create_document", {"filename": "{here}/o.docx", "title": "Otters"}, "created"),
+            Call("add_heading", {"filename": "{here}/o.docx", "text": "Food", "level": 1}, "added"),
+            Call("add_paragraph", {"filename": "{here}/o.docx", "text": FISH}, "added"),
+            Call("get_document_text", {"filename": "{here}/o.docx"}, FISH),
+        ),
+        (
+            Refused(
+                Call("create_document", {"filename": "{beyond}/o.docx"}, "created successfully"),
+                "--allow-write {beyond}",
+                "Cannot create",
+            ),
+        ),
+        ground=documents,
+    ),
+    Served(
+        "pandoc",
+        (
+            Call("convert-contents", {"contents": "# Otters", "output_format": "html"}, "</h1>"),
+            Call(
+                "convert-contents",
+                {"input_file": "{here}/otter.md", "output_format": "docx", "output_file": "{here}/o.docx"},
+                "{here}/o.docx",
+            ),
+        ),
+        (
+            Refused(
+                Call("convert-contents", {"input_file": "{beyond}/otter.md", "output_format": "html"}, FISH),
+                "--allow-read {beyond}",
+                "not found",
+            ),
+        ),
+        ground=documents,
+    ),
+    Served(
+        "markitdown",
+        (
+            Call("convert_to_markdown", {"uri": "file://{here}/otter.html"}, FISH),
+            Call("convert_to_markdown", {"uri": "data:text/plain,otter"}, "otter"),
+        ),
+        (
+            Refused(
+                Call("convert_to_markdown", {"uri": "file://{beyond}/otter.html"}, FISH),
+                "--allow-read {beyond}",
+            ),
+            Refused(
+                Call("convert_to_markdown", {"uri": "http://localhost:{port}/otter"}, FISH),
+                "--allow-net localhost:{port}",
+            ),
+        ),
+        ground=sites,
+    ),
+    Served(
+        "pymupdf4llm",
+        (
+            Call("convert_pdf_to_markdown", {"file_path": "{here}/otter.pdf"}, FISH),
+            Call(
+                "convert_pdf_to_markdown",
+                {"file_path": "{here}/otter.pdf", "save_path": "{here}/o.md"},
+                "{here}/o.md",
+            ),
+        ),
+        (
+            Refused(
+                Call("convert_pdf_to_markdown", {"file_path": "{beyond}/otter.pdf"}, FISH),
+                "--allow-read {beyond}",
+                "File not found",
+            ),
+        ),
+        ground=documents,
+    ),
+    Served(
+        "chroma",
+        (
+            Call("chroma_create_collection", {"collection_name": "otters"}, "Successfully created"),
+            Call("chroma_list_collections", {}, "otters"),
+            Call("chroma_get_collection_count", {"collection_name": "otters"}, "0"),
+            Call("chroma_delete_collection", {"collection_name": "otters"}, "Successfully deleted"),
+        ),
+    ),
+)
