@@ -85,6 +85,16 @@ def test_the_commands_of_the_readme_are_there_and_say_what_they_do(command: str)
     assert f"\n{command} makes a Python environment" in (ROOT / command).read_text()
 
 
+def test_the_first_screen_of_the_readme_says_all_that_is_needed() -> None:
+    """What it is, one picture, two commands, what changes: before any other heading."""
+    first = (ROOT / "README.md").read_text().partition("\n## ")[0]
+    assert len(first.splitlines()) <= 40
+    assert "\npipx install ." in first
+    assert "\nmcp-sandbox clients wrap" in first
+    assert re.findall(r"!\[.+\]\((docs/pictures/[\w-]+\.svg)\)", first)
+    assert "What changes for you" in first
+
+
 def test_every_key_of_a_profile_is_explained() -> None:
     schema = json_schema()
     tables = {
@@ -121,7 +131,8 @@ def test_every_dependency_is_pinned_for_a_fresh_machine() -> None:
     named = {re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower() for line in pins}
     optional = PROJECT["optional-dependencies"]
     wanted = [*PROJECT["dependencies"], *optional["dev"], *optional["uv"]]
-    assert {re.match(r"[\w-]+", one).group().lower() for one in wanted} <= named  # type: ignore[union-attr]
+    names = {re.split(r"[^\w.-]", one)[0] for one in wanted}
+    assert {re.sub(r"[-_.]+", "-", name).lower() for name in names} <= named
 
 
 # --- the wheel -----------------------------------------------------------------------------------
