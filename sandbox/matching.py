@@ -12,19 +12,19 @@ from typing import Any, Literal
 
 from sandbox.errors import SandboxError
 from sandbox.policy import paths
-from sandbox.policy.model import Files, Origin, PathRule, Policy
+from sandbox.policy.model import Policy
 from sandbox.policy.search import shipped
-from sandbox.policy.versions import within
 from sandbox.records import dataclass, replace
 from sandbox.supply import spec
 from sandbox.supply.request import Request, parse
 
+TYPE_CHECKING = False  # as `typing` has it, without its import
+if TYPE_CHECKING:
+    from sandbox.supply.docker_run import DockerRun
+
 INDEX = "index.json"
 Access = Literal["none", "read", "write"]
 Known = Mapping[str, Mapping[str, Any]]
-
-COMMAND = Origin("command")
-"""Where a mount comes from that the command's own arguments name."""
 
 # Options of the installers that do not change where a package comes from.
 _SAME_SOURCE = frozenset(
@@ -46,7 +46,10 @@ class Matched:
     access: Access
     """How `paths` are mounted."""
     paths: tuple[str, ...]
-    """Absolute paths that the command's own arguments name and that exist; none where `access` is `none`."""
+    """What is mounted of that which the command's own arguments name, absolute; nothing for `none`.
+
+    Under `write` that is the directory of a file: what writes a file mostly writes beside it too.
+    """
     args: tuple[str, ...]
     """The server's own arguments; with `~/` spelt out in `paths`, since its home inside is another one."""
 
@@ -79,16 +82,20 @@ def match(command: Sequence[str], environ: Mapping[str, str], cwd: str | None = 
 
 
 def matched(
-    command: Sequence[str], request: Request | None, environ: Mapping[str, str], cwd: str
+    command: Sequence[str],
+    request: Request | None,
+    environ: Mapping[str, str],
+    cwd: str,
+    known: Known | None = None,
 ) -> Matched | None:
-    """As `match`, for a command whose request is known already."""
-    known = index()
+    """As `match`, for a command whose request is known already, among the shipped profiles or `known`."""
+    known = index() if known is None else known
     package = _package(command, request, known, environ, cwd) if command else None
     if package is None:
         return None
     row = known[package.name]
     home = environ.get("HOME", "")
-    named = named_paths(package.args, home, cwd) if row["paths"] != "none" else {}
+    named = _mounted(package.args, row["paths"], environ, cwd)
     args = tuple(_at_home(word, home) if word in named else word for word in package.args)
     places = tuple(dict.fromkeys(named.values()))
     return Matched(row["profile"], package.name, package.version, row["versions"], row["paths"], places, args)
@@ -128,17 +135,24 @@ def _package(
 ) -> _Package | None:
     if request is not None:
         return _requested(request, known)
-    from sandbox.host.installed import installed  # where no registry is asked
-    from sandbox.supply import docker_run
-
-    if (run := docker_run.parse(command)) is not None:
+    if (run := image_run(command)) is not None:
         name = f"oci:{run.name}"
         # Another entry point is another program, and the arguments are paths of the image.
-        return (
-            _Package(name, run.tag or None, ()) if name in known and not run.values("--entrypoint") else None
-        )
+        own = name in known and not run.values("--entrypoint")
+        return _Package(name, run.tag or None, ()) if own else None
+    from sandbox.host.installed import installed  # where no registry is asked
+
     found = installed(command, known, environ=environ, cwd=cwd)
     return _Package(found.package, found.version, tuple(command[found.words :])) if found else None
+
+
+def image_run(command: Sequence[str]) -> DockerRun | None:
+    """What `docker run IMAGE` and its kin ask for."""
+    if os.path.basename(command[0]) not in ("docker", "podman", "nerdctl"):
+        return None
+    from sandbox.supply import docker_run
+
+    return docker_run.parse(command)
 
 
 def _requested(request: Request, known: Known) -> _Package | None:
@@ -198,120 +212,61 @@ _INSIDE_ANYWAY = frozenset(("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx
 
 def named_paths(args: Sequence[str], home: str, cwd: str) -> dict[str, str]:
     """The arguments that are or hold (`--dir=./data`) a path that exists, and the absolute path of each."""
-    found = {word: path for word in args if (path := _existing(_value(word), home, cwd))}
-    return dict(list(found.items())[:_MOST_PATHS])
+    found = ((word, spelt(_value(word), home, cwd)) for word in args[:_MOST_PATHS])
+    return {word: path for word, path in found if path and os.path.exists(path)}
+
+
+def _mounted(args: Sequence[str], access: Access, environ: Mapping[str, str], cwd: str) -> dict[str, str]:
+    """The arguments that name what is mounted, and the mount of each."""
+    home = environ.get("HOME", "")
+    if access == "none":
+        return {}
+    if access == "read":
+        return named_paths(args, home, cwd)
+    found = ((word, spelt(_value(word), home, cwd)) for word in args[:_MOST_PATHS])
+    return {word: place for word, path in found if path and (place := _writable(path, environ))}
+
+
+def _writable(path: str, environ: Mapping[str, str]) -> str:
+    """A directory; of a file, which need not exist yet, its own, unless that is or shows a secret place."""
+    if os.path.isdir(path):
+        return path
+    folder = os.path.dirname(path)
+    if os.path.isdir(folder) and not secret(folder, environ):
+        return folder
+    return path if os.path.exists(path) else ""
+
+
+def secret(place: str, environ: Mapping[str, str]) -> bool:
+    """Whether a mount of `place` would be refused: it is, shows or lies in a secret place."""
+    home = environ.get("HOME", "")
+    places = paths.secret_places(home, environ)
+    return any(
+        paths.protected(real, home=at, places=places)
+        for real in {place, os.path.realpath(place)}
+        for at in {home, os.path.realpath(home) if home else ""}
+    )
 
 
 def _value(word: str) -> str:
     return word.partition("=")[2] if word.startswith("-") else word
 
 
-def _existing(text: str, home: str, cwd: str) -> str:
-    """The path that `text` spells as a path, if there is one; a bare name is a word like any other."""
+def spelt(text: str, home: str, cwd: str) -> str:
+    """The absolute path that `text` spells as a path; a bare name is a word like any other."""
     if text not in (".", "..", "~") and not text.startswith(_PATH_STARTS):
         return ""
     try:
         path = paths.expand(text, home=home, cwd=cwd, environ={})
-        return path if path.split("/")[1] not in _INSIDE_ANYWAY and os.path.exists(path) else ""
     except ValueError:
         return ""  # `$`, `a/../b`, control characters: what no rule of a profile could say either
+    return "" if path.split("/")[1] in _INSIDE_ANYWAY else path
 
 
 def _at_home(word: str, home: str) -> str:
     """`~/x` and `--dir=~/x` with the caller's home spelt out."""
     option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
     return f"{option}{equals}{home}{value[1:]}" if value == "~" or value.startswith("~/") else word
-
-
-# --- what a match grants ---------------------------------------------------------------------------
-
-
-def granted(policy: Policy, found: Matched, environ: Mapping[str, str], cwd: str) -> Policy:
-    """The policy with the command's own paths in the place of the profile's relative ones.
-
-    A profile's `.` stands for the paths of its own command. It stays where this one names none, unless
-    the working directory is or shows a secret place: a client with windows starts servers in a home.
-    """
-    access = policy.match.paths
-    if access == "none":
-        return policy
-    keep = not found.paths and not _secret(cwd, environ)
-    rules = tuple(PathRule(path, None, COMMAND) for path in found.paths)
-    files = policy.files if keep else _without_relative(policy.files)
-    if access == "read":
-        files = replace(files, read=(*files.read, *rules))
-    else:
-        files = replace(files, write=(*files.write, *rules))
-    origins = {**dict(policy.origins), **{f"files.{access}.{path}": COMMAND for path in found.paths}}
-    return replace(policy, files=files, origins=tuple(origins.items()))
-
-
-def _without_relative(files: Files) -> Files:
-    read = tuple(rule for rule in files.read if not _relative(rule))
-    return replace(files, read=read, write=tuple(rule for rule in files.write if not _relative(rule)))
-
-
-def _relative(rule: PathRule) -> bool:
-    """Whether a file, not an option of this run, says a path below the working directory."""
-    return bool(rule.origin.line) and not rule.source.startswith(("/", "~", "$"))
-
-
-def _secret(cwd: str, environ: Mapping[str, str]) -> bool:
-    home = environ.get("HOME", "")
-    places = paths.secret_places(home, environ)
-    return any(
-        paths.protected(real, home=at, places=places)
-        for real in (cwd, os.path.realpath(cwd))
-        for at in (home, os.path.realpath(home) if home else "")
-    )
-
-
-# --- what a person is told -------------------------------------------------------------------------
-
-
-def told(found: Matched, before: Policy, after: Policy) -> str:
-    """The line that says which profile was found, by what, and what the command's words changed of it."""
-    access = {"read": "read-only", "write": "writable"}.get(after.match.paths, "")
-    mounts = [
-        f"`{rule.source}`" for rule in (*after.files.read, *after.files.write) if rule.origin == COMMAND
-    ]
-    text = f"profile `{found.profile}`, found by `{found.package}`"
-    if mounts:
-        text += f"; the command names {', '.join(mounts)}: {access}"
-    elif after.files != before.files:
-        text += "; the working directory is not mounted: it is or shows a secret place"
-    return text
-
-
-def unproven(found: Matched, policy: Policy, resolved: Sequence[str]) -> str:
-    """The line for a version that the profile was not proven with; else nothing."""
-    version = found.version or _resolved(found.package, resolved)
-    if not policy.match.versions or not version or within(version, policy.match.versions) is not False:
-        return ""
-    proven = f"`{found.package}` {policy.match.versions}"
-    return f"profile `{found.profile}` was proven with {proven}, and this is {version}"
-
-
-def _resolved(package: str, resolved: Sequence[str]) -> str | None:
-    """The version that a frozen tree holds of a package."""
-    name = package.partition(":")[2]
-    of = (one for one in resolved if one[1:].startswith(name[1:]) and one[0] == name[0])
-    return next((version for one in of if _bare(one) == name and (version := pinned_version(one))), None)
-
-
-def _bare(one: str) -> str:
-    return spec.npm_name(one) if "@" in one else spec.pypi_base(one)
-
-
-def unmatched(command: Sequence[str], request: Request | None) -> str:
-    """The line for a server that no profile is for."""
-    before = command[: len(command) - len(request.args)] if request and request.args else command
-    whole = request is not None and not any(unsafe(word) for word in before)
-    shown = " ".join(before) if whole else "COMMAND"
-    return (
-        "no profile is for this server, so it has no files and no network; "
-        f"`mcp-sandbox profile new -- {shown}` writes one"
-    )
 
 
 def unsafe(word: str) -> bool:

@@ -254,7 +254,7 @@ def name_of(prepared: Prepared, environ: Mapping[str, str]) -> str:
     words = wish.command or policy.server.command
     packages = {_unversioned(spec) for spec in prepared.request.specs} if prepared.request else set()
     meant = [bare if (bare := _unversioned(word)) in packages else _whole(word, wish.cwd) for word in words]
-    if not packages and os.path.basename(words[0]) in _RUN_A_PROJECT:
+    if words and not packages and os.path.basename(words[0]) in _RUN_A_PROJECT:
         meant.append(wish.cwd)  # it runs what this directory holds, and need not name anything of it
     return f"{_safe(prepared.spec.server)}-{_mark(chr(0).join(meant))}"
 

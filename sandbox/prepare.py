@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from sandbox import matching
-from sandbox.errors import CannotEnforce, SandboxError, UsageError
+from sandbox.choice import Choice, choose, unproven
+from sandbox.choice import Wish as Wish
+from sandbox.errors import CannotEnforce, SandboxError
 from sandbox.host import reach
 from sandbox.host.closure import closure, closure_of_program
 from sandbox.host.remembered import facts as remembered_facts
@@ -17,13 +17,11 @@ from sandbox.plan.enforceable import unenforceable
 from sandbox.plan.facts import Closure, HostFacts
 from sandbox.plan.plan import plan
 from sandbox.plan.spec import Spec
-from sandbox.policy.flags import Flags
-from sandbox.policy.load import load
 from sandbox.policy.model import Policy
 from sandbox.records import dataclass, replace
 from sandbox.supply.freeze import freeze, peek
 from sandbox.supply.frozen import Frozen
-from sandbox.supply.request import Request, parse
+from sandbox.supply.request import Request
 from sandbox.waived import sentences
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
@@ -31,22 +29,6 @@ if TYPE_CHECKING:
     from sandbox.plan.facts import Container
     from sandbox.plan.image import Image
     from sandbox.supply.job import BuildJob
-
-NO_FLAGS = Flags()
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the caller asked for, as typed."""
-
-    command: tuple[str, ...]
-    environ: Mapping[str, str]
-    cwd: str
-    profile: str | None = None
-    flags: Flags = NO_FLAGS
-    name: str | None = None
-    refresh: bool = False
-    backend: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,30 +43,18 @@ class Prepared:
     request: Request | None = None
     frozen: Frozen | None = None
     matched: Matched | None = None
-    """The profile that was found by the command, where none was named."""
+    """The profile that is for the command's package, named or found."""
 
 
 def prepare(wish: Wish, progress: Callable[[str], None], *, build: bool = True) -> Prepared:
     """Decides everything and starts nothing but, where `build`, the build of a package never seen before."""
-    request = parse(wish.command)
-    found = None
-    if wish.profile is None:
-        found = matching.matched(wish.command, request, wish.environ, wish.cwd)
-    policy = _policy(wish, found, progress)
-    command = wish.command or policy.server.command
-    if not command:
-        what = f"profile `{policy.name}` names no server, and no command was given"
-        hint = "write the server's command after `--`, or as `command` under `[server]`"
-        raise UsageError("no-command", what, hint=hint)
-    if found is not None:
-        command, request = found.respelt(command, request)
-    elif not wish.command:
-        request = parse(command)
-    facts = remembered_facts(wish.environ)
-    asked = Asked(wish, policy, facts, command, request, progress, build, found)
+    chosen = choose(wish)
+    for line in chosen.told:
+        progress(line)
+    asked = Asked(wish, chosen, remembered_facts(wish.environ), progress, build)
     prepared = _by_a_backend(asked)
-    if build and found is None and wish.profile is None and wish.flags == NO_FLAGS:
-        progress(matching.unmatched(command, request))
+    if build and chosen.hint:
+        progress(chosen.hint)  # last: a server that cannot start needs no profile first
     return prepared
 
 
@@ -100,51 +70,43 @@ def _by_a_backend(asked: Asked) -> Prepared:
         return _instead(asked, refused)
 
 
-def _policy(wish: Wish, found: Matched | None, progress: Callable[[str], None]) -> Policy:
-    """The profile that was named, else the one that is for the command's package, else `base`."""
-    name = found.profile if found else wish.profile
-    policy = load(name, environ=wish.environ, cwd=wish.cwd, flags=wish.flags)
-    if found is not None:
-        made = matching.granted(policy, found, wish.environ, wish.cwd)
-        progress(matching.told(found, policy, made))
-        return made
-    return policy
-
-
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A wish with what is known of it before a backend is chosen."""
 
     wish: Wish
-    policy: Policy
+    chosen: Choice
     facts: HostFacts
-    command: tuple[str, ...]
-    request: Request | None
     progress: Callable[[str], None]
     build: bool
-    matched: Matched | None = None
+
+    @property
+    def policy(self) -> Policy:
+        """What the server may do."""
+        return self.chosen.policy
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What is started; nothing where an image's own command is."""
+        return self.chosen.command
+
+    @property
+    def request(self) -> Request | None:
+        """The packages that the command asks for."""
+        return self.chosen.request
 
     def planned(self, spec: Spec, needs: Closure, frozen: Frozen | None) -> Prepared:
         """The end of every preparation."""
-        waived = (*spec.waivers, *sentences(self.policy))
-        named = replace(spec, server=self.name(), waivers=waived)
-        if self.matched is not None:
-            resolved = frozen.resolved if frozen else ()
-            line = matching.unproven(self.matched, self.policy, resolved)
+        chosen = self.chosen
+        waived = (*spec.waivers, *sentences(chosen.policy))
+        named = replace(spec, server=chosen.name, waivers=waived)
+        if chosen.matched is not None:
+            line = unproven(chosen.matched, chosen.policy, frozen.resolved if frozen else ())
             if line:
                 self.progress(line)
-        return Prepared(self.wish, self.policy, self.facts, named, needs, self.request, frozen, self.matched)
-
-    def name(self) -> str:
-        """What the audit and messages call the server: its profile, its package, or its program."""
-        if self.wish.name:
-            return self.wish.name
-        # A server that was matched is no profile's own: it is called, and pinned, as without one.
-        if self.policy.server.command and self.matched is None:
-            return self.policy.name
-        if self.request is not None:
-            return package_name(self.request.specs[0])
-        return os.path.basename(self.command[0])
+        return Prepared(
+            self.wish, chosen.policy, self.facts, named, needs, chosen.request, frozen, chosen.matched
+        )
 
 
 def needs_engine(policy: Policy) -> bool:
@@ -273,10 +235,3 @@ def _closure(command: tuple[str, ...], frozen: Frozen | None, wish: Wish) -> Clo
     return replace(
         found, argv=frozen.argv, binds=(*found.binds, tree), why="a frozen package and its interpreter"
     )
-
-
-def package_name(spec: str) -> str:
-    """A package's name without scope, version or extras: `@scope/server-x@1.2` is `server-x`."""
-    name = spec.rpartition("/")[2]
-    end = next((i for i, c in enumerate(name) if not (c.isalnum() or c in "-_.")), len(name))
-    return name[:end]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import containers, images
+from sandbox import choice, containers, images
 from sandbox import prepare as preparing
 from sandbox.backend.native.identity import FIRST_UID
 from sandbox.errors import CannotEnforce, CommandNotFound, ProfileError, SandboxError, SandboxNotBuilt
@@ -246,7 +246,7 @@ class Backends:
         return name
 
     def chosen(self, backend: str, table: dict[str, Any] | None = None) -> Any:
-        self._patch.setattr(preparing, "load", lambda *_, **__: policy(table))
+        self._patch.setattr(choice, "load", lambda *_, **__: policy(table))
         wish = Wish(("/usr/bin/env",), {}, "/", profile="base", backend=backend)
         return prepare(wish, self.notes.append)
 

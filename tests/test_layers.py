@@ -27,6 +27,7 @@ LAYERS = [
         "attempt",
         "breaches",
         "build",
+        "choice",
         "container_build",
         "containers",
         "evidence",
