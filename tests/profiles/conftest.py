@@ -13,7 +13,7 @@ import pytest
 from sandbox.images import state_file
 from tests.backends import DOCKER, NATIVE
 from tests.conftest import Ready
-from tests.profiles.served import Refused, Served, Shown, text
+from tests.profiles.served import Refused, Served, Shown, dialled, text
 
 RECORD = "MCP_SANDBOX_SERVED"
 """Names the directory where each proof leaves what it showed, for `scripts/profiles`."""
@@ -62,6 +62,7 @@ def _proof(row: Served, backend: str, shown: Shown) -> dict[str, Any]:
         "listed": len(shown.tools),
         "called": list(dict.fromkeys(call.tool for call in row.calls)),
         "refused": [[one.call.tool, one.waiver] for one in row.refused],
+        "dialled": sorted(dialled(shown)),
         "hosts": spec["hosts"],
         "binds": spec["binds"],
         "syscalls": spec["syscalls"],
@@ -72,10 +73,13 @@ def _proof(row: Served, backend: str, shown: Shown) -> dict[str, Any]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`place`: each row on each backend; `beyond` too: each thing that a row's profile refuses."""
+    """`place`: each row on each backend; with `beyond` each thing that its profile refuses; or `old` rows."""
+    rows: tuple[Served, ...] = getattr(metafunc.module, "ROWS", ())
+    if "old" in metafunc.fixturenames:
+        cases = [pytest.param(row, id=row.id, marks=pytest.mark.long) for row in rows if row.oldest]
+        metafunc.parametrize("old", cases)
     if "place" not in metafunc.fixturenames:
         return
-    rows: tuple[Served, ...] = metafunc.module.ROWS
     pairs = [(row, backend) for row in rows for backend in (NATIVE, DOCKER)]
     if "beyond" not in metafunc.fixturenames:
         metafunc.parametrize(("row", "place"), [_case(row, backend) for row, backend in pairs])

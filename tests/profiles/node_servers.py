@@ -2,34 +2,251 @@
 
 from __future__ import annotations
 
+import subprocess
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
 from tests.e2e.servers import ADA, THOUGHT
 from tests.profiles.served import Call, Refused, Served
 
-SERVERS = (
+NOBODY = "a-token-that-is-nobody-s"
+
+# --- what they work on ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def repository(here: Path) -> Iterator[Mapping[str, str]]:
+    """A repository with one commit, and a file that git does not know."""
+    script = (
+        "git init -q -b main . && echo one >a.txt && git add a.txt && "
+        "git -c user.name=t -c user.email=t@example.org commit -q -m 'the first commit' && echo two >b.txt"
+    )
+    subprocess.run(["sh", "-c", script], cwd=here, check=True, timeout=60)
+    yield {}
+
+
+@contextmanager
+def workbook(here: Path) -> Iterator[Mapping[str, str]]:
+    """The smallest book that Excel opens: one sheet, one cell."""
+    spread = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    package = "http://schemas.openxmlformats.org/package/2006"
+    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml"
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{package}/content-types">'
+        '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+        f'<Override PartName="/xl/workbook.xml" ContentType="{kind}.sheet.main+xml"/>'
+        f'<Override PartName="/xl/worksheets/sheet1.xml" ContentType="{kind}.worksheet+xml"/></Types>',
+        "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" '
+        f'Type="{office}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook xmlns="{spread}" xmlns:r="{office}"><sheets>'
+        '<sheet name="Figures" sheetId="1" r:id="r1"/></sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" '
+        f'Type="{office}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
+        "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{spread}"><dimension ref="A1"/><sheetData><row r="1">'
+        '<c r="A1"><v>4711</v></c></row></sheetData></worksheet>',
+    }  # fmt: skip
+    with zipfile.ZipFile(here / "book.xlsx", "w") as book:
+        for name, content in parts.items():
+            book.writestr(name, f'<?xml version="1.0" encoding="UTF-8"?>{content}')
+    yield {"book": str(here / "book.xlsx")}
+
+
+@contextmanager
+def diagram(here: Path) -> Iterator[Mapping[str, str]]:
+    """A file of draw.io with one page."""
+    model = '<mxGraphModel><root><mxCell id="0"/><mxCell id="1" parent="0"/></root></mxGraphModel>'
+    path = here / "plan.drawio"
+    path.write_text(f'<mxfile><diagram id="p1" name="Overview">{model}</diagram></mxfile>')
+    yield {"drawing": str(path)}
+
+
+@contextmanager
+def project(here: Path) -> Iterator[Mapping[str, str]]:
+    """A project with one file, and something beside it that is none of the server's business."""
+    (here / "main.py").write_text("print('a line of the project')\n")
+    beside = here.parent / "beside"
+    beside.mkdir(exist_ok=True)
+    (beside / "diary.txt").write_text("what nobody else should read")
+    yield {"beside": str(beside)}
+
+
+# --- without a network ---------------------------------------------------------------------------------
+
+MODEL = '<mxGraphModel><root><mxCell id="0"/></root></mxGraphModel>'
+WRITABLE = "--allow-write {here}"
+
+LOCAL = (
     Served(
         "everything",
         (
             Call("echo", {"message": "hällo\u2028wörld"}, "hällo"),
             Call("get-sum", {"a": 1, "b": 2}, "3"),
-            Call("get-tiny-image"),
+            Call("get-tiny-image", {}, "<image>"),
         ),
+        oldest="2026.1.14",
         quick=True,
     ),
     Served(
         "filesystem",
-        (Call("list_directory", {"path": "{here}"}), Call("list_allowed_directories", {}, "{here}")),
+        (
+            Call("list_directory", {"path": "{here}"}, "main.py"),
+            Call("read_text_file", {"path": "{here}/main.py"}, "a line of the project"),
+            Call("search_files", {"path": "{here}", "pattern": "*.py"}, "main.py"),
+            Call("list_allowed_directories", {}, "{here}"),
+        ),
         (
             Refused(
-                Call("write_file", {"path": "{here}/new.txt", "content": "a line"}, "Successfully"),
-                "--allow-write {here}",
+                Call("write_file", {"path": "{here}/new.txt", "content": "a line"}, "Successfully"), WRITABLE
             ),
         ),
+        ground=project,
+        oldest="2025.7.29",
         quick=True,
     ),
     Served(
         "memory",
-        (Call("create_entities", {"entities": [ADA]}, "ada"), Call("read_graph", {}, "ada")),
+        (
+            Call("create_entities", {"entities": [ADA]}, "ada"),
+            Call("read_graph", {}, "wrote the first program"),
+            Call("search_nodes", {"query": "ada"}, "ada"),
+        ),
+        oldest="2025.8.4",
         quick=True,
     ),
-    Served("sequential-thinking", (Call("sequentialthinking", THOUGHT, "thoughtNumber"),)),
+    Served("sequential-thinking", (Call("sequentialthinking", THOUGHT, "thoughtNumber"),), oldest="2025.7.1"),
+    Served(
+        "git-cyanheads",
+        (
+            Call("git_status", {"path": "{here}"}, "b.txt"),
+            Call("git_log", {"path": "{here}"}, "the first commit"),
+            Call("git_show", {"path": "{here}", "object": "HEAD"}, "a.txt"),
+            Call("git_blame", {"path": "{here}", "filePath": "a.txt"}, "one"),
+        ),
+        (Refused(Call("git_add", {"path": "{here}", "paths": ["b.txt"]}, "b.txt"), WRITABLE),),
+        ground=repository,
+    ),
+    Served(
+        "excel-negokaz",
+        (
+            Call("excel_describe_sheets", {"fileAbsolutePath": "{book}"}, "Figures"),
+            Call("excel_read_sheet", {"fileAbsolutePath": "{book}", "sheetName": "Figures"}, "4711"),
+        ),
+        (
+            Refused(
+                Call(
+                    "excel_write_to_sheet",
+                    {
+                        "fileAbsolutePath": "{book}",
+                        "sheetName": "Figures",
+                        "newSheet": False,
+                        "range": "A2:A2",
+                        "values": [["0815"]],
+                    },
+                    "0815",
+                ),
+                WRITABLE,
+            ),
+        ),
+        ground=workbook,
+    ),
+    Served(
+        "drawio",
+        (
+            Call("open_drawio_xml", {"content": MODEL}, "https://app.diagrams.net/"),
+            Call("open_drawio_mermaid", {"content": "graph TD; A-->B;"}, "https://app.diagrams.net/"),
+            Call("list_pages", {"path": "{drawing}"}, "Overview"),
+            Call("get_page", {"path": "{drawing}", "page": "Overview"}, "mxGraphModel"),
+            Call("search_shapes", {"query": "router"}, dials="cdn.jsdelivr.net"),
+        ),
+        (
+            Refused(
+                Call("set_page", {"path": "{drawing}", "page": "Overview", "content": MODEL}, "Overview"),
+                WRITABLE,
+            ),
+        ),
+        ground=diagram,
+    ),
+    Served(
+        "desktop-commander",
+        (
+            Call("list_directory", {"path": "{here}"}, "main.py"),
+            Call("read_file", {"path": "{here}/main.py"}, "a line of the project"),
+            Call("start_process", {"command": "echo $((6 * 7)); ls {here}", "timeout_ms": 5000}, "main.py"),
+            Call("list_sessions"),
+        ),
+        (
+            Refused(Call("write_file", {"path": "{here}/new.txt", "content": "a line"}, "wrote"), WRITABLE),
+            Refused(
+                Call("read_file", {"path": "{beside}/diary.txt"}, "nobody else"), "--allow-read {beside}"
+            ),
+        ),
+        ground=project,
+        tries=("*.desktopcommander.app", "desktopcommander.app", "dc-telemetry-proxy-*.run.app"),
+        finds=("not listed, since a call would be denied: `give_feedback_to_desktop_commander`",),
+    ),
 )
+
+# --- services, whose host is what a profile grants -----------------------------------------------------
+
+SERVICES = (
+    Served(
+        "context7",
+        (Call("resolve-library-id", {"libraryName": "react", "query": "hooks"}, dials="context7.com"),),
+    ),
+    Served(
+        "notion", (Call("API-get-self", {}, dials="api.notion.com"),), env={"NOTION_TOKEN": f"ntn_{NOBODY}"}
+    ),
+    Served(
+        "github",
+        (Call("search_repositories", {"query": "mcp"}, dials="api.github.com"),),
+        env={"GITHUB_PERSONAL_ACCESS_TOKEN": NOBODY},
+    ),
+    Served(
+        "gitlab",
+        (Call("search_repositories", {"search": "mcp"}, dials="gitlab.com"),),
+        env={"GITLAB_PERSONAL_ACCESS_TOKEN": NOBODY},
+        finds=("inputSchema/type` is missing",),  # it says so of several tools, and every client forgives it
+    ),
+    Served(
+        "gitlab-zereight",
+        (Call("search_repositories", {"search": "mcp"}, dials="gitlab.com"),),
+        env={"GITLAB_PERSONAL_ACCESS_TOKEN": NOBODY},
+        tries=("registry.npmjs.org",),
+    ),
+    Served(
+        "slack",
+        (Call("slack_list_channels", {}, dials="slack.com"),),
+        env={"SLACK_BOT_TOKEN": NOBODY, "SLACK_TEAM_ID": "T01234567"},
+    ),
+    Served(
+        "brave-search",
+        (Call("brave_web_search", {"query": "mcp"}, dials="api.search.brave.com"),),
+        env={"BRAVE_API_KEY": NOBODY},
+    ),
+    Served(
+        "brave-search-reference",
+        (Call("brave_web_search", {"query": "mcp"}, dials="api.search.brave.com"),),
+        env={"BRAVE_API_KEY": NOBODY},
+    ),
+    Served(
+        "google-maps",
+        (Call("maps_geocode", {"address": "Berlin"}, "REDACTED", dials="maps.googleapis.com"),),
+        env={"GOOGLE_MAPS_API_KEY": NOBODY},
+        finds=("the session's secret `GOOGLE_MAPS_API_KEY`",),  # its errors name the address, key and all
+    ),
+    Served(
+        "tavily",
+        (Call("tavily_search", {"query": "mcp"}, dials="api.tavily.com"),),
+        env={"TAVILY_API_KEY": NOBODY},
+    ),
+    Served(
+        "firecrawl",
+        (Call("firecrawl_scrape", {"url": "https://example.com"}, dials="api.firecrawl.dev"),),
+        env={"FIRECRAWL_API_KEY": NOBODY},
+    ),
+)
+
+SERVERS: tuple[Served, ...] = (*LOCAL, *SERVICES)

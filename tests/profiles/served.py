@@ -32,6 +32,8 @@ class Call:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     says: str = ""
     """A part of the answer, which must not be an error."""
+    dials: str = ""
+    """The host that it goes to; the answer is then not looked at: there is no account behind the token."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,14 @@ class Served:
     """Names that it is known to try and is refused (`*` too), with the reason in the profile."""
     spares: tuple[str, ...] = ()
     """System calls that it asks for, is refused and does without."""
+    finds: tuple[str, ...] = ()
+    """Parts of the reasons of findings that are right about it, told in its profile or here."""
     native: str = ""
     """Why it is not run natively; empty: it is."""
     docker: str = ""
     """Why it is not run at a container engine; empty: it is."""
+    oldest: str = ""
+    """The oldest version that does the same job under this profile, where another than today's was tried."""
     quick: bool = False
     """Run natively by every run of the tests: its package is built for other tests anyway."""
 
@@ -162,11 +168,20 @@ def failed(answer: Mapping[str, Any]) -> bool:
     return not isinstance(result, dict) or bool(result.get("isError"))
 
 
+def dialled(shown: Shown) -> set[str]:
+    """The hosts that the gateway let it connect to, whether anybody was there or not."""
+    return {str(event["detail"].get("host")) for event in shown.of("egress.allow", "egress.close")}
+
+
 def strange(row: Served, shown: Shown) -> list[dict[str, Any]]:
     """What the log holds that an honest session of this server gives no reason for."""
-    found = shown.of(*TELLS, "quota.breach", "kill", "canary.seen")
+    found = [one for one in shown.of(*TELLS, "quota.breach", "kill", "canary.seen") if not _right(row, one)]
     denied = shown.of("egress.deny", "dns.deny", "syscall.deny")
     return found + [event for event in denied if not _known(row, event)]
+
+
+def _right(row: Served, event: Mapping[str, Any]) -> bool:
+    return any(one in str(event["detail"].get("reason")) for one in row.finds)
 
 
 def _known(row: Served, event: Mapping[str, Any]) -> bool:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sandbox.policy.load import read
+from sandbox.policy.model import Policy
+from sandbox.policy.versions import within
 from tests.conftest import Ready
 from tests.profiles import browser_servers, database_servers, node_servers, python_servers
 from tests.profiles.conftest import Note
-from tests.profiles.served import Refused, Served, failed, filled, session, strange, text
+from tests.profiles.served import Refused, Served, Shown, dialled, failed, filled, session, strange, text
 
 ROWS: tuple[Served, ...] = (
     *node_servers.SERVERS,
@@ -17,8 +23,8 @@ ROWS: tuple[Served, ...] = (
     *database_servers.SERVERS,
     *browser_servers.SERVERS,
 )
-BASES = ("base", "node", "python")
-"""Profiles that others build on: what they grant has tests of its own."""
+BASES = ("base", "browser", "node", "offline", "python", "web", "workspace")
+"""Profiles for any server: what they grant has tests of its own."""
 
 SHIPPED = Path(__file__).resolve().parents[2] / "profiles"
 
@@ -37,16 +43,55 @@ def test_a_server_does_its_job_under_its_profile(
     row: Served, place: str, here: Path, engaged: Ready, note: Note
 ) -> None:
     engaged(place)
+    shown = done(row, place, here)
+    assert _proven(row, _resolved(shown))
+    note(row, place, shown)
+
+
+def test_so_does_the_oldest_version_that_it_is_for(old: Served, here: Path, engaged: Ready) -> None:
+    engaged("native")
+    shown = done(replace(old, command=_at(old, old.oldest)), "native", here)
+    assert _resolved(shown) == old.oldest
+    assert _proven(old, old.oldest)
+
+
+def done(row: Served, place: str, here: Path) -> Shown:
+    """A session in which each call did its job, and nothing happened that needs an explanation."""
     with row.ground(here) as words:
         known = {"here": str(here), **words}
         shown = session(row, place, here, known, list(row.calls))
     assert shown.tools
     for call, answer in zip(row.calls, shown.answers, strict=True):
-        assert not failed(answer), (call.tool, answer, shown.stderr)
+        assert call.dials or not failed(answer), (call.tool, answer, shown.stderr)
         assert filled(call.says, known) in text(answer), call.tool
-    assert strange(row, shown) == []
+    assert {call.dials for call in row.calls if call.dials} <= dialled(shown), shown.answers
+    assert [(one["kind"], one["detail"]) for one in strange(row, shown)] == []
     assert shown.status == 0, shown.stderr
-    note(row, place, shown)
+    return shown
+
+
+def _resolved(shown: Shown) -> str:
+    """The version of the package that was run."""
+    (supplied,) = shown.of("supply.build", "supply.reuse")
+    return re.split("==|(?<=.)@", supplied["detail"]["resolved"][0])[-1]
+
+
+def _proven(row: Served, version: str) -> bool:
+    match = _policy(row.profile).match
+    return bool(match.versions) and within(version, match.versions) is True
+
+
+def _policy(profile: str) -> Policy:
+    return read(str(SHIPPED / f"{profile}.toml"), environ=os.environ, cwd="/", trusted_only=False)
+
+
+def _at(row: Served, version: str) -> str:
+    """The command of the row, of this version."""
+    policy = _policy(row.profile)
+    name = policy.match.packages[0].partition(":")[2]
+    pin = f"@{version}" if policy.match.packages[0].startswith("npm:") else f"=={version}"
+    words = row.command.split() or policy.server.command
+    return " ".join(f"{word}{pin}" if word == name else word for word in words)
 
 
 def test_what_the_profile_does_not_grant_is_refused_and_done_with_its_waiver(
@@ -60,3 +105,27 @@ def test_what_the_profile_does_not_grant_is_refused_and_done_with_its_waiver(
     assert failed(without) or (beyond.told and beyond.told in text(without)), without
     assert not failed(waived), waived
     assert filled(beyond.call.says, known) in text(waived)
+
+
+# --- the shipped profiles, whole -------------------------------------------------------------------
+
+
+def _shipped() -> list[str]:
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+
+
+def test_every_shipped_profile_is_one_for_others_or_has_a_server_that_proves_it() -> None:
+    assert set(_shipped()) == {row.profile for row in ROWS} | set(BASES)
+
+
+@pytest.mark.parametrize("profile", _shipped())
+def test_every_host_has_a_source_beside_it(profile: str) -> None:
+    written = (SHIPPED / f"{profile}.toml").read_text()
+    for rule in _policy(profile).network.allow:
+        (line,) = [line for line in written.splitlines() if f'"{rule.host}' in line]
+        assert re.search(r'" *[],].* # \S', line), f"say which file of the package names `{rule.host}`"
+
+
+def test_no_package_has_two_profiles() -> None:
+    named = [package for profile in _shipped() for package in _policy(profile).match.packages]
+    assert sorted(named) == sorted(set(named))
