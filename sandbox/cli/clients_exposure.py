@@ -44,18 +44,10 @@ def score(args: Sequence[str], around: Around) -> float | None:
 
 
 def _policy(args: Sequence[str], around: Around) -> Policy:
-    from sandbox import matching
+    from sandbox.choice import choose
     from sandbox.cli import options
-    from sandbox.policy.load import load
 
-    parsed = _parsed(args)
-    command = options.command_of(parsed.command)
-    found = matching.match(command, around.environ, around.cwd) if command else None
-    name = parsed.profile or (found.profile if found else None)
-    policy = load(name, environ=around.environ, cwd=around.cwd, flags=options.flags(parsed))
-    if found is not None and found.profile == policy.name:
-        return matching.granted(policy, found, around.environ, around.cwd)
-    return policy
+    return choose(options.wish(_parsed(args), around.environ, around.cwd)).policy
 
 
 def _parsed(args: Sequence[str]) -> argparse.Namespace:

@@ -48,7 +48,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     grants.add_argument("--allow-env", action="append", default=[], metavar="NAME", help="pass a variable")
     grants.add_argument(
-        "--secret", action="append", default=[], metavar="NAME", help="pass a secret variable"
+        "--secret",
+        action="append",
+        default=[],
+        metavar="NAME[?]",
+        help="pass a secret variable (`?`: if set)",
     )
     grants.add_argument(
         "--allow-net",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from sandbox.clients.credential import is_secret
+from sandbox.clients.credential import is_secret, literal
 from sandbox.clients.words import Entry
 from sandbox.records import dataclass
 
@@ -159,12 +159,14 @@ def named(entry: Entry) -> list[str]:
 
 
 def passing(variables: Sequence[tuple[str, str]]) -> list[str]:
-    """The options that let variables pass, credentials as such."""
-    return [
-        word
-        for name, value in variables
-        for word in ("--secret" if is_secret(name, value) else "--allow-env", name)
-    ]
+    """The options that let variables pass, credentials as such; one that may be empty is no obstacle."""
+    words: list[str] = []
+    for name, value in variables:
+        if is_secret(name, value):
+            words += ["--secret", name if literal(value) else f"{name}?"]
+        else:
+            words += ["--allow-env", name]
+    return words
 
 
 def _variables(entry: Entry, fit: Fit) -> list[tuple[str, str]]:

@@ -78,13 +78,19 @@ def _plain(option: str, text: str) -> str:
 def _variables(policy: Policy, flags: Flags, origins: dict[str, Origin]) -> Policy:
     """A variable of an option is taken over from wherever the profile had it."""
     passed = tuple(_variable("--allow-env", name) for name in dict.fromkeys(flags.allow_env))
-    asked = dict.fromkeys(_variable("--secret", name) for name in flags.secrets)
+    # `NAME?`: given where it is set, as a client's own variable may not be.
+    asked = {
+        _variable("--secret", name.removesuffix("?")): "env?" if name.endswith("?") else "env"
+        for name in flags.secrets
+    }
     if both := sorted(set(passed) & set(asked)):
         raise UsageError("invalid-option", f"`{both[0]}` is asked for by `--allow-env` and by `--secret`")
     # A secret that the profile already describes keeps its source and its hosts.
     kept = tuple(one for one in policy.secrets if one.name not in passed)
     new = tuple(
-        Secret(name, "env", (), Origin("--secret")) for name in asked if name not in {s.name for s in kept}
+        Secret(name, source, (), Origin("--secret"))
+        for name, source in asked.items()
+        if name not in {s.name for s in kept}
     )
     taken = {*passed, *(one.name for one in new)}
     env = replace(

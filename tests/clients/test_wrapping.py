@@ -58,17 +58,22 @@ class Case(NamedTuple):
         pytest.param(
             Case(
                 Entry("a", "x", env=(("LOG", "debug"), ("API_KEY", "${input:key}"))),
-                "run --name a --allow-env LOG --secret API_KEY -- x",
+                "run --name a --allow-env LOG --secret API_KEY? -- x",
             ),
             id="variables, credentials as secrets",
         ),
         pytest.param(
-            Case(Entry("a", "x", passed=("GITHUB_TOKEN", "LANG")), "run --name a --secret GITHUB_TOKEN "
+            Case(Entry("a", "x", env=(("API_KEY", "q8Zr2LmW0pXc5Tn7"),)), "run --name a "
+                 "--secret API_KEY -- x"),
+            id="a credential that is there",
+        ),
+        pytest.param(
+            Case(Entry("a", "x", passed=("GITHUB_TOKEN", "LANG")), "run --name a --secret GITHUB_TOKEN? "
                  "--allow-env LANG -- x"),
             id="variables that the client passes on",
         ),
         pytest.param(
-            Case(Entry("a", "x"), "run --name a --secret DB_PASSWORD -- x", Fit(names=("DB_PASSWORD",))),
+            Case(Entry("a", "x"), "run --name a --secret DB_PASSWORD? -- x", Fit(names=("DB_PASSWORD",))),
             id="variables of an envFile",
         ),
         pytest.param(

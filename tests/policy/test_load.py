@@ -360,6 +360,11 @@ def test_options_come_on_top_and_say_so(world) -> None:
     assert policy.origin("env.pass.PYTHONDONTWRITEBYTECODE") == Origin("--allow-env")
 
 
+@pytest.mark.parametrize(("option", "source"), [("TOKEN", "env"), ("TOKEN?", "env?")])
+def test_a_secret_of_an_option_may_be_one_that_is_not_set(world, option: str, source: str) -> None:
+    assert world.load("base", secrets=(option,)).secrets == (Secret("TOKEN", source, (), Origin("--secret")),)
+
+
 def test_a_host_that_an_option_names_again_keeps_its_marks(world) -> None:
     world.file("a.toml", "[network]\nopaque = ['db.example']\nprivate = ['*.corp.example']")
     policy = world.load("./a.toml", allow_net=("DB.example:443", "git.corp.example", "[2001:db8::1]:80"))

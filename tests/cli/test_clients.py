@@ -1,0 +1,224 @@
+"""`mcp-sandbox clients`: what is shown, asked, done and said by the status."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.cli.main import main
+from sandbox.clients.wrapping import ours
+from sandbox.errors import USAGE
+from tests.terminal import at_terminal
+
+PROGRAM = "/opt/mcp-sandbox/bin/mcp-sandbox"
+TOKEN = "q8Zr2LmW0pXc5Tn7"  # noqa: S105 - made up
+CURSOR = {
+    "mcpServers": {
+        "time": {"command": "uvx", "args": ["mcp-server-time"]},
+        "odd": {"command": "my-server", "args": ["--token", TOKEN], "env": {"API_KEY": TOKEN}},
+        "far": {"url": "https://x.example/mcp"},
+    }
+}
+
+
+@pytest.fixture
+def home(own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with Cursor's servers; the working directory is no project."""
+    monkeypatch.chdir(tmp_path)
+    config = own_home / ".cursor" / "mcp.json"
+    config.parent.mkdir()
+    config.write_text(json.dumps(CURSOR, indent=2))
+    return own_home
+
+
+def commands(home: Path) -> dict[str, str]:
+    servers = json.loads((home / ".cursor" / "mcp.json").read_text())["mcpServers"]
+    return {name: one.get("command", "") for name, one in servers.items()}
+
+
+def wrap(*words: str) -> int:
+    return main(["clients", "wrap", "--program", PROGRAM, *words])
+
+
+def document(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert next(iter(found)) == "schema"
+    return found
+
+
+def test_list(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["clients", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert "Cursor  3        0          user   ~/.cursor/mcp.json" in shown
+    assert "0 of 3 servers contained" in shown
+    assert main(["clients", "list", "--json"]) == 0
+    servers = document(capsys)["files"][0]["servers"]
+    assert [(one["name"], one["kind"], one["contained"]) for one in servers] == [
+        ("time", "stdio", False),
+        ("odd", "stdio", False),
+        ("far", "http", False),
+    ]
+
+
+def test_wrap_and_unwrap(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = home / ".cursor" / "mcp.json"
+    before = config.read_bytes()
+    assert wrap("--yes") == 0
+    assert commands(home) == {"time": PROGRAM, "odd": PROGRAM, "far": ""}
+    shown = capsys.readouterr().out
+    assert "- uvx mcp-server-time" in shown
+    assert f"+ {PROGRAM} run --name time --profile time -- uvx mcp-server-time" in shown
+    assert "far: left as it is: a remote server" in shown
+    wrapped = config.read_bytes()
+    assert wrap("--yes") == 0
+    assert "nothing to change" in capsys.readouterr().out
+    assert config.read_bytes() == wrapped
+    assert main(["clients", "unwrap", "--yes"]) == 0
+    assert config.read_bytes() == before
+
+
+def test_no_secret_is_shown(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["list"], ["scan"], ["scan", "--json"], ["scan", "--sarif"], ["wrap", "--dry-run"]):
+        main(["clients", *words, *(["--program", PROGRAM] if words[0] == "wrap" else [])])
+    wrap("--yes", "--json")
+    main(["clients", "unwrap", "--yes"])
+    out, err = capsys.readouterr()
+    assert TOKEN not in out + err
+    assert "--token •••" in out
+
+
+def test_what_is_kept_is_private(home: Path) -> None:
+    assert wrap("--yes") == 0
+    kept = list((home / ".local" / "state" / "mcp-sandbox" / "clients").iterdir())
+    assert len(kept) == 3
+    assert {path.stat().st_mode & 0o077 for path in kept} == {0}
+
+
+def test_one_client_one_server(home: Path) -> None:
+    assert wrap("cursor", "odd", "--yes") == 0
+    assert commands(home) == {"time": "uvx", "odd": PROGRAM, "far": ""}
+    assert wrap("Cursor", "time", "--yes") == 0
+    assert main(["clients", "unwrap", "cursor", "odd", "--yes"]) == 0
+    assert commands(home) == {"time": PROGRAM, "odd": "my-server", "far": ""}
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        pytest.param(["list", "curser"], "did you mean `cursor`?", id="a client"),
+        pytest.param(["wrap", "cursor", "nothing", "--yes"], "there are: far, odd, time", id="a server"),
+        pytest.param(["wrap"], "mcp-sandbox clients wrap --yes", id="nobody to ask"),
+    ],
+)
+def test_usage(home: Path, capsys: pytest.CaptureFixture[str], words: list[str], hint: str) -> None:
+    assert main(["clients", *words, *(["--program", PROGRAM] if words[0] == "wrap" else [])]) == USAGE
+    assert hint in capsys.readouterr().err
+    assert commands(home)["time"] == "uvx"
+
+
+@pytest.mark.parametrize(("typed", "status"), [("yes", 0), ("no", 1), ("", 1)])
+def test_a_person_is_asked(home: Path, typed: str, status: int) -> None:
+    script = "import sys; from sandbox.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    argv = [sys.executable, "-c", script, "clients", "wrap", "--program", PROGRAM]
+    environ = {**os.environ, "TERM": "xterm"}
+    found, shown = at_terminal(argv, environ, typed or " ", cwd=str(home))
+    assert found == status, shown
+    assert "contain 2 servers? type `yes`:" in shown
+    assert "\033[32m  + /opt/mcp-sandbox" in shown
+    assert commands(home)["time"] == (PROGRAM if typed == "yes" else "uvx")
+
+
+def test_scan(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["clients", "scan"]) == 1
+    shown = capsys.readouterr()
+    assert "time  not contained, exposure 10.0; profile `time` fits:" in shown.out
+    assert "[secret-in-config]" in shown.out
+    assert "hint: mcp-sandbox clients wrap" in shown.err
+    wrap("cursor", "time", "--yes")
+    capsys.readouterr()
+    assert main(["clients", "scan", "cursor", "time"]) == 1  # PROGRAM is not there
+    assert "[missing-program]" in capsys.readouterr().out
+
+
+def test_scan_of_what_is_well(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = tmp_path / "bin" / "mcp-sandbox"
+    program.parent.mkdir()
+    program.touch(0o755)
+    assert main(["clients", "wrap", "cursor", "time", "--program", str(program), "--yes"]) == 0
+    capsys.readouterr()
+    assert main(["clients", "scan", "cursor", "time", "--json"]) == 0
+    found = document(capsys)
+    assert [one["rule"] for one in found["findings"]] == ["unpinned-contained"]
+    server = found["servers"][0]
+    assert server["contained"] is True
+    assert 0 < server["exposure"] == server["exposure_contained"] < 3
+
+
+def test_sarif_of_a_project(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / ".mcp.json").write_text(
+        '{\n  "mcpServers": {\n    "a": {"command": "npx", "args": ["x"]}\n  }\n}'
+    )
+    assert main(["clients", "scan", "--scope", "project", "--sarif"]) == 1
+    results = json.loads(capsys.readouterr().out)["runs"][0]["results"]
+    places = {json.dumps(one["locations"][0]["physicalLocation"]) for one in results}
+    assert places == {'{"artifactLocation": {"uri": ".mcp.json"}, "region": {"startLine": 3}}'}
+
+
+def test_a_malformed_file_is_no_end_of_the_others(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = home / ".gemini" / "settings.json"
+    broken.parent.mkdir()
+    broken.write_text('{"mcpServers": {')
+    assert wrap("--yes") == 1
+    assert "settings.json:1:" in capsys.readouterr().err
+    assert broken.read_text() == '{"mcpServers": {'
+    assert commands(home)["time"] == PROGRAM
+
+
+def test_what_a_file_says_does_not_drive_the_terminal(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evil = {"\x1b[2J\nfake": {"command": "x\x1b]0;t\x07", "args": ["\r", "\u202e"]}}
+    (home / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": evil}))
+    for words in (["scan"], ["list"]):
+        main(["clients", *words])
+    wrap("--dry-run")
+    out, err = capsys.readouterr()
+    assert not [char for char in out + err if not char.isprintable() and char != "\n"]
+    assert "\nfake" not in out
+
+
+def test_an_images_profile_comes_and_goes(home: Path) -> None:
+    entry = {"command": "docker", "args": ["run", "-i", "--rm", "mcp/time"]}
+    config = home / ".cursor" / "mcp.json"
+    config.write_text(json.dumps({"mcpServers": {"t": entry}}))
+    before = config.read_bytes()
+    assert wrap("--yes") == 0
+    profiles = home / ".config" / "mcp-sandbox" / "profiles"
+    (profile,) = profiles.iterdir()
+    server = json.loads(config.read_text())["mcpServers"]["t"]
+    options = ours(server["command"], tuple(server["args"]))
+    assert options == ("--name", "t", "--backend", "docker", "--profile", profile.stem)
+    assert main(["check", profile.stem]) == 0
+    assert main(["clients", "unwrap", "--yes"]) == 0
+    assert config.read_bytes() == before
+    assert not list(profiles.iterdir())
+
+
+def test_a_profile_that_was_changed_stays(home: Path) -> None:
+    entry = {"command": "docker", "args": ["run", "-i", "--rm", "mcp/time"]}
+    (home / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": {"t": entry}}))
+    assert wrap("--yes") == 0
+    (profile,) = (home / ".config" / "mcp-sandbox" / "profiles").iterdir()
+    profile.write_text(profile.read_text() + "# mine\n")
+    assert main(["clients", "unwrap", "--yes"]) == 0
+    assert profile.exists()
+
+
+def test_list_counts_what_is_wrapped(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrap("--yes")
+    capsys.readouterr()
+    assert main(["clients", "list"]) == 0
+    assert "2 of 3 servers contained" in capsys.readouterr().out
