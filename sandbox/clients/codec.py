@@ -177,7 +177,9 @@ class Document:
         node = _inner(parent, name)
         if node is None:
             return self._inserted(parent, edit)
-        if edit.value is REMOVED and parent.kind == OBJECT:
+        if edit.value is REMOVED:
+            if parent.kind != OBJECT:
+                raise self._not_edited(edit.path, "an item of a list is not taken away alone")
             return [self._syntax.removed(self._text, parent, parent.named(str(name))[-1])]
         if node.kind == ARRAY and isinstance(edit.value, list):
             splice = self._syntax.relisted(self._text, node, edit.value)

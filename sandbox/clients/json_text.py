@@ -128,13 +128,13 @@ class _Scan:
         return node
 
     def next(self, at: int, closing: str) -> int:
-        """Past one comma, or onto the closing bracket."""
-        at = self.blank(at)
+        """Past one comma, or onto the closing bracket; `at` is the end of a value."""
+        end, at = at, self.blank(at)
         if self.text[at : at + 1] == ",":
             return self.blank(at + 1)
         if self.text[at : at + 1] != closing:
             what = "the file ends too early" if at == len(self.text) else "a comma is missing"
-            raise Unreadable(at, what, f"put `,` or `{closing}` here")
+            raise Unreadable(end, what, f"put `,` or `{closing}` here")
         return at
 
 

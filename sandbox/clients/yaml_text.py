@@ -26,6 +26,7 @@ _CORE: Final = {
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,400}")
 _BASED: Final = re.compile(r"0o[0-7]{1,400}|0x[0-9a-fA-F]{1,400}")
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_COLON: Final = re.compile(r"[ \t]*:")
 _SPECIAL: Final = {".inf": float("inf"), "-.inf": float("-inf"), "+.inf": float("inf"), ".nan": float("nan")}
 
 
@@ -76,13 +77,14 @@ class Yaml(Brackets):
             return super().relisted(text, node, values)
         first, last, fresh = changed(node, values)
         items = node.items
+        if any(one.start == one.end for one in items):
+            raise Unreadable(node.start, "an item without a value")
         if not fresh:
             return self._shortened(text, items, first, last) if first < last else None
         gap = newline(text) + " " * _column(text, _dash(text, node, 0)) + "- "
         rendered = [self.like(items[0], one) for one in fresh]
         if first < last:
-            space = " " if items[first].start == items[first].end else ""
-            return Splice(items[first].start, items[last - 1].end, space + gap.join(rendered))
+            return Splice(items[first].start, items[last - 1].end, gap.join(rendered))
         if first < len(items):
             _dash(text, node, first)
             return Splice(items[first].start, items[first].start, "".join(one + gap for one in rendered))
@@ -220,12 +222,18 @@ class _Build:
             name = self.name(inner) if mapping else None
             value, more, below = self.node(next(self.events) if mapping else inner, depth)
             if name is not None:
+                self.behind_colon(inner.end_mark.index, value)
                 node.members.append(Member(name, value, inner.start_mark.index, inner.end_mark.index))
             else:
                 node.items.append(value)
             size, height, end = size + more, max(height, below + 1), value.end
         node.end = inner.end_mark.index if event.flow_style else end
         return node, size, height
+
+    def behind_colon(self, key_end: int, value: Node) -> None:
+        """An empty value stands behind its colon; the parser puts it where the next one begins."""
+        if value.start == value.end and (found := _COLON.match(self.text, key_end)):
+            value.start = value.end = found.end()
 
     def name(self, event: Any) -> str:
         if type(event).__name__ != "ScalarEvent":
