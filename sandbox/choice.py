@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from sandbox import matching
 from sandbox.errors import UsageError
 from sandbox.matching import Matched
+from sandbox.policy import paths
 from sandbox.policy.flags import Flags
 from sandbox.policy.load import load
 from sandbox.policy.model import Files, Origin, PathRule, Policy, Secret
@@ -122,19 +124,30 @@ def granted(policy: Policy, found: Matched, environ: Mapping[str, str], cwd: str
 
     A profile's `.` stands for the paths of its own command. It stays where this one names none, unless
     the working directory is or shows a secret place: a client with windows starts servers in a home.
+    What an option of this run says of a path counts more than that the command names it.
     """
     access = policy.match.paths
     if access == "none":
         return policy
     keep = not found.paths and not matching.secret(cwd, environ)
-    rules = tuple(PathRule(path, None, COMMAND) for path in found.paths)
+    said = tuple(_said(policy, environ, cwd))
+    named = [path for path in found.paths if not any(paths.below(path, place) for place in said)]
+    rules = tuple(PathRule(path, None, COMMAND) for path in named)
     files = policy.files if keep else _without_relative(policy.files)
     if access == "read":
         files = replace(files, read=(*files.read, *rules))
     else:
         files = replace(files, write=(*files.write, *rules))
-    origins = {**dict(policy.origins), **{f"files.{access}.{path}": COMMAND for path in found.paths}}
+    origins = {**dict(policy.origins), **{f"files.{access}.{path}": COMMAND for path in named}}
     return replace(policy, files=files, origins=tuple(origins.items()))
+
+
+def _said(policy: Policy, environ: Mapping[str, str], cwd: str) -> Iterator[str]:
+    """The paths that `--allow-read` and `--allow-write` name, at their own place."""
+    for rule in (*policy.files.read, *policy.files.write):
+        if rule.origin.file in ("--allow-read", "--allow-write") and not rule.target:
+            with suppress(ValueError):  # the plan refuses it
+                yield paths.expand(rule.source, home=environ.get("HOME", ""), cwd=cwd, environ=environ)
 
 
 def _without_relative(files: Files) -> Files:
