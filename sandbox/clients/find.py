@@ -38,10 +38,13 @@ def content(path: str) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise ConfigError("config-unreadable", f"{path}: {_why(error)}") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ConfigError("config-unreadable", f"{path} is no regular file")
-        read = file.read(MAX_BYTES + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            read = file.read(MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(read) > MAX_BYTES:
         raise ConfigError("config-size", f"{path} has more than {MAX_BYTES} bytes, which are not read")
     return read
@@ -52,13 +55,13 @@ def _why(error: OSError) -> str:
 
 
 def project(cwd: str, home: str) -> list[str]:
-    """The directory `cwd` and those above it up to the repository that it is in; never the home itself."""
-    found, directory = [], os.path.abspath(cwd)
+    """The directory `cwd` and those above it up to the repository that it is in, which the home never is."""
+    found, directory = [os.path.abspath(cwd)], os.path.abspath(cwd)
     while directory not in (home, "/"):
-        found.append(directory)
         if os.path.lexists(f"{directory}/.git"):
             return found
         directory = os.path.dirname(directory)
+        found.append(directory)
     return found[:1]
 
 

@@ -145,12 +145,12 @@ def _command(shape: Shape, held: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
 
 
 def _kind(value: dict[str, Any], held: dict[str, Any], command: str, spoken: str) -> str:
+    if command:
+        return "stdio"  # whatever else is said: some client starts it
     said = value.get("type") or held.get("type") or value.get("transport")
     if isinstance(said, str) and said.lower() in _KINDS:
         return _KINDS[said.lower()]
-    if said and not command and not spoken:
-        return "other"
-    return "stdio" if command else spoken or "other"
+    return spoken or "other"
 
 
 # --- what no client can read -----------------------------------------------------------------------------
