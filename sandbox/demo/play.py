@@ -70,9 +70,11 @@ def _one(
     server: Server, world: World, progress: Callable[[str], None]
 ) -> tuple[Server, Prepared, Session, str]:
     environ = {**world.environ, VARIABLE: world.token}
+    # `base`, and not what matches the server: what is shown holds for any server.
     flags = Flags(allow_read=(world.granted,))
     # Built here and not by the client's start: a client's patience is for starting, not for installing.
-    prepared = prepare(Wish(server.command, environ, world.granted, flags=flags), progress)
+    wish = Wish(server.command, environ, world.granted, profile="base", flags=flags)
+    prepared = prepare(wish, progress)
     progress(f"starting `mcp-sandbox run -- {shlex.join(server.command)}` as an MCP client does")
     name = f"demo-{secrets.token_hex(4)}"
     return server, prepared, talk(server, world.granted, name, environ), name
