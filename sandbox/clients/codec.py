@@ -23,7 +23,7 @@ from sandbox.clients.tree import (
 )
 from sandbox.clients.words import REMOVED, ConfigError, Edit, Entry, Path, Row
 
-MAX_BYTES: Final = 10 << 20
+MAX_BYTES: Final = 32 << 20
 MAX_BYTES_OF: Final = {"toml": 1 << 20, "yaml": 256 << 10}
 """What people write by hand; their parsers are ten times as slow as JSON's."""
 _BOM: Final = "\ufeff"

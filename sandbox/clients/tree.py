@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 MAX_DEPTH = 100
 MAX_VALUES = 500_000
@@ -46,12 +46,17 @@ class Node:
         self.value = value
         self.style = style
         """Empty between brackets; `block` (YAML) and `table` (TOML) are delimited by their lines."""
-        self.members: list[Member] = []
-        self.items: list[Node] = []
+        # Most values are scalars: two lists of their own would double what a large file costs.
+        self.members: list[Member] = [] if kind == OBJECT else _NO_MEMBERS
+        self.items: list[Node] = [] if kind == ARRAY else _NO_ITEMS
 
     def named(self, name: str) -> list[Member]:
         """Every member of that name; more than one is an ambiguity that no two clients resolve alike."""
         return [one for one in self.members if one.name == name] if self.kind == OBJECT else []
+
+
+_NO_MEMBERS: Final[list[Member]] = []
+_NO_ITEMS: Final[list[Node]] = []
 
 
 def behind(node: Node) -> Node:

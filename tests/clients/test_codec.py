@@ -279,7 +279,7 @@ def test_a_chain_of_aliases_is_as_deep_as_it_reads() -> None:
 @pytest.mark.parametrize(
     ("format", "unit", "seconds"),
     [
-        pytest.param("json", '"k%d": {"text": "' + "x" * 900 + '"},\n', 6, id="json"),
+        pytest.param("json", '"k%d": {"text": "' + "x" * 3600 + '"},\n', 6, id="json"),
         pytest.param("toml", 'k%d = { text = "' + "x" * 900 + '" }\n', 6, id="toml"),
         pytest.param("yaml", "k%d: {text: '" + "x" * 900 + "'}\n", 6, id="yaml"),
     ],
