@@ -23,12 +23,15 @@ _COMPILE = (
 )
 # pip ignores `--only-binary` for a dependency that is given by its place (PEP 508, `name @ URL`) and would
 # build it: whatever runs code of a package is a process of its own, so the guarded pip may start none.
+# Where the host's pip lies its other packages lie too: on the path they would count as installed already.
 _NO_PROCESS = """
 import sys
 def refuse(event, args):
     if event in ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system"):
         raise PermissionError(13, "building source distributions is disabled")
 sys.path.insert(0, sys.argv.pop(1))
+import pip
+del sys.path[0]
 from pip._internal.cli.main import main
 sys.addaudithook(refuse)
 sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,6 +74,28 @@ def test_without_uv_pip_does_the_same(uv_world: dict[str, str], monkeypatch: pyt
     assert install[install.index("--only-binary") + 1] == ":all:"
     with pytest.raises(CommandNotFound, match="needs uv"):
         _jobs("uvx --prerelease allow a", {**uv_world, "PATH": "/nowhere"})
+
+
+def test_what_lies_beside_the_hosts_pip_is_not_in_the_venv(tmp_path: Path) -> None:
+    """Debian's pip lies among Debian's packages, and what counts as installed already would be left out."""
+    system = Path("/usr/lib/python3/dist-packages")
+    if not (system / "pip").is_dir():
+        pytest.skip("the system's python has no pip")
+    (tmp_path / "host").mkdir()
+    (tmp_path / "host/pip").symlink_to(system / "pip")
+    (tmp_path / "host/cryptic-1.0.dist-info").mkdir()
+    (tmp_path / "host/cryptic-1.0.dist-info/METADATA").write_text("Name: cryptic\nVersion: 1.0\n")
+    subprocess.run(
+        ["/usr/bin/python3", "-I", "-m", "venv", "--without-pip", tmp_path / "venv"], check=True, timeout=60
+    )
+
+    def listed(code: str) -> str:
+        argv = [tmp_path / "venv/bin/python", "-I", "-c", code, tmp_path / "host"]
+        done = subprocess.run([*argv, "list", "--format=json"], capture_output=True, text=True, timeout=60)
+        return done.stdout
+
+    assert "cryptic" in listed(pypi._NO_PROCESS.replace("del sys.path[0]", "")), "the control finds it"
+    assert listed(pypi._NO_PROCESS).strip() == "[]"
 
 
 @pytest.mark.parametrize(
