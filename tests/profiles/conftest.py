@@ -13,12 +13,12 @@ import pytest
 from sandbox.images import state_file
 from tests.backends import DOCKER, NATIVE
 from tests.conftest import Ready
-from tests.profiles.served import Refused, Served, Shown, dialled, text
+from tests.profiles.served import Refused, Served, Shown, dialled
 
 RECORD = "MCP_SANDBOX_SERVED"
 """Names the directory where each proof leaves what it showed, for `scripts/profiles`."""
 
-Note = Callable[[Served, str, Shown], None]
+Note = Callable[..., None]
 
 
 @pytest.fixture
@@ -38,38 +38,52 @@ def engaged(ready: Ready) -> Ready:
 
 @pytest.fixture
 def note() -> Note:
-    """Writes down what a row showed, where somebody asked for it."""
+    """Writes down what a row showed, or what it was refused, where somebody asked for it."""
 
-    def write(row: Served, backend: str, shown: Shown) -> None:
+    def write(row: Served, backend: str, shown: Shown, refused: Refused | None = None) -> None:
         if os.environ.get(RECORD):
             place = Path(os.environ[RECORD])
             place.mkdir(parents=True, exist_ok=True)
-            path = place / f"{row.id}-{backend}.json"
-            path.write_text(json.dumps(_proof(row, backend, shown), indent=1, ensure_ascii=False) + "\n")
+            name = f"{row.id}-{backend}" + (f"-refused-{refused.call.tool}" if refused else "")
+            found = _refusal(shown, refused) if refused else _proof(row, backend, shown)
+            (place / f"{name}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
     return write
 
 
+def _refusal(shown: Shown, refused: Refused) -> dict[str, Any]:
+    return {
+        "kind": "refused",
+        "sources": _sources(shown),
+        "call": refused.call.tool,
+        "waiver": refused.waiver,
+    }
+
+
 def _proof(row: Served, backend: str, shown: Shown) -> dict[str, Any]:
-    start, spec = shown.of("session.start")[0]["detail"], shown.of("spec")[0]["detail"]
+    spec = shown.of("spec")[0]["detail"]
     supplied = shown.of("supply.build", "supply.reuse")
     samples = [event["detail"] for event in shown.of("quota.sample")]
     return {
+        "kind": "served",
         "profile": row.profile,
         "backend": backend,
-        "sources": [[Path(path).name, digest] for path, digest in start["sources"]],
+        "sources": _sources(shown),
         "resolved": supplied[0]["detail"]["resolved"] if supplied else [],
         "listed": len(shown.tools),
         "called": list(dict.fromkeys(call.tool for call in row.calls)),
-        "refused": [[one.call.tool, one.waiver] for one in row.refused],
         "dialled": sorted(dialled(shown)),
         "hosts": spec["hosts"],
         "binds": spec["binds"],
         "syscalls": spec["syscalls"],
         "peak": max((int(one.get("peak") or 0) for one in samples), default=0),
         "pids": max((int(one.get("pids") or 0) for one in samples), default=0),
-        "answers": [text(answer)[:200] for answer in shown.answers],
     }
+
+
+def _sources(shown: Shown) -> list[list[str]]:
+    """The profile and its parents by name, and their digests."""
+    return [[Path(path).name, digest] for path, digest in shown.of("session.start")[0]["detail"]["sources"]]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -184,7 +184,12 @@ LOCAL = (
             ),
         ),
         ground=project,
-        tries=("*.desktopcommander.app", "desktopcommander.app", "dc-telemetry-proxy-*.run.app"),
+        tries=(
+            "*.desktopcommander.app",
+            "desktopcommander.app",
+            "dc-telemetry-proxy-*.run.app",
+            "googlechromelabs.github.io",  # a browser to draw PDF files with
+        ),
         finds=("not listed, since a call would be denied: `give_feedback_to_desktop_commander`",),
     ),
 )

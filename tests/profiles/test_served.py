@@ -95,16 +95,18 @@ def _at(row: Served, version: str) -> str:
 
 
 def test_what_the_profile_does_not_grant_is_refused_and_done_with_its_waiver(
-    row: Served, place: str, beyond: Refused, here: Path, engaged: Ready
+    row: Served, place: str, beyond: Refused, here: Path, engaged: Ready, note: Note
 ) -> None:
     engaged(place)
     with row.ground(here) as words:
         known = {"here": str(here), **words}
-        (without,) = session(row, place, here, known, [beyond.call]).answers
+        alone = session(row, place, here, known, [beyond.call])
         (waived,) = session(row, place, here, known, [beyond.call], beyond.waiver).answers
+    (without,) = alone.answers
     assert failed(without) or (beyond.told and beyond.told in text(without)), without
     assert not failed(waived), waived
     assert filled(beyond.call.says, known) in text(waived)
+    note(row, place, alone, beyond)
 
 
 # --- the shipped profiles, whole -------------------------------------------------------------------
