@@ -13,7 +13,14 @@ from sandbox.clients.codec import MAX_BYTES
 from sandbox.clients.table import ROWS
 from sandbox.clients.words import ConfigError, Found, Row
 
-FORMATS: Final = {".json": "json", ".jsonc": "jsonc", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
+FORMATS: Final = {
+    ".json": "json",
+    ".jsonc": "jsonc",
+    ".code-workspace": "jsonc",
+    ".toml": "toml",
+    ".yaml": "yaml",
+    ".yml": "yaml",
+}
 MOST_FILES: Final = 200
 """Of one pattern; a folder of thousands of matching files is no client's."""
 _PLACE: Final = re.compile(r"\{([A-Za-z_]+)(?::([^}]*))?\}")

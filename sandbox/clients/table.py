@@ -77,9 +77,9 @@ ROWS: Final[tuple[Row, ...]] = (
     Row(
         "vscode",
         "VS Code",
-        (("servers",), ("mcp", "servers")),
+        (("servers",), ("mcp", "servers"), ("settings", "mcp", "servers")),
         files=_editors("mcp.json", "profiles/*/mcp.json", "settings.json", names=_VS_CODE),
-        project=(".vscode/mcp.json", ".vscode/settings.json"),
+        project=(".vscode/mcp.json", ".vscode/settings.json", "*.code-workspace"),
         variables=_EDITOR,
     ),
     Row(
@@ -87,6 +87,7 @@ ROWS: Final[tuple[Row, ...]] = (
         "GitHub Copilot CLI",
         _SERVERS,
         files=_everywhere("{COPILOT_HOME:~/.copilot}/mcp-config.json"),
+        project=(".github/mcp.json",),
         variables=_DOLLAR,
     ),
     Row(
@@ -130,7 +131,9 @@ ROWS: Final[tuple[Row, ...]] = (
         "cline-cli",
         "Cline CLI",
         _SERVERS,
-        files=_everywhere("~/.cline/data/settings/cline_mcp_settings.json"),
+        files=_everywhere(
+            "{CLINE_DIR:~/.cline}/data/settings/cline_mcp_settings.json", "{CLINE_MCP_SETTINGS_PATH:}"
+        ),
         variables=_EDITOR,
     ),
     Row(
@@ -274,6 +277,7 @@ ROWS: Final[tuple[Row, ...]] = (
         "Antigravity",
         _SERVERS,
         files=_everywhere("~/.gemini/antigravity*/mcp_config.json", "~/.gemini/config/mcp_config.json"),
+        project=(".agents/mcp_config.json",),
     ),
     Row(
         "qwen",
@@ -291,7 +295,7 @@ ROWS: Final[tuple[Row, ...]] = (
         files=Files(
             linux=("{config}/crush/crush.json",),
             mac=("~/.config/crush/crush.json",),
-            windows=("{localappdata}/crush/crush.json",),
+            windows=("~/.config/crush/crush.json", "{localappdata}/crush/crush.json"),
         ),
         project=("crush.json", ".crush.json"),
         variables=_DOLLAR,

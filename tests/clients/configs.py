@@ -36,7 +36,8 @@ class Config:
 
     @property
     def format(self) -> str:
-        return {"yml": "yaml"}.get(suffix := self.file.rpartition(".")[2], suffix)
+        suffix = self.file.rpartition(".")[2]
+        return {"yml": "yaml", "code-workspace": "jsonc"}.get(suffix, suffix)
 
 
 CONFIGS = (
@@ -110,6 +111,9 @@ CONFIGS = (
     ),
     Config("vscode", "flatpak.json", "~/.var/app/com.visualstudio.code/config/Code/User/mcp.json", ("time",)),
     Config("vscode", "remote.json", "~/.vscode-server/data/User/mcp.json", ("git",)),
+    Config("vscode", "team.code-workspace", "team.code-workspace", ("memory",)),
+    Config("copilot-cli", "project.json", ".github/mcp.json", ("time",)),
+    Config("antigravity", "project.json", ".agents/mcp_config.json", ("git",)),
     Config("copilot-cli", "user.json", "~/.copilot/mcp-config.json", ("files", "docs")),
     Config("copilot-jetbrains", "linux.json", "~/.config/github-copilot/intellij/mcp.json", ("memory",)),
     Config("windsurf", "linux.json", "~/.codeium/windsurf/mcp_config.json", ("sentry", "puppeteer")),
