@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from sandbox.prepare import Wish
 
 FOUND = 1
+_RARE = frozenset("name audit refresh verbose cpus wall idle".split())
+"""Options of `run` that are taken too, and seldom of use here: help fits a screen."""
 EPILOG = """examples:
-  mcp-sandbox learn --out time.toml -- uvx mcp-server-time
   mcp-sandbox learn --call git_status '{"repo_path": "/src/app"}' -- uvx mcp-server-git -r /src/app
   mcp-sandbox learn --diff fetch -- uvx mcp-server-fetch@2026.9.1"""
 
@@ -51,6 +52,9 @@ def parser() -> argparse.ArgumentParser:
     )
     built.add_argument("--json", action="store_true", help="one JSON document")
     options.add(built)
+    for action in built._actions:
+        if action.dest in _RARE:
+            action.help = argparse.SUPPRESS
     return built
 
 
@@ -105,9 +109,9 @@ def _order(args: argparse.Namespace, wish: Wish, calls: list[tuple[str, dict[str
 
 def _written(args: argparse.Namespace, wish: Wish, calls: list[tuple[str, dict[str, Any]]]) -> int:
     from sandbox.learn.learn import compose
-    from sandbox.learn.study import base_of, require_answers, study, with_named_paths
+    from sandbox.learn.study import require_answers, study, with_named_paths
 
-    extends = wish.profile or base_of(wish.command)
+    extends = _extended(wish)
     order = _order(args, with_named_paths(replace(wish, profile=extends)), calls)
     learnt = study(order)
     require_answers(learnt)
@@ -120,6 +124,16 @@ def _written(args: argparse.Namespace, wish: Wish, calls: list[tuple[str, dict[s
         emit(made.text.rstrip("\n"))
     _conclude(args, learnt, made)
     return 0 if made.works else FOUND
+
+
+def _extended(wish: Wish) -> str:
+    from sandbox.learn.study import base_of
+
+    if wish.profile is not None and "/" in wish.profile:
+        what = f"the learnt profile extends `{wish.profile}`, and a profile is extended by its name"
+        hint = "put it into `~/.config/mcp-sandbox/profiles/`, and say `--profile NAME`"
+        raise UsageError("extends-a-path", what, hint=hint)
+    return wish.profile or base_of(wish.command)
 
 
 def _write(path: str, text: str) -> None:

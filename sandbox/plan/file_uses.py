@@ -35,7 +35,10 @@ class Uses:
     """Of a granted place its target counts once an intent; what lies outside counts path by path."""
 
     def __init__(self, view: Sequence[ViewStep], home: str) -> None:
-        self._steps = {target_of(step): step for step in view}
+        guards = [step for step in view if isinstance(step, Bind) and step.why == "guard"]
+        self._steps = {target_of(step): step for step in view if step not in guards}
+        # What nobody may change in a tree that may be changed (`.git/hooks`): no reason to grant the tree.
+        self._guarded = {step.target for step in guards if not step.writable}
         self._home = home
         self._above = {above for target in self._steps for above in _above(target)}
         self._counts: dict[Use, int] = {}
@@ -65,6 +68,8 @@ class Uses:
             return Use(HOME, path[:LONGEST], intent) if path != target else None
         if target is None:
             return Use(OUTSIDE, path[:LONGEST], intent)
+        if intent == "write" and self._guarded.intersection((path, *_above(path))):
+            return None
         step = self._steps[target]
         if isinstance(step, Tmpfs) and path != target and intent != "write":
             return Use(

@@ -22,6 +22,8 @@ VIEW = (
     Bind("/data/store/abc", "/opt/mcp", why="command"),
     Bind("/home/ann/src", "/home/ann/src", why="files.read"),
     Bind("/home/ann/notes", "/notes", writable=True, why="files.write"),
+    Bind("/home/ann/notes/.git", "/notes/.git", writable=True, why="guard"),
+    Bind("/home/ann/notes/.git/hooks", "/notes/.git/hooks", why="guard"),
     Symlink("/home/ann/link", "/home/ann/src"),
     Symlink("/loop", "/loop"),
 )
