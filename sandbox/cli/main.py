@@ -17,6 +17,7 @@ COMMANDS = {
     "inspect": "list all that a server offers, and what is suspicious in it",
     "learn": "run a server contained and write the least profile for it",
     "check": "validate profiles",
+    "score": "say how exposed a profile leaves this machine",
     "doctor": "show what this host can enforce",
     "demo": "run a real server in the sandbox and show what it could not do",
     "ps": "show your running sandboxes, and remove what killed ones left",

@@ -86,7 +86,7 @@ def _breadth(text: str) -> float:
         return 1.0
     if path.startswith("/home/") and path.count("/") == 2:
         return 1.0
-    return 0.6 if path.startswith("/") and path.count("/") == 1 else 0.3
+    return 0.8 if path.startswith("/") and path.count("/") == 1 else 0.5
 
 
 def _listed(rules: Iterable[PathRule]) -> str:
@@ -94,7 +94,7 @@ def _listed(rules: Iterable[PathRule]) -> str:
 
 
 def _read(policy: Policy) -> Found:
-    rules = (*policy.files.read, *policy.files.write)
+    rules = (*policy.files.read, *policy.files.write, *policy.files.programs)
     return _summed(_breadth(rule.source) for rule in rules), _listed(rules)
 
 
@@ -115,7 +115,7 @@ def _kept(policy: Policy) -> Found:
 
 def _host(rule: HostRule) -> float:
     """A wildcard is as many hosts as its owner likes."""
-    return 0.4 if rule.host.startswith("*.") else 0.15
+    return 0.6 if rule.host.startswith("*.") else 0.3
 
 
 def _spelt(rules: Iterable[HostRule]) -> str:
@@ -157,7 +157,7 @@ def _leak(policy: Policy) -> Found:
 
 
 def _secrets(policy: Policy) -> Found:
-    shares = (0.2 if one.inject else 0.4 for one in policy.secrets)
+    shares = (0.3 if one.inject else 0.6 for one in policy.secrets)
     return _summed(shares), ", ".join(one.name for one in policy.secrets)
 
 
@@ -216,11 +216,17 @@ _PINS = {"locked": 0.0, "first-use": 0.2, "off": 1.0}
 
 
 def _texts(policy: Policy) -> Found:
-    return _POISON[policy.inspect.poison], f"inspect.poison = {policy.inspect.poison}"
+    return _looked(policy, "poison", _POISON[policy.inspect.poison], policy.inspect.poison)
 
 
 def _leaks(policy: Policy) -> Found:
-    return _SECRETS[policy.inspect.secrets], f"inspect.secrets = {policy.inspect.secrets}"
+    return _looked(policy, "secrets", _SECRETS[policy.inspect.secrets], policy.inspect.secrets)
+
+
+def _looked(policy: Policy, name: str, share: float, mode: str) -> Found:
+    """How an inspector looks, and which of its rules it leaves out."""
+    waived = [rule for rule in policy.inspect.waive if rule.startswith(f"{name}.")]
+    return share + 0.1 * len(waived), ", ".join((f"inspect.{name} = {mode}", *waived))
 
 
 def _protocol(policy: Policy) -> Found:
