@@ -47,10 +47,11 @@ def _policy(args: Sequence[str], around: Around) -> Policy:
     from sandbox.choice import choose
     from sandbox.cli import options
 
-    return choose(options.wish(_parsed(args), around.environ, around.cwd)).policy
+    return choose(options.wish(parsed(args), around.environ, around.cwd)).policy
 
 
-def _parsed(args: Sequence[str]) -> argparse.Namespace:
+def parsed(args: Sequence[str]) -> argparse.Namespace:
+    """The options of `mcp-sandbox run ARGS`; `SystemExit`, and not a word, where they are none."""
     import contextlib
 
     from sandbox.cli.run import parser

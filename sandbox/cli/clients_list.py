@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from sandbox.cli.clients_found import configs, files, is_chosen, shown
+from sandbox.cli.clients_found import around, configs, files, is_chosen, shown
 from sandbox.cli.columns import cell
 from sandbox.cli.output import document, emit
 
@@ -33,11 +33,16 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _described(args: argparse.Namespace, config: Config) -> dict[str, Any]:
-    from sandbox.clients.wrapping import is_wrapped
+    from sandbox.clients.gather import contained
 
-    found = config.found
+    found, here = config.found, around()
     servers = [
-        {"name": entry.name, "kind": entry.kind, "disabled": entry.disabled, "contained": is_wrapped(entry)}
+        {
+            "name": entry.name,
+            "kind": entry.kind,
+            "disabled": entry.disabled,
+            "contained": contained(entry, found, here),
+        }
         for entry in config.entries
         if is_chosen(args, entry)
     ]

@@ -24,6 +24,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Its options."""
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
+    built = "also get the packages of contained servers now, so that no client waits for it"
+    parser.add_argument("--build", action="store_true", help=built)
     what = "what the clients start (default: this program's absolute path)"
     parser.add_argument("--program", metavar="PATH", help=what)
 
@@ -37,9 +39,16 @@ def main(args: argparse.Namespace) -> int:
     if not args.program and not os.access(program, os.X_OK):
         what = f"`{program}` is not there for clients to start"
         raise UsageError("no-program", what, hint="name it with `--program PATH`")
-    return change(
+    status = change(
         args, lambda config: to_wrap(config, here, program, lambda entry: is_chosen(args, entry)), "contain"
     )
+    return max(status, _built(args)) if args.build and not args.dry_run else status
+
+
+def _built(args: argparse.Namespace) -> int:
+    from sandbox.cli.clients_build import build
+
+    return 1 if build(configs(files(args), []), lambda entry: is_chosen(args, entry)) else 0
 
 
 def change(args: argparse.Namespace, planned: Planner, verb: str) -> int:

@@ -9,10 +9,11 @@ from contextlib import suppress
 from sandbox.clients import codec, keep, record, shapes
 from sandbox.clients.engine_entry import contained
 from sandbox.clients.gather import Around, Config, fit
+from sandbox.clients.gather import contained as is_contained
 from sandbox.clients.keep import NotChanged
 from sandbox.clients.record import Record, Written
 from sandbox.clients.words import Edit, Entry, Found, Path
-from sandbox.clients.wrapping import Left, Wrapped, inner, is_wrapped, unwrapped, words_of, wrapped
+from sandbox.clients.wrapping import Left, Wrapped, unwrapped, words_of, wrapped
 from sandbox.places import config_dir
 from sandbox.policy.cache import replace_private
 from sandbox.records import dataclass, replace
@@ -89,44 +90,45 @@ def _remembered(
     sums = {path: record.digest(text.encode()) for path, text in profiles.items()}
     older = known.written if known else ()
     sums = {**(dict(known.profiles) if known else {}), **sums}
-    base = base_of(config, known)
+    base = base_of(config, known, around)
     return Record(config.held.real, base, states, (*older, *written), tuple(sums.items()))
 
 
-def base_of(config: Config, known: Record | None) -> bytes:
+def base_of(config: Config, known: Record | None, around: Around) -> bytes:
     """The file without anything of ours."""
     if known is not None and record.digest(config.held.content) in known.states:
         return known.base
-    edits, _, _ = _back(config, known, lambda _: True)
+    edits, _, _ = _back(config, known, around, lambda _: True)
     return config.document.edited(edits) if edits else config.held.content
 
 
 def to_unwrap(config: Config, around: Around, chosen: Chosen) -> Plan:
     """Every chosen server as its client had it; byte for byte where nobody has changed the file since."""
     known = record.recall(config.held.real, around.environ)
-    edits, changes, left = _back(config, known, chosen)
-    stays = any(is_wrapped(entry) for entry in config.entries if entry not in [one.entry for one in changes])
+    edits, changes, left = _back(config, known, around, chosen)
+    gone = [one.entry for one in changes]
+    stays = any(is_contained(one, config.found, around) for one in config.entries if one not in gone)
     if not stays and changes:
-        content = base_of(config, known)
+        content = base_of(config, known, around)
     else:
         content = config.document.edited(edits) if edits else config.held.content
     wanted = {one.entry.path: (one.after[0], one.after[1:]) for one in changes}
     _check(config, content, wanted if stays else {})
     if known is not None and stays:
         states = (record.digest(config.held.content), record.digest(content))
-        known = replace(known, states=states, base=base_of(config, known))
+        known = replace(known, states=states, base=base_of(config, known, around))
     return Plan(config, content, tuple(changes), tuple(left), known if stays else None)
 
 
 def _back(
-    config: Config, known: Record | None, chosen: Chosen
+    config: Config, known: Record | None, around: Around, chosen: Chosen
 ) -> tuple[list[Edit], list[Change], list[tuple[Entry, Left]]]:
     before = _entries(known.base, config.found) if known else {}
     edits: list[Edit] = []
     changes: list[Change] = []
     left: list[tuple[Entry, Left]] = []
     for entry in filter(chosen, config.entries):
-        if not is_wrapped(entry):
+        if not is_contained(entry, config.found, around):
             continue
         made = unwrapped(entry, before.get(_key(entry)), _as_written(entry, known))
         if made is None:
@@ -213,13 +215,3 @@ def _remove_profiles(known: Record, kept: Record | None) -> None:
                 same = record.digest(file.read(keep.LARGEST)) == sum_
             if same:
                 os.unlink(path)
-
-
-def uncontained(config: Config) -> list[Entry]:
-    """The servers that run without us."""
-    return [entry for entry in config.entries if not is_wrapped(entry)]
-
-
-def command_line(entry: Entry) -> tuple[str, ...]:
-    """The server's own command line, wrapped or not."""
-    return inner(entry) or words_of(entry)

@@ -11,12 +11,12 @@ from typing import Final
 from sandbox.clients import codec, keep
 from sandbox.clients.codec import Document
 from sandbox.clients.words import Entry, Found
-from sandbox.clients.wrapping import Fit, candidates, inner, is_place
+from sandbox.clients.wrapping import Fit, candidates, inner, is_place, is_wrapped
 from sandbox.errors import SandboxError
 from sandbox.matching import match
 from sandbox.policy.load import read as read_profile
 from sandbox.policy.model import Policy
-from sandbox.policy.paths import protected, secret_places
+from sandbox.policy.paths import below, protected, secret_places
 from sandbox.records import dataclass
 
 IN_A_PROJECT: Final = frozenset(
@@ -67,9 +67,23 @@ def fit(entry: Entry, found: Found, around: Around) -> Fit:
         paths=() if matched else paths,  # a profile that fits mounts them itself
         known=known,
         stranger=found.scope == "project",
+        impostor=_is_impostor(entry, found, around),
         notes=notes,
         names=_names_of_file(entry, found, around),
     )
+
+
+def contained(entry: Entry, found: Found, around: Around) -> bool:
+    """Whether it is ours that the client starts, and not a file of the project's that is called so."""
+    return is_wrapped(entry) and not _is_impostor(entry, found, around)
+
+
+def _is_impostor(entry: Entry, found: Found, around: Around) -> bool:
+    if found.scope != "project" or not entry.command.startswith("/") or not is_wrapped(entry):
+        return False
+    project = project_of(found, around)
+    names = (os.path.normpath(entry.command), os.path.realpath(entry.command))
+    return any(below(name, place) for name in names for place in (project, os.path.realpath(project)))
 
 
 def known_variables(profile: str, around: Around) -> frozenset[str]:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from sandbox.clients.credential import in_arguments, in_plain_text
 from sandbox.clients.lookalike import like
 from sandbox.clients.words import Entry
-from sandbox.clients.wrapping import Fit, inner, is_wrapped, steers, words_of
+from sandbox.clients.wrapping import Fit, inner, is_wrapped, ours, steers, words_of
 from sandbox.errors import SandboxError
 from sandbox.records import dataclass
 from sandbox.supply.docker_run import parse as engine_run
@@ -40,7 +40,7 @@ class Server:
     @property
     def contained(self) -> bool:
         """Whether it is ours that the client starts."""
-        return is_wrapped(self.entry)
+        return is_wrapped(self.entry) and not self.fit.impostor
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -113,6 +113,21 @@ def _plain_http(server: Server) -> Iterator[str]:
 def _missing(server: Server) -> Iterator[str]:
     if server.program_missing:
         yield f"`{server.entry.command}` is not there: the server does not start; wrap it again"
+
+
+def _impostor(server: Server) -> Iterator[str]:
+    if server.fit.impostor:
+        yield f"`{server.entry.command}` is a file of the project's own, whatever it is called"
+
+
+def _granting(server: Server) -> Iterator[str]:
+    args = ours(server.entry.command, server.entry.args) if server.contained else None
+    if args is None or not server.fit.stranger:
+        return
+    options = args[: args.index("--")] if "--" in args else args
+    grants = dict.fromkeys(word.partition("=")[0] for word in options if word.startswith("--"))
+    if told := [word for word in grants if word not in ("--name", "--profile", "--backend")]:
+        yield f"the project's own file says what it may have: {', '.join(f'`{word}`' for word in told)}"
 
 
 def _steering(server: Server) -> Iterator[str]:
@@ -256,6 +271,7 @@ def _never(_: Server) -> Iterator[str]:
 RULES: Final = (
     Rule("uncontained", "error", "a server that runs without a sandbox", _uncontained),
     Rule("missing-program", "error", "a wrapped server whose wrapper is gone", _missing),
+    Rule("false-wrapper", "error", "a program that only is called mcp-sandbox", _impostor),
     Rule("steering-variable", "error", "a variable that decides what runs outside of the sandbox", _steering),
     Rule("wide-engine", "error", "a container that is none", _engine),
     Rule("look-alike", "error", "a package that passes for a known server's", _look_alike),
@@ -267,5 +283,6 @@ RULES: Final = (
     Rule("plain-http", "warning", "a remote server without encryption", _plain_http),
     Rule(SAME_NAME, "warning", "one name for two servers", _never),
     Rule("remote", "note", "a remote server, which no sandbox contains", _remote),
+    Rule("granted-by-project", "note", "options of the sandbox that a project's file gives", _granting),
     Rule("unpinned-contained", "note", "a contained package without one version", _frozen),
 )

@@ -51,6 +51,8 @@ class Fit:
     """Variables that the profile itself passes."""
     stranger: bool = False
     """The entry may come with a project of somebody else's."""
+    impostor: bool = False
+    """What it calls mcp-sandbox is a file of that project's."""
     notes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     """Further variables that the client gives to the server, by name: those of its `envFile`."""
@@ -75,7 +77,7 @@ class Left:
 
 def wrapped(entry: Entry, program: str, fit: Fit) -> Wrapped | Left:
     """The entry's server in its sandbox, or why it cannot be put there."""
-    if is_wrapped(entry):
+    if is_wrapped(entry) and not fit.impostor:
         return Left("contained already", contained=True)
     if (why := obstacle(entry, stranger=fit.stranger)) is not None:
         return Left(why)
@@ -93,6 +95,8 @@ def ours(command: str, args: Sequence[str]) -> tuple[str, ...] | None:
     """The arguments of `mcp-sandbox run` where a command starts that, else None."""
     words = [command, *args]
     base = _base(command)
+    if base == PROGRAM and not re.match(r"[A-Za-z]:[\\/]|/|mcp-sandbox(?:\.exe)?$", command):
+        return None  # `./mcp-sandbox` is some project's
     if base in _LAUNCHERS:
         at = next((i for i, word in enumerate(words[1:], 1) if _base(word) == PROGRAM), 0)
         words = words[at:] if at and all(_is_option(word) for word in words[1:at]) else words

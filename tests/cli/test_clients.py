@@ -222,3 +222,23 @@ def test_list_counts_what_is_wrapped(home: Path, capsys: pytest.CaptureFixture[s
     capsys.readouterr()
     assert main(["clients", "list"]) == 0
     assert "2 of 3 servers contained" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", ["bin/mcp-sandbox", "./mcp-sandbox"], ids=["by its whole path", "relative"])
+def test_a_projects_own_mcp_sandbox_contains_nothing(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    command = place if place.startswith(".") else str(tmp_path / place)
+    entry = {"command": command, "args": ["run", "--", "x"]}
+    config = tmp_path / ".mcp.json"
+    config.write_text(before := json.dumps({"mcpServers": {"evil": entry}}))
+    assert main(["clients", "list", "--scope", "project"]) == 0
+    assert "0 of 1 servers contained" in capsys.readouterr().out
+    assert main(["clients", "scan", "--scope", "project"]) == 1
+    assert "[uncontained]" in capsys.readouterr().out
+    assert wrap("--scope", "project", "--yes") == 0
+    server = json.loads(config.read_text())["mcpServers"]["evil"]
+    assert server["command"] == PROGRAM
+    assert server["args"][-4:] == [command, "run", "--", "x"]
+    assert main(["clients", "unwrap", "--scope", "project", "--yes"]) == 0
+    assert config.read_text() == before

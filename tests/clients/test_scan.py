@@ -55,6 +55,18 @@ REMOTE = Entry("a", url="https://x.example/mcp", kind="http", path=("s", "a"))
             id="our program is gone",
         ),
         pytest.param(
+            "false-wrapper",
+            server("/p/mcp-sandbox run -- x", fit=Fit(stranger=True, impostor=True)),
+            server(f"{OURS} run -- x", fit=Fit(stranger=True)),
+            id="a project's own mcp-sandbox",
+        ),
+        pytest.param(
+            "granted-by-project",
+            server(f"{OURS} run --allow-net x.example -- x", fit=Fit(stranger=True)),
+            server(f"{OURS} run --name a --profile p -- x --allow-net y", fit=Fit(stranger=True)),
+            id="grants of a project's own",
+        ),
+        pytest.param(
             "steering-variable",
             server(entry=entry("x", env=(("LD_PRELOAD", "/x"),))),
             server(entry=entry("x", env=(("LOG", "/x"),))),

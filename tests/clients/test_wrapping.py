@@ -159,6 +159,8 @@ def test_a_variable_of_the_entry_runs_no_code_outside(tmp_path: Path, wraps: boo
         pytest.param("mcp-sandbox", ("inspect", "--", "x"), None, id="another command of ours"),
         pytest.param("npx", ("-y", "mcp-sandbox", "run"), None, id="another registry's"),
         pytest.param("uvx", ("evil", "mcp-sandbox", "run"), None, id="an argument"),
+        pytest.param("./mcp-sandbox", ("run", "--", "x"), None, id="a project's file"),
+        pytest.param("${workspaceFolder}/mcp-sandbox", ("run", "--", "x"), None, id="another project's file"),
         pytest.param("/x/not-mcp-sandbox", ("run",), None, id="another program"),
     ],
 )
