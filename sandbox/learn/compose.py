@@ -16,6 +16,7 @@ from sandbox.records import dataclass
 
 M: Final = 1 << 20
 LEAST_MEMORY, LEAST_PIDS, LEAST_FILES, LEAST_DISK = 256 * M, 64, 256, 32 * M
+LEAST_UPLOAD, LEAST_DOWNLOAD, LEAST_CONNECTIONS = M, 64 * M, 500
 """A short run shows little of what a server needs at work, and its children come and go unmeasured."""
 _WIDE: Final = 104
 _MOST_COMMENTS: Final = 40
@@ -156,7 +157,27 @@ def _network(made: Material) -> Iterator[str]:
         return
     yield "[network]"
     yield from _list("allow", allow)
+    yield from _budgets(made)
     yield from comments
+
+
+def _budgets(made: Material) -> Iterator[str]:
+    """What a session may carry in all: room for many times what was seen, and an end to it."""
+    peaks, held = made.seen.peaks, made.policy.network
+    upload = max(LEAST_UPLOAD, _up(16 * peaks.sent, M))
+    download = max(LEAST_DOWNLOAD, _up(16 * peaks.received, M))
+    connections = max(LEAST_CONNECTIONS, 16 * sum(made.seen.reached.values()))
+    yield f"upload = {_size(upload, held.upload)}   # it sent {_amount(peaks.sent)}; a session's budget"
+    yield f"download = {_size(download, held.download)}   # {_amount(peaks.received)} came back"
+    yield f"connections = {connections if held.connections is None else min(connections, held.connections)}"
+
+
+def _size(learnt: int, held: int | None) -> str:
+    return _quoted(show_size(learnt if held is None else min(learnt, held)))
+
+
+def _amount(number: int) -> str:
+    return f"{number / M:.1f}M" if number >= M else f"{number / 1024:.1f}K"
 
 
 def _reached(made: Material) -> list[tuple[str, int]]:

@@ -43,6 +43,9 @@ class Peaks:
     open_files: int = 0
     home: int = 0
     """Bytes in the home."""
+    sent: int = 0
+    received: int = 0
+    """Bytes of connections that are over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class _Collected:
         self.failed: dict[str, str] = {}
         self.hopeless: dict[str, str] = {}
         self.files: dict[str, dict[str, str]] = {"granted": {}, "home": {}, "outside": {}, "inside": {}}
-        self.more = 0
+        self.more = self.sent = self.received = 0
         self.refused: dict[str, Refused] = {}
         self.samples: list[Mapping[str, Any]] = []
         self.breach, self.status = "", None
@@ -98,7 +101,7 @@ class _Collected:
         if kind == "egress.allow":
             _count(self.reached, hosts.spelt(str(detail["host"]), int(detail["port"])))
         elif kind == "egress.close":
-            self._closed(hosts.spelt(str(detail["host"]), int(detail["port"])), str(detail["end"]))
+            self._closed(detail)
         elif kind in ("egress.deny", "dns.deny"):
             self._denied(detail, kind)
         elif kind == "file.used":
@@ -110,9 +113,11 @@ class _Collected:
         elif kind == "session.end":
             self.status = detail.get("status")
 
-    def _closed(self, where: str, end: str) -> None:
+    def _closed(self, detail: Mapping[str, Any]) -> None:
+        where = hosts.spelt(str(detail["host"]), int(detail["port"]))
+        self.sent, self.received = self.sent + int(detail["up"]), self.received + int(detail["down"])
         if where not in self.reached and len(self.failed) < MOST_HOSTS:
-            self.failed[where] = end
+            self.failed[where] = str(detail["end"])
 
     def _denied(self, detail: Mapping[str, Any], kind: str) -> None:
         host, port = str(detail.get("host", "")), int(detail.get("port") or 0)
@@ -170,7 +175,14 @@ class _Collected:
             return max((int(one[name]) for one in self.samples for name in names if name in one), default=0)
 
         held = [one["disks"][home]["used"] for one in self.samples if home in one.get("disks", {})]
-        return Peaks(most("memory", "peak"), most("pids"), most("open_files"), max(held, default=0))
+        return Peaks(
+            most("memory", "peak"),
+            most("pids"),
+            most("open_files"),
+            max(held, default=0),
+            self.sent,
+            self.received,
+        )
 
 
 def grantable(host: str, port: int) -> str:
