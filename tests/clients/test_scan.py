@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
+from sandbox.cli.clients import parser
 from sandbox.clients.credential import MASK, in_arguments, in_plain_text, is_secret, masked
 from sandbox.clients.lookalike import like
 from sandbox.clients.report import Exposed, document, sarif
@@ -152,6 +156,22 @@ REMOTE = Entry("a", url="https://x.example/mcp", kind="http", path=("s", "a"))
 def test_rules(rule: str, bad: Server, good: Server) -> None:
     assert rule in rules(bad)
     assert rule not in rules(good)
+
+
+def test_every_rule_is_explained() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "scan.md").read_text()
+    told = re.findall(r"^\| `([a-z-]+)` \| (\w+) \|", page, re.MULTILINE)
+    assert told == [(rule.id, rule.level) for rule in RULES]
+
+
+def test_the_hook_is_a_command_of_ours() -> None:
+    text = (Path(__file__).resolve().parents[2] / ".pre-commit-hooks.yaml").read_text()
+    (hook,) = YAML(typ="safe").load(text)
+    program, command, *words = hook["entry"].split()
+    assert (program, command) == ("mcp-sandbox", "clients")
+    assert parser().parse_args(words).action == "scan"
+    for path in (".mcp.json", ".cursor/mcp.json", ".vscode/mcp.json", ".roo/mcp.json", ".codex/config.toml"):
+        assert re.search(hook["files"], path)
 
 
 def test_every_rule_has_a_case() -> None:
