@@ -50,7 +50,8 @@ def places(environ: Mapping[str, str], home: str) -> Iterator[tuple[str, str]]:
     What chooses by project comes before what has one default; what was put somewhere by hand before both.
     """
     data = _root(environ, "XDG_DATA_HOME", f"{home}/.local/share")
-    yield "the user's own programs", f"{home}/.local/bin"
+    for place in (f"{home}/.local/bin", f"{home}/bin"):
+        yield "the user's own programs", place
     yield "mise", f"{_root(environ, 'MISE_DATA_DIR', f'{data}/mise')}/shims"
     yield "asdf", f"{_root(environ, 'ASDF_DATA_DIR', f'{home}/.asdf')}/shims"
     yield "volta", f"{_root(environ, 'VOLTA_HOME', f'{home}/.volta')}/bin"
@@ -58,13 +59,20 @@ def places(environ: Mapping[str, str], home: str) -> Iterator[tuple[str, str]]:
     yield from _nvm(environ, home)
     yield "nodenv", f"{_root(environ, 'NODENV_ROOT', f'{home}/.nodenv')}/shims"
     yield "n", f"{_root(environ, 'N_PREFIX', f'{home}/n')}/bin"
+    yield "nodebrew", f"{home}/.nodebrew/current/bin"
     yield "pyenv", f"{_root(environ, 'PYENV_ROOT', f'{home}/.pyenv')}/shims"
     yield "pnpm", _root(environ, "PNPM_HOME", f"{data}/pnpm")
     yield "npm's own prefix", f"{home}/.npm-global/bin"
     yield "bun", f"{_root(environ, 'BUN_INSTALL', f'{home}/.bun')}/bin"
     yield "deno", f"{_root(environ, 'DENO_INSTALL', f'{home}/.deno')}/bin"
     yield "cargo", f"{_root(environ, 'CARGO_HOME', f'{home}/.cargo')}/bin"
+    yield "go", _root(environ, "GOBIN", f"{_root(environ, 'GOPATH', f'{home}/go')}/bin")
+    yield "dotnet", f"{home}/.dotnet/tools"
     yield from _homebrew(environ, home)
+    for place in (f"{home}/.nix-profile/bin", "/nix/var/nix/profiles/default/bin"):
+        yield "nix", place
+    for name in ("miniforge3", "miniconda3", "anaconda3"):
+        yield "conda", f"{home}/{name}/bin"
     for directory in ("/usr/local/bin", "/usr/bin", "/bin", "/snap/bin"):
         yield "the system", directory
 

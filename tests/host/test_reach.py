@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,6 +169,14 @@ CASES = [
         id="cargo",
     ),
     pytest.param(
+        Case(lambda home: program(home / "go/bin/gopher"), "go/bin/gopher", "go", "gopher"),
+        id="go",
+    ),
+    pytest.param(
+        Case(lambda home: program(home / "miniconda3/bin/snake"), "miniconda3/bin/snake", "conda", "snake"),
+        id="conda",
+    ),
+    pytest.param(
         Case(
             lambda home: program(home / ".npm-global/bin/tool"),
             ".npm-global/bin/tool",
@@ -184,6 +194,18 @@ CASES = [
         id="a shim that no file chooses for is passed over",
     ),
 ]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is found is found by reading: no shell, no manager, nothing of the home runs."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a process was started")
+
+    for name in ("fork", "posix_spawn", "posix_spawnp", "execve", "execv", "system"):
+        monkeypatch.setattr(os, name, refuse)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
 
 
 @pytest.mark.parametrize("case", CASES)
