@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator, Sequence
@@ -66,10 +67,24 @@ def _servers(args: argparse.Namespace, config: Config) -> Iterator[Server]:
                 fit=fit(entry, found, here),
                 known=tuple(index()),
                 exposed_file=others,
+                tools=known_tools(entry.name),
                 program_missing=is_wrapped(entry)
                 and entry.command.startswith("/")
                 and not os.access(entry.command, os.X_OK),
             )
+
+
+def known_tools(name: str) -> frozenset[str]:
+    """The tools of the one contained server of that name, as its pins have them; none where it is unclear."""
+    from sandbox import pins
+
+    named = [one for one in pins.every(os.environ) if re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{8}}", one)]
+    if len(named) != 1:
+        return frozenset()
+    try:
+        return frozenset(pins.load(pins.path_of(named[0], os.environ)).holds("tool"))
+    except (OSError, ValueError):
+        return frozenset()
 
 
 def others_who_write(path: str) -> str:

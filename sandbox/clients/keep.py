@@ -15,14 +15,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from sandbox.clients.codec import MAX_BYTES
 from sandbox.errors import SandboxError
 from sandbox.places import state_dir
 from sandbox.policy.cache import make_private
 from sandbox.records import dataclass
 
 FOLDER: Final = "clients"
-LARGEST: Final = 10 << 20
-"""Bytes of a config file; those of clients that keep their state in it have a few hundred thousand."""
+LARGEST: Final = MAX_BYTES
+"""Bytes of a config file; some clients keep their whole state in it."""
 LOCK_S: Final = 10.0
 _PAUSE_S: Final = 0.02
 _FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK

@@ -34,6 +34,8 @@ class Server:
     """Packages of the servers that have profiles."""
     exposed_file: str = ""
     """Who else may write the file; empty: nobody."""
+    tools: frozenset[str] = frozenset()
+    """The tools that it had in its last sessions, as far as these are known."""
     program_missing: bool = False
     """It is wrapped, and our program is not where the entry says."""
 
@@ -70,12 +72,12 @@ class Rule:
 
 def findings(servers: Sequence[Server]) -> list[Finding]:
     """Everything that is wrong, in the order of the servers and of the rules."""
-    twice = _twice(servers)
+    beyond = {SAME_NAME: _twice(servers), SAME_TOOL: _tools(servers)}
     return [
         Finding(rule.id, rule.level, reason, server)
         for at, server in enumerate(servers)
         for rule in RULES
-        for reason in (twice.get(at, ()) if rule.id == SAME_NAME else rule.look(server))
+        for reason in (beyond[rule.id].get(at, ()) if rule.id in beyond else rule.look(server))
     ]
 
 
@@ -242,6 +244,8 @@ def _writable(server: Server) -> Iterator[str]:
 
 
 SAME_NAME: Final = "same-name"
+SAME_TOOL: Final = "same-tool"
+"""Rules that look at all servers together."""
 
 
 def _twice(servers: Sequence[Server]) -> Mapping[int, list[str]]:
@@ -255,6 +259,20 @@ def _twice(servers: Sequence[Server]) -> Mapping[int, list[str]]:
             others = [servers[one] for one in places if one != at and _differ(servers[one], servers[at])]
             if others:
                 found[at] = [f"also in {others[0].path}:{others[0].line}, where it starts something else"]
+    return found
+
+
+def _tools(servers: Sequence[Server]) -> Mapping[int, list[str]]:
+    """By place in the sequence: tools of another server of the same client's that are called the same."""
+    found: dict[int, list[str]] = {}
+    for at, server in enumerate(servers):
+        for other in servers:
+            shared = server.tools & other.tools
+            apart = server.entry.name != other.entry.name and server.client == other.client
+            if shared and apart and _differ(server, other):
+                first, more = min(shared), len(shared) - 1
+                told = f"`{first}`{f' and {more} more' if more else ''}"
+                found.setdefault(at, []).append(f"its tool {told} is also one of `{other.entry.name}`")
     return found
 
 
@@ -282,6 +300,7 @@ RULES: Final = (
     Rule("shell-command", "warning", "a shell's line in place of a program", _shell),
     Rule("plain-http", "warning", "a remote server without encryption", _plain_http),
     Rule(SAME_NAME, "warning", "one name for two servers", _never),
+    Rule(SAME_TOOL, "warning", "one name for the tools of two servers", _never),
     Rule("remote", "note", "a remote server, which no sandbox contains", _remote),
     Rule("granted-by-project", "note", "options of the sandbox that a project's file gives", _granting),
     Rule("unpinned-contained", "note", "a contained package without one version", _frozen),

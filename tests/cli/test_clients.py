@@ -13,6 +13,8 @@ import pytest
 from sandbox.cli.main import main
 from sandbox.clients.wrapping import ours
 from sandbox.errors import USAGE
+from sandbox.inspect.pinned import Item
+from sandbox.pins import Store
 from tests.terminal import at_terminal
 
 PROGRAM = "/opt/mcp-sandbox/bin/mcp-sandbox"
@@ -143,6 +145,13 @@ def test_scan(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["clients", "scan", "cursor", "time"]) == 1  # PROGRAM is not there
     assert "[missing-program]" in capsys.readouterr().out
+
+
+def test_scan_knows_the_tools_of_earlier_sessions(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, tools in (("time-0123abcd", ["now"]), ("odd-89abcdef", ["now", "then"])):
+        Store(name, name, os.environ).first("tool", {tool: Item("sha256:0") for tool in tools})
+    assert main(["clients", "scan"]) == 1
+    assert "its tool `now` is also one of `odd` [same-tool]" in capsys.readouterr().out
 
 
 def test_scan_of_what_is_well(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

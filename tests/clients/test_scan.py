@@ -177,7 +177,7 @@ def test_the_hook_is_a_command_of_ours() -> None:
 def test_every_rule_has_a_case() -> None:
     marks = [mark for mark in test_rules.pytestmark if mark.name == "parametrize"]  # type: ignore[attr-defined]
     tried = {case.values[0] for case in marks[0].args[1]}
-    assert tried | {"same-name"} == {rule.id for rule in RULES}
+    assert tried | {"same-name", "same-tool"} == {rule.id for rule in RULES}
 
 
 @pytest.mark.parametrize(
@@ -198,6 +198,22 @@ def test_two_projects_may_share_a_name() -> None:
     one = Entry("a", "x", path=("projects", "/p", "mcpServers", "a"))
     other = Entry("a", "y", path=("projects", "/q", "mcpServers", "a"))
     assert "same-name" not in {found.rule for found in findings([server(entry=one), server(entry=other)])}
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "tools", "told"),
+    [
+        pytest.param("b", "y", {"search", "z"}, True, id="two servers"),
+        pytest.param("b", "y", {"z"}, False, id="other tools"),
+        pytest.param("b", "x", {"search"}, False, id="the same server under two names"),
+    ],
+)
+def test_one_name_for_two_tools(name: str, command: str, tools: set[str], told: bool) -> None:
+    other = Entry(name, command, path=("s", name))
+    found = findings([server("x", tools=frozenset({"search"})), server(entry=other, tools=frozenset(tools))])
+    assert [one.reason for one in found if one.rule == "same-tool"][:1] == (
+        ["its tool `search` is also one of `b`"] if told else []
+    )
 
 
 def test_notes_are_no_reason_to_fail() -> None:
