@@ -61,13 +61,11 @@ def _means_what_other_parsers_say(written: Written) -> None:
 
 def _entries_are_the_servers_in_order(written: Written) -> None:
     entries = read(written).entries(client(written))
-    servers = written.data.get("mcpServers") or written.data.get("mcp_servers") or written.data["extensions"]
-    assert [entry.name for entry in entries] == list(servers)
-    for entry, server in zip(entries, servers.values(), strict=True):
-        assert entry.command == server.get("command", server.get("cmd"))
-        assert list(entry.args) == server.get("args", [])
-        assert dict(entry.env) == server.get("env", server.get("envs", {}))
-        assert entry.args_given == ("args" in server)
+    for entry, server in zip(entries, written.servers, strict=True):
+        assert (entry.name, entry.command) == (server.name, server.command)
+        assert list(entry.args) == (server.args or [])
+        assert dict(entry.env) == server.env
+        assert entry.args_given == (server.args is not None or written.row == "opencode")
         assert not entry.faults
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -26,6 +26,17 @@ NAMES = st.one_of(
 
 
 @dataclass(frozen=True)
+class Server:
+    """What a client is to read of one entry; no arguments are not the same as an empty list of them."""
+
+    name: str
+    command: str
+    args: list[str] | None
+    env: dict[str, str]
+    timeout: int | None
+
+
+@dataclass(frozen=True)
 class Written:
     """A text, what it means, and the servers in it in order."""
 
@@ -33,23 +44,35 @@ class Written:
     data: Any
     row: str
     format: str
+    servers: list[Server]
 
 
-def _server(draw: Draw, command: str, env: str) -> dict[str, Any]:
-    server: dict[str, Any] = {command: draw(TEXT.filter(bool))}
-    if draw(st.booleans()):
-        server["args"] = draw(st.lists(TEXT, max_size=4))
-    if draw(st.booleans()):
-        server[env] = draw(st.dictionaries(NAMES, TEXT, max_size=2))
-    if draw(st.booleans()):
-        server["timeout"] = draw(st.integers(0, 10**6))
-    keys = draw(st.permutations(list(server)))
-    return {key: server[key] for key in keys}
+@st.composite
+def servers(draw: Draw) -> list[Server]:
+    """One to three servers, each with its name."""
+    return [
+        Server(
+            name,
+            draw(TEXT.filter(bool)),
+            draw(st.one_of(st.none(), st.lists(TEXT, max_size=4))),
+            draw(st.dictionaries(NAMES, TEXT, max_size=2)),
+            draw(st.one_of(st.none(), st.integers(0, 10**6))),
+        )
+        for name in draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
+    ]
 
 
-def _servers(draw: Draw, command: str, env: str) -> dict[str, Any]:
-    names = draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
-    return {name: _server(draw, command, env) for name in names}
+def _entry(draw: Draw, server: Server, command: str, env: str, *, name: bool = False) -> dict[str, Any]:
+    """The server as a table, its members in any order; an environment of nothing may be left out."""
+    made: dict[str, Any] = {"name": server.name} if name else {}
+    made[command] = server.command
+    if server.args is not None:
+        made["args"] = server.args
+    if server.env or draw(st.booleans()):
+        made[env] = server.env
+    if server.timeout is not None:
+        made["timeout"] = server.timeout
+    return {key: made[key] for key in draw(st.permutations(list(made)))}
 
 
 # --- JSON ------------------------------------------------------------------------------------------------
@@ -65,11 +88,35 @@ _OTHER = st.recursive(
 
 @st.composite
 def in_json(draw: Draw) -> Written:
-    """JSON with comments and trailing commas, any white space, in any order."""
+    """JSON with comments and trailing commas, any white space, in any order, in every shape."""
+    told = draw(servers())
     data = draw(st.dictionaries(NAMES, _OTHER, max_size=2))
-    data["mcpServers"] = _servers(draw, "command", "env")
-    data = {key: data[key] for key in draw(st.permutations(list(data)))}
-    return Written(_b(draw) + _json(draw, data) + _b(draw), data, "cursor", "json")
+    row, key, value = draw(st.sampled_from([_flat, _array, _nested, _listed]))(draw, told)
+    data[key] = value
+    data = {one: data[one] for one in draw(st.permutations(list(data)))}
+    return Written(_b(draw) + _json(draw, data) + _b(draw), data, row, "json", told)
+
+
+Shaped = tuple[str, str, Any]
+
+
+def _flat(draw: Draw, told: list[Server]) -> Shaped:
+    return "cursor", "mcpServers", {one.name: _entry(draw, one, "command", "env") for one in told}
+
+
+def _array(draw: Draw, told: list[Server]) -> Shaped:
+    made = {one.name: _entry(draw, one, "command", "environment") for one in told}
+    for entry in made.values():
+        entry["command"] = [entry["command"], *entry.pop("args", [])]
+    return "opencode", "mcp", made
+
+
+def _nested(draw: Draw, told: list[Server]) -> Shaped:
+    return "zed", "context_servers", {one.name: {"command": _entry(draw, one, "path", "env")} for one in told}
+
+
+def _listed(draw: Draw, told: list[Server]) -> Shaped:
+    return "continue", "mcpServers", [_entry(draw, one, "command", "env", name=True) for one in told]
 
 
 def _b(draw: Draw) -> str:
@@ -104,21 +151,22 @@ def in_toml(draw: Draw) -> Written:
     if draw(st.booleans()):
         data["notes"] = 'one\ntwo # = ["x"]\n'
         lines += ['notes = """', "one", 'two # = ["x"]', '"""']
-    servers = _servers(draw, "command", "env")
-    dotted = {name for name in servers if draw(st.integers(0, 3)) == 0}
-    for name, server in servers.items():
+    told = draw(servers())
+    dotted = {one.name for one in told if draw(st.integers(0, 3)) == 0}
+    told = [one for one in told if one.name in dotted] + [one for one in told if one.name not in dotted]
+    entries = {one.name: _entry(draw, one, "command", "env") for one in told}
+    for name, server in entries.items():
         if name in dotted:
             lines += [
                 f"mcp_servers.{_name(draw, name)}.{key} = {_toml(draw, one)}{_end(draw)}"
                 for key, one in server.items()
             ]
-    for name, server in servers.items():
+    for name, server in entries.items():
         if name not in dotted:
             lines += _table(draw, name, server)
-    ordered = [name for name in servers if name in dotted] + [name for name in servers if name not in dotted]
-    data["mcp_servers"] = {name: servers[name] for name in ordered}
+    data["mcp_servers"] = entries
     text = eol.join(lines) + draw(st.sampled_from(["", eol]))
-    return Written(text.replace("\n", eol) if eol == "\n" else _crlf(text), data, "codex", "toml")
+    return Written(text.replace("\n", eol) if eol == "\n" else _crlf(text), data, "codex", "toml", told)
 
 
 def _crlf(text: str) -> str:
@@ -180,29 +228,73 @@ def _toml(draw: Draw, value: Any) -> str:
 
 @st.composite
 def in_yaml(draw: Draw) -> Written:
-    """Block and flow style at any indentation, every kind of scalar, comments between."""
+    """Block and flow style at any indentation, every kind of scalar, comments and aliases between."""
     eol = draw(st.sampled_from(["\n", "\r\n"]))
-    servers = _servers(draw, "cmd", "envs")
-    data: dict[str, Any] = {"extensions": servers}
+    told = _sharing(draw, draw(servers()))
     lines = draw(st.sampled_from([[], ["# top"], ["---"], ["# a", "", "# b"]]))
+    data: dict[str, Any] = {}
     if draw(st.booleans()):
-        data = {"GOOSE_MODEL": draw(TEXT), **data}
-        lines = [*lines, f"GOOSE_MODEL: {_scalar(draw, data['GOOSE_MODEL'])}"]
+        data["MODEL"] = draw(TEXT)
+        lines = [*lines, f"MODEL: {_scalar(draw, data['MODEL'])}"]
+    if draw(st.booleans()):
+        data["notes"] = "one: {\n\n- two # no\n"
+        lines = [*lines, "notes: |", "  one: {", "", "  - two # no"]
+    row, value, more = draw(st.sampled_from([_mapping, _sequence]))(draw, told)
+    data["extensions" if row == "goose" else "mcpServers"] = value
+    text = eol.join([*lines, *more]) + draw(st.sampled_from(["", eol, eol * 2]))
+    return Written(text, data, row, "yaml", told)
+
+
+def _sharing(draw: Draw, told: list[Server]) -> list[Server]:
+    """The second server may have the environment of the first, by an alias."""
+    if len(told) > 1 and told[0].env and draw(st.booleans()):
+        told[1] = replace(told[1], env=told[0].env)
+    return told
+
+
+def _mapping(draw: Draw, told: list[Server]) -> tuple[str, Any, list[str]]:
     step = draw(st.integers(1, 4))
-    lines = [*lines, "extensions:"]
-    for name, server in servers.items():
-        lines += _yaml_server(draw, name, server, step)
-    return Written(eol.join(lines) + draw(st.sampled_from(["", eol, eol * 2])), data, "goose", "yaml")
-
-
-def _yaml_server(draw: Draw, name: str, server: dict[str, Any], step: int) -> list[str]:
     outer, inner = " " * step, " " * step * 2
-    if draw(st.integers(0, 3)) == 0:
-        return [f"{outer}{_scalar(draw, name)}: {_flow(draw, server)}{_end(draw)}"]
-    lines = [f"{outer}{_scalar(draw, name)}:{_end(draw)}"]
-    for key, value in server.items():
-        lines += _yaml_member(draw, inner, key, value, step)
-        lines += draw(st.sampled_from([[], [], [""], [f"{inner}# between"]]))
+    made, lines = {}, ["extensions:"]
+    for server in told:
+        entry = made[server.name] = _entry(draw, server, "cmd", "envs")
+        if draw(st.integers(0, 3)) == 0:
+            lines += [f"{outer}{_scalar(draw, server.name)}: {_flow(draw, entry)}{_end(draw)}"]
+        else:
+            lines += [
+                f"{outer}{_scalar(draw, server.name)}:{_end(draw)}",
+                *_members(draw, inner, entry, step),
+            ]
+    return "goose", made, _aliased(draw, lines, "envs", told)
+
+
+def _sequence(draw: Draw, told: list[Server]) -> tuple[str, Any, list[str]]:
+    step, wide = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    outer = " " * draw(st.sampled_from([0, step]))
+    made, lines = [], ["mcpServers:"]
+    for server in told:
+        made.append(_entry(draw, server, "command", "env", name=True))
+        members = _members(draw, outer + " " * (wide + 1), made[-1], step)
+        lines += [f"{outer}-{members[0][len(outer) + 1 :]}", *members[1:]]
+    return "continue", made, _aliased(draw, lines, "env", told)
+
+
+def _aliased(draw: Draw, lines: list[str], key: str, told: list[Server]) -> list[str]:
+    """The environment of the first server with an anchor, where both stand on one line each."""
+    at = [n for n, line in enumerate(lines) if line.lstrip(" -").startswith(f"{key}: {{")]
+    if len(told) < 2 or len(at) < len(told) or not told[0].env or told[0].env != told[1].env:
+        return lines
+    first, second = at[:2]
+    lines[first] = lines[first].replace(f"{key}: {{", f"{key}: &shared {{", 1)
+    lines[second] = lines[second].partition(f"{key}: {{")[0] + f"{key}: *shared"
+    return lines
+
+
+def _members(draw: Draw, indent: str, entry: dict[str, Any], step: int) -> list[str]:
+    lines: list[str] = []
+    for key, value in entry.items():
+        lines += _yaml_member(draw, indent, key, value, step)
+        lines += draw(st.sampled_from([[], [], [""], [f"{indent}# between"]]))
     return lines
 
 
