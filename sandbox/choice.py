@@ -183,17 +183,15 @@ def _of_image(wish: Wish, policy: Policy, run: DockerRun, found: Matched | None)
         origins = {**dict(policy.origins), "server.image": COMMAND, "server.unpinned": COMMAND}
         policy = replace(policy, server=server, origins=tuple(origins.items()))
     policy = _with_variables(policy, run.values("--env"))
-    left = sorted({name for name, _ in run.options if name not in _TAKEN})
-    told = (
-        [f"`docker run {' '.join(left)}` is not taken over: the sandbox has options of its own"]
-        if left
-        else []
-    )
+    left = sorted({*(name for name, _ in run.options), *run.switches} - _TAKEN)
+    line = f"`docker run {' '.join(left)}` is not taken over: a profile or an option says what it may do"
     name = wish.name or package_name(run.name)
-    return Choice(policy, run.args, None, name, told=tuple(told))
+    hint = unmatched(wish.command, None) if _alone(wish, found) else ""
+    return Choice(policy, run.args, None, name, told=(line,) if left else (), hint=hint)
 
 
-_TAKEN = frozenset(("--env", "--name", "--platform", "--pull"))
+# What says how it is started, which we do too, or what its variables are, which are passed on.
+_TAKEN = frozenset("--env --name --platform --pull --rm --init -i --interactive -t --tty -q --quiet".split())
 
 
 def _with_variables(policy: Policy, words: Sequence[str]) -> Policy:
