@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -90,7 +89,7 @@ def _server(made: Material) -> Iterator[str]:
 
 def _files(made: Material) -> Iterator[str]:
     read, write = _mounts(made)
-    comments = [*_refused(made, (READ, WRITE)), *_home(made)]
+    comments = [*_refused(made, (READ, WRITE)), *_home(made), *_unseen(made)]
     if not (read or write):
         yield from _comment("No file of this machine's was used: [files] grants nothing.")
         yield from comments
@@ -137,6 +136,13 @@ def _home(made: Material) -> Iterator[str]:
         yield from _comment(
             f"It looked in its home for what is in yours, and went without: {_some(sorted(made.at_home))}."
         )
+
+
+def _unseen(made: Material) -> Iterator[str]:
+    if made.spec.backend != "native":
+        yield from _comment("What a server does with files in a container is not observed.")
+    if made.seen.more:
+        yield from _comment(f"It asked for more paths than are kept: {times(made.seen.more)}.")
 
 
 def _network(made: Material) -> Iterator[str]:
@@ -287,9 +293,17 @@ def _plain(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A basic string of TOML: JSON's, but for DEL and what is no character."""
+    """A basic string of TOML (1.0.0, String), in which nothing stands raw that a terminal would obey."""
     clean = text.encode("utf-8", "backslashreplace").decode()
-    return json.dumps(clean, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return f'"{"".join(map(_character, clean))}"'
+
+
+def _character(one: str) -> str:
+    if one in '"\\':
+        return f"\\{one}"
+    if one.isprintable():
+        return one
+    return f"\\u{ord(one):04X}" if ord(one) < 0x10000 else f"\\U{ord(one):08X}"
 
 
 def _some(names: Sequence[str], most: int = 6) -> str:

@@ -22,6 +22,8 @@ from sandbox.records import dataclass, replace
 
 LINGER_S: Final = 1.0
 """What a server does of its own accord often comes after the last answer."""
+MOST_CALLS: Final = 200
+"""Tools that `--call-all` calls."""
 _OURS = frozenset({USAGE, NOT_BUILT, 126, 127})
 _NEWEST = 8
 """Logs looked at for the one of a session that has just ended."""
@@ -133,7 +135,7 @@ def chosen(given: Sequence[tuple[str, dict[str, Any]]], every: bool) -> Calls:
     def calls(tools: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
         named = {name for name, _ in given}
         bare = [name for one in tools if (name := _bare(one)) and name not in named] if every else []
-        return [*given, *((name, {}) for name in bare)]
+        return [*given, *((name, {}) for name in bare[:MOST_CALLS])]
 
     return calls
 
