@@ -25,6 +25,7 @@ def test_a_shipped_profile_can_be_enforced(name: str, uid: int, tmp_path: Path) 
     policy = load(name, environ=environ, cwd=str(project))
     for rule in policy.files.write:
         Path(project, rule.source).mkdir(exist_ok=True)
+    environ |= {secret.name: "a-token-that-is-nobody-s" for secret in policy.secrets}
     seen = survey(policy, Closure(("/usr/bin/env",)), environ=environ, cwd=str(project))
     spec = plan(policy, facts(uid), seen)
     assert (spec.network, spec.egress) == ("trap", policy.network)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.profiles.databases import open_redis, postgres, redis
+from tests.profiles.databases import mariadb, open_redis, postgres, redis
 from tests.profiles.served import Call, Served
 
 THIS = "--allow-net localhost:{port}"
@@ -46,7 +46,23 @@ REDIS_REFERENCE = Served(
     command="npx -y @modelcontextprotocol/server-redis redis://localhost:{port}",
     ground=open_redis,
 )
+MYSQL = Served(
+    "mysql",
+    (
+        Call("execute_sql", {"query": "INSERT INTO people VALUES ('Grace')"}, "affected"),
+        Call("execute_sql", {"query": "SELECT name FROM people"}, "Grace"),
+        Call("get_schema_info", {"table_name": "people"}, "name"),
+    ),
+    flags=THIS,
+    env={
+        "MYSQL_PORT": "{port}",
+        "MYSQL_USER": "keeper",
+        "MYSQL_PASSWORD": "{password}",
+        "MYSQL_DATABASE": "zoo",
+    },
+    ground=mariadb,
+)
 MONGODB = Served("mongodb", (Call("list-connections", {}, "no active connections"),))
 """No MongoDB is to be had here: it is started and listed, and dials the port that it may."""
 
-SERVERS: tuple[Served, ...] = (POSTGRES, REDIS, REDIS_REFERENCE, MONGODB)
+SERVERS: tuple[Served, ...] = (POSTGRES, REDIS, REDIS_REFERENCE, MYSQL, MONGODB)

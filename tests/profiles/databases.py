@@ -124,3 +124,25 @@ def _redis(*options: str) -> Iterator[int]:
         words = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", made, *options]
         with _running([_program("redis-server"), *words], port):
             yield port
+
+
+# --- MariaDB -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def mariadb(_here: Path) -> Iterator[Mapping[str, str]]:
+    """MariaDB at `{port}`, with a database `zoo` for user `keeper` with `{password}`."""
+    password, port = secrets.token_hex(12), free_port()
+    with tempfile.TemporaryDirectory(prefix="mariadb-", dir="/tmp") as made:
+        drop = _as_somebody(Path(made))
+        data = ["--no-defaults", f"--datadir={made}/data"]
+        _do([*drop, _program("mariadb-install-db"), *data, "--auth-root-authentication-method=normal"])
+        (Path(made) / "first.sql").write_text(
+            "CREATE DATABASE zoo;\nUSE zoo;\nCREATE TABLE people (name TEXT);\n"
+            f"INSERT INTO people VALUES ('Ada');\nCREATE USER keeper@localhost IDENTIFIED BY '{password}';\n"
+            "GRANT ALL ON zoo.* TO keeper@localhost;\n"
+        )
+        served = [_program("mariadbd", Path("/usr/sbin")), *data, f"--init-file={made}/first.sql"]
+        place = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={made}/socket"]
+        with _running([*drop, *served, *place], port):
+            yield {"port": str(port), "password": password}

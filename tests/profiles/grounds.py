@@ -6,6 +6,7 @@ import http.server
 import sqlite3
 import subprocess
 import threading
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -54,8 +55,27 @@ def documents(here: Path) -> Iterator[Mapping[str, str]]:
         (place / "otter.html").write_text(PAGE)
         (place / "otter.md").write_text("# Otters\n\nThe otter eats fish.\n")
         (place / "otter.xlsx").touch()
+        deck(place / "otter.pptx")
         (place / "otter.pdf").write_bytes(pdf("The otter eats fish."))
     yield {"beyond": str(beyond)}
+
+
+def deck(path: Path) -> None:
+    """The smallest presentation that its readers open: no slide."""
+    package = "http://schemas.openxmlformats.org/package/2006"
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    kind = "application/vnd.openxmlformats-officedocument.presentationml.presentation.main+xml"
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{package}/content-types">'
+        '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+        f'<Override PartName="/ppt/presentation.xml" ContentType="{kind}"/></Types>',
+        "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" '
+        f'Type="{office}/officeDocument" Target="ppt/presentation.xml"/></Relationships>',
+        "ppt/presentation.xml": '<presentation xmlns="http://schemas.openxmlformats.org/presentationml/2006/main"/>',
+    }
+    with zipfile.ZipFile(path, "w") as book:
+        for name, content in parts.items():
+            book.writestr(name, f'<?xml version="1.0" encoding="UTF-8"?>{content}')
 
 
 def pdf(text: str) -> bytes:

@@ -24,6 +24,7 @@ SERVERS: tuple[Served, ...] = (
         ),
         ground=repository,
         quick=True,
+        oldest="2026.8.18",
     ),
     Served(
         "time",
@@ -35,6 +36,7 @@ SERVERS: tuple[Served, ...] = (
                 "21:00",
             ),
         ),
+        oldest="2026.8.18",
     ),
     Served("calculator", (Call("calculate", {"expression": "2*21"}, "42"),)),
     Served(
@@ -66,6 +68,7 @@ SERVERS: tuple[Served, ...] = (
             ),
         ),
         ground=tables,
+        oldest="2025.1.14",
     ),
     Served(
         "duckdb",
@@ -82,6 +85,7 @@ SERVERS: tuple[Served, ...] = (
             ),
         ),
         ground=tables,
+        oldest="1.0.0",
     ),
     Served(
         "excel",
@@ -95,6 +99,7 @@ SERVERS: tuple[Served, ...] = (
         (Refused(Call("list_workbooks", {"directory": "{beyond}"}, "otter.xlsx"), "--allow-read {beyond}"),),
         command="uvx excel-mcp-server stdio --allow-dir . --allow-dir {beyond}",
         ground=documents,
+        oldest="2.0.0",
     ),
     Served(
         "office-word",
@@ -109,6 +114,23 @@ SERVERS: tuple[Served, ...] = (
                 Call("create_document", {"filename": "{beyond}/o.docx"}, "created successfully"),
                 "--allow-write {beyond}",
                 "Cannot create",
+            ),
+        ),
+        ground=documents,
+    ),
+    Served(
+        "office-powerpoint",
+        (
+            Call("create_presentation", {"id": "o"}),
+            Call("add_slide", {"layout_index": 0, "title": "Otters", "presentation_id": "o"}),
+            Call("extract_presentation_text", {"presentation_id": "o"}, "Otters"),
+            Call("save_presentation", {"file_path": "{here}/o.pptx", "presentation_id": "o"}, "o.pptx"),
+        ),
+        (
+            Refused(
+                Call("open_presentation", {"file_path": "{beyond}/otter.pptx"}, "slide_count"),
+                "--allow-read {beyond}",
+                "File not found",
             ),
         ),
         ground=documents,
@@ -131,6 +153,7 @@ SERVERS: tuple[Served, ...] = (
             ),
         ),
         ground=documents,
+        oldest="0.10.0",
     ),
     Served(
         "markitdown",
@@ -168,6 +191,7 @@ SERVERS: tuple[Served, ...] = (
             ),
         ),
         ground=documents,
+        oldest="1.27.2",
     ),
     Served(
         "chroma",
@@ -176,6 +200,30 @@ SERVERS: tuple[Served, ...] = (
             Call("chroma_list_collections", {}, "otters"),
             Call("chroma_get_collection_count", {"collection_name": "otters"}, "0"),
             Call("chroma_delete_collection", {"collection_name": "otters"}, "Successfully deleted"),
+        ),
+    ),
+    Served(
+        "motherduck",
+        (
+            Call("execute_query", {"sql": "CREATE TABLE people AS SELECT 'Ada' AS name"}),
+            Call("execute_query", {"sql": "SELECT name FROM people"}, "Ada"),
+            Call("list_tables", {}, "people"),
+        ),
+        (
+            Refused(
+                Call("execute_query", {"sql": "SELECT name FROM read_csv('{beyond}/t.csv')"}, "lutra"),
+                "--allow-read {beyond}",
+                "No files found",
+            ),
+        ),
+        ground=tables,
+    ),
+    Served(
+        "arxiv",
+        (
+            Call("list_papers"),
+            Call("search_papers", {"query": "otters", "max_results": 1}, dials="export.arxiv.org"),
+            Call("download_paper", {"paper_id": "1706.03762"}, dials="arxiv.org"),
         ),
     ),
 )
