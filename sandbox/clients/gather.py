@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from fnmatch import fnmatch
 from typing import Final
 
 from sandbox.clients import codec, keep
@@ -58,13 +59,15 @@ def fit(entry: Entry, found: Found, around: Around) -> Fit:
     words = inner(entry)
     base = _directory(entry, found, around)
     matched = match(words, around.environ, base) if words else None
-    paths, notes = ((), ()) if matched and matched.access == "none" else _paths(entry, words, found, around)
+    paths, notes = _paths(entry, words, found, around)
+    if matched:  # a profile that fits mounts them itself
+        paths, notes = (), _too_wide(words, found, around) if matched.access != "none" else ()
     known = known_variables(matched.profile, around) if matched else frozenset()
     return Fit(
         profile=matched.profile if matched else "",
         package=matched.package if matched else "",
         version=matched.version if matched else None,
-        paths=() if matched else paths,  # a profile that fits mounts them itself
+        paths=paths,
         known=known,
         stranger=found.scope == "project",
         impostor=_is_impostor(entry, found, around),
@@ -114,8 +117,11 @@ def _directory(entry: Entry, found: Found, around: Around) -> str:
 
 def project_of(found: Found, around: Around) -> str:
     """The directory of the project whose file it is."""
-    above = os.path.dirname(found.path)
-    return around.cwd if above == around.cwd or above.startswith(around.cwd.rstrip("/") + "/") else above
+    for template in found.row.project:
+        inside = template.count("/") + 1
+        if fnmatch(found.path, f"*/{template}"):
+            return found.path.rsplit("/", inside)[0] or "/"
+    return around.cwd
 
 
 def _expanded(text: str, found: Found, around: Around) -> str:
@@ -126,6 +132,17 @@ def _expanded(text: str, found: Found, around: Around) -> str:
     for name in ("userHome", "env:HOME", "HOME"):
         text = text.replace(f"${{{name}}}", around.home)
     return around.home + text[1:] if text == "~" or text.startswith("~/") else text
+
+
+def _too_wide(words: tuple[str, ...], found: Found, around: Around) -> tuple[str, ...]:
+    """What is said of paths that no profile mounts."""
+    named = ((text, _expanded(text, found, around)) for text in candidates(words))
+    refused = ((text, refused_path(path, around)) for text, path in named if path.startswith("/"))
+    return tuple(
+        f"`{text}` shows {why}: it does not start until its command names something narrower"
+        for text, why in refused
+        if why
+    )
 
 
 def _paths(
@@ -171,6 +188,10 @@ def _names_of_file(entry: Entry, found: Found, around: Around) -> tuple[str, ...
     path = _expanded(entry.env_file, found, around)
     if not path.startswith("/"):
         return ()
+    if found.scope == "project" and not below(
+        os.path.realpath(path), os.path.realpath(project_of(found, around))
+    ):
+        return ()  # a stranger's file would have us show what another one holds
     lines: list[str] = []
     with suppress(OSError), open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         lines = file.read(_LARGEST_ENV_FILE).decode(errors="replace").splitlines()

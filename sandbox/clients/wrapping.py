@@ -11,7 +11,9 @@ from typing import Final
 
 from sandbox.clients.credential import is_secret, literal
 from sandbox.clients.words import Entry
+from sandbox.errors import SandboxError
 from sandbox.records import dataclass
+from sandbox.supply.request import parse
 
 PROGRAM: Final = "mcp-sandbox"
 _LAUNCHERS: Final = frozenset(("uvx", "pipx", "uv", "python", "python3", "env"))
@@ -137,6 +139,10 @@ def obstacle(entry: Entry, *, stranger: bool) -> str | None:
         return "a remote server, which no process of this machine runs: not contained yet"
     if not entry.command.strip() or entry.kind not in ("stdio", ""):
         return "not a server that is started by a command"
+    try:
+        parse(words_of(entry))
+    except SandboxError as error:
+        return f"it would not start in a sandbox: {error.what}"
     for name, _ in entry.env:
         if steers(name, stranger=stranger):
             return f"its variable `{name}` would steer mcp-sandbox itself: set it by a profile's `[env] set`"

@@ -88,7 +88,7 @@ class Case(NamedTuple):
         pytest.param(Case(Entry("my server!", "x"), "run -- x"), id="a name that is no plain word"),
         pytest.param(Case(Entry("-x", "x"), "run -- x"), id="a name like an option"),
         pytest.param(
-            Case(Entry("a", "npx -y 'server x'"), "run --name a -- npx -y server x"),
+            Case(Entry("a", "node 'a b.js' x"), "run --name a -- node a b.js x"),
             id="a whole command line in `command`",
         ),
         pytest.param(
@@ -110,6 +110,12 @@ def test_forms(case: Case) -> None:
         pytest.param(Entry("a", url="https://x/mcp", kind="http"), "not contained yet", id="remote"),
         pytest.param(Entry("a", kind="other"), "not a server", id="neither command nor address"),
         pytest.param(Entry("a", "x", faults=("`args` is not a list",)), "not a list", id="a fault"),
+        pytest.param(
+            Entry("a", "npx", ("--made-up", "x")), "is not understood", id="what `run` would refuse"
+        ),
+        pytest.param(
+            Entry("a", "sh", ("-c", "cd x && npx y")), "cannot be frozen", id="a package runner in a script"
+        ),
         pytest.param(Entry("a", "x", env=(("LD_PRELOAD", "/x.so"),)), "`LD_PRELOAD`", id="a preload"),
         pytest.param(
             Entry("a", "x", env=(("PYTHONPATH", "."),)), "`PYTHONPATH`", id="code of our own python"

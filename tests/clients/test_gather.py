@@ -1,0 +1,92 @@
+"""Which profile, paths and variables an entry's server gets: by its words, its file and its client."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sandbox.clients.gather import Around, fit, project_of
+from sandbox.clients.table import row
+from sandbox.clients.words import Entry, Found
+
+
+@pytest.fixture
+def around(tmp_path: Path) -> Around:
+    home, project = tmp_path / "home", tmp_path / "project"
+    for folder in (home / "docs", home / ".ssh", project / "data"):
+        folder.mkdir(parents=True)
+    return Around(str(home), "linux", {"HOME": str(home)}, str(project))
+
+
+def found(around: Around, client: str, scope: str = "user", file: str = ".cursor/mcp.json") -> Found:
+    one = row(client)
+    assert one is not None
+    path = os.path.join(around.home if scope == "user" else around.cwd, file)
+    return Found(one, path, path, "jsonc", scope)
+
+
+def entry(*words: str, env_file: str = "", cwd: str = "") -> Entry:
+    return Entry("a", words[0], words[1:], path=("mcpServers", "a"), env_file=env_file, cwd=cwd)
+
+
+@pytest.mark.parametrize(
+    ("words", "client", "scope", "paths", "note"),
+    [
+        pytest.param("x HOME/docs", "cursor", "user", ["HOME/docs"], "", id="a folder of the home"),
+        pytest.param("x ~/docs", "cursor", "user", ["~/docs"], "", id="spelt with ~"),
+        pytest.param("x HOME", "cursor", "user", [], "the home directory", id="the home itself"),
+        pytest.param("x HOME/.ssh", "cursor", "user", [], "private keys", id="its keys"),
+        pytest.param("x HOME/link", "cursor", "user", [], "private keys", id="a link to its keys"),
+        pytest.param("x /", "cursor", "user", [], "the whole file system", id="everything"),
+        pytest.param("x HOME/none", "cursor", "user", [], "", id="what does not exist"),
+        pytest.param("x .", "claude-desktop", "user", [], "where the client starts it", id="a relative path"),
+        pytest.param("x .", "claude-code", "user", ["."], "", id="of a client that works in a project"),
+        pytest.param("x ./data", "claude-code", "project", ["./data"], "", id="of a project"),
+        pytest.param(
+            "x ${workspaceFolder}/data", "vscode", "user", ["${workspaceFolder}/data"], "", id="a variable"
+        ),
+        pytest.param(
+            "x ${workspaceFolder}/data", "claude-desktop", "user", [], "nobody knows", id="not of that client"
+        ),
+    ],
+)
+def test_paths(around: Around, words: str, client: str, scope: str, paths: list[str], note: str) -> None:
+    os.symlink(f"{around.home}/.ssh", f"{around.home}/link")
+    named = entry(*words.replace("HOME", around.home).split())
+    made = fit(named, found(around, client, scope), around)
+    assert [one.replace(around.home, "HOME") for one in made.paths] == paths
+    assert bool(made.notes) is bool(note)
+    assert not note or note in made.notes[0]
+
+
+def test_a_profile_that_fits_mounts_by_itself(around: Around) -> None:
+    words = ("npx", "-y", "@modelcontextprotocol/server-filesystem")
+    made = fit(entry(*words, f"{around.home}/docs"), found(around, "cursor"), around)
+    assert (made.profile, made.paths, made.notes) == ("filesystem", (), ())
+    wide = fit(entry(*words, around.home), found(around, "cursor"), around)
+    assert "does not start" in wide.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("client", "file"),
+    [("claude-code", ".mcp.json"), ("cursor", ".cursor/mcp.json"), ("codex", ".codex/config.toml")],
+)
+def test_the_project_of_a_file(around: Around, client: str, file: str) -> None:
+    above = Around(around.home, "linux", around.environ, f"{around.cwd}/data")
+    assert project_of(found(around, client, "project", file), above) == around.cwd
+
+
+def test_variables_of_a_file(around: Around) -> None:
+    Path(around.cwd, ".env").write_text("# mine\nAPI_KEY=x\nexport LOG = y\nnot a name=z\n")
+    named = entry("x", env_file="${workspaceFolder}/.env")
+    file = found(around, "vscode", "project", ".vscode/mcp.json")
+    assert fit(named, file, around).names == ("API_KEY", "LOG")
+
+
+def test_a_strangers_file_names_no_file_elsewhere(around: Around) -> None:
+    Path(around.home, "key").write_text("SECRET_PART=\n")
+    named = entry("x", env_file=f"{around.home}/key")
+    assert fit(named, found(around, "vscode", "user"), around).names == ("SECRET_PART",)
+    assert fit(named, found(around, "vscode", "project", ".vscode/mcp.json"), around).names == ()
