@@ -1,4 +1,4 @@
-"""Servers on Node: what each is asked under its shipped profile."""
+"""Servers on Node that need no account: what each is asked under its shipped profile."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from pathlib import Path
 
 from tests.e2e.servers import ADA, THOUGHT
 from tests.profiles.served import Call, Refused, Served
-
-NOBODY = "a-token-that-is-nobody-s"
 
 # --- what they work on ---------------------------------------------------------------------------------
 
@@ -73,12 +71,20 @@ def project(here: Path) -> Iterator[Mapping[str, str]]:
     yield {"beside": str(beside)}
 
 
-# --- without a network ---------------------------------------------------------------------------------
+@contextmanager
+def checked(here: Path) -> Iterator[Mapping[str, str]]:
+    """A project that ESLint finds one fault in, with rules that are a program, as they always are."""
+    (here / "eslint.config.mjs").write_text('export default [{ rules: { "no-unused-vars": "error" } }];\n')
+    (here / "a.js").write_text("const unused = 1;\n")
+    yield {}
+
+
+# --- what each is asked --------------------------------------------------------------------------------
 
 MODEL = '<mxGraphModel><root><mxCell id="0"/></root></mxGraphModel>'
 WRITABLE = "--allow-write {here}"
 
-LOCAL = (
+SERVERS: tuple[Served, ...] = (
     Served(
         "everything",
         (
@@ -94,7 +100,7 @@ LOCAL = (
         (
             Call("list_directory", {"path": "{here}"}, "main.py"),
             Call("read_text_file", {"path": "{here}/main.py"}, "a line of the project"),
-            Call("search_files", {"path": "{here}", "pattern": "*.py"}, "main.py"),
+            Call("search_files", {"path": "{here}", "pattern": "main.py"}, "main.py"),
             Call("list_allowed_directories", {}, "{here}"),
         ),
         (
@@ -192,66 +198,11 @@ LOCAL = (
         ),
         finds=("not listed, since a call would be denied: `give_feedback_to_desktop_commander`",),
     ),
-)
-
-# --- services, whose host is what a profile grants -----------------------------------------------------
-
-SERVICES = (
     Served(
-        "context7",
-        (Call("resolve-library-id", {"libraryName": "react", "query": "hooks"}, dials="context7.com"),),
-    ),
-    Served(
-        "notion", (Call("API-get-self", {}, dials="api.notion.com"),), env={"NOTION_TOKEN": f"ntn_{NOBODY}"}
-    ),
-    Served(
-        "github",
-        (Call("search_repositories", {"query": "mcp"}, dials="api.github.com"),),
-        env={"GITHUB_PERSONAL_ACCESS_TOKEN": NOBODY},
-    ),
-    Served(
-        "gitlab",
-        (Call("search_repositories", {"search": "mcp"}, dials="gitlab.com"),),
-        env={"GITLAB_PERSONAL_ACCESS_TOKEN": NOBODY},
-        finds=("inputSchema/type` is missing",),  # it says so of several tools, and every client forgives it
-    ),
-    Served(
-        "gitlab-zereight",
-        (Call("search_repositories", {"search": "mcp"}, dials="gitlab.com"),),
-        env={"GITLAB_PERSONAL_ACCESS_TOKEN": NOBODY},
-        tries=("registry.npmjs.org",),
-    ),
-    Served(
-        "slack",
-        (Call("slack_list_channels", {}, dials="slack.com"),),
-        env={"SLACK_BOT_TOKEN": NOBODY, "SLACK_TEAM_ID": "T01234567"},
-    ),
-    Served(
-        "brave-search",
-        (Call("brave_web_search", {"query": "mcp"}, dials="api.search.brave.com"),),
-        env={"BRAVE_API_KEY": NOBODY},
-    ),
-    Served(
-        "brave-search-reference",
-        (Call("brave_web_search", {"query": "mcp"}, dials="api.search.brave.com"),),
-        env={"BRAVE_API_KEY": NOBODY},
-    ),
-    Served(
-        "google-maps",
-        (Call("maps_geocode", {"address": "Berlin"}, "REDACTED", dials="maps.googleapis.com"),),
-        env={"GOOGLE_MAPS_API_KEY": NOBODY},
-        finds=("the session's secret `GOOGLE_MAPS_API_KEY`",),  # its errors name the address, key and all
-    ),
-    Served(
-        "tavily",
-        (Call("tavily_search", {"query": "mcp"}, dials="api.tavily.com"),),
-        env={"TAVILY_API_KEY": NOBODY},
-    ),
-    Served(
-        "firecrawl",
-        (Call("firecrawl_scrape", {"url": "https://example.com"}, dials="api.firecrawl.dev"),),
-        env={"FIRECRAWL_API_KEY": NOBODY},
+        "eslint",
+        (Call("lint-files", {"filePaths": ["{here}/a.js"]}, "no-unused-vars"),),
+        ground=checked,
+        # It tells the model to show all of it "before doing anything else", which is labelled and passed on.
+        finds=("the result wants to be called whatever the task",),
     ),
 )
-
-SERVERS: tuple[Served, ...] = (*LOCAL, *SERVICES)

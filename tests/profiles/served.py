@@ -66,6 +66,8 @@ class Served:
     """Names that it is known to try and is refused (`*` too), with the reason in the profile."""
     spares: tuple[str, ...] = ()
     """System calls that it asks for, is refused and does without."""
+    unlisted: str = ""
+    """Why it lists no tools here; empty: it does."""
     finds: tuple[str, ...] = ()
     """Parts of the reasons of findings that are right about it, told in its profile or here."""
     native: str = ""

@@ -13,12 +13,13 @@ from sandbox.policy.load import read
 from sandbox.policy.model import Policy
 from sandbox.policy.versions import within
 from tests.conftest import Ready
-from tests.profiles import browser_servers, database_servers, node_servers, python_servers
+from tests.profiles import browser_servers, database_servers, node_servers, python_servers, service_servers
 from tests.profiles.conftest import Note
 from tests.profiles.served import Refused, Served, Shown, dialled, failed, filled, session, strange, text
 
 ROWS: tuple[Served, ...] = (
     *node_servers.SERVERS,
+    *service_servers.SERVERS,
     *python_servers.SERVERS,
     *database_servers.SERVERS,
     *browser_servers.SERVERS,
@@ -60,7 +61,7 @@ def done(row: Served, place: str, here: Path) -> Shown:
     with row.ground(here) as words:
         known = {"here": str(here), **words}
         shown = session(row, place, here, known, list(row.calls))
-    assert shown.tools
+    assert bool(shown.tools) != bool(row.unlisted)
     for call, answer in zip(row.calls, shown.answers, strict=True):
         assert call.dials or not failed(answer), (call.tool, answer, shown.stderr)
         assert filled(call.says, known) in text(answer), call.tool

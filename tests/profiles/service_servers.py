@@ -1,0 +1,170 @@
+"""Servers of services: each is started, listed, and seen to connect to the host of its profile alone."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from tests.profiles.served import Call, Served
+
+NOBODY = "a-token-that-is-nobody-s"
+
+
+HITS = {"hits": {"total": {"value": 1}, "hits": [{"_id": "1", "_source": {"title": "a title"}}]}}
+BOOKS = [{"index": "books", "health": "green", "status": "open", "docsCount": "1"}]
+
+
+class Indices(BaseHTTPRequestHandler):
+    """As much of Elasticsearch as two tools of its server ask for."""
+
+    def answer(self) -> None:
+        """The list of indices, or what a search finds."""
+        length = int(self.headers.get("Content-Length") or 0)
+        self.rfile.read(length)
+        content = json.dumps(HITS if "_search" in self.path else BOOKS).encode()
+        self.send_response(200)
+        # The client speaks to nobody who does not say this.
+        self.send_header("X-Elastic-Product", "Elasticsearch")
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_POST = answer
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def indices(_here: Path) -> Iterator[Mapping[str, str]]:
+    """`{port}` of this machine's loopback, where one index is."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Indices) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield {"port": str(server.server_port)}
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+SERVERS: tuple[Served, ...] = (
+    Served(
+        "context7",
+        (Call("resolve-library-id", {"libraryName": "react", "query": "hooks"}, dials="context7.com"),),
+    ),
+    Served(
+        "notion", (Call("API-get-self", {}, dials="api.notion.com"),), env={"NOTION_TOKEN": f"ntn_{NOBODY}"}
+    ),
+    Served(
+        "github",
+        (Call("search_repositories", {"query": "mcp"}, dials="api.github.com"),),
+        env={"GITHUB_PERSONAL_ACCESS_TOKEN": NOBODY},
+    ),
+    Served(
+        "gitlab",
+        (Call("search_repositories", {"search": "mcp"}, dials="gitlab.com"),),
+        env={"GITLAB_PERSONAL_ACCESS_TOKEN": NOBODY},
+        finds=("inputSchema/type` is missing",),  # it says so of several tools, and every client forgives it
+    ),
+    Served(
+        "gitlab-zereight",
+        (Call("search_repositories", {"search": "mcp"}, dials="gitlab.com"),),
+        env={"GITLAB_PERSONAL_ACCESS_TOKEN": NOBODY},
+        tries=("registry.*.org",),
+    ),
+    Served(
+        "slack",
+        (Call("slack_list_channels", {}, dials="slack.com"),),
+        env={"SLACK_BOT_TOKEN": NOBODY, "SLACK_TEAM_ID": "T01234567"},
+    ),
+    Served(
+        "brave-search",
+        (Call("brave_web_search", {"query": "mcp"}, dials="api.search.brave.com"),),
+        env={"BRAVE_API_KEY": NOBODY},
+    ),
+    Served(
+        "brave-search-reference",
+        (Call("brave_web_search", {"query": "mcp"}, dials="api.search.brave.com"),),
+        env={"BRAVE_API_KEY": NOBODY},
+    ),
+    Served(
+        "google-maps",
+        (Call("maps_geocode", {"address": "Berlin"}, "REDACTED", dials="maps.googleapis.com"),),
+        env={"GOOGLE_MAPS_API_KEY": NOBODY},
+        finds=("the session's secret `GOOGLE_MAPS_API_KEY`",),  # its errors name the address, key and all
+    ),
+    Served(
+        "tavily",
+        (Call("tavily_search", {"query": "mcp"}, dials="api.tavily.com"),),
+        env={"TAVILY_API_KEY": NOBODY},
+    ),
+    Served(
+        "firecrawl",
+        (Call("firecrawl_scrape", {"url": "https://example.com"}, dials="api.firecrawl.dev"),),
+        env={"FIRECRAWL_API_KEY": NOBODY},
+    ),
+    Served(
+        "exa",
+        (Call("web_search_exa", {"query": "mcp"}, dials="api.exa.ai"),),
+        env={"EXA_API_KEY": NOBODY},
+        tries=("api.agnost.ai",),
+    ),
+    Served(
+        "figma",
+        (Call("get_figma_data", {"fileKey": "abc123"}, dials="api.figma.com"),),
+        env={"FIGMA_API_KEY": NOBODY},
+    ),
+    Served(
+        "airtable",
+        (Call("list_bases", {}, dials="api.airtable.com"),),
+        env={"AIRTABLE_API_KEY": f"pat123.{NOBODY}"},
+    ),
+    Served(
+        "supabase",
+        (Call("list_projects", {}, dials="api.supabase.com"),),
+        env={"SUPABASE_ACCESS_TOKEN": f"sbp_{NOBODY}"},
+        unlisted="its list waits for a schema that its service sends",
+    ),
+    Served(
+        "sentry",
+        (Call("find_organizations", {}, dials="sentry.io"),),
+        env={"SENTRY_ACCESS_TOKEN": NOBODY},
+    ),
+    Served(
+        "hubspot",
+        (Call("hubspot-get-user-details", {}, dials="api.hubspot.com"),),
+        env={"PRIVATE_APP_ACCESS_TOKEN": f"pat-{NOBODY}"},
+    ),
+    Served(
+        "shopify-dev",
+        (Call("search_docs_chunks", {"prompt": "x", "conversationId": "1"}, dials="shopify.dev"),),
+    ),
+    Served(
+        "antv-chart",
+        (
+            Call(
+                "generate_bar_chart",
+                {"data": [{"category": "a", "value": 1}]},
+                dials="antv-studio.alipay.com",
+            ),
+        ),
+    ),
+    Served(
+        "elasticsearch",
+        (
+            Call("list_indices", {"indexPattern": "*"}, "books"),
+            Call("search", {"index": "books", "queryBody": {"query": {"match_all": {}}}}, "a title"),
+        ),
+        flags="--allow-net localhost:{port}",
+        env={"ES_URL": "http://localhost:{port}", "ES_API_KEY": NOBODY},
+        ground=indices,
+        # Which cloud is this, and is a collector of telemetry here?
+        tries=("100.100.100.200", "169.254.169.254", "metadata.google.internal", "localhost"),
+    ),
+)
