@@ -27,6 +27,7 @@ class FileWatch(SyscallWatch):
         super().__init__(listener, spec.syscalls, action, emit)
         self._uses = Uses(spec.view, spec.identity.home)
         self._turn = 0
+        notify.stay_near(listener)
 
     def look(self, now: float, ready: frozenset[int]) -> tuple[list[Excess], float | None]:
         """As ever; what is merely observed counts against no rate, and gives way to the rest in time."""

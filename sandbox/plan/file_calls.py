@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Final, Literal
 
 from sandbox.plan.spec import Tier
@@ -67,6 +68,7 @@ CALLS: Final[Mapping[str, FileCall]] = {
 }
 
 
+@cache
 def observable(tier: Tier) -> dict[str, tuple[Rule, ...]]:
     """The calls of `CALLS` that `tier` makes, each with the rules of which one has to hold; none: always."""
     table = TIERS[tier]
@@ -82,6 +84,9 @@ def observable(tier: Tier) -> dict[str, tuple[Rule, ...]]:
 
 def observed(tier: Tier, name: str, args: Sequence[int]) -> FileCall | None:
     """The call, where it names a file and `tier` makes it as it stands: in registers, not in memory."""
-    if name not in CALLS or TIERS[tier].answer(name, args) is not Answer.ALLOW:
+    rules = observable(tier).get(name)
+    if rules is None:
         return None
-    return CALLS[name]
+    # As the filter does: of a call with rules one has to hold, and all of these allow.
+    made = not rules or any(all(test.holds(args) for test in rule.tests) for rule in rules)
+    return CALLS[name] if made else None
