@@ -84,7 +84,13 @@ def _tried(order: Order, learnt: Learnt, made: Material) -> Written:
         path = os.path.join(directory, "learnt.toml")
         with open(path, "x", encoding="utf-8") as file:
             file.write(text)
-        wish = replace(order.wish, command=(), profile=path, flags=_only_audit(order.wish.flags))
+        wish = replace(
+            order.wish,
+            command=(),
+            profile=path,
+            flags=_only_audit(order.wish.flags),
+            name=learnt.prepared.spec.server,
+        )
         prepared = prepare(wish, order.progress)
         run = _exercised(order, prepared)
     return Written(text, prepared.policy, run, run.outcome == learnt.run.outcome, made.tier)
