@@ -59,13 +59,14 @@ class Choice:
 def choose(wish: Wish) -> Choice:
     """The choice of one wish; nothing of the host is looked at but profiles and the paths that are named."""
     request = parse(wish.command)
-    known = matching.index() if wish.profile is None else None
-    found = _matched(wish, request, known) if known else None
+    found = None
+    if wish.profile is None:
+        found = matching.best(wish.command, request, wish.environ, wish.cwd)
     name = found.profile if found else wish.profile
     policy = load(name, environ=wish.environ, cwd=wish.cwd, flags=wish.flags)
-    if known is None and policy.match.packages:
-        own = matching.row(policy)
-        found = _matched(wish, request, dict.fromkeys(policy.match.packages, own))
+    if wish.profile is not None and policy.match.packages:
+        known = dict.fromkeys(policy.match.packages, matching.row(policy))
+        found = matching.matched(wish.command, request, wish.environ, wish.cwd, known)
     made = granted(policy, found, wish.environ, wish.cwd) if found else policy
     run = _image_run(wish, found)
     if run is not None:
@@ -73,10 +74,6 @@ def choose(wish: Wish) -> Choice:
     else:
         chosen = _of_command(wish, made, request, found)
     return replace(chosen, matched=found, told=_told(wish, policy, made, found) + chosen.told)
-
-
-def _matched(wish: Wish, request: Request | None, known: matching.Known) -> Matched | None:
-    return matching.matched(wish.command, request, wish.environ, wish.cwd, known)
 
 
 def _of_command(wish: Wish, policy: Policy, request: Request | None, found: Matched | None) -> Choice:

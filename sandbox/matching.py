@@ -7,13 +7,16 @@ registry match nothing: what does not match gets `base`.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from sandbox.errors import SandboxError
+from sandbox.places import config_dir
 from sandbox.policy import paths
+from sandbox.policy.load import read
 from sandbox.policy.model import Policy
-from sandbox.policy.search import shipped
+from sandbox.policy.search import SUFFIX, names_in, shipped
 from sandbox.records import dataclass, replace
 from sandbox.supply import spec
 from sandbox.supply.request import Request, parse
@@ -75,10 +78,23 @@ class _Package:
 def match(command: Sequence[str], environ: Mapping[str, str], cwd: str | None = None) -> Matched | None:
     """What `run -- COMMAND` finds in `cwd` (the current directory); None where no profile is for it."""
     try:
-        request = parse(command)
+        return best(command, parse(command), environ, cwd or os.getcwd())
     except SandboxError:
         return None  # `run` says what is wrong with it
-    return matched(command, request, environ, cwd or os.getcwd())
+
+
+def best(
+    command: Sequence[str], request: Request | None, environ: Mapping[str, str], cwd: str
+) -> Matched | None:
+    """The profile for a command: one of the user's own that is for its package, else the shipped one."""
+    if not command:
+        return None
+    for name in _mentioning(request, environ):
+        policy = read(name, environ=environ, cwd=cwd, trusted_only=True)
+        known = dict.fromkeys(policy.match.packages, row(policy))
+        if (own := matched(command, request, environ, cwd, known)) is not None:
+            return own
+    return matched(command, request, environ, cwd)
 
 
 def matched(
@@ -117,7 +133,7 @@ def row(policy: Policy) -> dict[str, Any]:
     """What the index says of a profile's packages."""
     own = parse(policy.server.command)
     packages = set(policy.match.packages)
-    beside = [name for one in own.specs if (name := _name(own, one)) not in packages] if own else []
+    beside = [name for one in own.specs if (name := name_of(own, one)) not in packages] if own else []
     return {
         "profile": policy.name,
         "versions": policy.match.versions,
@@ -125,6 +141,36 @@ def row(policy: Policy) -> dict[str, Any]:
         "with": beside,
         "programs": [own.bin] if own and own.bin else [],
     }
+
+
+# --- the user's own profiles ------------------------------------------------------------------------
+
+_MENTIONED = re.compile(rb"""["']((?:npm|pypi|oci):[a-z0-9@~][a-z0-9@~._:/-]{0,212})["']""")
+_MOST_PROFILES = 256
+_LARGEST = 1 << 20
+
+
+def _mentioning(request: Request | None, environ: Mapping[str, str]) -> list[str]:
+    """The user's own profiles whose text mentions what the command could start; a load says whether."""
+    folder = os.path.join(config_dir(environ), "profiles")
+    names = sorted(names_in(folder))[:_MOST_PROFILES]
+    wanted = {name_of(request, one).encode() for one in request.specs} if request else None
+    return [name for name in names if _mentions(os.path.join(folder, name + SUFFIX), wanted)]
+
+
+def _mentions(path: str, wanted: set[bytes] | None) -> bool:
+    packages = set(_MENTIONED.findall(_content(path)))
+    return bool(packages if wanted is None else packages & wanted)
+
+
+def _content(path: str) -> bytes:
+    try:
+        # O_NONBLOCK: a FIFO in a profile's place must not hang the start.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(fd, "rb") as file:
+            return file.read(_LARGEST)
+    except OSError:
+        return b""
 
 
 # --- the package -----------------------------------------------------------------------------------
@@ -157,7 +203,7 @@ def image_run(command: Sequence[str]) -> DockerRun | None:
 
 def _requested(request: Request, known: Known) -> _Package | None:
     """The package that a runner fetches, alone or with what its profile's own command adds to it."""
-    names = [_name(request, one) for one in request.specs]
+    names = [name_of(request, one) for one in request.specs]
     args, program = request.args, request.bin
     if request.ecosystem == "pypi" and program == "python" and args[:1] == ("-m",) and len(args) > 1:
         args, program = args[2:], args[1].partition(".")[0]  # `uv run --with mcp-server-git python -m …`
@@ -170,7 +216,7 @@ def _requested(request: Request, known: Known) -> _Package | None:
     return _Package(first, pinned_version(request.specs[names.index(first)]), args)
 
 
-def _name(request: Request, one: str) -> str:
+def name_of(request: Request, one: str) -> str:
     return f"npm:{spec.npm_name(one)}" if request.ecosystem == "npm" else f"pypi:{spec.pypi_base(one)}"
 
 

@@ -130,6 +130,51 @@ def test_a_projects_own_profile_of_that_name_asks_for_trust_and_is_not_passed_ov
         world.choose("npx", PACKAGE)
 
 
+# --- the user's own profiles ------------------------------------------------------------------------
+
+
+def test_a_profile_of_the_users_own_is_found_by_its_package_before_the_shipped_one(world: World) -> None:
+    world.profile(
+        "mine",
+        """
+        schema = 1
+        extends = "base"
+        [match]
+        packages = ['npm:@acme/mine', "npm:@acme/files"]
+        paths = "read"
+    """,
+    )
+    assert world.choose("npx", "@acme/mine", "~/data").policy.name == "mine"
+    assert mounts(world.choose("npx", "@acme/mine", "~/data"))[str(world.data)] == "read"
+    assert world.choose("npx", "@acme/mine-not").policy.name == "base"
+    (world.own / "files.toml").rename(world.own / "ours.toml")  # no longer the first of them by name
+    assert world.choose("npx", PACKAGE).policy.name == "mine"
+
+
+def test_what_only_mentions_a_package_is_not_for_it(world: World) -> None:
+    world.profile(
+        "a",
+        """
+        schema = 1
+        # "npm:@acme/other"
+        description = "npm:@acme/other"
+    """,
+    )
+    assert world.choose("npx", "@acme/other").policy.name == "base"
+
+
+def test_a_users_profile_of_a_shipped_name_stands_before_it(world: World) -> None:
+    world.profile("files", 'schema = 1\nextends = "base"\n')
+    chosen = world.choose("npx", PACKAGE, "~/data")
+    assert (chosen.policy.name, mounts(chosen)) == ("files", {})
+
+
+def test_a_users_profile_that_cannot_be_read_stops_the_start(world: World) -> None:
+    world.profile("broken", f'schema = 1\n[match]\npackages = ["npm:{PACKAGE}"]\n[nonsense]\n')
+    with pytest.raises(ProfileError, match="nonsense"):
+        world.choose("npx", PACKAGE)
+
+
 # --- whose paths -----------------------------------------------------------------------------------
 
 
