@@ -28,7 +28,7 @@ COMMANDS = {
     "resume": "let a sandbox go on that was frozen at a breach",
     "image": "build, list and remove the images of the Docker backend",
     "clients": "find, judge and contain the servers that your MCP clients start",
-    "profile": "list profiles, show one, or print the schema of the file",
+    "profile": "list profiles, show one, write one, or print the schema of the file",
     "audit": "show, follow or verify the audit log",
     "trust": "accept a project's own profiles",
     "completion": "print shell completion",

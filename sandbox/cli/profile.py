@@ -8,32 +8,42 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from sandbox.cli.commanded import Commanded
 from sandbox.cli.output import document, emit
 from sandbox.errors import ProfileError
 from sandbox.policy.load import read
 from sandbox.policy.model import Origin, Policy
+from sandbox.policy.score import exposure
 from sandbox.policy.search import Found, everything
 from sandbox.records import names
 
 EPILOG = """examples:
   mcp-sandbox profile show filesystem
+  mcp-sandbox profile new -- npx -y some-mcp-server
   mcp-sandbox profile schema > profile.schema.json"""
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of `profile`."""
-    built = argparse.ArgumentParser(
+    built = Commanded(
         prog="mcp-sandbox profile",
-        description="List the profiles, show one with its origins, or print the JSON Schema of the file.",
+        description="List the profiles, show one with its origins, write one, or print the file's schema.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = built.add_subparsers(dest="action", required=True, metavar="list|show|schema")
-    listed = commands.add_parser("list", help="every profile by name, where it is from, what it is for")
+    commands = built.add_subparsers(dest="action", required=True, metavar="list|show|new|schema")
+    listed = commands.add_parser("list", help="every profile, where it is from, how exposed it leaves you")
     shown = commands.add_parser("show", help="one profile resolved, each line with where it was written")
     commands.add_parser("schema", help="the JSON Schema of a profile file, for editors")
     shown.add_argument("name", metavar="NAME", help="a profile's name or path")
-    for command in (listed, shown):
+    made = commands.add_parser(
+        "new",
+        usage="mcp-sandbox profile new [--project] [NAME] -- COMMAND [ARGUMENT…]",
+        help="a profile to begin with, for the server's command after `--`",
+    )
+    made.add_argument("name", nargs="?", metavar="NAME", help="its name (default: the package's)")
+    made.add_argument("--project", action="store_true", help="in this project's .mcp-sandbox, not in yours")
+    for command in (listed, shown, made):
         command.add_argument("--json", action="store_true", help="one JSON document")
     return built
 
@@ -44,6 +54,10 @@ def main(args: argparse.Namespace) -> int:
         return _list(args.json)
     if args.action == "show":
         return _show(args.name, args.json)
+    if args.action == "new":
+        from sandbox.cli.profile_new import new
+
+        return new(args.name, args.command, project=args.project, as_json=args.json)
     from sandbox.policy.profile import json_schema
 
     emit(json.dumps(json_schema(), indent=2))
@@ -191,16 +205,22 @@ def _list(as_json: bool) -> int:
     if as_json:
         document({"profiles": found})
         return 0
-    wide = max((len(one["name"]) for one in found), default=0)
+    wide = max((len(one["name"]) for one in found), default=4)
+    emit(f"{'NAME':<{wide}}  {'FROM':<7}  EXPOSURE      WHAT IT IS FOR")
     for one in found:
-        emit(f"{one['name']:<{wide}}  {one['from']:<8} {printable(one['description'] or one['fault'])}")
+        score = f"{one['exposure']:4.1f} {one['word']}" if one["word"] else ""
+        purpose = printable(one["description"] or one["fault"])
+        emit(f"{one['name']:<{wide}}  {one['from']:<7}  {score:<12}  {purpose}")
     return 0
 
 
-def _described(one: Found) -> dict[str, str]:
+def _described(one: Found) -> dict[str, Any]:
     row = {"name": one.name, "from": one.kind, "path": one.path, "description": "", "fault": ""}
     try:
         policy = read(one.name, environ=os.environ, cwd=os.getcwd(), trusted_only=False)
-        return {**row, "description": policy.description}
     except ProfileError as error:
-        return {**row, "fault": f"({error.code}: mcp-sandbox check {one.name})"}
+        fault = f"({error.code}: mcp-sandbox check {one.name})"
+        return {**row, "fault": fault, "exposure": None, "word": "", "packages": []}
+    score = exposure(policy)
+    found = {"exposure": score.total, "word": score.word, "packages": list(policy.match.packages)}
+    return {**row, "description": policy.description, **found}

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sandbox.cli.columns import cell
+from sandbox.cli.commanded import Commanded
 from sandbox.cli.output import document, emit, paint
 from sandbox.errors import ProfileError, UsageError
 from sandbox.policy.load import read
@@ -24,21 +25,9 @@ EPILOG = """examples:
   mcp-sandbox score -- npx -y @modelcontextprotocol/server-filesystem ~/notes"""
 
 
-class _Parser(argparse.ArgumentParser):
-    """Leaves what follows `--` alone: it is a server's command."""
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """The options of ours, and the command as `command`."""
-        words = list(sys.argv[1:] if args is None else args)
-        cut = words.index("--") if "--" in words else len(words)
-        found, unknown = super().parse_known_args(words[:cut], namespace)
-        found.command = words[cut + 1 :]
-        return found, unknown
-
-
 def parser() -> argparse.ArgumentParser:
     """The arguments of `score`."""
-    built = _Parser(
+    built = Commanded(
         prog="mcp-sandbox score",
         usage="mcp-sandbox score [options] PROFILE… | --all | -- COMMAND [ARGUMENT…]",
         description="Says how exposed a profile leaves this machine: 0 is nothing, 10 is no sandbox.",

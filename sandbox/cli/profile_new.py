@@ -1,0 +1,137 @@
+"""`mcp-sandbox profile new`: writes the profile that somebody begins with, and never over another."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+from sandbox import matching
+from sandbox.choice import package_name
+from sandbox.cli.output import document, emit
+from sandbox.errors import SandboxError, UsageError
+from sandbox.host.closure import language_of
+from sandbox.matching import Matched
+from sandbox.places import config_dir
+from sandbox.policy.diagnose import parse as sound
+from sandbox.policy.fields import PACKAGE
+from sandbox.policy.search import PROJECT_DIR, SUFFIX, names_in, shipped
+from sandbox.policy.starter import Start, text
+from sandbox.supply.docker_run import DockerRun
+from sandbox.supply.request import Request, parse
+
+_ECOSYSTEM = {"npm": "node", "pypi": "python"}
+
+
+def new(name: str | None, command: Sequence[str], *, project: bool, as_json: bool) -> int:
+    """Writes the starter for a command and says where, and what to do with it."""
+    if not command:
+        hint = "mcp-sandbox profile new -- npx -y SERVER"
+        raise UsageError("no-command", "write the server's command after `--`", hint=hint)
+    start = starter(name, tuple(command))
+    folder = os.path.join(os.getcwd(), PROJECT_DIR) if project else _own_folder()
+    path = os.path.join(folder, start.name + SUFFIX)
+    _write(path, text(start))
+    if as_json:
+        document({"name": start.name, "path": path, "extends": start.extends})
+        return 0
+    emit(f"wrote {path}")
+    if project:
+        emit("  mcp-sandbox trust   once you have read it: a project's own profiles are not used before")
+    emit(f"  mcp-sandbox run --profile {start.name}   starts it; a client's config takes the same words")
+    return 0
+
+
+def starter(name: str | None, command: tuple[str, ...]) -> Start:
+    """What is known of the command, by reading its words."""
+    try:
+        request = parse(command)
+    except SandboxError:
+        request = None  # `run` will say what is wrong with it
+    run = matching.image_run(command)
+    found = matching.matched(command, request, os.environ, os.getcwd())
+    title = _title(command, request, run)
+    parent = found.profile if found else _parent(command, request, run)
+    args = run.args if run else request.args if request else command[1:]
+    home = os.environ.get("HOME", "")
+    return Start(
+        name=_name(name, title, found),
+        command=run.args if run else command,
+        extends=parent,
+        title="the server " + "".join(char if char.isprintable() else " " for char in title),
+        package=_package(request, run, found),
+        versions=found.versions if found else "",
+        access=found.access if found else "none",
+        image=run.image if run else "",
+        paths=tuple(dict.fromkeys(matching.named_paths(args, home, os.getcwd()).values())),
+        variables=_variables(run),
+    )
+
+
+def _title(command: tuple[str, ...], request: Request | None, run: DockerRun | None) -> str:
+    if run is not None:
+        return run.name
+    return request.title if request else os.path.basename(command[0])
+
+
+def _parent(command: tuple[str, ...], request: Request | None, run: DockerRun | None) -> str:
+    if run is not None:
+        return "base"
+    if request is not None:
+        return _ECOSYSTEM[request.ecosystem]
+    language = language_of(command[0])
+    return language if language in _ECOSYSTEM.values() else "base"
+
+
+def _package(request: Request | None, run: DockerRun | None, found: Matched | None) -> str:
+    if found is not None:
+        return found.package
+    name = f"oci:{run.name}" if run else matching.name_of(request, request.specs[0]) if request else ""
+    return name if re.fullmatch(PACKAGE, name, re.ASCII) else ""
+
+
+def _variables(run: DockerRun | None) -> tuple[str, ...]:
+    asked = [word.partition("=")[0] for word in run.values("--env")] if run else []
+    return tuple(name for name in asked if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", name, re.ASCII))
+
+
+def _name(name: str | None, title: str, found: Matched | None) -> str:
+    """The name that was given, else the package's own; a shipped one only for the server that it is for.
+
+    A user's profile stands before the shipped one of its name, for every server that finds it.
+    """
+    held = set(names_in(shipped()))
+    if name is None:
+        own = found.profile if found else _proper(package_name(title.split()[0]))
+        return own if found or own not in held else f"{own}-own"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name, re.ASCII):
+        rule = "letters, digits, `.`, `_` and `-`"
+        raise UsageError("invalid-profile-name", f"`{name}` is not a profile's name", rule=rule)
+    if name in held and not (found and found.profile == name):
+        what = f"`{name}` is a shipped profile, and yours would take its place for every server"
+        raise UsageError("shipped-name", what, hint=f"mcp-sandbox profile new {name}-own -- …")
+    return name
+
+
+def _proper(text: str) -> str:
+    kept = re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:60].lstrip("._-")
+    return kept.removesuffix(SUFFIX) or "server"
+
+
+def _own_folder() -> str:
+    return os.path.join(config_dir(os.environ), "profiles")
+
+
+def _write(path: str, content: str) -> None:
+    """The file whole, where there was none; what cannot be a profile is not written."""
+    sound(path, content)
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        # `x`: whatever lies there, a link too, stays as it is.
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(content)
+    except FileExistsError:
+        what = f"`{path}` is there already, and is left as it is"
+        raise UsageError("profile-exists", what, hint="give the new one another name") from None
+    except OSError as error:
+        raise UsageError("not-written", f"`{path}` cannot be written: {error.strerror}") from error
