@@ -140,6 +140,8 @@ class Document:
     def _under(self, node: Node, key: Sequence[str]) -> Iterator[Node]:
         """Every node that a key of the table leads to; none may be ambiguous on the way."""
         node = behind(node)
+        if self.format == "yaml":
+            self._refuse_merged(node)
         if not key:
             yield node
             return
@@ -162,6 +164,14 @@ class Document:
         raise ConfigError(
             "config-duplicate-key", what, hint="remove one: which of them counts is not certain"
         )
+
+    def _refuse_merged(self, node: Node) -> None:
+        for member in node.named("<<"):
+            line, column = place(self._text, member.start)
+            what = (
+                f"{self.where}:{line}:{column}: `<<` takes servers from elsewhere, and not for every client"
+            )
+            raise ConfigError("config-merge", what, hint="write the servers where they are used")
 
     # --- writing --------------------------------------------------------------------------------------
 

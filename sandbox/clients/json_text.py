@@ -15,6 +15,7 @@ _BLANK: Final = re.compile(r"(?:[ \t\r\n]+|//[^\r\n]*|/\*.*?\*/)*", re.DOTALL)
 _STRING: Final = re.compile(r'"[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*"')
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _WORD: Final = re.compile(r"[A-Za-z0-9_$.+-]+")
+_ODD_BREAK: Final = re.compile("\r(?!\n)|[\x85\u2028\u2029]")
 _WORDS: Final = {"true": True, "false": False, "null": None}
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 # A terminal or an editor must not be moved by what we write.
@@ -56,6 +57,7 @@ class _Scan:
     def __init__(self, text: str) -> None:
         self.text = text
         self.left = MAX_VALUES
+        self.odd = bool(_ODD_BREAK.search(text))
 
     def blank(self, at: int) -> int:
         """Past white space and comments."""
@@ -63,6 +65,9 @@ class _Scan:
         end = found.end() if found else at
         if self.text.startswith("/*", end):
             raise Unreadable(end, "a comment that does not end", "close it with `*/`")
+        if self.odd and "//" in self.text[at:end] and (odd := _ODD_BREAK.search(self.text, at, end)):
+            # What one client takes for the comment's end another reads on: a server could hide there.
+            raise Unreadable(odd.start(), "a line break that not every client knows, beside a comment")
         return end
 
     def value(self, at: int, depth: int) -> Node:

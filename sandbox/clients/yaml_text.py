@@ -26,6 +26,7 @@ _CORE: Final = {
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,400}")
 _BASED: Final = re.compile(r"0o[0-7]{1,400}|0x[0-9a-fA-F]{1,400}")
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_ODD_BREAK: Final = re.compile("\r(?!\n)|[\x85\u2028\u2029]")
 _COLON: Final = re.compile(r"[ \t]*:")
 _SPECIAL: Final = {".inf": float("inf"), "-.inf": float("-inf"), "+.inf": float("inf"), ".nan": float("nan")}
 
@@ -37,6 +38,11 @@ class Yaml(Brackets):
 
     def scan(self, text: str) -> Node:
         """The tree of the one document in `text`."""
+        if odd := _ODD_BREAK.search(text):
+            # Two revisions, two sets of line breaks: a comment of one may be a server of the other.
+            raise Unreadable(
+                odd.start(), "a line break that not every client knows", "end lines with a newline"
+            )
         try:
             return _Build(text).document()
         except ReaderError as error:

@@ -216,6 +216,10 @@ def test_what_cannot_be_edited_safely_is_not(format: str, text: str, edit: Edit)
         pytest.param("yaml", "a: &a [*a]\n", "1:8", "alias", id="yaml an alias of itself"),
         pytest.param("yaml", "[1]: 2\n", "1:1", "not text", id="yaml a list as a key"),
         pytest.param("yaml", "a: \x01\n", "1:4", "character", id="yaml a control character"),
+        pytest.param("json", '{} // a\r{}', "1:8", "line break", id="json a comment that ends for some"),
+        pytest.param("json", '{} // a\u2028{}', "1:8", "line break", id="json a separator in a comment"),
+        pytest.param("yaml", "a: 1 # x\rb: 2\n", "1:9", "line break", id="yaml a comment that ends for some"),
+        pytest.param("yaml", "a: 'x\x85b'\n", "1:6", "line break", id="yaml a break of 1.1"),
         pytest.param("yaml", "[" * 10_000, "1:101", "nested deeper", id="yaml nested too deep"),
     ],
 )  # fmt: skip
@@ -348,6 +352,25 @@ def test_what_clients_read_differently_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="twice") as raised:
         codec.parse(text.encode(), "json").entries(found)
     assert raised.value.code == "config-duplicate-key"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("b: &b\n  git: {cmd: x}\nextensions:\n  <<: *b\n", id="servers"),
+        pytest.param("b: &b\n  extensions: {git: {cmd: x}}\n<<: *b\n", id="the key"),
+    ],
+)
+def test_servers_that_only_some_clients_merge_in_are_told(text: str) -> None:
+    found = row("goose")
+    assert found
+    with pytest.raises(ConfigError, match="<<") as raised:
+        codec.parse(text.encode(), "yaml").entries(found)
+    assert raised.value.code == "config-merge"
+
+
+def test_odd_line_breaks_outside_of_comments_are_white_space_or_text() -> None:
+    assert codec.parse('{"a":\r"\u2028" /* x */ }'.encode(), "json").data() == {"a": "\u2028"}
 
 
 def test_a_name_twice_in_what_is_not_ours_stays_as_it_is() -> None:
