@@ -55,7 +55,7 @@ def starter(name: str | None, command: tuple[str, ...]) -> Start:
     args = run.args if run else request.args if request else command[1:]
     home = os.environ.get("HOME", "")
     return Start(
-        name=_name(name, title, found),
+        name=_name(name, _short(command, request, run), found),
         command=run.args if run else command,
         extends=parent,
         title="the server " + "".join(char if char.isprintable() else " " for char in title),
@@ -72,6 +72,12 @@ def _title(command: tuple[str, ...], request: Request | None, run: DockerRun | N
     if run is not None:
         return run.name
     return request.title if request else os.path.basename(command[0])
+
+
+def _short(command: tuple[str, ...], request: Request | None, run: DockerRun | None) -> str:
+    """What it is called in one word."""
+    named = run.name if run else request.specs[0] if request else ""
+    return package_name(named) if named else os.path.basename(command[0])
 
 
 def _parent(command: tuple[str, ...], request: Request | None, run: DockerRun | None) -> str:
@@ -95,14 +101,14 @@ def _variables(run: DockerRun | None) -> tuple[str, ...]:
     return tuple(name for name in asked if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", name, re.ASCII))
 
 
-def _name(name: str | None, title: str, found: Matched | None) -> str:
+def _name(name: str | None, short: str, found: Matched | None) -> str:
     """The name that was given, else the package's own; a shipped one only for the server that it is for.
 
     A user's profile stands before the shipped one of its name, for every server that finds it.
     """
     held = set(names_in(shipped()))
     if name is None:
-        own = found.profile if found else _proper(package_name(title.split()[0]))
+        own = found.profile if found else _proper(short)
         return own if found or own not in held else f"{own}-own"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name, re.ASCII):
         rule = "letters, digits, `.`, `_` and `-`"
