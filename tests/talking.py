@@ -24,7 +24,10 @@ TELLS = ("relay.dropped", "protocol.found", "poison.found", "secret.found", "sec
 class Client:
     """Leads the conversation of `inspect`, then makes calls; keeps the bytes of every answer."""
 
-    def __init__(self, argv: list[str], cwd: Path, environ: dict[str, str]) -> None:
+    def __init__(
+        self, argv: list[str], cwd: Path, environ: dict[str, str], patience: float = PATIENCE_S
+    ) -> None:
+        self.patience = patience
         self.child = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd, env=environ
         )
@@ -77,7 +80,7 @@ class Client:
 
     def _heard(self) -> Iterator[Frame]:
         assert self.child.stdout is not None
-        out, deadline = self.child.stdout.fileno(), time.monotonic() + PATIENCE_S
+        out, deadline = self.child.stdout.fileno(), time.monotonic() + self.patience
         while True:
             left = max(0.0, deadline - time.monotonic())
             assert select.select([out], [], [], left)[0], "no answer"

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.servers import ADA, THOUGHT
+from tests.profiles.grounds import repository
+from tests.profiles.loopback import loopback
 from tests.profiles.served import Call, Refused, Served
 
 # --- what they work on ---------------------------------------------------------------------------------
-
-
-@contextmanager
-def repository(here: Path) -> Iterator[Mapping[str, str]]:
-    """A repository with one commit, and a file that git does not know."""
-    script = (
-        "git init -q -b main . && echo one >a.txt && git add a.txt && "
-        "git -c user.name=t -c user.email=t@example.org commit -q -m 'the first commit' && echo two >b.txt"
-    )
-    subprocess.run(["sh", "-c", script], cwd=here, check=True, timeout=60)
-    yield {}
 
 
 @contextmanager
@@ -68,7 +58,8 @@ def project(here: Path) -> Iterator[Mapping[str, str]]:
     beside = here.parent / "beside"
     beside.mkdir(exist_ok=True)
     (beside / "diary.txt").write_text("what nobody else should read")
-    yield {"beside": str(beside)}
+    with loopback(lambda _path: b"a page of this machine's") as port:
+        yield {"beside": str(beside), "port": str(port)}
 
 
 @contextmanager
@@ -83,6 +74,10 @@ def checked(here: Path) -> Iterator[Mapping[str, str]]:
 
 MODEL = '<mxGraphModel><root><mxCell id="0"/></root></mxGraphModel>'
 WRITABLE = "--allow-write {here}"
+FETCH = (
+    "node -e \"fetch('http://localhost:{port}/').then((said) => said.text())"
+    ".then(console.log, (error) => console.log('could not: ' + error.cause.code))\""
+)
 
 SERVERS: tuple[Served, ...] = (
     Served(
@@ -188,6 +183,18 @@ SERVERS: tuple[Served, ...] = (
             Refused(
                 Call("read_file", {"path": "{beside}/diary.txt"}, "nobody else"), "--allow-read {beside}"
             ),
+            Refused(
+                Call(
+                    "start_process", {"command": "cat {beside}/diary.txt", "timeout_ms": 5000}, "nobody else"
+                ),
+                "--allow-read {beside}",
+                "No such file",
+            ),
+            Refused(
+                Call("start_process", {"command": FETCH, "timeout_ms": 9000}, "a page of this machine's"),
+                "--allow-net localhost:{port}",
+                "could not: ",
+            ),
         ),
         ground=project,
         tries=(
@@ -197,6 +204,7 @@ SERVERS: tuple[Served, ...] = (
             "googlechromelabs.github.io",  # a browser to draw PDF files with
         ),
         finds=("not listed, since a call would be denied: `give_feedback_to_desktop_commander`",),
+        oldest="0.2.38",
     ),
     Served(
         "eslint",

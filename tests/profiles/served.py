@@ -15,6 +15,9 @@ from typing import Any
 from tests.e2e.caller import PROGRAM
 from tests.talking import TELLS, Client, events
 
+BUILDING_S = 300.0
+"""How long an answer may take: the first session of a server builds its package."""
+
 Ground = Callable[[Path], AbstractContextManager[Mapping[str, str]]]
 
 
@@ -130,7 +133,7 @@ def session(
             **{k: filled(v, words) for k, v in row.env.items()},
         }
         where = [] if backend == "native" else ["--backend", backend]
-        client = Client([PROGRAM, "run", *where, *row.words(words, *more)], here, environ)
+        client = Client([PROGRAM, "run", *where, *row.words(words, *more)], here, environ, BUILDING_S)
         try:
             told = client.lead("legacy", [])
             assert told.opened is not None, told.refused

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from tests.profiles.loopback import loopback
 from tests.profiles.served import Call, Served
 
 NOBODY = "a-token-that-is-nobody-s"
@@ -18,48 +17,29 @@ HITS = {"hits": {"total": {"value": 1}, "hits": [{"_id": "1", "_source": {"title
 BOOKS = [{"index": "books", "health": "green", "status": "open", "docsCount": "1"}]
 
 
-class Indices(BaseHTTPRequestHandler):
-    """As much of Elasticsearch as two tools of its server ask for."""
-
-    def answer(self) -> None:
-        """The list of indices, or what a search finds."""
-        length = int(self.headers.get("Content-Length") or 0)
-        self.rfile.read(length)
-        content = json.dumps(HITS if "_search" in self.path else BOOKS).encode()
-        self.send_response(200)
-        # The client speaks to nobody who does not say this.
-        self.send_header("X-Elastic-Product", "Elasticsearch")
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_POST = answer
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Says nothing."""
+# The client speaks to nobody who does not say this.
+ELASTIC = {"X-Elastic-Product": "Elasticsearch", "Content-Type": "application/json"}
 
 
 @contextmanager
 def indices(_here: Path) -> Iterator[Mapping[str, str]]:
-    """`{port}` of this machine's loopback, where one index is."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Indices) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield {"port": str(server.server_port)}
-        finally:
-            server.shutdown()
-            thread.join()
+    """`{port}`: as much of Elasticsearch as two tools of its server ask for."""
+    with loopback(lambda path: json.dumps(HITS if "_search" in path else BOOKS).encode(), ELASTIC) as port:
+        yield {"port": str(port)}
 
 
 SERVERS: tuple[Served, ...] = (
     Served(
         "context7",
         (Call("resolve-library-id", {"libraryName": "react", "query": "hooks"}, dials="context7.com"),),
+        oldest="4.0.0",
     ),
     Served(
-        "notion", (Call("API-get-self", {}, dials="api.notion.com"),), env={"NOTION_TOKEN": f"ntn_{NOBODY}"}
+        "notion",
+        (Call("API-get-self", {}, dials="api.notion.com"),),
+        env={"NOTION_TOKEN": f"ntn_{NOBODY}"},
+        finds=("the session's secret `NOTION_TOKEN`",),  # its older versions write the token to their stderr
+        oldest="2.0.0",
     ),
     Served(
         "github",
@@ -77,6 +57,7 @@ SERVERS: tuple[Served, ...] = (
         (Call("search_repositories", {"search": "mcp"}, dials="gitlab.com"),),
         env={"GITLAB_PERSONAL_ACCESS_TOKEN": NOBODY},
         tries=("registry.*.org",),
+        oldest="2.0.34",
     ),
     Served(
         "slack",
@@ -87,6 +68,7 @@ SERVERS: tuple[Served, ...] = (
         "brave-search",
         (Call("brave_web_search", {"query": "mcp"}, dials="api.search.brave.com"),),
         env={"BRAVE_API_KEY": NOBODY},
+        oldest="2.0.62",
     ),
     Served(
         "brave-search-reference",
@@ -103,6 +85,7 @@ SERVERS: tuple[Served, ...] = (
         "tavily",
         (Call("tavily_search", {"query": "mcp"}, dials="api.tavily.com"),),
         env={"TAVILY_API_KEY": NOBODY},
+        oldest="0.2.12",
     ),
     Served(
         "firecrawl",
@@ -119,6 +102,7 @@ SERVERS: tuple[Served, ...] = (
         "figma",
         (Call("get_figma_data", {"fileKey": "abc123"}, dials="api.figma.com"),),
         env={"FIGMA_API_KEY": NOBODY},
+        oldest="0.11.0",
     ),
     Served(
         "airtable",
@@ -166,5 +150,6 @@ SERVERS: tuple[Served, ...] = (
         ground=indices,
         # Which cloud is this, and is a collector of telemetry here?
         tries=("100.100.100.200", "169.254.169.254", "metadata.google.internal", "localhost"),
+        oldest="0.3.0",
     ),
 )

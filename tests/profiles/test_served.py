@@ -113,15 +113,16 @@ def test_what_the_profile_does_not_grant_is_refused_and_done_with_its_waiver(
 # --- the shipped profiles, whole -------------------------------------------------------------------
 
 
-def _shipped() -> list[str]:
+def shipped() -> list[str]:
+    """The shipped profiles by name."""
     return sorted(path.stem for path in SHIPPED.glob("*.toml"))
 
 
 def test_every_shipped_profile_is_one_for_others_or_has_a_server_that_proves_it() -> None:
-    assert set(_shipped()) == {row.profile for row in ROWS} | set(BASES)
+    assert set(shipped()) == {row.profile for row in ROWS} | set(BASES)
 
 
-@pytest.mark.parametrize("profile", _shipped())
+@pytest.mark.parametrize("profile", shipped())
 def test_every_host_has_a_source_beside_it(profile: str) -> None:
     written = (SHIPPED / f"{profile}.toml").read_text()
     for rule in _policy(profile).network.allow:
@@ -130,5 +131,5 @@ def test_every_host_has_a_source_beside_it(profile: str) -> None:
 
 
 def test_no_package_has_two_profiles() -> None:
-    named = [package for profile in _shipped() for package in _policy(profile).match.packages]
+    named = [package for profile in shipped() for package in _policy(profile).match.packages]
     assert sorted(named) == sorted(set(named))
