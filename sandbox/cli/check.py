@@ -69,10 +69,11 @@ def _unenforceable(policy: Policy) -> list[dict[str, str]]:
 def _paths(policy: Policy) -> list[dict[str, str]]:
     found: list[dict[str, str]] = []
     mounts: dict[str, PathRule] = {}
-    for rule in (*policy.files.read, *policy.files.write):
+    for rule in (*policy.files.read, *policy.files.write, *policy.files.programs):
         path = _expanded(rule.source, str(rule.origin), found)
         if path and not os.path.exists(path):
-            found.append(_finding("mount-missing", f"`{path}` does not exist", str(rule.origin)))
+            if rule not in policy.files.programs:
+                found.append(_finding("mount-missing", f"`{path}` does not exist", str(rule.origin)))
         elif path:
             mounts[os.path.realpath(path)] = rule
     origin = str(policy.origin("files.expose"))

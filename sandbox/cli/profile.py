@@ -71,7 +71,7 @@ def rows(policy: Policy) -> list[tuple[str, Any, Origin]]:
     ]
     found += _plain(policy, "match", "packages versions paths")
     found += _plain(policy, "server", "transport port path image unpinned restart restarts")
-    for access in ("read", "write"):
+    for access in ("read", "write", "programs"):
         rules = getattr(policy.files, access)
         texts = [
             (f"{rule.source}:{rule.target}" if rule.target else rule.source, rule.origin) for rule in rules

@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 
 from sandbox.errors import SandboxNotBuilt
-from sandbox.imaging.recipe import EPOCH, Download, downloads
+from sandbox.imaging.recipe import EPOCH, Download, downloads, links
 
 PATIENCE_S = 300
 COMPONENTS = "usr/share/mcp-sandbox/components"
@@ -26,12 +26,15 @@ File = tuple[str, int, bytes]
 
 
 def bundle(name: str, machine: str, cache: str, environ: Mapping[str, str]) -> bytes:
-    """A tar archive of everything that the image itself takes from elsewhere, the same for the same pins."""
+    """A tar archive of everything that the image itself takes from elsewhere, and of its links; the same for
+    the same pins."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for one in downloads(name, machine):
             for path, mode, content in files(one, _fetched(one, cache, environ)):
                 _add(archive, path, mode, content)
+        for place, target in links(name):
+            _add(archive, place.lstrip("/"), 0, target.encode())
     return out.getvalue()
 
 

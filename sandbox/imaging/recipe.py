@@ -75,6 +75,7 @@ def recipe(name: str) -> str:
     """The SHA-256 over everything that decides what the image holds, but the packages' own versions."""
     parts = [str(FORMAT), SUITE, str(EPOCH), *(text("", file) for file in SHARED)]
     parts += [text(one, file) for one in chain(name) for file in OWN]
+    parts += [written for one in chain(name) if (written := text(one, "links"))]
     return sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -107,6 +108,12 @@ def downloads(name: str, machine: str) -> tuple[Download, ...]:
     """What the image itself, not its parents, takes from elsewhere for `machine`."""
     found = [Download(*line.split()) for line in lines(text(name, "downloads"))]
     return tuple(one for one in found if one.machine in (machine, "any"))
+
+
+def links(name: str) -> tuple[tuple[str, str], ...]:
+    """The symbolic links that the image itself adds: where, and where to."""
+    found = (line.split() for line in lines(text(name, "links")))
+    return tuple((place, target) for place, target in found)
 
 
 def instruction(dockerfile: str, start: str) -> str:

@@ -33,7 +33,8 @@ def in_container(policy: Policy, facts: HostFacts, survey: Survey, container: Co
     # An engine elsewhere has no file of ours; its own /etc/resolv.conf and hosts are the holder's.
     files = () if container.engine.place == "remote" else etc(who, survey.etc)
     ground = Ground(who, files, idmap=idmap)
-    spec = drawn(policy, facts, survey, ground, limits(policy, container.engine), "trap")
+    ours = replace(policy, files=replace(policy.files, programs=()))  # the image has its own
+    spec = drawn(ours, facts, survey, ground, limits(policy, container.engine), "trap")
     refuse_far_files(container.engine, spec.view)
     refuse_far_decoys(container.engine, policy)
     refuse_far_localhost(container.engine, policy)

@@ -22,7 +22,7 @@ from sandbox.plan.mounts import bind, links, merged, needed, place_of
 from sandbox.plan.sockets import covers, unsearched
 from sandbox.plan.spec import Bind, Identity, Limits, Spec, Symlink, Tmpfs, ViewStep
 from sandbox.plan.system import inodes, kernel, programs, scratch_space
-from sandbox.plan.wants import HOME, command_wants, exposed, kept_home, wants
+from sandbox.plan.wants import HOME, command_wants, exposed, kept_home, there, wants
 from sandbox.policy.model import Policy
 from sandbox.policy.paths import below
 from sandbox.records import dataclass
@@ -118,7 +118,7 @@ def identify(facts: HostFacts) -> Identity:
 
 
 def _view(policy: Policy, facts: HostFacts, survey: Survey, ground: Ground) -> _View:
-    asked = wants(policy, home=survey.home, cwd=survey.cwd, environ=survey.environ)
+    asked = there(wants(policy, home=survey.home, cwd=survey.cwd, environ=survey.environ), survey.paths)
     expose = exposed(policy, home=survey.home, cwd=survey.cwd, environ=survey.environ)
     wanted = (*asked, *command_wants(survey.closure))
     binds = merged(bind(want, survey.paths, idmap=ground.idmap) for want in wanted)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from posixpath import join, normpath
 
 from sandbox.errors import ProfileError
 from sandbox.places import state_dir
-from sandbox.plan.facts import Closure
+from sandbox.plan.facts import Closure, PathFact
 from sandbox.policy.model import Origin, PathRule, Policy
 from sandbox.policy.paths import below, expand
 from sandbox.policy.secret_places import GUARDED
 from sandbox.records import dataclass
 
+PROGRAMS = "files.programs"
 HOME = "/home/mcp"
 """The server's home inside."""
 
@@ -44,7 +45,21 @@ def wants(policy: Policy, *, home: str, cwd: str, environ: Mapping[str, str]) ->
 
     reads = [want(rule, "files.read", False) for rule in policy.files.read]
     writes = [want(rule, "files.write", True) for rule in policy.files.write]
-    return (*reads, *writes)
+    return (*reads, *writes, *(want(rule, PROGRAMS, False) for rule in policy.files.programs))
+
+
+def there(wanted: Sequence[Want], paths: Mapping[str, PathFact]) -> tuple[Want, ...]:
+    """What is wanted, of the programs those that this machine has; the first that is there has its place."""
+    places: list[str] = []
+    kept: list[Want] = []
+    for one in wanted:
+        if one.key == PROGRAMS:
+            place = one.target or one.source
+            if not paths[one.source].kind or any(below(place, taken) for taken in places):
+                continue
+            places.append(place)
+        kept.append(one)
+    return tuple(kept)
 
 
 def command_wants(closure: Closure) -> tuple[Want, ...]:

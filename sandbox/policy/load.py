@@ -28,11 +28,11 @@ def load(
 ) -> Policy:
     """The policy of the profile `name` (`base` where none is given) with the options on top.
 
-    Along `extends`, tables merge key by key; `files.read`, `files.write`, `files.expose`,
-    `network.allow`, `network.opaque`, `network.private`, `env.pass`, `tools.deny`, `tools.ask`,
-    `inspect.waive` and `supply.scripts` are added to the parent's, every other value replaces the
-    parent's. Paths stay as written. ProfileError or UsageError says what is wrong, and a project's own
-    profile is refused until it is trusted.
+    Along `extends`, tables merge key by key; `files.read`, `files.write`, `files.programs`,
+    `files.expose`, `network.allow`, `network.opaque`, `network.private`, `env.pass`, `tools.deny`,
+    `tools.ask`, `inspect.waive` and `supply.scripts` are added to the parent's, every other value
+    replaces the parent's. Paths stay as written. ProfileError or UsageError says what is wrong, and a
+    project's own profile is refused until it is trusted.
     """
     policy = read(name, environ=environ, cwd=cwd, trusted_only=True)
     if flags == Flags():

@@ -67,7 +67,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class PathRule:
-    """One entry of `[files] read` or `write`: `host` or `host:inside`."""
+    """One entry of `[files] read`, `write` or `programs`: `host` or `host:inside`."""
 
     source: str
     target: str | None = None
@@ -80,6 +80,8 @@ class Files:
 
     read: tuple[PathRule, ...] = ()
     write: tuple[PathRule, ...] = ()
+    programs: tuple[PathRule, ...] = ()
+    """Trees of programs outside /usr, shown natively where this machine has them; an image has its own."""
     home: int = 64 << 20
     tmp: int = 64 << 20
     persist: str | None = None

@@ -1,9 +1,9 @@
 """The profile file, whole, as pydantic models: every key, what it may hold, and its words in the JSON Schema.
 
 Merging along `extends`: tables merge key by key. The lists `files.read`, `files.write`,
-`files.expose`, `network.allow`, `network.opaque`, `network.private`, `env.pass`, `tools.deny`,
-`tools.ask`, `inspect.waive` and `supply.scripts` are added to the parent's; every other value replaces
-the parent's.
+`files.programs`, `files.expose`, `network.allow`, `network.opaque`, `network.private`, `env.pass`,
+`tools.deny`, `tools.ask`, `inspect.waive` and `supply.scripts` are added to the parent's; every other
+value replaces the parent's.
 """
 
 from __future__ import annotations
@@ -117,6 +117,10 @@ class FilesTable(_Table):
 
     read: list[Path] = Field(default=[], description="Host paths mounted read-only; `host:inside` moves one")
     write: list[Path] = Field(default=[], description="Host paths mounted read-write")
+    programs: list[Path] = Field(
+        default=[],
+        description="Programs outside /usr, read-only where this machine has them; an image has its own",
+    )
     home: Space | None = Field(default=None, description="Size of the empty home directory in memory (64M)")
     tmp: Space | None = Field(default=None, description="Size of the empty /tmp in memory (64M)")
     persist: Name | None = Field(

@@ -37,6 +37,7 @@ ADDED = frozenset(
     {
         ("files", "read"),
         ("files", "write"),
+        ("files", "programs"),
         ("files", "expose"),
         ("network", "allow"),
         ("network", "opaque"),
@@ -164,7 +165,7 @@ def _table(leaves: Leaves, table: str) -> dict[str, Any]:
 
 def _files(leaves: Leaves) -> Files:
     plain = _table(leaves, "files")
-    for access in ("read", "write"):
+    for access in ("read", "write", "programs"):
         plain[access] = tuple(
             _path_rule(text, at) for text, at in leaves.get(("files", access), ([], None))[0]
         )

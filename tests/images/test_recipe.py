@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -76,11 +78,21 @@ def test_nodes_of_both_machines_are_of_one_version() -> None:
     assert len({recipe.downloads("node", machine)[0].version for machine in ("x86_64", "aarch64")}) == 1
 
 
+def test_servers_that_look_for_chrome_find_the_images_chromium(tmp_path: Path) -> None:
+    whole = fetch.bundle("browser", "x86_64", str(tmp_path), {})
+    with tarfile.open(fileobj=io.BytesIO(whole)) as archive:
+        link = archive.getmember("opt/google/chrome/chrome")
+    assert link.issym()
+    assert link.linkname == "/usr/bin/chromium"
+    assert (recipe.links("base"), recipe.links("node")) == ((), ())
+
+
 @pytest.mark.parametrize(
     ("changed", "stale"),
     [
         pytest.param("node/packages", {"node", "browser"}, id="a list of packages"),
         pytest.param("python/downloads", {"python"}, id="a pin"),
+        pytest.param("browser/links", {"browser"}, id="a link"),
         pytest.param("base/Dockerfile", set(NAMES), id="what all stand on"),
         pytest.param("finish", set(NAMES), id="the last step of all"),
         pytest.param("README.md", set(), id="words"),

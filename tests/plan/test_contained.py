@@ -39,6 +39,14 @@ def step_at(found: Spec, target: str) -> Any:
     return next((step for step in found.view if target_of(step) == target), None)
 
 
+def test_a_container_has_the_programs_of_its_image() -> None:
+    table = {"files": {"programs": ["/opt/chrome"], "read": ["/srv/p"]}}
+    tree = {"/opt/chrome": "dir", "/srv/p": "dir"}
+    found = spec(table, tree=tree)
+    assert step_at(found, "/opt/chrome") is None
+    assert step_at(found, "/srv/p")
+
+
 # --- who -----------------------------------------------------------------------------------------
 
 WRITES = {"files": {"write": ["/srv/p"]}}

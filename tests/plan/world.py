@@ -173,7 +173,7 @@ def policy(table: Mapping[str, Any] | None = None) -> Policy:
     """A policy from a table shaped like a profile; every key given gets an origin `web.toml:LINE`."""
     given = dict(table or {})
     files = dict(given.get("files", {}))
-    for key in ("read", "write"):
+    for key in ("read", "write", "programs"):
         files[key] = rules(*files.get(key, ()))
     files["expose"] = tuple(files.get("expose", ()))
     env = given.get("env", {})
