@@ -226,4 +226,47 @@ SERVERS: tuple[Served, ...] = (
             Call("download_paper", {"paper_id": "1706.03762"}, dials="arxiv.org"),
         ),
     ),
+    Served(
+        "aws-documentation",
+        (
+            Call("search_documentation", {"search_phrase": "otters"}, dials="proxy.search.docs.aws.com"),
+            Call(
+                "read_documentation",
+                {"url": "https://docs.aws.amazon.com/s3/latest/userguide/Welcome.html"},
+                dials="docs.aws.amazon.com",
+            ),
+            Call(
+                "recommend",
+                {"url": "https://docs.aws.amazon.com/s3/latest/userguide/Welcome.html"},
+                dials="api.contentrecs.docs.aws.com",
+            ),
+        ),
+    ),
+    Served("duckduckgo", (Call("search", {"query": "otters"}, dials="html.duckduckgo.com"),)),
+    Served(
+        "cli",
+        (
+            Call("run_command", {"command": "cat otter.md"}, FISH),
+            Call("show_security_rules", {}, "{here}"),
+        ),
+        (
+            Refused(
+                Call("run_command", {"command": "touch otter.new"}, "return code: 0"),
+                "--allow-write {here}",
+                "Read-only file system",
+            ),
+        ),
+        env={"ALLOWED_DIR": "{here}", "ALLOWED_COMMANDS": "ls,cat,pwd,touch"},
+        ground=documents,
+    ),
+    Served(
+        "atlassian",
+        (Call("jira_get_issue", {"issue_key": "OTTER-1"}, dials="example.atlassian.net"),),
+        flags="--allow-net example.atlassian.net",
+        env={
+            "JIRA_URL": "https://example.atlassian.net",
+            "JIRA_USERNAME": "ada@example.org",
+            "JIRA_API_TOKEN": "a-token-that-is-nobody-s",
+        },
+    ),
 )
