@@ -64,6 +64,10 @@ def _keyring(name: str) -> str:
         raise SandboxNotBuilt(
             "secret-missing", f"secret `{name}` needs the keyring package", hint=hint
         ) from error
+    # Clients pass no variable of the session's on, and by this one the keyring's library finds the bus.
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if runtime.startswith("/") and os.path.exists(f"{runtime}/bus"):
+        os.environ.setdefault("DBUS_SESSION_BUS_ADDRESS", f"unix:path={runtime}/bus")
     return keyring.get_password("mcp-sandbox", name) or ""
 
 

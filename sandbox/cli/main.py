@@ -95,6 +95,7 @@ def dispatch(args: list[str]) -> int:
         return _unknown(args[0])
     _require_directory()
     _settle_home()
+    settle_runtime_directory()
     module = import_module(f"sandbox.cli.{args[0]}")
     status: int = module.main(module.parser().parse_args(args[1:]))
     return status
@@ -139,6 +140,25 @@ def _settle_home() -> None:
         os.environ["HOME"] = pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:
         os.environ.pop("HOME", None)
+
+
+def settle_runtime_directory(below: str = "/run/user") -> None:
+    """The session's runtime directory where the client does not pass it on, as no SDK does.
+
+    A rootless engine listens there, and the keyring's bus; it counts if it is ours alone (file-hierarchy(7)).
+    """
+    import os
+    import stat
+
+    usual = f"{below}/{os.geteuid()}"
+    if os.environ.get("XDG_RUNTIME_DIR"):
+        return
+    try:
+        found = os.lstat(usual)
+    except OSError:
+        return
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077:
+        os.environ["XDG_RUNTIME_DIR"] = usual
 
 
 def _closed_stdout() -> int:
