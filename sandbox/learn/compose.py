@@ -245,7 +245,7 @@ def _up(number: int, step: int) -> int:
 
 
 def _syscalls(made: Material) -> Iterator[str]:
-    if made.tier != "net" or made.tried:
+    if made.tried:
         yield "[syscalls]"
         yield f"tier = {_quoted(made.tier)}   # {_plain(made.tried)}"
     yield from _refused(made, (CALL,))
