@@ -13,7 +13,6 @@ from sandbox.policy import paths
 from sandbox.policy.flags import Flags
 from sandbox.policy.load import load
 from sandbox.policy.model import Files, Origin, PathRule, Policy, Secret
-from sandbox.policy.versions import within
 from sandbox.records import dataclass, replace
 from sandbox.supply import spec
 from sandbox.supply.request import Request, parse
@@ -228,7 +227,11 @@ def _changed(before: Policy, after: Policy) -> str:
 def unproven(found: Matched, policy: Policy, resolved: Sequence[str]) -> str:
     """The line for a version that the profile was not proven with; else nothing."""
     version = found.version or _resolved(found.package, resolved)
-    if not policy.match.versions or not version or within(version, policy.match.versions) is not False:
+    if not policy.match.versions or not version:
+        return ""
+    from sandbox.policy.versions import within  # where there is a version to compare
+
+    if within(version, policy.match.versions) is not False:
         return ""
     proven = f"`{found.package}` {policy.match.versions}"
     return f"profile `{policy.name}` was proven with {proven}, and this is {version}"

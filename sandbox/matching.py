@@ -145,7 +145,7 @@ def row(policy: Policy) -> dict[str, Any]:
 
 # --- the user's own profiles ------------------------------------------------------------------------
 
-_MENTIONED = re.compile(rb"""["']((?:npm|pypi|oci):[a-z0-9@~][a-z0-9@~._:/-]{0,212})["']""")
+_MENTIONED = rb"""["']((?:npm|pypi|oci):[a-z0-9@~][a-z0-9@~._:/-]{0,212})["']"""
 _MOST_PROFILES = 256
 _LARGEST = 1 << 20
 
@@ -159,7 +159,7 @@ def _mentioning(request: Request | None, environ: Mapping[str, str]) -> list[str
 
 
 def _mentions(path: str, wanted: set[bytes] | None) -> bool:
-    packages = set(_MENTIONED.findall(_content(path)))
+    packages = set(re.findall(_MENTIONED, _content(path)))
     return bool(packages if wanted is None else packages & wanted)
 
 
