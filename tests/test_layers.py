@@ -108,6 +108,7 @@ PURE_FILES = {
     "clients/table.py",
     "clients/toml_text.py",
     "clients/tree.py",
+    "clients/variables.py",
     "clients/words.py",
     "clients/wrapping.py",
     "clients/yaml_text.py",

@@ -24,6 +24,10 @@ def show(plan: Plan) -> None:
         emit(f"  {one_line(change.entry.name)}{' (disabled)' if change.entry.disabled else ''}")
         emit(paint(f"  - {command_line(change.before)}", "red", sys.stdout))
         emit(paint(f"  + {command_line(change.after)}", "green", sys.stdout))
+        if moved := [name for name in dict(change.entry.env) if name not in dict(change.then.env)]:
+            emit(f"    out of its variables: {one_line(', '.join(moved))}")
+        if back := [name for name in dict(change.then.env) if name not in dict(change.entry.env)]:
+            emit(f"    back among its variables: {one_line(', '.join(back))}")
         for text in change.notes:
             emit(paint(f"    {one_line(text)}", "yellow", sys.stdout))
     for entry, left in told:

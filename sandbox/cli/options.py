@@ -48,6 +48,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     grants.add_argument("--allow-env", action="append", default=[], metavar="NAME", help="pass a variable")
     grants.add_argument(
+        "--set-env", action="append", default=[], metavar="NAME=VALUE", help="set a variable"
+    )
+    grants.add_argument(
         "--secret",
         action="append",
         default=[],
@@ -94,6 +97,7 @@ def flags(args: argparse.Namespace) -> Flags:
         allow_read=tuple(args.allow_read),
         allow_write=tuple(args.allow_write),
         allow_env=tuple(args.allow_env),
+        set_env=tuple(args.set_env),
         secrets=tuple(args.secret),
         memory=args.memory,
         cpus=args.cpus,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from sandbox.clients import codec, keep, record, shapes
@@ -12,7 +12,7 @@ from sandbox.clients.gather import Around, Config, fit
 from sandbox.clients.gather import contained as is_contained
 from sandbox.clients.keep import NotChanged
 from sandbox.clients.record import Record, Written
-from sandbox.clients.words import Edit, Entry, Found, Path
+from sandbox.clients.words import REMOVED, Edit, Entry, Found
 from sandbox.clients.wrapping import Left, Wrapped, unwrapped, words_of, wrapped
 from sandbox.places import config_dir
 from sandbox.policy.cache import replace_private
@@ -26,6 +26,8 @@ class Change:
     """One server's: what the client starts now, what it is to start, and what has to be said."""
 
     entry: Entry
+    then: Entry
+    """The entry as the client reads it afterwards."""
     before: tuple[str, ...]
     after: tuple[str, ...]
     notes: tuple[str, ...] = ()
@@ -58,11 +60,11 @@ def to_wrap(config: Config, around: Around, program: str, chosen: Chosen) -> Pla
             left.append((entry, made))
             continue
         profiles |= profile
-        edits += shapes.started_by(entry, made.command, made.args)
+        edits += [*shapes.started_by(entry, made.command, made.args), *_variables(entry, made)]
         written.append(Written(entry.path, made.command, made.args))
-        changes.append(Change(entry, words_of(entry), (made.command, *made.args), made.notes))
+        changes.append(Change(entry, made.on(entry), words_of(entry), (made.command, *made.args), made.notes))
     content = config.document.edited(edits) if edits else config.held.content
-    _check(config, content, {one.path: (one.command, one.args) for one in written})
+    _check(config, content, changes)
     kept = _remembered(config, around, content, written, profiles)
     return Plan(config, content, tuple(changes), tuple(left), kept, tuple(profiles.items()))
 
@@ -112,8 +114,7 @@ def to_unwrap(config: Config, around: Around, chosen: Chosen) -> Plan:
         content = base_of(config, known, around)
     else:
         content = config.document.edited(edits) if edits else config.held.content
-    wanted = {one.entry.path: (one.after[0], one.after[1:]) for one in changes}
-    _check(config, content, wanted if stays else {})
+    _check(config, content, changes if stays else [])
     if known is not None and stays:
         states = (record.digest(config.held.content), record.digest(content))
         known = replace(known, states=states, base=base_of(config, known, around))
@@ -134,9 +135,22 @@ def _back(
         if made is None:
             left.append((entry, Left("what it was before is not known any more")))
             continue
-        edits += shapes.started_by(entry, made.command, _given(made, entry, before.get(_key(entry))))
-        changes.append(Change(entry, (entry.command, *entry.args), (made.command, *made.args)))
+        given = _given(made, entry, before.get(_key(entry)))
+        edits += [*shapes.started_by(entry, made.command, given), *_variables(entry, made)]
+        changes.append(
+            Change(entry, made.on(entry), (entry.command, *entry.args), (made.command, *made.args))
+        )
     return edits, changes, left
+
+
+def _variables(entry: Entry, made: Wrapped) -> Iterator[Edit]:
+    """The edits of the entry's variables."""
+    shape = shapes.SHAPES[entry.shape]
+    base = (*entry.path, shape.inner) if shape.inner else entry.path
+    previous = dict(zip(made.env, ["", *made.env], strict=False))
+    for name, value in made.env.items():
+        given = REMOVED if value is None else value
+        yield Edit((*base, shape.env, name), given, after=previous[name])
 
 
 def _given(made: Wrapped, entry: Entry, before: Entry | None) -> Sequence[str] | None:
@@ -161,22 +175,20 @@ def _as_written(entry: Entry, known: Record | None) -> tuple[str, tuple[str, ...
     return now if known and any((one.command, one.args) == now for one in known.written) else None
 
 
-def _check(config: Config, content: bytes, wanted: Mapping[Path, tuple[str, tuple[str, ...]]]) -> None:
+def _check(config: Config, content: bytes, changes: Sequence[Change]) -> None:
     """The client will read what was meant, and nothing else has changed: read again, and compared."""
-    if not wanted:
+    if not changes:
         return
     again = codec.parse(content, config.found.format, config.found.path).entries(config.found.row)
-    meant = [
-        replace(one, command=wanted[one.path][0], args=wanted[one.path][1]) if one.path in wanted else one
-        for one in config.entries
-    ]
-    if [_read(one) for one in again] != [_read(one) for one in meant]:
+    meant = {one.entry.path: one.then for one in changes}
+    if [_read(one) for one in again] != [_read(meant.get(one.path, one)) for one in config.entries]:
         what = f"`{config.found.path}` cannot be changed without changing more than was meant"
         raise NotChanged("not-understood", what, hint="report the file's form, without its secrets")
 
 
 def _read(entry: Entry) -> tuple[object, ...]:
-    return (entry.name, entry.command, entry.args, entry.env, entry.cwd, entry.url, entry.disabled)
+    env = tuple(sorted(entry.env))
+    return (entry.name, entry.command, entry.args, env, entry.cwd, entry.url, entry.disabled)
 
 
 def carry_out(plan: Plan, around: Around) -> str:

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from sandbox.clients import variables
 from sandbox.clients.credential import literal
 from sandbox.clients.words import Entry
-from sandbox.clients.wrapping import Fit, Left, Wrapped, is_wrapped, named, obstacle, passing
+from sandbox.clients.wrapping import Fit, Left, Wrapped, is_wrapped, named, obstacle
 from sandbox.digest import sha256
 from sandbox.records import dataclass, field
 from sandbox.supply.docker_run import DockerRun, parse
@@ -74,7 +75,7 @@ def contained(entry: Entry, program: str, fit: Fit, words: Sequence[str]) -> Con
     found = order(words)
     if found is None or is_wrapped(entry):
         return None
-    if isinstance(found, Left) or (why := obstacle(entry, stranger=fit.stranger)) is not None:
+    if isinstance(found, Left) or (why := obstacle(entry, fit)) is not None:
         return found if isinstance(found, Left) else Left(str(why))
     taken = _taken(found)
     if isinstance(taken, Left):
@@ -83,11 +84,15 @@ def contained(entry: Entry, program: str, fit: Fit, words: Sequence[str]) -> Con
     text = profile_text(entry.name, image, fit.profile or "base", taken.fixed)
     name = f"engine-{_safe(entry.name)}-{sha256(text.encode()).hexdigest()[:8]}"
     args = ["run", *named(entry), "--backend", "docker", "--profile", name, *taken.mounts]
-    args += passing([(one, dict(entry.env).get(one, "")) for one in taken.passed])
+    env = dict(entry.env)
+    passed = {one: env.get(one, "") for one in taken.passed}
+    args += variables.options(passed, stranger=fit.stranger, skipped=frozenset())
     args += ["--", *found.args] if found.args else []
     if not fit.profile:
         taken.notes.append("no profile fits: it gets no network")
-    return Contained(Wrapped(program, tuple(args), (*fit.notes, *taken.notes)), name, text)
+    notes = (*fit.notes, *taken.notes, *variables.notes(env, fit.names, stranger=fit.stranger))
+    removed = dict.fromkeys(variables.removed(env, stranger=fit.stranger))
+    return Contained(Wrapped(program, tuple(args), notes, removed), name, text)
 
 
 def _taken(found: DockerRun) -> _Taken | Left:

@@ -11,8 +11,9 @@ from typing import Final
 
 from sandbox.clients import codec, keep
 from sandbox.clients.codec import Document
+from sandbox.clients.variables import fate
 from sandbox.clients.words import Entry, Found
-from sandbox.clients.wrapping import Fit, candidates, inner, is_place, is_wrapped
+from sandbox.clients.wrapping import Fit, candidates, inner, is_place, is_wrapped, reads_as_path
 from sandbox.errors import SandboxError
 from sandbox.matching import match
 from sandbox.policy.load import read as read_profile
@@ -24,6 +25,7 @@ IN_A_PROJECT: Final = frozenset(
     "claude-code codex gemini gemini-cli copilot-cli opencode goose crush vscode cursor".split()
 )
 """Clients that start servers in the project's directory, also those of the user's own file."""
+Texts = tuple[str, ...]
 _LARGEST_ENV_FILE: Final = 1 << 16
 
 
@@ -59,21 +61,55 @@ def fit(entry: Entry, found: Found, around: Around) -> Fit:
     words = inner(entry)
     base = _directory(entry, found, around)
     matched = match(words, around.environ, base) if words else None
-    paths, notes = _paths(entry, words, found, around)
-    if matched:  # a profile that fits mounts them itself
-        paths, notes = (), _too_wide(words, found, around) if matched.access != "none" else ()
-    known = known_variables(matched.profile, around) if matched else frozenset()
+    fitting = policy_of(matched.profile, around) if matched else None
+    if matched and fitting:
+        paths: Texts = ()  # a profile that fits mounts what the command names by itself
+        writes, notes = _own_places(entry, fitting, found, around)
+        notes += _too_wide(words, found, around) if matched.access != "none" else ()
+    else:
+        paths, notes = _paths(entry, (*candidates(words), *_in_variables(entry, found)), found, around)
+        writes = ()
     return Fit(
         profile=matched.profile if matched else "",
         package=matched.package if matched else "",
         version=matched.version if matched else None,
         paths=paths,
-        known=known,
+        writes=writes,
+        known=_taken_by(fitting),
         stranger=found.scope == "project",
         impostor=_is_impostor(entry, found, around),
         notes=notes,
         names=_names_of_file(entry, found, around),
     )
+
+
+def _in_variables(entry: Entry, found: Found) -> tuple[str, ...]:
+    """The values of variables that read as paths, and what lists of them hold."""
+    stranger = found.scope == "project"
+    handed = [(name, value) for name, value in entry.env if fate(name, stranger=stranger) in ("pass", "move")]
+    parts = (part for name, value in handed for part in (value.split(":") if "PATH" in name else [value]))
+    return tuple(part for part in parts if part.startswith(("/", "~/")) and reads_as_path(part))
+
+
+def _own_places(entry: Entry, policy: Policy, found: Found, around: Around) -> tuple[Texts, Texts]:
+    """Where an entry has a server write that writes elsewhere by its profile: the directory, writable.
+
+    A file alone would not do: servers write another one, and give it the name.
+    """
+    writes, notes = [], []
+    places = {name for name, value in policy.env.fixed if value.startswith("/")}
+    for name, value in entry.env:
+        path = os.path.normpath(_expanded(value, found, around))
+        if name not in places or not path.startswith("/") or "${" in path:
+            continue
+        folder = path if os.path.isdir(path) else os.path.dirname(path)
+        why = refused_path(folder, around)
+        if why is None:
+            writes.append(folder)
+        else:
+            words = "does not exist" if not why else f"cannot be mounted ({why}): give it a folder of its own"
+            notes.append(f"the place that `{name}` names {words}")
+    return tuple(writes), tuple(notes)
 
 
 def contained(entry: Entry, found: Found, around: Around) -> bool:
@@ -89,9 +125,8 @@ def _is_impostor(entry: Entry, found: Found, around: Around) -> bool:
     return any(below(name, place) for name in names for place in (project, os.path.realpath(project)))
 
 
-def known_variables(profile: str, around: Around) -> frozenset[str]:
+def _taken_by(policy: Policy | None) -> frozenset[str]:
     """The variables that a profile takes from its caller by itself."""
-    policy = policy_of(profile, around)
     if policy is None:
         return frozenset()
     return frozenset((*policy.env.passed, *(one.name for one in policy.secrets)))
@@ -145,12 +180,10 @@ def _too_wide(words: tuple[str, ...], found: Found, around: Around) -> tuple[str
     )
 
 
-def _paths(
-    entry: Entry, words: tuple[str, ...], found: Found, around: Around
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What the arguments name and may be mounted, and what is said of the rest."""
+def _paths(entry: Entry, texts: Texts, found: Found, around: Around) -> tuple[Texts, Texts]:
+    """What the entry names and may be mounted, and what is said of the rest."""
     kept, notes = [], []
-    for text in candidates(words):
+    for text in dict.fromkeys(texts):
         why = _refused(text, entry, found, around)
         if why is None:
             kept.append(text)

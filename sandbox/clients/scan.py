@@ -8,8 +8,9 @@ from typing import Final, Literal
 
 from sandbox.clients.credential import in_arguments, in_plain_text
 from sandbox.clients.lookalike import like
+from sandbox.clients.variables import steers
 from sandbox.clients.words import Entry
-from sandbox.clients.wrapping import Fit, inner, is_wrapped, ours, steers, words_of
+from sandbox.clients.wrapping import Fit, inner, is_wrapped, ours, words_of
 from sandbox.errors import SandboxError
 from sandbox.records import dataclass
 from sandbox.supply.docker_run import parse as engine_run
@@ -133,10 +134,8 @@ def _granting(server: Server) -> Iterator[str]:
 
 
 def _steering(server: Server) -> Iterator[str]:
-    if not server.contained and server.entry.url and not server.entry.command:
-        return
-    for name, _ in server.entry.env:
-        if steers(name, stranger=server.fit.stranger):
+    for name in (*dict(server.entry.env), *server.fit.names):
+        if server.contained and steers(name, stranger=server.fit.stranger):
             yield f"its variable `{name}` decides which code mcp-sandbox itself runs, outside of the sandbox"
 
 

@@ -5,37 +5,23 @@ from __future__ import annotations
 import os.path
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
-from sandbox.clients.credential import is_secret, literal
+from sandbox.clients import variables
 from sandbox.clients.words import Entry
 from sandbox.errors import SandboxError
-from sandbox.records import dataclass
+from sandbox.records import dataclass, field, replace
 from sandbox.supply.request import parse
 
 PROGRAM: Final = "mcp-sandbox"
 _LAUNCHERS: Final = frozenset(("uvx", "pipx", "uv", "python", "python3", "env"))
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _PLACE: Final = re.compile(
     r"\$\{(?:workspaceFolder|workspaceRoot|userHome|env:HOME|HOME|PWD|CLAUDE_PROJECT_DIR(?::-[^}]*)?)\}[^$%{}:]*"
 )
 """An argument that the client makes a path of, whatever it will be."""
-_OURS: Final = frozenset(("PATH", "HOME", "USER", "LOGNAME", "SHELL", "PWD", "TMPDIR", "TEMP", "TMP"))
-"""What the sandbox has of its own."""
-_STEERING: Final = re.compile(
-    r"(?:LD|DYLD)_\w+|GCONV_PATH|LOCPATH|GLIBC_TUNABLES|OPENSSL_(?:CONF|ENGINES|MODULES)"
-    r"|PYTHON(?:PATH|HOME|STARTUP|USERBASE|PLATLIBDIR|EXECUTABLE|PYCACHEPREFIX|WARNINGS|INSPECT)"
-    r"|XDG_(?:CONFIG|STATE|CACHE|DATA)_HOME|XDG_RUNTIME_DIR|DOCKER_(?:HOST|CONTEXT|CONFIG)|HOME"
-)
-"""Variables that decide which code and which profiles mcp-sandbox itself uses, outside of any sandbox."""
-_STEERING_FOR_A_STRANGER: Final = re.compile(
-    r"PATH|PATHEXT|COMSPEC|NODE_EXTRA_CA_CERTS|SSL_CERT_\w+|(?i:(?:https?|all|no)_proxy|npm_config_\w+)"
-    r"|UV_\w+|PIP_\w+|PIPX_\w+|BUN_\w+|MCP_SANDBOX_\w+"
-)
-"""Also those that decide which programs it starts, and where packages and connections lead."""
 _SCRIPTED: Final = re.compile(r"(?:node|nodejs|deno|bun|tsx|ts-node|python[\d.]*|ruby|perl|java)(?:\.exe)?")
 
 
@@ -49,6 +35,8 @@ class Fit:
     version: str | None = None
     paths: tuple[str, ...] = ()
     """What to mount read-only; a profile that fits mounts what the command names by itself."""
+    writes: tuple[str, ...] = ()
+    """What to mount writable: where the entry has the server write, by a variable that its profile sets."""
     known: frozenset[str] = frozenset()
     """Variables that the profile itself passes."""
     stranger: bool = False
@@ -67,6 +55,14 @@ class Wrapped:
     command: str
     args: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    env: Mapping[str, str | None] = field(default_factory=dict)
+    """What changes of the entry's variables: values that come back, None for what goes."""
+
+    def on(self, entry: Entry) -> Entry:
+        """The entry as the client reads it then."""
+        env = {**dict(entry.env), **self.env}
+        pairs = tuple((name, value) for name, value in env.items() if value is not None)
+        return replace(entry, command=self.command, args=self.args, env=pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +77,12 @@ def wrapped(entry: Entry, program: str, fit: Fit) -> Wrapped | Left:
     """The entry's server in its sandbox, or why it cannot be put there."""
     if is_wrapped(entry) and not fit.impostor:
         return Left("contained already", contained=True)
-    if (why := obstacle(entry, stranger=fit.stranger)) is not None:
+    if (why := obstacle(entry, fit)) is not None:
         return Left(why)
     words = words_of(entry)
     args = ("run", *_options(entry, fit), "--", *words)
-    return Wrapped(program, args, _notes(entry, fit))
+    removed = variables.removed(dict(entry.env), stranger=fit.stranger)
+    return Wrapped(program, args, _notes(entry, fit), dict.fromkeys(removed))
 
 
 def is_wrapped(entry: Entry) -> bool:
@@ -131,7 +128,7 @@ def words_of(entry: Entry) -> tuple[str, ...]:
         return (entry.command,)
 
 
-def obstacle(entry: Entry, *, stranger: bool) -> str | None:
+def obstacle(entry: Entry, fit: Fit) -> str | None:
     """Why the entry cannot be wrapped; None where it can."""
     if entry.faults:
         return entry.faults[0]
@@ -143,15 +140,7 @@ def obstacle(entry: Entry, *, stranger: bool) -> str | None:
         parse(words_of(entry))
     except SandboxError as error:
         return f"it would not start in a sandbox: {error.what}"
-    for name, _ in entry.env:
-        if steers(name, stranger=stranger):
-            return f"its variable `{name}` would steer mcp-sandbox itself: set it by a profile's `[env] set`"
-    return None
-
-
-def steers(name: str, *, stranger: bool) -> bool:
-    """Whether a variable would decide for mcp-sandbox itself, which runs outside of the sandbox."""
-    return bool(_STEERING.fullmatch(name) or (stranger and _STEERING_FOR_A_STRANGER.fullmatch(name)))
+    return variables.obstacle(dict(entry.env), fit.names, stranger=fit.stranger)
 
 
 def _options(entry: Entry, fit: Fit) -> list[str]:
@@ -160,7 +149,16 @@ def _options(entry: Entry, fit: Fit) -> list[str]:
         options += ["--profile", fit.profile]
     for path in dict.fromkeys(fit.paths):
         options += ["--allow-read", path]
-    return options + passing(_variables(entry, fit))
+    for path in dict.fromkeys(fit.writes):
+        options += ["--allow-write", path]
+    given = {**handed_on(entry, fit), **dict(entry.env)}
+    return options + variables.options(given, stranger=fit.stranger, skipped=fit.known)
+
+
+def handed_on(entry: Entry, fit: Fit) -> dict[str, str]:
+    """The variables whose values the client has elsewhere; what decides which code runs never passes."""
+    names = (*entry.passed, *fit.names)
+    return {name: "" for name in names if variables.fate(name, stranger=False) == "pass"}
 
 
 def named(entry: Entry) -> list[str]:
@@ -168,35 +166,11 @@ def named(entry: Entry) -> list[str]:
     return ["--name", entry.name] if _NAME.fullmatch(entry.name) else []
 
 
-def passing(variables: Sequence[tuple[str, str]]) -> list[str]:
-    """The options that let variables pass, credentials as such; one that may be empty is no obstacle."""
-    words: list[str] = []
-    for name, value in variables:
-        if is_secret(name, value):
-            words += ["--secret", name if literal(value) else f"{name}?"]
-        else:
-            words += ["--allow-env", name]
-    return words
-
-
-def _variables(entry: Entry, fit: Fit) -> list[tuple[str, str]]:
-    """What the client gives to the server, but for what the sandbox or the profile has anyway."""
-    given = dict.fromkeys((*entry.passed, *fit.names), "") | dict(entry.env)
-    skipped = _OURS | fit.known
-    return [
-        (name, value)
-        for name, value in given.items()
-        if name not in skipped and _VARIABLE_NAME.fullmatch(name) and not _STEERING.fullmatch(name)
-    ]
-
-
 def _notes(entry: Entry, fit: Fit) -> tuple[str, ...]:
-    notes = list(fit.notes)
+    told = list(fit.notes)
     if not fit.profile:
-        notes.append("no profile fits: it gets no network, and reads only what its command names")
-    if odd := [name for name, _ in entry.env if not _VARIABLE_NAME.fullmatch(name)]:
-        notes.append(f"`{odd[0]}` is no variable's name, and is not passed on")
-    return tuple(notes)
+        told.append("no profile fits: it gets no network, and reads only what it names")
+    return (*told, *variables.notes(dict(entry.env), fit.names, stranger=fit.stranger))
 
 
 def candidates(words: Sequence[str]) -> tuple[str, ...]:
@@ -210,10 +184,11 @@ def candidates(words: Sequence[str]) -> tuple[str, ...]:
         if script is not None:
             del left[script]
     parts = (word.partition("=")[2] if re.match(r"--?[\w-]+=", word) else word for word in left)
-    return tuple(dict.fromkeys(part for part in parts if _reads_as_path(part)))
+    return tuple(dict.fromkeys(part for part in parts if reads_as_path(part)))
 
 
-def _reads_as_path(text: str) -> bool:
+def reads_as_path(text: str) -> bool:
+    """Whether a text is spelt as a path that an option of ours can name."""
     if is_place(text):
         return True
     if ":" in text or any(ord(char) < 32 for char in text):
@@ -233,14 +208,25 @@ def unwrapped(
 
     While the entry is as we wrote it, that is what the file had; else what follows our own `--`.
     """
-    if before is not None and not is_wrapped(before) and written == (entry.command, entry.args):
-        return Wrapped(before.command, before.args)
+    known = before if before is not None and not is_wrapped(before) else None
+    if known is not None and written == (entry.command, entry.args):
+        return Wrapped(known.command, known.args, env=_back(entry, known))
     words = inner(entry)
     if words and not _of_an_engine(entry):
-        return Wrapped(words[0], words[1:])
-    if before is not None and not is_wrapped(before):
-        return Wrapped(before.command, before.args)
+        return Wrapped(words[0], words[1:], env=_back(entry, known))
+    if known is not None:
+        return Wrapped(known.command, known.args, env=_back(entry, known))
     return None
+
+
+def _back(entry: Entry, before: Entry | None) -> dict[str, str | None]:
+    """The variables that we took out, with their values."""
+    options = ours(entry.command, entry.args) or ()
+    taken = variables.moved_back(options[: options.index("--")] if "--" in options else options)
+    had = dict(before.env) if before is not None else {}
+    gone = {name: value for name, value in had.items() if variables.steers(name, stranger=True)}
+    have = dict(entry.env)
+    return {name: value for name, value in {**taken, **gone}.items() if name not in have}
 
 
 def _of_an_engine(entry: Entry) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import combinations
 from typing import Any
 
 from sandbox.errors import UsageError
@@ -83,27 +84,42 @@ def _variables(policy: Policy, flags: Flags, origins: dict[str, Origin]) -> Poli
         _variable("--secret", name.removesuffix("?")): "env?" if name.endswith("?") else "env"
         for name in flags.secrets
     }
-    if both := sorted(set(passed) & set(asked)):
-        raise UsageError("invalid-option", f"`{both[0]}` is asked for by `--allow-env` and by `--secret`")
+    fixed = dict(_pair("--set-env", text) for text in flags.set_env)
+    _refuse_twice({"--allow-env": set(passed), "--secret": set(asked), "--set-env": set(fixed)})
     # A secret that the profile already describes keeps its source and its hosts.
-    kept = tuple(one for one in policy.secrets if one.name not in passed)
+    kept = tuple(one for one in policy.secrets if one.name not in {*passed, *fixed})
     new = tuple(
         Secret(name, source, (), Origin("--secret"))
         for name, source in asked.items()
         if name not in {s.name for s in kept}
     )
-    taken = {*passed, *(one.name for one in new)}
+    taken = {*passed, *fixed, *(one.name for one in new)}
     env = replace(
         policy.env,
         passed=(*(name for name in policy.env.passed if name not in taken), *passed),
-        fixed=tuple(pair for pair in policy.env.fixed if pair[0] not in taken),
+        fixed=(*(pair for pair in policy.env.fixed if pair[0] not in taken), *fixed.items()),
     )
     for name in taken:
         for key in (f"env.pass.{name}", f"env.set.{name}", f"secrets.{name}.from", f"secrets.{name}.inject"):
             origins.pop(key, None)
     origins.update({f"env.pass.{name}": Origin("--allow-env") for name in passed})
+    origins.update({f"env.set.{name}": Origin("--set-env") for name in fixed})
     origins.update({f"secrets.{one.name}.from": one.origin for one in new})
     return replace(policy, env=env, secrets=(*kept, *new))
+
+
+def _refuse_twice(named: dict[str, set[str]]) -> None:
+    """A variable comes from one option."""
+    for one, other in combinations(named, 2):
+        if both := sorted(named[one] & named[other]):
+            raise UsageError("invalid-option", f"`{both[0]}` is asked for by `{one}` and by `{other}`")
+
+
+def _pair(option: str, text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise _refused(option, text, ValueError("a variable and its value are written `NAME=VALUE`"))
+    return _variable(option, name), value
 
 
 def _variable(option: str, name: str) -> str:

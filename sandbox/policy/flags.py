@@ -13,6 +13,7 @@ class Flags:
     allow_read: tuple[str, ...] = ()
     allow_write: tuple[str, ...] = ()
     allow_env: tuple[str, ...] = ()
+    set_env: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     memory: str | None = None
     cpus: str | None = None

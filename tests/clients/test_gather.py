@@ -69,6 +69,41 @@ def test_a_profile_that_fits_mounts_by_itself(around: Around) -> None:
     assert "does not start" in wide.notes[0]
 
 
+def test_paths_in_variables(around: Around) -> None:
+    lib = os.path.join(around.home, "docs")
+    env = (
+        ("PYTHONPATH", f"{lib}:/nowhere"),
+        ("DATA_DIR", lib),
+        ("URL", "https://x/y"),
+        ("K", f"{around.home}/.ssh"),
+    )
+    made = fit(Entry("a", "x", env=env, path=("mcpServers", "a")), found(around, "cursor"), around)
+    assert made.paths == (lib,)
+    assert len(made.notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "mounted", "note"),
+    [
+        pytest.param("docs/memory.json", "docs", "", id="a file in a folder, to be made"),
+        pytest.param("docs", "docs", "", id="a folder"),
+        pytest.param("memory.json", "", "the home directory", id="a file in the home itself"),
+        pytest.param(".ssh/memory.json", "", "private keys", id="among keys"),
+        pytest.param("none/memory.json", "", "does not exist", id="in no folder"),
+    ],
+)
+def test_where_the_entry_has_its_server_write(around: Around, place: str, mounted: str, note: str) -> None:
+    """The memory server's profile keeps its file in a home of its own; the user's entry says another."""
+    env = (("MEMORY_FILE_PATH", f"{around.home}/{place}"),)
+    words = ("-y", "@modelcontextprotocol/server-memory")
+    named = Entry("a", "npx", words, env=env, path=("mcpServers", "a"))
+    made = fit(named, found(around, "cursor"), around)
+    assert made.profile == "memory"
+    assert made.writes == ((f"{around.home}/{mounted}",) if mounted else ())
+    assert note in " ".join(made.notes)
+    assert bool(made.notes) is bool(note)
+
+
 @pytest.mark.parametrize(
     ("client", "file"),
     [("claude-code", ".mcp.json"), ("cursor", ".cursor/mcp.json"), ("codex", ".codex/config.toml")],

@@ -72,14 +72,14 @@ REMOTE = Entry("a", url="https://x.example/mcp", kind="http", path=("s", "a"))
         ),
         pytest.param(
             "steering-variable",
-            server(entry=entry("x", env=(("LD_PRELOAD", "/x"),))),
-            server(entry=entry("x", env=(("LOG", "/x"),))),
-            id="a preload",
+            server(entry=entry(OURS, "run", "--", "x", env=(("LD_PRELOAD", "/x"),))),
+            server(entry=entry(OURS, "run", "--", "x", env=(("LOG", "/x"),))),
+            id="a preload of ours",
         ),
         pytest.param(
             "steering-variable",
-            server(entry=entry("x", env=(("PATH", "."),)), fit=Fit(stranger=True)),
-            server(entry=entry("x", env=(("PATH", "."),))),
+            server(entry=entry(OURS, "run", "--", "x", env=(("PATH", "."),)), fit=Fit(stranger=True)),
+            server(entry=entry(OURS, "run", "--", "x", env=(("PATH", "."),))),
             id="a project's PATH",
         ),
         pytest.param(

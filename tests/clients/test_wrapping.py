@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox.clients.variables import Fate, fate
 from sandbox.clients.words import Entry
 from sandbox.clients.wrapping import (
     Fit,
@@ -26,6 +27,7 @@ from sandbox.clients.wrapping import (
     words_of,
     wrapped,
 )
+from tests.inspect.secret_values import GITHUB
 
 PROGRAM = "/home/me/.local/bin/mcp-sandbox"
 NPX = Entry("fs", "npx", ("-y", "server-x", "/data"))
@@ -116,12 +118,11 @@ def test_forms(case: Case) -> None:
         pytest.param(
             Entry("a", "sh", ("-c", "cd x && npx y")), "cannot be frozen", id="a package runner in a script"
         ),
-        pytest.param(Entry("a", "x", env=(("LD_PRELOAD", "/x.so"),)), "`LD_PRELOAD`", id="a preload"),
         pytest.param(
-            Entry("a", "x", env=(("PYTHONPATH", "."),)), "`PYTHONPATH`", id="code of our own python"
+            Entry("a", "x", env=(("NODE_OPTIONS", f"--token={GITHUB}"),)),
+            "a credential",
+            id="a secret to move",
         ),
-        pytest.param(Entry("a", "x", env=(("HOME", "."),)), "`HOME`", id="another home, with its profiles"),
-        pytest.param(Entry("a", "x", env=(("XDG_CONFIG_HOME", "."),)), "XDG_CONFIG_HOME", id="profiles"),
     ],
 )
 def test_what_is_left(entry: Entry, why: str) -> None:
@@ -131,27 +132,55 @@ def test_what_is_left(entry: Entry, why: str) -> None:
     assert not made.contained
 
 
-@pytest.mark.parametrize("name", ["PATH", "HTTPS_PROXY", "npm_config_registry", "UV_INDEX_URL"])
-def test_a_strangers_project_does_not_choose_programs_and_registries(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "users", "strangers"),
+    [
+        pytest.param("LOG_LEVEL", "pass", "pass", id="a plain one"),
+        pytest.param("LD_PRELOAD", "move", "move", id="a preload"),
+        pytest.param("PYTHONPATH", "move", "move", id="code of our own python"),
+        pytest.param("NODE_OPTIONS", "move", "move", id="what `--allow-env` refuses"),
+        pytest.param("XDG_CONFIG_HOME", "move", "move", id="other profiles"),
+        pytest.param("PYTHONUNBUFFERED", "pass", "pass", id="python's own, harmless"),
+        pytest.param("npm_config_registry", "pass", "move", id="another registry"),
+        pytest.param("UV_INDEX_URL", "pass", "move", id="another index"),
+        pytest.param("PATH", "keep", "drop", id="other programs"),
+        pytest.param("HOME", "keep", "drop", id="another home"),
+        pytest.param("HTTPS_PROXY", "keep", "drop", id="a proxy"),
+        pytest.param("DOCKER_HOST", "keep", "drop", id="an engine"),
+        pytest.param("TMPDIR", "keep", "keep", id="what the sandbox has of its own"),
+        pytest.param("a-b", "keep", "keep", id="what is no variable"),
+    ],
+)
+def test_fates_of_variables(name: str, users: Fate, strangers: Fate) -> None:
     entry = Entry("a", "x", env=((name, "./evil"),))
-    assert isinstance(wrapped(entry, PROGRAM, Fit(stranger=True)), Left)
-    assert isinstance(wrapped(entry, PROGRAM, Fit()), Wrapped)
+    for stranger, expected in ((False, users), (True, strangers)):
+        assert fate(name, stranger=stranger) == expected
+        made = wrapped(entry, PROGRAM, Fit(stranger=stranger))
+        assert isinstance(made, Wrapped)
+        words = {"pass": f"--allow-env {name} ", "move": f"--set-env {name}=./evil "}.get(expected, "")
+        assert " ".join(made.args) == f"run --name a {words}-- x"
+        assert (name in dict(made.on(entry).env)) is (expected in ("pass", "keep"))
 
 
-@pytest.mark.parametrize("wraps", [False, True], ids=["as a client would start it wrapped", "as `wrap` does"])
-def test_a_variable_of_the_entry_runs_no_code_outside(tmp_path: Path, wraps: bool) -> None:
-    """The attack, which works where an entry with `PYTHONPATH` is wrapped all the same."""
+def test_a_file_of_variables_that_would_steer() -> None:
+    made = wrapped(Entry("a", "x"), PROGRAM, Fit(names=("LD_PRELOAD",)))
+    assert isinstance(made, Left)
+    assert "`LD_PRELOAD`" in made.why
+
+
+@pytest.mark.parametrize("moves", [False, True], ids=["left in the entry", "as `wrap` does"])
+def test_a_variable_of_the_entry_runs_no_code_outside(tmp_path: Path, moves: bool) -> None:
+    """The attack, which works where a wrapped entry keeps its `PYTHONPATH`."""
     mark = tmp_path / "mark"
     (tmp_path / "sitecustomize.py").write_text(f"open({str(mark)!r}, 'w').close()\n")
-    entry = Entry("a", sys.executable, ("-c", ""), env=(("PYTHONPATH", str(tmp_path)),))
+    entry = Entry("a", "x", env=(("PYTHONPATH", str(tmp_path)),))
     made = wrapped(entry, PROGRAM, Fit(stranger=True))
-    if not wraps:
-        made = Wrapped(sys.executable, ("-c", "import sandbox.cli.main"))
-    if isinstance(made, Wrapped):
-        subprocess.run(
-            [made.command, *made.args], env={**os.environ, **dict(entry.env)}, timeout=30, check=True
-        )
-    assert mark.exists() is not wraps
+    assert isinstance(made, Wrapped)
+    assert f"--set-env PYTHONPATH={tmp_path}" in " ".join(made.args)
+    given = made.on(entry).env if moves else entry.env
+    start_of_ours = [sys.executable, "-c", "import sandbox.cli.main"]
+    subprocess.run(start_of_ours, env={**os.environ, **dict(given)}, timeout=30, check=True)
+    assert mark.exists() is not moves
 
 
 @pytest.mark.parametrize(
@@ -180,7 +209,7 @@ ENTRY = st.builds(
     WORD,
     WORD.filter(lambda text: bool(text.strip())),
     st.lists(WORD, max_size=4),
-    st.dictionaries(st.sampled_from(["LOG", "API_KEY", "x-y", "PATH", "T"]), WORD, max_size=3),
+    st.dictionaries(st.sampled_from(["LOG", "API_KEY", "x-y", "PATH", "LD_PRELOAD"]), WORD, max_size=3),
 )
 
 
@@ -190,15 +219,17 @@ def test_wrapping_is_undone_and_done_once(entry: Entry) -> None:
     if isinstance(made, Left):
         assert is_wrapped(entry)
         return
-    again = Entry(entry.name, made.command, made.args, entry.env)
+    again = made.on(entry)
     assert isinstance(wrapped(again, PROGRAM, Fit()), Left)
     assert inner(again) == words_of(entry)
     back = unwrapped(again, entry, (made.command, made.args))
     assert back is not None
     assert (back.command, back.args) == (entry.command, entry.args)
+    assert sorted(back.on(again).env) == sorted(entry.env)
     unknown = unwrapped(again, None, None)
     assert unknown is not None
     assert (unknown.command, *unknown.args) == words_of(entry)
+    assert sorted(unknown.on(again).env) == sorted(entry.env)
 
 
 @given(ENTRY)
@@ -208,7 +239,8 @@ def test_no_option_comes_of_what_an_entry_says(entry: Entry) -> None:
     if isinstance(made, Left):
         return
     options = made.args[1 : made.args.index("--")]
-    assert {word for word in options if word.startswith("-")} <= {"--name", "--allow-env", "--secret"}
+    names = {"--name", "--allow-env", "--secret", "--set-env"}
+    assert {word for word in options[::2] if word.startswith("-")} <= names
 
 
 @pytest.mark.parametrize(

@@ -360,6 +360,12 @@ def test_options_come_on_top_and_say_so(world) -> None:
     assert policy.origin("env.pass.PYTHONDONTWRITEBYTECODE") == Origin("--allow-env")
 
 
+def test_a_variable_with_its_value_is_the_options(world) -> None:
+    policy = world.load("python", set_env=("PYTHONDONTWRITEBYTECODE=0", "A=b=c"))
+    assert dict(policy.env.fixed) == {"PYTHONDONTWRITEBYTECODE": "0", "A": "b=c"}
+    assert policy.origin("env.set.A") == Origin("--set-env")
+
+
 @pytest.mark.parametrize(("option", "source"), [("TOKEN", "env"), ("TOKEN?", "env?")])
 def test_a_secret_of_an_option_may_be_one_that_is_not_set(world, option: str, source: str) -> None:
     assert world.load("base", secrets=(option,)).secrets == (Secret("TOKEN", source, (), Origin("--secret")),)
@@ -391,6 +397,9 @@ BAD_OPTIONS = [
     pytest.param({"allow_env": ("A=1",)}, "`--allow-env A=1`", id="a variable with its value"),
     pytest.param({"secrets": ("-x",)}, "`--secret -x`", id="no variable"),
     pytest.param({"allow_env": ("A",), "secrets": ("A",)}, "`A` is asked for", id="the same name twice"),
+    pytest.param({"set_env": ("A=1",), "secrets": ("A?",)}, "`A` is asked for", id="a value and a secret"),
+    pytest.param({"set_env": ("A",)}, "`--set-env A`", id="a variable without its value"),
+    pytest.param({"set_env": ("A B=1",)}, "`--set-env A B`", id="the value of what is no variable"),
     pytest.param({"audit": "/a:/b"}, "`--audit /a:/b`", id="an audit file elsewhere inside"),
 ]
 
