@@ -90,7 +90,29 @@ def _settle(
         emit("nothing to change")
     elif done:
         emit("restart the clients that are running: they read their files when they start")
+        for line in _told(plans):
+            note(line)
     return 0
+
+
+def _told(plans: list[Plan]) -> list[str]:
+    """What is otherwise where clients start us."""
+    lines = []
+    if any(plan.changes and plan.config.found.scope == "project" for plan in plans):
+        lines.append("a project's file was changed: others who share it need mcp-sandbox at the same place")
+    home = os.environ.get("HOME", "")
+    for variable, usual in _USUAL.items():
+        if os.environ.get(variable, "").startswith("/") and os.environ[variable] != f"{home}/{usual}":
+            what = "a client that a desktop starts may not have it, and then looks below"
+            lines.append(f"`{variable}` is set here: {what} ~/{usual}")
+    return lines
+
+
+_USUAL = {
+    "XDG_CONFIG_HOME": ".config",
+    "XDG_STATE_HOME": ".local/state",
+    "XDG_CACHE_HOME": ".cache",
+}
 
 
 def _done(args: argparse.Namespace, plan: Plan, failed: list[tuple[Any, SandboxError]]) -> bool:

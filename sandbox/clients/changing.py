@@ -14,7 +14,7 @@ from sandbox.clients.keep import NotChanged
 from sandbox.clients.record import Record, Written
 from sandbox.clients.words import REMOVED, Edit, Entry, Found
 from sandbox.clients.wrapping import Left, Wrapped, unwrapped, words_of, wrapped
-from sandbox.places import config_dir
+from sandbox.places import APP, config_dir
 from sandbox.policy.cache import replace_private
 from sandbox.records import dataclass, replace
 
@@ -73,13 +73,15 @@ def _wrapped(
     entry: Entry, found: Found, around: Around, program: str
 ) -> tuple[Wrapped | Left, dict[str, str]]:
     known = fit(entry, found, around)
-    by_engine = contained(entry, program, known, words_of(entry))
+    folder = os.path.join(config_dir(around.environ), "profiles")
+    usual = os.path.join(around.home, ".config", APP, "profiles")
+    # Clients hand HOME on, and XDG_CONFIG_HOME mostly not.
+    by_engine = contained(entry, program, known, words_of(entry), folder if folder != usual else "")
     if by_engine is None:
         return wrapped(entry, program, known), {}
     if isinstance(by_engine, Left):
         return by_engine, {}
-    path = os.path.join(config_dir(around.environ), "profiles", f"{by_engine.profile}.toml")
-    return by_engine.wrapped, {path: by_engine.text}
+    return by_engine.wrapped, {os.path.join(folder, f"{by_engine.profile}.toml"): by_engine.text}
 
 
 def _remembered(

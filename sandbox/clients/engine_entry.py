@@ -70,8 +70,13 @@ def order(words: Sequence[str]) -> DockerRun | Left | None:
     )
 
 
-def contained(entry: Entry, program: str, fit: Fit, words: Sequence[str]) -> Contained | Left | None:
-    """The entry by our own backend; None where it starts no engine."""
+def contained(
+    entry: Entry, program: str, fit: Fit, words: Sequence[str], folder: str = ""
+) -> Contained | Left | None:
+    """The entry by our own backend; None where it starts no engine.
+
+    Its profile is named by its path in `folder`, where a client does not look for it by itself.
+    """
     found = order(words)
     if found is None or is_wrapped(entry):
         return None
@@ -83,7 +88,8 @@ def contained(entry: Entry, program: str, fit: Fit, words: Sequence[str]) -> Con
     image = f"docker.io/library/{found.image}" if found.image in _OWN_IMAGES else found.image
     text = profile_text(entry.name, image, fit.profile or "base", taken.fixed)
     name = f"engine-{_safe(entry.name)}-{sha256(text.encode()).hexdigest()[:8]}"
-    args = ["run", *named(entry), "--backend", "docker", "--profile", name, *taken.mounts]
+    place = f"{folder}/{name}.toml" if folder else name
+    args = ["run", *named(entry), "--backend", "docker", "--profile", place, *taken.mounts]
     env = dict(entry.env)
     passed = {one: env.get(one, "") for one in taken.passed}
     args += variables.options(passed, stranger=fit.stranger, skipped=frozenset())

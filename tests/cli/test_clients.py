@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -251,3 +252,33 @@ def test_a_projects_own_mcp_sandbox_contains_nothing(
     assert server["args"][-4:] == [command, "run", "--", "x"]
     assert main(["clients", "unwrap", "--scope", "project", "--yes"]) == 0
     assert config.read_text() == before
+
+
+def test_a_profile_elsewhere_is_named_by_its_path(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "elsewhere"))
+    entry = {"command": "docker", "args": ["run", "-i", "mcp/time"]}
+    (home / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": {"t": entry}}))
+    assert wrap("--yes") == 0
+    args = json.loads((home / ".cursor" / "mcp.json").read_text())["mcpServers"]["t"]["args"]
+    named = Path(args[args.index("--profile") + 1])
+    assert named.parent == home / "elsewhere" / "mcp-sandbox" / "profiles"
+    assert named.exists()
+
+
+@pytest.mark.parametrize("action", ["wrap", "unwrap"])
+def test_many_at_once(home: Path, action: str) -> None:
+    """Each waits for the others, finds what they left, and has nothing to add."""
+    config = home / ".cursor" / "mcp.json"
+    before = config.read_bytes()
+    if action == "unwrap":
+        assert wrap("--yes") == 0
+    script = "import sys; from sandbox.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    words = ["--program", PROGRAM] if action == "wrap" else []
+    argv = [sys.executable, "-c", script, "clients", action, "--yes", *words]
+    running = [subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(4)]
+    ended = [(one.communicate(timeout=60)[1], one.returncode) for one in running]
+    assert [status for _, status in ended] == [0] * 4, ended
+    if action == "wrap":
+        assert commands(home) == {"time": PROGRAM, "odd": PROGRAM, "far": ""}
+        assert main(["clients", "unwrap", "--yes"]) == 0
+    assert config.read_bytes() == before
