@@ -24,7 +24,7 @@ class Help(argparse.RawDescriptionHelpFormatter):
     """Help as wide as the terminal; argparse makes one for every option, and `shutil` would be asked."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=_columns() - 2)
+        super().__init__(prog, max_help_position=32, width=_columns() - 2)
 
 
 def _columns() -> int:
