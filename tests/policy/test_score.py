@@ -72,6 +72,18 @@ def test_everything_is_as_no_sandbox_but_for_the_kernel_that_the_filter_still_gu
     assert [row.id for row in found.rows if row.open < 1] == ["kernel"]
 
 
+def test_what_is_called_a_program_counts_as_one_only_where_programs_are() -> None:
+    def total(**granted: tuple[PathRule, ...]) -> float:
+        (row,) = (row for row in exposure(files(**granted)(BASE)).rows if row.id == "files-read")
+        return row.points
+
+    assert (
+        0 < total(programs=(PathRule("/opt/google/chrome"),)) < total(read=(PathRule("/opt/google/chrome"),))
+    )
+    for path in ("~/x", "/", "/opt/../home/u"):
+        assert total(programs=(PathRule(path),)) == total(read=(PathRule(path),))
+
+
 def test_the_weights_add_up_to_ten_and_ids_are_unique() -> None:
     assert sum(one.weight for one in ASSESSORS) == pytest.approx(UNSANDBOXED)
     assert len({one.id for one in ASSESSORS}) == len(ASSESSORS)
@@ -110,6 +122,7 @@ def hosts(*rules: HostRule) -> Callable[[Policy], Policy]:
     [
         grant("files-read", files(read=(PathRule("."),))),
         grant("files-write", files(write=(PathRule("."),))),
+        grant("files-read", files(programs=(PathRule("/opt/x"),))),
         grant("files-secret", files(expose=("~/.ssh",))),
         grant("files-kept", files(persist="memory")),
         grant("net-reach", hosts(HostRule("a.example", 443))),
@@ -224,6 +237,9 @@ def _twice(limit: float | None) -> float | None:
 GRANTS: dict[str, Callable[[Policy], Policy]] = {
     "read": lambda p: replace(p, files=replace(p.files, read=(*p.files.read, PathRule("~/more")))),
     "write": lambda p: replace(p, files=replace(p.files, write=(*p.files.write, PathRule("~/more")))),
+    "programs": lambda p: replace(
+        p, files=replace(p.files, programs=(*p.files.programs, PathRule("/opt/x")))
+    ),
     "write what was read": lambda p: replace(
         p, files=replace(p.files, write=(*p.files.write, *p.files.read))
     ),
