@@ -15,6 +15,9 @@ from sandbox.wire.salvage import Id
 
 PATIENCE_S = 2.0
 """SDKs write their first request as soon as they have started us; a shell's open pipe never does."""
+LINGER_S = 1.0
+"""A client of both eras whose `server/discover` fails asks again, with `initialize`."""
+LONGEST_S = 5.0
 WRITE_S = 1.0
 _READ = 1 << 16
 _LARGEST = 1 << 20
@@ -22,22 +25,29 @@ _MOST_CHARS = 2000
 
 
 def answer(error: SandboxError, *, stdin: int = 0, stdout: int = 1, seconds: float = PATIENCE_S) -> int:
-    """Answers with `error` whatever is asked until something was; how many answers there were.
+    """Answers with `error` whatever is asked until `initialize` was; how many answers there were.
 
     Waits until a request comes, stdin ends or `seconds` are over, and never at a terminal.
     """
     if not error.answerable or os.isatty(stdin):
         return 0
-    ids = _asked(stdin, time.monotonic() + seconds)
-    until = time.monotonic() + WRITE_S
-    return sum(_write(stdout, error_frame(id, INTERNAL_ERROR, *_told(error)), until) for id in ids)
+    answers, client = 0, _Client(stdin, seconds)
+    while asked := client.asks():
+        for id, method in asked:
+            if not _write(stdout, error_frame(id, INTERNAL_ERROR, *_told(error)), time.monotonic() + WRITE_S):
+                return answers
+            answers += 1
+            if method == "initialize":
+                return answers  # no client asks more of a server that refused this
+        client.wait(LINGER_S)
+    return answers
 
 
 def _told(error: SandboxError) -> tuple[str, dict[str, object]]:
     """The message, which is all that most clients show, and the same in parts."""
     parts = {"code": error.code, "what": error.what, "rule": error.rule, "hint": error.hint}
     data = {name: _plain(text) for name, text in parts.items() if text}
-    told = {"mcp-sandbox/not-started": {**data, "status": error.exit_status}}
+    told: dict[str, object] = {"mcp-sandbox/not-started": {**data, "status": error.exit_status}}
     return _plain(f"mcp-sandbox: {error.line()}"), told
 
 
@@ -46,29 +56,41 @@ def _plain(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else " " for c in text[:_MOST_CHARS])
 
 
-def _asked(stdin: int, until: float) -> list[Id]:
-    """The ids of the first requests that come, all that came together."""
-    reader, size = FrameReader(_LARGEST), 0
-    while size <= _LARGEST and _ready(stdin, select.POLLIN, until):
-        try:
-            chunk = os.read(stdin, _READ)
-        except BlockingIOError:
-            continue
-        except OSError:
-            chunk = b""
-        size += len(chunk)
-        if ids := [id for one in (reader.feed(chunk) if chunk else reader.close()) for id in _ids(one)]:
-            return ids
-        if not chunk:
-            break
-    return []
+class _Client:
+    """Who asks on `stdin`, and how long is waited for that."""
 
+    def __init__(self, stdin: int, seconds: float) -> None:
+        self._stdin = stdin
+        self._reader = FrameReader(_LARGEST)
+        self._left = _LARGEST
+        self._until = time.monotonic() + seconds
+        self._latest = self._until + LONGEST_S
 
-def _ids(one: Frame | Fault) -> list[Id]:
-    """Whose answer it waits for: a message that breaks the protocol's rules waits as well."""
-    if one.kind not in ("request", None):
+    def wait(self, seconds: float) -> None:
+        """From now on."""
+        self._until = min(time.monotonic() + seconds, self._latest)
+
+    def asks(self) -> list[tuple[Id, str | None]]:
+        """Id and method of the next requests, all that came together; none where no more will come."""
+        while self._left > 0 and _ready(self._stdin, select.POLLIN, self._until):
+            try:
+                chunk = os.read(self._stdin, _READ)
+            except BlockingIOError:
+                continue
+            except OSError:
+                chunk = b""
+            self._left = self._left - len(chunk) if chunk else 0
+            found = self._reader.feed(chunk) if chunk else self._reader.close()
+            if asked := [request for one in found for request in _requests(one)]:
+                return asked
         return []
-    return [one.id] if isinstance(one, Frame) else [*one.ids]
+
+
+def _requests(one: Frame | Fault) -> list[tuple[Id, str | None]]:
+    """What waits for an answer: a message that breaks the protocol's rules waits as well."""
+    if isinstance(one, Frame):
+        return [(one.id, one.method)] if one.kind == "request" else []
+    return [(id, None) for id in one.ids] if one.kind in ("request", None) else []
 
 
 def _write(stdout: int, line: bytes, until: float) -> bool:

@@ -56,7 +56,7 @@ ASKED = [
     pytest.param(DISCOVER, ["d-1"], id="modern: server/discover"),
     pytest.param(INITIALIZE.strip(), [], id="a line that has not ended yet"),
     pytest.param(NOTE + INITIALIZE, [0], id="after a notification"),
-    pytest.param(INITIALIZE + DISCOVER + NOTE, [0, "d-1"], id="all that came together"),
+    pytest.param(DISCOVER + NOTE + INITIALIZE, ["d-1", 0], id="all that came together"),
     pytest.param(b"[" + INITIALIZE.strip() + b"]\n", [0], id="a batch, which breaks the protocol"),
     pytest.param(b"\xef\xbb\xbf" + INITIALIZE, [0], id="behind a byte order mark"),
     pytest.param(b"GET / HTTP/1.1\r\n\r\n", [], id="no message at all"),
@@ -79,6 +79,37 @@ def test_what_is_asked_is_answered(said: bytes, ids: list[object], client: Clien
         )
         told = one["error"]["data"]["mcp-sandbox/not-started"]
         assert (told["code"], told["status"]) == ("command-not-found", NOT_FOUND)
+
+
+def test_a_client_of_both_eras_asks_twice(client: Client) -> None:
+    """Claude Code tries `server/discover`, and shows the error of the `initialize` that follows."""
+
+    def speak() -> None:
+        os.write(client.say, DISCOVER)
+        os.read(client.hear, 4096)
+        os.write(client.say, INITIALIZE)
+
+    speaker = threading.Thread(target=speak)
+    speaker.start()
+    assert unstarted.answer(ERROR, stdin=client.theirs, stdout=client.theirs_too, seconds=10.0) == 2
+    speaker.join()
+
+
+def test_nobody_is_answered_for_ever(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unstarted, "LONGEST_S", 0.5)
+
+    def speak() -> None:
+        with suppress(OSError):
+            while True:
+                os.write(client.say, DISCOVER)
+                os.read(client.hear, 4096)
+
+    speaker = threading.Thread(target=speak, daemon=True)
+    speaker.start()
+    began = time.monotonic()
+    assert unstarted.answer(ERROR, stdin=client.theirs, stdout=client.theirs_too, seconds=0.5) > 1
+    assert time.monotonic() - began < 15.0
+    client.close()
 
 
 def test_a_request_at_the_end_of_its_stream(client: Client) -> None:
