@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from sandbox.clients.words import Entry, Found, Row
 
 
-def around() -> Around:
-    """This user on this machine, here."""
+def around(program: str | None = None) -> Around:
+    """This user on this machine, here, and the program that clients start: this one unless said."""
     from sandbox.clients.gather import Around
+    from sandbox.clients.wrapping import our_program
 
-    return Around(os.environ.get("HOME", ""), sys.platform, dict(os.environ), os.getcwd())
+    named = program or our_program(sys.argv[0], sys.executable)
+    return Around(os.environ.get("HOME", ""), sys.platform, dict(os.environ), os.getcwd(), named)
 
 
 def files(args: argparse.Namespace) -> list[Found]:

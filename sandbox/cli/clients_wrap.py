@@ -33,9 +33,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """0 when it is done or was done before; 1 when declined or where a file could not be changed."""
     from sandbox.clients.changing import to_wrap
-    from sandbox.clients.wrapping import our_program
 
-    here, program = around(), args.program or our_program(sys.argv[0], sys.executable)
+    here = around(args.program)
+    program = here.program
     if not args.program and not os.access(program, os.X_OK):
         what = f"`{program}` is not there for clients to start"
         raise UsageError("no-program", what, hint="name it with `--program PATH`")
@@ -57,7 +57,9 @@ def change(args: argparse.Namespace, planned: Planner, verb: str) -> int:
 
     with alone(os.environ):
         failed: list[tuple[Any, SandboxError]] = []
-        opened = list(configs(files(args), failed))
+        # What an administrator has put there is changed by those who ask for it.
+        found = [one for one in files(args) if one.scope != "system" or args.scope == "system"]
+        opened = list(configs(found, failed))
         require_server(args, [entry.name for one in opened for entry in one.entries])
         plans = [plan for one in opened if (plan := _planned(planned, one, failed)) is not None]
         status = _settle(args, plans, verb, failed)

@@ -92,7 +92,8 @@ def _remembered(
         return known
     states = (record.digest(config.held.content), record.digest(content))
     sums = {path: record.digest(text.encode()) for path, text in profiles.items()}
-    older = known.written if known else ()
+    there = {(entry.command, entry.args) for entry in config.entries}
+    older = [one for one in known.written if (one.command, one.args) in there] if known else []
     sums = {**(dict(known.profiles) if known else {}), **sums}
     base = base_of(config, known, around)
     return Record(config.held.real, base, states, (*older, *written), tuple(sums.items()))

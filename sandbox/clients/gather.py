@@ -37,6 +37,8 @@ class Around:
     platform: str
     environ: Mapping[str, str]
     cwd: str
+    program: str = ""
+    """The mcp-sandbox that asks: what is this very file is no impostor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,10 @@ def _is_impostor(entry: Entry, found: Found, around: Around) -> bool:
     if found.scope != "project" or not entry.command.startswith("/") or not is_wrapped(entry):
         return False
     project = project_of(found, around)
-    names = (os.path.normpath(entry.command), os.path.realpath(entry.command))
+    real = os.path.realpath(entry.command)
+    if around.program and real == os.path.realpath(around.program):
+        return False
+    names = (os.path.normpath(entry.command), real)
     return any(below(name, place) for name in names for place in (project, os.path.realpath(project)))
 
 

@@ -10,7 +10,7 @@ from sandbox.clients.credential import in_arguments, in_plain_text
 from sandbox.clients.lookalike import like
 from sandbox.clients.variables import steers
 from sandbox.clients.words import Entry
-from sandbox.clients.wrapping import Fit, inner, is_wrapped, ours, words_of
+from sandbox.clients.wrapping import Fit, inner, is_wrapped, options_of, words_of
 from sandbox.errors import SandboxError
 from sandbox.records import dataclass
 from sandbox.supply.docker_run import parse as engine_run
@@ -124,11 +124,10 @@ def _impostor(server: Server) -> Iterator[str]:
 
 
 def _granting(server: Server) -> Iterator[str]:
-    args = ours(server.entry.command, server.entry.args) if server.contained else None
-    if args is None or not server.fit.stranger:
+    if not server.contained or not server.fit.stranger:
         return
-    options = args[: args.index("--")] if "--" in args else args
-    grants = dict.fromkeys(word.partition("=")[0] for word in options if word.startswith("--"))
+    words = (word.partition("=")[0] for word in options_of(server.entry))
+    grants = dict.fromkeys(word for word in words if word.startswith("--"))
     if told := [word for word in grants if word not in ("--name", "--profile", "--backend")]:
         yield f"the project's own file says what it may have: {', '.join(f'`{word}`' for word in told)}"
 

@@ -16,7 +16,15 @@ from sandbox.records import dataclass, field, replace
 from sandbox.supply.request import parse
 
 PROGRAM: Final = "mcp-sandbox"
-_LAUNCHERS: Final = frozenset(("uvx", "pipx", "uv", "python", "python3", "env"))
+_OUR_PROGRAM: Final = re.compile(r"(?:(?:[A-Za-z]:[\\/]|/)(?:.*[\\/])?)?mcp-sandbox(?:\.exe)?", re.DOTALL)
+"""By its name or its whole path: `./mcp-sandbox` is some project's."""
+_LAUNCHERS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
+    "uvx": ((PROGRAM, "run"), ("--from", PROGRAM, PROGRAM, "run")),
+    "uv": (("tool", "run", PROGRAM, "run"),),
+    "pipx": (("run", PROGRAM, "run"),),
+}
+_SWITCHES: Final = frozenset(("-q", "--quiet", "-v", "--verbose", "--refresh"))
+"""Options of `run` without a value."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PLACE: Final = re.compile(
     r"\$\{(?:workspaceFolder|workspaceRoot|userHome|env:HOME|HOME|PWD|CLAUDE_PROJECT_DIR(?::-[^}]*)?)\}[^$%{}:]*"
@@ -92,22 +100,16 @@ def is_wrapped(entry: Entry) -> bool:
 
 def ours(command: str, args: Sequence[str]) -> tuple[str, ...] | None:
     """The arguments of `mcp-sandbox run` where a command starts that, else None."""
-    words = [command, *args]
-    base = _base(command)
-    if base == PROGRAM and not re.match(r"[A-Za-z]:[\\/]|/|mcp-sandbox(?:\.exe)?$", command):
-        return None  # `./mcp-sandbox` is some project's
-    if base in _LAUNCHERS:
-        at = next((i for i, word in enumerate(words[1:], 1) if _base(word) == PROGRAM), 0)
-        words = words[at:] if at and all(_is_option(word) for word in words[1:at]) else words
-    return tuple(words[2:]) if _base(words[0]) == PROGRAM and words[1:2] == ["run"] else None
+    if command in _LAUNCHERS:
+        found = next((one for one in _LAUNCHERS[command] if tuple(args[: len(one)]) == one), None)
+        return tuple(args[len(found) :]) if found else None
+    if not _OUR_PROGRAM.fullmatch(command) or args[:1] not in (["run"], ("run",)):
+        return None
+    return tuple(args[1:])
 
 
 def _base(word: str) -> str:
     return word.replace("\\", "/").rpartition("/")[2].removesuffix(".exe")
-
-
-def _is_option(word: str) -> bool:
-    return word.startswith("-") or word in ("run", "tool", "--from", PROGRAM)
 
 
 def inner(entry: Entry) -> tuple[str, ...]:
@@ -115,7 +117,22 @@ def inner(entry: Entry) -> tuple[str, ...]:
     args = ours(entry.command, entry.args)
     if args is None:
         return words_of(entry)
-    return args[args.index("--") + 1 :] if "--" in args else ()
+    rest = args[_options_end(args) :]
+    return rest[1:] if rest[:1] == ("--",) else rest
+
+
+def options_of(entry: Entry) -> tuple[str, ...]:
+    """Our own options of a wrapped entry."""
+    args = ours(entry.command, entry.args) or ()
+    return args[: _options_end(args)]
+
+
+def _options_end(args: Sequence[str]) -> int:
+    """Where our options end: at their `--`, which an entry that somebody wrote may lack."""
+    at = 0
+    while at < len(args) and args[at].startswith("-") and args[at] != "--":
+        at += 1 if args[at] in _SWITCHES or "=" in args[at] else 2
+    return at
 
 
 def words_of(entry: Entry) -> tuple[str, ...]:
@@ -221,8 +238,7 @@ def unwrapped(
 
 def _back(entry: Entry, before: Entry | None) -> dict[str, str | None]:
     """The variables that we took out, with their values."""
-    options = ours(entry.command, entry.args) or ()
-    taken = variables.moved_back(options[: options.index("--")] if "--" in options else options)
+    taken = variables.moved_back(options_of(entry))
     had = dict(before.env) if before is not None else {}
     gone = {name: value for name, value in had.items() if variables.steers(name, stranger=True)}
     have = dict(entry.env)
@@ -231,9 +247,7 @@ def _back(entry: Entry, before: Entry | None) -> dict[str, str | None]:
 
 def _of_an_engine(entry: Entry) -> bool:
     """Whether it stands for an engine's `run`: what follows our `--` is not the whole command."""
-    args = ours(entry.command, entry.args) or ()
-    options = args[: args.index("--")] if "--" in args else args
-    return ("--backend", "docker") in pairwise(options)
+    return ("--backend", "docker") in pairwise(options_of(entry))
 
 
 def our_program(argv0: str, executable: str) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from sandbox.cli.main import main
+from sandbox.clients.table import row
+from sandbox.clients.words import Found
 from sandbox.clients.wrapping import ours
 from sandbox.errors import USAGE
 from sandbox.inspect.pinned import Item
@@ -282,3 +284,35 @@ def test_many_at_once(home: Path, action: str) -> None:
         assert commands(home) == {"time": PROGRAM, "odd": PROGRAM, "far": ""}
         assert main(["clients", "unwrap", "--yes"]) == 0
     assert config.read_bytes() == before
+
+
+def test_an_installation_inside_the_project_is_ours_where_it_is_what_runs(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / ".venv" / "bin" / "mcp-sandbox"
+    program.parent.mkdir(parents=True)
+    program.touch(0o755)
+    config = tmp_path / ".mcp.json"
+    config.write_text(json.dumps({"mcpServers": {"a": {"command": "x"}}}))
+    words = ["clients", "wrap", "--scope", "project", "--yes", "--program", str(program)]
+    assert main(words) == 0
+    wrapped = config.read_text()
+    assert main(words) == 0
+    assert config.read_text() == wrapped
+    assert main(["clients", "list", "--scope", "project"]) == 0
+    assert "0 of 1 servers contained" in capsys.readouterr().out  # another one asks, and cannot know
+
+
+def test_an_administrators_file_is_changed_on_request(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cursor = row("cursor")
+    assert cursor is not None
+    managed = tmp_path / "managed.json"
+    managed.write_text(json.dumps({"mcpServers": {"a": {"command": "x"}}}))
+    found = [Found(cursor, str(managed), str(managed), "json", "system")]
+    monkeypatch.setattr("sandbox.clients.find.find", lambda *_: found)
+    assert wrap("--yes") == 0
+    assert PROGRAM not in managed.read_text()
+    assert wrap("--yes", "--scope", "system") == 0
+    assert PROGRAM in managed.read_text()

@@ -194,6 +194,8 @@ def test_a_variable_of_the_entry_runs_no_code_outside(tmp_path: Path, moves: boo
         pytest.param("mcp-sandbox", ("inspect", "--", "x"), None, id="another command of ours"),
         pytest.param("npx", ("-y", "mcp-sandbox", "run"), None, id="another registry's"),
         pytest.param("uvx", ("evil", "mcp-sandbox", "run"), None, id="an argument"),
+        pytest.param("uvx", ("--from=./evil", "mcp-sandbox", "run"), None, id="by uvx, from elsewhere"),
+        pytest.param("/p/uvx", ("mcp-sandbox", "run"), None, id="by another uvx"),
         pytest.param("./mcp-sandbox", ("run", "--", "x"), None, id="a project's file"),
         pytest.param("${workspaceFolder}/mcp-sandbox", ("run", "--", "x"), None, id="another project's file"),
         pytest.param("/x/not-mcp-sandbox", ("run",), None, id="another program"),
@@ -258,6 +260,18 @@ def test_no_option_comes_of_what_an_entry_says(entry: Entry) -> None:
 )
 def test_paths_among_the_arguments(words: str, found: list[str]) -> None:
     assert list(candidates(words.split())) == found
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        pytest.param("run -q --profile p -- x -- y", "x -- y", id="ours"),
+        pytest.param("run --profile=p x -- y", "x -- y", id="somebody's, without our `--`"),
+        pytest.param("run --profile p", "", id="its profile has it"),
+    ],
+)
+def test_what_is_inside(args: str, words: str) -> None:
+    assert " ".join(inner(Entry("a", PROGRAM, tuple(args.split())))) == words
 
 
 def test_our_program_is_absolute_and_keeps_its_links(tmp_path: Path) -> None:
