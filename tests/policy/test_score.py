@@ -121,6 +121,7 @@ def hosts(*rules: HostRule) -> Callable[[Policy], Policy]:
     ("id", "make"),
     [
         grant("files-read", files(read=(PathRule("."),))),
+        grant("files-read", files(programs=(PathRule("/opt/browser"),))),
         grant("files-write", files(write=(PathRule("."),))),
         grant("files-read", files(programs=(PathRule("/opt/x"),))),
         grant("files-secret", files(expose=("~/.ssh",))),
