@@ -25,7 +25,7 @@ class Kernel:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.listener, self._write = os.pipe()
-        self.waiting: list[tuple[Notice, str | None]] = []
+        self.waiting: list[Notice] = []
         self.paths: dict[int, str | None] = {}
         self.answers: list[tuple[str, str]] = []
         monkeypatch.setattr(notify, "receive", self._receive)
@@ -39,12 +39,12 @@ class Kernel:
     def called(self, name: str, *args: int, path: str | None = "/x", machine: str = "x86_64") -> None:
         given = (*args, 0, 0, 0, 0, 0, 0)[:6]
         self.paths[len(self.paths)] = path
-        self.waiting.append((Notice(len(self.paths) - 1, 1000, machine, 0, name, given), path))
+        self.waiting.append(Notice(len(self.paths) - 1, 1000, machine, 0, name, given))
         os.write(self._write, b"x")
 
     def _receive(self, listener: int) -> Notice | None:
         os.read(listener, 1)
-        return self.waiting.pop(0)[0]
+        return self.waiting.pop(0)
 
     def close(self) -> None:
         os.close(self.listener)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -161,6 +162,8 @@ def _conclude(args: argparse.Namespace, learnt: Learnt, made: Written) -> None:
     score = exposure(made.policy)
     where = f"`{args.out}`, " if args.out is not None else ""
     note(f"mcp-sandbox: learnt: {where}exposure {score.total:g} ({score.word}), {_counted(learnt.runs)}")
+    if args.out is not None:
+        note(f"\nhint: mcp-sandbox run --profile {shlex.quote(os.path.abspath(args.out))}")
 
 
 def _redactor(learnt: Learnt) -> Redactor:

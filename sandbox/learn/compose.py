@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -13,6 +14,7 @@ from sandbox.policy.model import Policy, Quota
 from sandbox.policy.quota import show_size
 from sandbox.records import dataclass
 
+_RELEASE: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}", re.ASCII)
 M: Final = 1 << 20
 LEAST_MEMORY, LEAST_PIDS, LEAST_FILES, LEAST_DISK = 256 * M, 64, 256, 32 * M
 LEAST_UPLOAD, LEAST_DOWNLOAD, LEAST_CONNECTIONS = M, 64 * M, 500
@@ -41,6 +43,8 @@ class Material:
     """What the package's source names."""
     at_home: Mapping[str, str]
     """What it looked for in its home and the caller has in theirs."""
+    package: tuple[str, str] | None = None
+    """`npm:NAME` or `pypi:NAME`, and the version that was run."""
     started: tuple[str, ...] = ()
     """Programs that it started."""
     trusted: bool = False
@@ -83,6 +87,14 @@ def _head(made: Material) -> Iterator[str]:
 
 
 def _server(made: Material) -> Iterator[str]:
+    if made.package is not None:
+        name, version = made.package
+        yield "[match]"
+        yield f"packages = [{_quoted(name)}]"
+        if _RELEASE.fullmatch(version):
+            after = int(version.partition(".")[0]) + 1
+            yield f'versions = ">={version},<{after}"   # another one is told at its start, and runs'
+        yield ""
     yield "[server]"
     yield f"command = [{', '.join(map(_quoted, made.command))}]"
 

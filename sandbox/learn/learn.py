@@ -8,7 +8,7 @@ from typing import Final
 
 from sandbox.learn.compose import Material, profile
 from sandbox.learn.exercise import Ended, Run, exercise
-from sandbox.learn.named import variables, version
+from sandbox.learn.named import package, variables
 from sandbox.learn.seen import Seen
 from sandbox.learn.study import Learnt, Order, at_home
 from sandbox.learn.wants import network_untouched
@@ -56,13 +56,12 @@ def material(order: Order, learnt: Learnt, extends: str) -> Material:
     """What is known after the study."""
     prepared, run = learnt.prepared, learnt.run
     home = prepared.spec.identity.home
-    package = version(prepared)
+    found = package(prepared)
     words = " ".join(order.wish.command or prepared.policy.server.command)
-    shown = (
-        f"`{words}`, {package}, {prepared.spec.backend}" if package else f"`{words}`, {prepared.spec.backend}"
-    )
+    which = f", {found[0]} {found[1]}" if found else ""
     return Material(
-        title=shown,
+        title=f"`{words}`{which}, {prepared.spec.backend}",
+        package=found,
         command=order.wish.command or prepared.policy.server.command,
         extends=extends,
         policy=prepared.policy,

@@ -66,19 +66,26 @@ def _places(tree: str, request: Request) -> Iterator[str]:
             below[:] = []
 
 
-def version(prepared: Prepared) -> str:
-    """The exact package that was run, as the store resolved it; empty where it is none of a registry's."""
+def package(prepared: Prepared) -> tuple[str, str] | None:
+    """The package that the command is for, as `[match]` names it, and the version that the store resolved."""
     if prepared.frozen is None or prepared.request is None:
-        return ""
+        return None
     first = prepared.request.specs[0]
-    name = npm_name(first) if prepared.request.ecosystem == "npm" else pypi_base(first)
-    wanted = _spelt(name)
-    return next((one for one in prepared.frozen.resolved if _spelt(_bare(one)) == wanted), "")
+    npm = prepared.request.ecosystem == "npm"
+    name = npm_name(first) if npm else pypi_base(first)
+    for one in prepared.frozen.resolved:
+        found, version = _parted(one)
+        if _spelt(found) == _spelt(name):
+            return f"{'npm' if npm else 'pypi'}:{name}", version
+    return None
 
 
-def _bare(resolved: str) -> str:
+def _parted(resolved: str) -> tuple[str, str]:
     at = resolved.find("@", 1)
-    return resolved[:at] if at > 0 else resolved.partition("==")[0]
+    if at > 0:
+        return resolved[:at], resolved[at + 1 :]
+    name, _, version = resolved.partition("==")
+    return name, version
 
 
 def _spelt(name: str) -> str:

@@ -163,6 +163,20 @@ def test_the_text_is_a_profile(tmp_path: Path) -> None:
     assert (policy.network.upload, policy.network.download) == (M, 64 * M)
 
 
+@pytest.mark.parametrize(
+    ("version", "versions"),
+    [
+        pytest.param("2026.8.31", ">=2026.8.31,<2027", id="a year"),
+        pytest.param("0.6.3", ">=0.6.3,<1", id="before 1"),
+        pytest.param("2.0.0-beta.1", None, id="a beta of one"),
+        pytest.param('1"\nx = "', None, id="no version"),
+    ],
+)
+def test_the_versions_that_it_is_for(version: str, versions: str | None) -> None:
+    made = tomllib.loads(profile(material(Seen(), package=("npm:@scope/server", version))))
+    assert made["match"] == {"packages": ["npm:@scope/server"]} | ({"versions": versions} if versions else {})
+
+
 # --- wants -----------------------------------------------------------------------------------------------
 
 

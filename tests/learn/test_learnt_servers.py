@@ -154,6 +154,35 @@ def test_the_learnt_profile_is_as_tight_as_the_shipped_one(
     assert tomllib.loads(out.read_text())["server"]["command"] == command
 
 
+def test_in_a_container(tmp_path: Path, ready: Callable[[str], str]) -> None:
+    """What is done with files is not seen there, and the profile says so; the rest is as natively."""
+    state = Path(os.environ["HOME"]) / ".local/state/mcp-sandbox"
+    state.mkdir(parents=True)
+    (state / "images.json").write_text(ready("docker"))
+    server = ("npx", "-y", "@modelcontextprotocol/server-memory")
+    argv = [
+        sys.executable,
+        "-c",
+        CODE,
+        "learn",
+        "--backend",
+        "docker",
+        "--call",
+        "read_graph",
+        "{}",
+        "--",
+        *server,
+    ]
+    done = subprocess.run(
+        argv, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    made = tomllib.loads(done.stdout)
+    assert made["syscalls"]["tier"] == "strict"
+    assert "# Called: read_graph (result)." in done.stdout
+    assert "# What a server does with files in a container is not observed." in done.stdout
+
+
 def _shipped(server: Server, command: list[str], options: list[str], here: Path) -> Policy:
     """The shipped profile as a run of this command has it: with what it was given here."""
     from argparse import Namespace
