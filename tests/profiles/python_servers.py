@@ -199,6 +199,11 @@ SERVERS: tuple[Served, ...] = (
             Call("chroma_create_collection", {"collection_name": "otters"}, "Successfully created"),
             Call("chroma_list_collections", {}, "otters"),
             Call("chroma_get_collection_count", {"collection_name": "otters"}, "0"),
+            Call(
+                "chroma_add_documents",
+                {"collection_name": "otters", "documents": [FISH], "ids": ["1"]},
+                dials="chroma-onnx-models.s3.amazonaws.com",
+            ),
             Call("chroma_delete_collection", {"collection_name": "otters"}, "Successfully deleted"),
         ),
     ),
