@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from sandbox.learn.seen import Peaks, Seen
 from sandbox.learn.wants import CALL, HOST, READ, WRITE, Want, granted, times
 from sandbox.plan.spec import Spec, Tier
 from sandbox.policy import hosts
 from sandbox.policy.model import Policy, Quota
-from sandbox.policy.quota import show_size
+from sandbox.policy.quota import show_duration, show_size
 from sandbox.records import dataclass
 
 _RELEASE: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}", re.ASCII)
@@ -212,25 +212,48 @@ def _may_be_written(where: str) -> bool:
 
 def _variables(made: Material) -> Iterator[str]:
     env, secrets = made.policy.env, made.policy.secrets
-    asked = [name for name in env.passed if made.policy.origin(f"env.pass.{name}").file == "--allow-env"]
-    held = {*env.passed, *(name for name, _ in env.fixed), *(one.name for one in secrets)}
-    if asked:
+    asked = [name for name in env.passed if _optional(made, f"env.pass.{name}")]
+    fixed = [pair for pair in env.fixed if _optional(made, f"env.set.{pair[0]}")]
+    if asked or fixed:
         yield "[env]"
         yield from _list("pass", [(name, "granted; whether it is read cannot be seen") for name in asked])
+    if fixed:
+        yield f"set = {{ {', '.join(f'{name} = {_quoted(value)}' for name, value in fixed)} }}"
     for one in secrets:
-        yield f"\n[secrets.{one.name}]\nfrom = {_quoted(one.source)}"
+        if _optional(made, f"secrets.{one.name}.from"):
+            yield f"\n[secrets.{one.name}]\nfrom = {_quoted(one.source)}"
+    held = {*env.passed, *(name for name, _ in env.fixed), *(one.name for one in secrets)}
     named = [name for name in made.variables if name not in held]
     if named:
-        yield from _comment(
-            f"Which variables it reads cannot be seen. The package's source names: {', '.join(named)}."
-        )
+        told = f"Which variables it reads cannot be seen. The package's source names: {', '.join(named)}."
+        yield from _comment(told)
+
+
+def _optional(made: Material, key: str) -> bool:
+    """Whether an option of the learning has it, and not the profile that is extended."""
+    return made.policy.origin(key).file.startswith("--")
 
 
 def _quota(made: Material) -> Iterator[str]:
     yield "[quota]"
-    peaks, held = made.seen.peaks, made.policy.quota
-    for name, value, why in _limits(peaks, held):
+    held = made.policy.quota
+    measured = [*_limits(made.seen.peaks, held)]
+    for name, value, why in measured:
         yield f"{name} = {value}   # {why}"
+    told = {name for name, _, _ in measured}
+    for name, show in _ASKED.items():
+        value = getattr(held, name)
+        if name not in told and value is not None and _optional(made, f"quota.{name}"):
+            yield f"{name} = {show(value)}   # asked for"
+
+
+_ASKED: Final[Mapping[str, Callable[[Any], str]]] = {
+    "memory": lambda value: _quoted(show_size(value)),
+    "cpus": str,
+    "pids": str,
+    "wall": lambda value: _quoted(show_duration(value)),
+    "idle": lambda value: _quoted(show_duration(value)),
+}
 
 
 def _limits(peaks: Peaks, held: Quota) -> Iterator[tuple[str, str, str]]:

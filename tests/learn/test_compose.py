@@ -15,6 +15,7 @@ from sandbox.learn.seen import Peaks, Refused, Seen
 from sandbox.learn.wants import Host, Want, beyond, unused, wants
 from sandbox.plan.spec import Bind, Identity, Limits, Spec, Tmpfs
 from sandbox.policy import hosts
+from sandbox.policy.flags import Flags
 from sandbox.policy.load import load
 from sandbox.policy.model import Network, Policy
 from sandbox.records import replace
@@ -161,6 +162,20 @@ def test_the_text_is_a_profile(tmp_path: Path) -> None:
     assert [one.source for one in (*policy.files.read, *policy.files.write)] == ["/data/read", "/data/write"]
     assert [(one.host, one.port) for one in policy.network.allow] == [("api.example.com", 443)]
     assert (policy.network.upload, policy.network.download) == (M, 64 * M)
+
+
+def test_what_options_gave_is_in_the_profile_and_what_the_parent_has_is_not(tmp_path: Path) -> None:
+    flags = Flags(
+        allow_env=("A",), set_env=('B=x "y"',), secrets=("C", "D?"), cpus="0.5", idle="2h", memory="1G"
+    )
+    (tmp_path / "parent.toml").write_text(
+        'schema = 1\n[env]\npass = ["P"]\n[secrets.S]\nfrom = "env"\n[quota]\nwall = "3h"\n'
+    )
+    policy = load(str(tmp_path / "parent.toml"), environ={"HOME": str(tmp_path)}, cwd="/", flags=flags)
+    made = tomllib.loads(profile(material(Seen(), policy=policy)))
+    assert made["env"] == {"pass": ["A"], "set": {"B": 'x "y"'}}
+    assert made["secrets"] == {"C": {"from": "env"}, "D": {"from": "env?"}}
+    assert made["quota"] == {"memory": "1G", "cpus": 0.5, "idle": "2h", "disk": "32M"}
 
 
 @pytest.mark.parametrize(
