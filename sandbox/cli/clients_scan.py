@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sandbox.cli.clients_diff import command_line, one_line
 from sandbox.cli.clients_exposure import exposed
 from sandbox.cli.clients_found import around, configs, files, is_chosen, require_server, shown
-from sandbox.cli.output import document, emit, note, paint
+from sandbox.cli.output import document, emit, note, paint, spelt
 from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
@@ -108,7 +108,6 @@ def _exposed(servers: Sequence[Server]) -> list[Exposed]:
 
 def _sarif(found: list[Finding]) -> None:
     """SARIF has a schema of its own, so ours is not in front of it."""
-    import json
     from importlib.metadata import version
     from pathlib import Path
     from urllib.parse import quote
@@ -121,7 +120,7 @@ def _sarif(found: list[Finding]) -> None:
         path: quote(os.path.relpath(path, here)) if path.startswith(here + "/") else Path(path).as_uri()
         for path in paths
     }
-    emit(json.dumps(sarif(found, version("mcp-sandbox"), uris), indent=2, ensure_ascii=False))
+    emit(spelt(sarif(found, version("mcp-sandbox"), uris)))
 
 
 def _print(servers: Sequence[Server], exposure: Sequence[Exposed], found: Sequence[Finding]) -> None:

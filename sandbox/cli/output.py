@@ -64,6 +64,12 @@ def emit(text: str) -> None:
 
 def document(value: dict[str, Any]) -> None:
     """One JSON document with `schema` first, on stdout."""
+    emit(spelt({"schema": 1, **value}))
+
+
+def spelt(value: object) -> str:
+    """A document as text; half of a surrogate pair, which UTF-8 has not, as JSON's own escape of it."""
     import json
 
-    emit(json.dumps({"schema": 1, **value}, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()

@@ -47,7 +47,8 @@ def is_secret(name: str, value: str = "") -> bool:
 
 def in_plain_text(name: str, value: str) -> bool:
     """Whether the value itself stands there, and not a reference, an example or nothing."""
-    if not literal(value) or made_up(value.encode()) or stands_for_another(value.encode()):
+    data = value.encode(errors="replace")
+    if not literal(value) or made_up(data) or stands_for_another(data):
         return bool(looked(value))
     return is_secret(name, value)
 
@@ -64,7 +65,7 @@ def looked(text: str) -> list[str]:
     rules = shipped()
     worth, _, _ = rules.worth(rules.match(data))
     found += [data[hit.start : hit.end].decode(errors="replace") for hit in rules.find(data, sorted(worth))]
-    return [one for one in found if not made_up(one.encode())]
+    return [one for one in found if not made_up(one.encode(errors="replace"))]
 
 
 def in_arguments(words: Sequence[str]) -> list[str]:
@@ -102,7 +103,7 @@ def _no_secret(value: str) -> bool:
     if len(value) < 6 or _PLAIN.fullmatch(value):
         return True
     path = value.startswith(("/", "~/", "./", "../")) or re.match(r"[A-Za-z]:\\", value)
-    return bool(path) and not looks_random(value.encode())
+    return bool(path) and not looks_random(value.encode(errors="replace"))
 
 
 def masked(words: Sequence[str]) -> list[str]:

@@ -153,11 +153,18 @@ def obstacle(entry: Entry, fit: Fit) -> str | None:
         return "a remote server, which no process of this machine runs: not contained yet"
     if not entry.command.strip() or entry.kind not in ("stdio", ""):
         return "not a server that is started by a command"
+    if any(map(_unspeakable, (entry.command, *entry.args, *(text for pair in entry.env for text in pair)))):
+        return "it holds characters that no command line can hold"
     try:
         parse(words_of(entry))
     except SandboxError as error:
         return f"it would not start in a sandbox: {error.what}"
     return variables.obstacle(dict(entry.env), fit.names, stranger=fit.stranger)
+
+
+def _unspeakable(text: str) -> bool:
+    """NUL, and half of a surrogate pair."""
+    return "\0" in text or any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _options(entry: Entry, fit: Fit) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from sandbox.cli.clients import parser
+from sandbox.cli.output import spelt
 from sandbox.clients.credential import MASK, in_arguments, in_plain_text, is_secret, masked
 from sandbox.clients.lookalike import like
 from sandbox.clients.report import Exposed, document, sarif
@@ -331,6 +333,26 @@ def test_no_document_holds_a_secret() -> None:
     assert {"secret-in-config", "secret-in-arguments"} <= {each.rule for each in found}
     made = [document([one], [Exposed(10.0, None)], found), sarif(found, "1", {})]
     assert GITHUB not in str(made)
+
+
+HOSTILE = st.text(st.characters(), max_size=30)  # also halves of surrogate pairs, NUL and controls
+
+
+@given(
+    HOSTILE,
+    HOSTILE,
+    st.lists(HOSTILE, max_size=3),
+    st.dictionaries(HOSTILE, HOSTILE, max_size=2),
+    st.booleans(),
+)
+def test_any_entry_is_judged(
+    name: str, command: str, args: list[str], env: dict[str, str], mine: bool
+) -> None:
+    words = (OURS, ("run", "--", command, *args)) if mine else (command, tuple(args))
+    one = server(entry=Entry(name, *words, env=tuple(env.items()), path=("s", name)), fit=Fit(stranger=mine))
+    found = findings([one, server("x")])
+    for made in (document([one], [Exposed(None, None)], found), sarif(found, "1", {})):
+        assert json.loads(spelt(made).encode()) == json.loads(json.dumps(made))
 
 
 def test_sarif_points_at_the_entry() -> None:

@@ -205,7 +205,7 @@ def test_what_is_ours(command: str, args: tuple[str, ...], options: tuple[str, .
     assert ours(command, args) == options
 
 
-WORD = st.text(max_size=12)
+WORD = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 ENTRY = st.builds(
     lambda name, command, args, env: Entry(name, command, tuple(args), tuple(env.items())),
     WORD,
