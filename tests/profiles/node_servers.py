@@ -76,8 +76,9 @@ MODEL = '<mxGraphModel><root><mxCell id="0"/></root></mxGraphModel>'
 WRITABLE = "--allow-write {here}"
 FETCH = (
     "node -e \"fetch('http://localhost:{port}/').then((said) => said.text())"
-    ".then(console.log, (error) => console.log('could not: ' + error.cause.code))\""
+    ".then(console.log, (error) => console.log('could not: ' + error.cause.code))\"; sleep 1"
 )
+"""What a model may have a shell do; the second is for the server, which forgets what is said last."""
 
 SERVERS: tuple[Served, ...] = (
     Served(
@@ -185,7 +186,9 @@ SERVERS: tuple[Served, ...] = (
             ),
             Refused(
                 Call(
-                    "start_process", {"command": "cat {beside}/diary.txt", "timeout_ms": 5000}, "nobody else"
+                    "start_process",
+                    {"command": "cat {beside}/diary.txt; sleep 1", "timeout_ms": 9000},
+                    "nobody else",
                 ),
                 "--allow-read {beside}",
                 "No such file",
