@@ -48,7 +48,8 @@ def main(args: argparse.Namespace) -> int:
 def _built(args: argparse.Namespace) -> int:
     from sandbox.cli.clients_build import build
 
-    return 1 if build(configs(files(args), []), lambda entry: is_chosen(args, entry)) else 0
+    here = around(args.program)
+    return 1 if build(list(configs(files(args), [])), lambda entry: is_chosen(args, entry), here) else 0
 
 
 def change(args: argparse.Namespace, planned: Planner, verb: str) -> int:

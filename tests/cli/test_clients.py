@@ -316,3 +316,13 @@ def test_an_administrators_file_is_changed_on_request(
     assert PROGRAM not in managed.read_text()
     assert wrap("--yes", "--scope", "system") == 0
     assert PROGRAM in managed.read_text()
+
+
+def test_build_says_what_would_not_start(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    servers = {"cat": {"command": "/bin/cat"}, "none": {"command": "no-such-server"}}
+    (home / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    assert wrap("--yes", "--build") == 1
+    told = capfd.readouterr().err
+    assert "none: it would not start here" in told
+    assert "cat: it would not" not in told
+    assert wrap("cursor", "cat", "--yes", "--build") == 0
