@@ -193,16 +193,19 @@ ROWS: Final[tuple[Row, ...]] = (
         "gemini",
         files=Files(
             linux=(
-                "~/.gemini/settings.json",
-                "~/.gemini/extensions/*/gemini-extension.json",
+                "{GEMINI_CLI_HOME:~}/.gemini/settings.json",
+                "{GEMINI_CLI_HOME:~}/.gemini/extensions/*/gemini-extension.json",
                 "/etc/gemini-cli/settings.json",
             ),
             mac=(
-                "~/.gemini/settings.json",
-                "~/.gemini/extensions/*/gemini-extension.json",
+                "{GEMINI_CLI_HOME:~}/.gemini/settings.json",
+                "{GEMINI_CLI_HOME:~}/.gemini/extensions/*/gemini-extension.json",
                 "/Library/Application Support/GeminiCli/settings.json",
             ),
-            windows=("~/.gemini/settings.json", "~/.gemini/extensions/*/gemini-extension.json"),
+            windows=(
+                "{GEMINI_CLI_HOME:~}/.gemini/settings.json",
+                "{GEMINI_CLI_HOME:~}/.gemini/extensions/*/gemini-extension.json",
+            ),
         ),
         project=(".gemini/settings.json",),
         variables=_DOLLAR,
