@@ -14,6 +14,7 @@ NODE = "node@22.23.3"
 """Some clients need a newer node than distributions have; the servers get the machine's own."""
 
 FLAT = """{
+  "security": {"auth": {"selectedType": "gemini-api-key"}},
   // two servers, as their pages say
   "mcpServers": {
     "memory": {"command": "npx", "args": ["-y", "@modelcontextprotocol/server-memory"]},
@@ -64,6 +65,15 @@ COPILOT_FILE = json.dumps(
 OPENCODE = """{
   "$schema": "https://opencode.ai/config.json", // theirs
   "autoupdate": false,
+  "model": "here/none",
+  "small_model": "here/none",
+  "provider": {
+    "here": {
+      "npm": "@ai-sdk/openai-compatible",
+      "options": {"baseURL": "{env:MODEL_URL}/v1", "apiKey": "none"},
+      "models": {"none": {"tool_call": true}}
+    }
+  },
   "mcp": {
     "memory": {"type": "local", "command": ["npx", "-y", "@modelcontextprotocol/server-memory"]},
     "filesystem": {
@@ -150,6 +160,36 @@ COPILOT = Real(
     starts=False,
 )
 CLIENTS = (CLAUDE, GEMINI, CODEX_CLI, OPENCODE_CLI, QWEN, COPILOT)
+
+
+@dataclass(frozen=True)
+class Agent:
+    """How a client is told to do one piece of work with a model of the test's, at `{url}`."""
+
+    client: Real
+    words: tuple[str, ...]
+    env: dict[str, str]
+
+
+AGENTS = (
+    Agent(
+        CLAUDE,
+        ("-p", "look", "--allowedTools", "mcp__memory,mcp__filesystem"),
+        {
+            **CLAUDE.env,
+            "ANTHROPIC_BASE_URL": "{url}",
+            "ANTHROPIC_API_KEY": "none",
+            "CLAUDE_CODE_MAX_RETRIES": "0",
+            "ENABLE_TOOL_SEARCH": "false",  # all tools are offered at once
+        },
+    ),
+    Agent(
+        GEMINI,
+        ("-p", "look", "--approval-mode", "yolo", "-m", "gemini-2.5-flash"),
+        {**GEMINI.env, "GOOGLE_GEMINI_BASE_URL": "{url}", "GEMINI_API_KEY": "none"},
+    ),
+    Agent(OPENCODE_CLI, ("run", "look"), {"MODEL_URL": "{url}"}),
+)
 
 INSPECTOR = "@modelcontextprotocol/inspector@2.12.0"
 SDK = ("@modelcontextprotocol/sdk@1.32.2", "jsonc-parser@3.3.1")

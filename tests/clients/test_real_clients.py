@@ -1,7 +1,8 @@
 """Real clients, each from its own config file that `clients wrap` rewrote: their servers start, contained.
 
 Claude Code, Gemini CLI, OpenCode and Qwen Code start them for a list, Codex for its app server, which editors
-use; the Copilot CLI reads its file and starts nothing without an account. No account and no model is asked.
+use; the Copilot CLI reads its file and starts nothing without an account. Claude Code, Gemini CLI and
+OpenCode then work for a model of the test's own, which calls what it is told to. No account is used.
 """
 
 from __future__ import annotations
@@ -19,7 +20,19 @@ from typing import Any
 import pytest
 
 from tests.clients.app_server import AppServer
-from tests.clients.real import CLIENTS, CODEX_CLI, INSPECTOR, SDK, SERVERS, Real, installed, newer_node
+from tests.clients.fake_model import DONE, Model
+from tests.clients.real import (
+    AGENTS,
+    CLIENTS,
+    CODEX_CLI,
+    INSPECTOR,
+    SDK,
+    SERVERS,
+    Agent,
+    Real,
+    installed,
+    newer_node,
+)
 from tests.conftest import Require
 from tests.e2e.caller import PROGRAM
 from tests.talking import TELLS
@@ -155,6 +168,28 @@ def test_a_client_finds_its_servers_behind_the_file_that_was_wrapped(
         assert any(all(one in line for one in said) for line in told), (name, told)
     if client.starts:
         contained(house, called=False)
+    taken_back(house, place, content, now)
+
+
+@pytest.mark.parametrize("agent", [pytest.param(one, id=one.client.id) for one in AGENTS])
+def test_an_agent_reads_and_writes_through_wrapped_servers_as_it_would_without(
+    agent: Agent, house: House, ground: Path
+) -> None:
+    place, content = house.home / agent.client.config, agent.client.written(house.project)
+    now = wrapped(house, place, content)
+    written = house.project / "new.txt"
+    calls = [*_calls(house)["memory"], *_calls(house)["filesystem"][:1]]
+    calls.append(["write_file", {"path": str(written), "content": "a line"}])
+    with Model([(tool, given) for tool, given in calls]) as model:
+        env = {name: value.replace("{url}", model.url) for name, value in agent.env.items()}
+        done = house.ran([*argv(agent.client, ground), *agent.words], env)
+    assert DONE in done.stdout
+    graph, note, saved = model.answers
+    assert "entities" in graph
+    assert "a note" in note
+    assert "Successfully wrote" in saved
+    assert written.read_text() == "a line"
+    contained(house, called=True)
     taken_back(house, place, content, now)
 
 
