@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sandbox.errors import SandboxError
+from sandbox.records import replace
 
 if TYPE_CHECKING:
     from sandbox.clients.gather import Around
@@ -23,24 +24,26 @@ def exposed(server: Server, around: Around) -> Exposed:
     from sandbox.policy.score import UNSANDBOXED
 
     entry = server.entry
-    if (args := ours(entry.command, entry.args)) is not None:
-        total = score(args, around)
-        return Exposed(total, total)
     if not entry.command:
         return Exposed(None, None)
+    if server.contained:
+        inside = _inside(ours(entry.command, entry.args) or (), around)
+        return replace(inside, now=inside.contained)
     made = wrapped(entry, "mcp-sandbox", server.fit)
-    return Exposed(UNSANDBOXED, score(made.args[1:], around) if isinstance(made, Wrapped) else None)
+    inside = _inside(made.args[1:], around) if isinstance(made, Wrapped) else Exposed(None, None)
+    return replace(inside, now=UNSANDBOXED)
 
 
-def score(args: Sequence[str], around: Around) -> float | None:
-    """The exposure of `mcp-sandbox run ARGS`; None where that would not start."""
+def _inside(args: Sequence[str], around: Around) -> Exposed:
+    """As `mcp-sandbox run ARGS` would have it; nothing is known where that would not start."""
+    from sandbox.clients.report import Exposed, reach
     from sandbox.policy.score import exposure
 
     try:
         policy = _policy(args, around)
     except (SandboxError, SystemExit):
-        return None
-    return exposure(policy).total
+        return Exposed(None, None)
+    return Exposed(None, exposure(policy).total, reach(policy))
 
 
 def _policy(args: Sequence[str], around: Around) -> Policy:

@@ -124,6 +124,8 @@ def _sarif(found: list[Finding]) -> None:
 
 
 def _print(servers: Sequence[Server], exposure: Sequence[Exposed], found: Sequence[Finding]) -> None:
+    from sandbox.clients.report import told
+
     if not servers:
         emit("no client's file with a server was found")
         return
@@ -134,6 +136,8 @@ def _print(servers: Sequence[Server], exposure: Sequence[Exposed], found: Sequen
             emit(paint(f"{server.client}: {shown(place)}", "bold", sys.stdout))
         emit(f"  {one_line(server.entry.name)}  {_state(server, exposed_)}")
         emit(f"    {command_line(server.command) if server.entry.command else one_line(server.entry.url)}")
+        if exposed_.contained is not None:
+            emit(f"    {'' if server.contained else 'in its sandbox it '}{one_line(told(exposed_.reach))}")
         for one in found:
             if one.server is server:
                 word = paint(one.level, COLOURS[one.level], sys.stdout)

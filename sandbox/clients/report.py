@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sandbox.clients.credential import masked
 from sandbox.clients.scan import RULES, Finding, Server
-from sandbox.records import dataclass
+from sandbox.policy.hosts import spelt
+from sandbox.policy.model import Policy
+from sandbox.records import dataclass, field
 
 SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 _INDEX: Final = {rule.id: at for at, rule in enumerate(RULES)}
+
+
+Reach = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +25,41 @@ class Exposed:
 
     now: float | None
     contained: float | None
+    reach: Reach = field(default_factory=dict)
+    """What it can get at in its sandbox; without one, it is all that its user can."""
+
+
+def reach(policy: Policy) -> Reach:
+    """What a policy lets a server get at, by kind; nothing of a kind: nothing."""
+    found = {
+        "read": [rule.source for rule in policy.files.read],
+        "write": [rule.source for rule in policy.files.write],
+        "network": [spelt(rule.host, rule.port) for rule in policy.network.allow],
+        "variables": list(policy.env.passed),
+        "secrets": [one.name for one in policy.secrets],
+    }
+    return {kind: tuple(names) for kind, names in found.items() if names}
+
+
+_LOCALE: Final = re.compile(r"LANG|LANGUAGE|LC_[A-Z]+|TZ")
+_VERBS: Final = {
+    "read": "reads",
+    "write": "writes",
+    "network": "connects to",
+    "variables": "is given",
+    "secrets": "is given the secrets",
+}
+
+
+def told(found: Reach) -> str:
+    """The same in words."""
+    telling = {kind: [one for one in names if not _LOCALE.fullmatch(one)] for kind, names in found.items()}
+    parts = [
+        f"{_VERBS[kind]} {', '.join(f'`{name}`' for name in names)}"
+        for kind, names in telling.items()
+        if names
+    ]
+    return "; ".join(parts) or "reaches nothing of this machine and no network"
 
 
 def document(
@@ -48,6 +89,7 @@ def _server(server: Server, exposed: Exposed) -> dict[str, Any]:
         "version": fit.version,
         "exposure": exposed.now,
         "exposure_contained": exposed.contained,
+        "reach_contained": {kind: list(names) for kind, names in exposed.reach.items()},
     }
 
 

@@ -143,6 +143,7 @@ def test_scan(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr()
     assert "time  not contained, exposure 10.0; profile `time` fits:" in shown.out
     assert "[secret-in-config]" in shown.out
+    assert "in its sandbox it is given the secrets `API_KEY`" in shown.out
     assert "hint: mcp-sandbox clients wrap" in shown.err
     wrap("cursor", "time", "--yes")
     capsys.readouterr()
@@ -169,6 +170,7 @@ def test_scan_of_what_is_well(home: Path, tmp_path: Path, capsys: pytest.Capture
     server = found["servers"][0]
     assert server["contained"] is True
     assert 0 < server["exposure"] == server["exposure_contained"] < 3
+    assert list(server["reach_contained"]) == ["variables"]
 
 
 def test_sarif_of_a_project(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
