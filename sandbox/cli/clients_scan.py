@@ -162,8 +162,7 @@ def _total(servers: Sequence[Server], found: Sequence[Finding]) -> None:
     contained = sum(server.contained for server in servers)
     serious = [one for one in found if one.level != "note"]
     colour = "yellow" if serious else "green"
-    emit(
-        paint(f"{contained} of {len(servers)} servers contained, {len(serious)} findings", colour, sys.stdout)
-    )
+    count = "1 finding" if len(serious) == 1 else f"{len(serious)} findings"
+    emit(paint(f"{contained} of {len(servers)} servers contained, {count}", colour, sys.stdout))
     if any(one.rule == "uncontained" for one in serious):
         note("hint: mcp-sandbox clients wrap")
