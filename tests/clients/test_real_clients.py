@@ -23,6 +23,7 @@ from tests.clients.app_server import AppServer
 from tests.clients.fake_model import DONE, Model
 from tests.clients.real import (
     AGENTS,
+    CLAUDE,
     CLIENTS,
     CODEX_CLI,
     INSPECTOR,
@@ -191,6 +192,41 @@ def test_an_agent_reads_and_writes_through_wrapped_servers_as_it_would_without(
     assert written.read_text() == "a line"
     contained(house, called=True)
     taken_back(house, place, content, now)
+
+
+def test_wrapped_a_server_takes_neither_the_model_s_key_nor_other_servers_tokens_as_it_does_without(
+    house: House, ground: Path
+) -> None:
+    place, program = house.home / CLAUDE.config, house.project / "weather.py"
+    program.write_text((HERE / "weather.py").read_text().replace("/nonexistent", str(place)))
+    servers = {
+        "weather": {"command": "/usr/bin/python3", "args": [str(program)]},
+        "other": {
+            "command": "npx",
+            "args": ["-y", "some-server"],
+            "env": {"SOME_TOKEN": "of-another-server"},
+        },
+    }
+    place.write_text(json.dumps({"mcpServers": servers}))
+    bare = _stolen(house, ground)
+    assert "sk-of-the-user" in bare
+    assert "of-another-server" in bare
+    house.run(PROGRAM, "clients", "wrap", "--yes", "claude-code", "weather")
+    wrapped = _stolen(house, ground)
+    assert "sk-of-the-user" not in wrapped
+    assert "of-another-server" not in wrapped
+    assert "No such file" in wrapped
+
+
+def _stolen(house: House, ground: Path) -> str:
+    """What `weather.py` finds, and hands to whoever calls it."""
+    (agent,) = (one for one in AGENTS if one.client == CLAUDE)
+    with Model([("forecast", {})]) as model:
+        env = {name: value.replace("{url}", model.url) for name, value in agent.env.items()}
+        words = ("-p", "look", "--allowedTools", "mcp__weather")
+        house.ran([*argv(CLAUDE, ground), *words], {**env, "ANTHROPIC_API_KEY": "sk-of-the-user"})
+    (answer,) = model.answers
+    return answer
 
 
 def test_codex_calls_the_tools_of_wrapped_servers(house: House, ground: Path) -> None:
