@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.profiles.databases import mariadb, open_redis, postgres, redis
+from tests.profiles.databases import mariadb, memcached, open_redis, postgres, redis
 from tests.profiles.served import Call, Served
 
 THIS = "--allow-net localhost:{port}"
@@ -62,7 +62,18 @@ MYSQL = Served(
     },
     ground=mariadb,
 )
+MEMCACHED = Served(
+    "memcached",
+    (
+        Call("cache_set", {"key": "ada", "value": "lovelace", "expire": 60}, "Success"),
+        Call("cache_get", {"key": "ada"}, "lovelace"),
+        Call("cache_delete", {"key": "ada"}, "Success"),
+    ),
+    flags=THIS,
+    env={"MEMCACHED_PORT": "{port}"},
+    ground=memcached,
+)
 MONGODB = Served("mongodb", (Call("list-connections", {}, "no active connections"),))
 """No MongoDB is to be had here: it is started and listed, and dials the port that it may."""
 
-SERVERS: tuple[Served, ...] = (POSTGRES, REDIS, REDIS_REFERENCE, MYSQL, MONGODB)
+SERVERS: tuple[Served, ...] = (POSTGRES, REDIS, REDIS_REFERENCE, MYSQL, MEMCACHED, MONGODB)

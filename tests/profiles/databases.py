@@ -146,3 +146,14 @@ def mariadb(_here: Path) -> Iterator[Mapping[str, str]]:
         place = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={made}/socket"]
         with _running([*drop, *served, *place], port):
             yield {"port": str(port), "password": password}
+
+
+# --- memcached -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def memcached(_here: Path) -> Iterator[Mapping[str, str]]:
+    """memcached at `{port}`, for whoever reaches it."""
+    port, drop = free_port(), ["-u", unprivileged_user().pw_name] if os.geteuid() == 0 else []
+    with _running([_program("memcached"), "-p", str(port), "-l", "127.0.0.1", "-U", "0", *drop], port):
+        yield {"port": str(port)}

@@ -274,4 +274,10 @@ SERVERS: tuple[Served, ...] = (
             "JIRA_API_TOKEN": "a-token-that-is-nobody-s",
         },
     ),
+    Served("blender", (Call("get_scene_info", {}, dials="localhost"),)),
+    Served(
+        "obsidian",
+        (Call("obsidian_list_files_in_vault", {}, dials="localhost"),),
+        env={"OBSIDIAN_API_KEY": "a-key-that-is-nobody-s"},
+    ),
 )
