@@ -63,6 +63,7 @@ def _refusal(shown: Shown, refused: Refused) -> dict[str, Any]:
 def _proof(row: Served, backend: str, shown: Shown) -> dict[str, Any]:
     spec = shown.of("spec")[0]["detail"]
     supplied = shown.of("supply.build", "supply.reuse")
+    denials = shown.of("dns.deny", "egress.deny")
     samples = [event["detail"] for event in shown.of("quota.sample")]
     return {
         "kind": "served",
@@ -72,7 +73,9 @@ def _proof(row: Served, backend: str, shown: Shown) -> dict[str, Any]:
         "resolved": supplied[0]["detail"]["resolved"] if supplied else [],
         "listed": len(shown.tools),
         "called": list(dict.fromkeys(call.tool for call in row.calls)),
+        "answered": sum(not call.dials for call in row.calls),
         "dialled": sorted(dialled(shown)),
+        "denied": sorted({str(one["detail"].get("host")) for one in denials if "host" in one["detail"]}),
         "hosts": spec["hosts"],
         "binds": spec["binds"],
         "syscalls": spec["syscalls"],
