@@ -94,11 +94,14 @@ def _listed(rules: Iterable[PathRule]) -> str:
 
 
 def _read(policy: Policy) -> Found:
-    """What is mounted; a program's own tree holds nothing of anybody's."""
-    files = policy.files
-    shares = [_breadth(rule.source) for rule in (*files.read, *files.write)]
-    shares += [0.02 for _ in files.programs]
-    return _summed(shares), _listed((*files.read, *files.write, *files.programs))
+    mounts, programs = (*policy.files.read, *policy.files.write), policy.files.programs
+    shares = [*(_breadth(rule.source) for rule in mounts), *(_of_programs(rule.source) for rule in programs)]
+    return _summed(shares), _listed((*mounts, *programs))
+
+
+def _of_programs(text: str) -> float:
+    """What lies where programs are installed is nobody's secret; any other tree counts as a mount of it."""
+    return 0.05 if text.startswith(("/opt/", "/usr/")) and ".." not in text else _breadth(text)
 
 
 def _written(policy: Policy) -> Found:
