@@ -105,6 +105,7 @@ SERVERS: tuple[Served, ...] = (
             ),
         ),
         ground=project,
+        finds=("inputSchema/type` is missing",),  # in 2025, as every client forgave
         oldest="2025.7.29",
         quick=True,
     ),
@@ -205,6 +206,7 @@ SERVERS: tuple[Served, ...] = (
             "desktopcommander.app",
             "dc-telemetry-proxy-*.run.app",
             "googlechromelabs.github.io",  # a browser to draw PDF files with
+            "www.google-analytics.com",  # where its older versions report to
         ),
         finds=("not listed, since a call would be denied: `give_feedback_to_desktop_commander`",),
         oldest="0.2.38",

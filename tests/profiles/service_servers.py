@@ -85,7 +85,7 @@ SERVERS: tuple[Served, ...] = (
         "tavily",
         (Call("tavily_search", {"query": "mcp"}, dials="api.tavily.com"),),
         env={"TAVILY_API_KEY": NOBODY},
-        oldest="0.2.12",
+        oldest="0.2.19",
     ),
     Served(
         "firecrawl",
