@@ -209,7 +209,13 @@ def _refused(text: str, entry: Entry, found: Found, around: Around) -> str | Non
         path = os.path.normpath(os.path.join(_directory(entry, found, around), path))
         if found.scope != "project" and not entry.cwd:
             return None  # some project's
+    if found.scope == "project" and not _inside(path, project_of(found, around)):
+        return "it lies outside of the project, whose file names it" if os.path.lexists(path) else ""
     return refused_path(path, around)
+
+
+def _inside(path: str, folder: str) -> bool:
+    return below(os.path.realpath(path), os.path.realpath(folder))
 
 
 def refused_path(path: str, around: Around) -> str | None:
@@ -226,9 +232,7 @@ def _names_of_file(entry: Entry, found: Found, around: Around) -> tuple[str, ...
     path = _expanded(entry.env_file, found, around)
     if not path.startswith("/"):
         return ()
-    if found.scope == "project" and not below(
-        os.path.realpath(path), os.path.realpath(project_of(found, around))
-    ):
+    if found.scope == "project" and not _inside(path, project_of(found, around)):
         return ()  # a stranger's file would have us show what another one holds
     lines: list[str] = []
     with suppress(OSError), open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:

@@ -45,6 +45,12 @@ def entry(*words: str, env_file: str = "", cwd: str = "") -> Entry:
         pytest.param("x .", "claude-code", "user", ["."], "", id="of a client that works in a project"),
         pytest.param("x ./data", "claude-code", "project", ["./data"], "", id="of a project"),
         pytest.param(
+            "x HOME/docs", "claude-code", "project", [], "outside of the project", id="a stranger's"
+        ),
+        pytest.param(
+            "x ./out", "claude-code", "project", [], "outside of the project", id="a stranger's link"
+        ),
+        pytest.param(
             "x ${workspaceFolder}/data", "vscode", "user", ["${workspaceFolder}/data"], "", id="a variable"
         ),
         pytest.param(
@@ -54,6 +60,7 @@ def entry(*words: str, env_file: str = "", cwd: str = "") -> Entry:
 )
 def test_paths(around: Around, words: str, client: str, scope: str, paths: list[str], note: str) -> None:
     os.symlink(f"{around.home}/.ssh", f"{around.home}/link")
+    os.symlink(f"{around.home}/docs", f"{around.cwd}/out")
     named = entry(*words.replace("HOME", around.home).split())
     made = fit(named, found(around, client, scope), around)
     assert [one.replace(around.home, "HOME") for one in made.paths] == paths
