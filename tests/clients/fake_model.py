@@ -161,8 +161,11 @@ class Model:
         if len(answers) >= len(self.calls):
             return dialect.say(DONE)
         tool, given = self.calls[len(answers)]
-        # Each agent has its own prefix for the tools of a server; without one it is the agent's own tool.
-        names = [name for name in dialect.tools(body) if name.endswith(f"_{tool}")]
+        # Most agents have a prefix for the tools of a server; without one it may be the agent's own tool.
+        known = dialect.tools(body)
+        names = [name for name in known if name.endswith(f"_{tool}")] or [
+            name for name in known if name == tool
+        ]
         return dialect.call(names[0], given, len(answers)) if names else dialect.say("a title")
 
 

@@ -83,6 +83,29 @@ OPENCODE = """{
   }
 }
 """
+CONTINUE_FILE = """# what I use
+name: mine
+version: 1.0.0
+schema: v1
+models:
+  - name: none
+    provider: openai
+    model: none
+    apiBase: {url}/v1
+    apiKey: none
+    capabilities: [tool_use]
+    roles: [chat]
+mcpServers:
+  - name: memory   # a list, here
+    command: npx
+    args: ["-y", "@modelcontextprotocol/server-memory"]
+  - name: filesystem
+    args:
+      - -y
+      - "@modelcontextprotocol/server-filesystem"
+      - {project}   # where it may look
+    command: 'npx'
+"""
 CODEX = """# what I use
 [mcp_servers.memory]
 command = "npx"   # no path
@@ -160,6 +183,15 @@ COPILOT = Real(
     starts=False,
 )
 CLIENTS = (CLAUDE, GEMINI, CODEX_CLI, OPENCODE_CLI, QWEN, COPILOT)
+CONTINUE = Real(
+    "continue",
+    ("@continuedev/cli@1.5.47",),
+    "@continuedev/cli/dist/cn.js",
+    ".continue/config.yaml",
+    CONTINUE_FILE,
+    (),
+    (),
+)
 
 
 @dataclass(frozen=True)
@@ -189,6 +221,7 @@ AGENTS = (
         {**GEMINI.env, "GOOGLE_GEMINI_BASE_URL": "{url}", "GEMINI_API_KEY": "none"},
     ),
     Agent(OPENCODE_CLI, ("run", "look"), {"MODEL_URL": "{url}"}),
+    Agent(CONTINUE, ("-p", "look", "--config", "{config}", "--auto"), {"CONTINUE_CLI_ENABLE_TELEMETRY": "0"}),
 )
 
 INSPECTOR = "@modelcontextprotocol/inspector@2.12.0"

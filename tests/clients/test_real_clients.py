@@ -1,8 +1,8 @@
 """Real clients, each from its own config file that `clients wrap` rewrote: their servers start, contained.
 
 Claude Code, Gemini CLI, OpenCode and Qwen Code start them for a list, Codex for its app server, which editors
-use; the Copilot CLI reads its file and starts nothing without an account. Claude Code, Gemini CLI and
-OpenCode then work for a model of the test's own, which calls what it is told to. No account is used.
+use; the Copilot CLI reads its file and starts nothing without an account. Claude Code, Gemini CLI, OpenCode
+and Continue then work for a model of the test's own, which calls what it is told to. No account is used.
 """
 
 from __future__ import annotations
@@ -176,14 +176,15 @@ def test_a_client_finds_its_servers_behind_the_file_that_was_wrapped(
 def test_an_agent_reads_and_writes_through_wrapped_servers_as_it_would_without(
     agent: Agent, house: House, ground: Path
 ) -> None:
-    place, content = house.home / agent.client.config, agent.client.written(house.project)
-    now = wrapped(house, place, content)
-    written = house.project / "new.txt"
+    place, written = house.home / agent.client.config, house.project / "new.txt"
     calls = [*_calls(house)["memory"], *_calls(house)["filesystem"][:1]]
     calls.append(["write_file", {"path": str(written), "content": "a line"}])
     with Model([(tool, given) for tool, given in calls]) as model:
+        content = agent.client.written(house.project).replace("{url}", model.url)
+        now = wrapped(house, place, content)
         env = {name: value.replace("{url}", model.url) for name, value in agent.env.items()}
-        done = house.ran([*argv(agent.client, ground), *agent.words], env)
+        words = [word.replace("{config}", str(place)) for word in agent.words]
+        done = house.ran([*argv(agent.client, ground), *words], env)
     assert DONE in done.stdout
     graph, note, saved = model.answers
     assert "entities" in graph
