@@ -36,13 +36,28 @@ def main(args: argparse.Namespace) -> int:
 
     here = around(args.program)
     program = here.program
-    if not args.program and not os.access(program, os.X_OK):
-        what = f"`{program}` is not there for clients to start"
-        raise UsageError("no-program", what, hint="name it with `--program PATH`")
+    _require(program, named=bool(args.program))
     status = change(
         args, lambda config: to_wrap(config, here, program, lambda entry: is_chosen(args, entry)), "contain"
     )
     return max(status, _built(args)) if args.build and not args.dry_run else status
+
+
+def _require(program: str, *, named: bool) -> None:
+    """What is written into files for good has to be there for good, and to be known again."""
+    from sandbox.clients.wrapping import ours
+
+    if ours(program, ("run",)) is None:
+        what = f"`{program}` is neither the whole path of an `mcp-sandbox` nor that name alone"
+        raise UsageError("no-program", what, hint="--program /usr/local/bin/mcp-sandbox")
+    if not named and not os.access(program, os.X_OK):
+        what = f"`{program}` is not there for clients to start"
+        raise UsageError("no-program", what, hint="name it with `--program PATH`")
+    cache = os.environ.get("XDG_CACHE_HOME") or "/.cache"
+    caches = (f"{cache}/uv/", f"{cache}/pipx/", "/.cache/uv/", "/pipx/.cache/")
+    if not named and any(place in program for place in caches):
+        what = f"`{program}` lies in a cache, and clients would not find it once that is cleared"
+        raise UsageError("no-program", what, hint="pipx install mcp-sandbox")
 
 
 def _built(args: argparse.Namespace) -> int:

@@ -76,7 +76,8 @@ def replace(held: Held, content: bytes) -> None:
         if _content(folder, name) != held.content:
             raise NotChanged("changed-meanwhile", f"`{held.path}` has changed since it was read", hint=AGAIN)
         os.rename(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
-        os.fsync(folder)
+        with suppress(OSError):  # not every file system knows it of a directory, and the file is there
+            os.fsync(folder)
     except OSError as error:
         raise _unwritten(held, error) from None
     finally:
@@ -127,12 +128,20 @@ def _copy_attributes(folder: int, name: str, fd: int) -> None:
         for attribute in os.listxattr(source):
             value = os.getxattr(source, attribute)
             if not _has(fd, attribute, value):
-                os.setxattr(fd, attribute, value)
+                _set(fd, attribute, value)
     except OSError as error:
         if error.errno not in (errno.ENOTSUP, errno.ENOSYS):
             raise
     finally:
         os.close(source)
+
+
+def _set(fd: int, attribute: str, value: bytes) -> None:
+    try:
+        os.setxattr(fd, attribute, value)
+    except PermissionError:
+        if not attribute.startswith(("security.", "trusted.")):
+            raise  # those are the system's to give, and it has given its own
 
 
 def _has(fd: int, attribute: str, value: bytes) -> bool:

@@ -328,3 +328,27 @@ def test_build_says_what_would_not_start(home: Path, capfd: pytest.CaptureFixtur
     assert "none: it would not start here" in told
     assert "cat: it would not" not in told
     assert wrap("cursor", "cat", "--yes", "--build") == 0
+
+
+@pytest.mark.parametrize(
+    ("named", "running", "why"),
+    [
+        pytest.param("bin/mcp-sandbox", "", "neither the whole path", id="a relative path"),
+        pytest.param("/opt/sandbox", "", "neither the whole path", id="another name"),
+        pytest.param("", "HOME/.cache/uv/archive-v0/x/bin/mcp-sandbox", "lies in a cache", id="by uvx"),
+        pytest.param("", "HOME/none/mcp-sandbox", "is not there", id="nothing there"),
+    ],
+)
+def test_what_clients_start_has_to_stay(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], named: str, running: str,
+    why: str,
+) -> None:  # fmt: skip
+    path = Path(running.replace("HOME", str(home)))
+    if ".cache" in running:
+        path.parent.mkdir(parents=True)
+        path.touch(0o755)
+    monkeypatch.setattr(sys, "argv", [str(path)])
+    words = ["--program", named] if named else []
+    assert main(["clients", "wrap", "--yes", *words]) == USAGE
+    assert why in capsys.readouterr().err
+    assert commands(home)["time"] == "uvx"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -91,6 +92,24 @@ def test_a_draft_of_a_killed_one_is_no_obstacle_and_not_followed(tmp_path: Path)
     keep.replace(keep.read(str(file)), b"new")
     assert file.read_bytes() == b"new"
     assert victim.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "fchmod", "rename"])
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    file = tmp_path / "c.json"
+    file.write_bytes(b"old")
+    held = keep.read(str(file))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(NotChanged) as caught:
+        keep.replace(held, b"new")
+    monkeypatch.undo()
+    assert "no space left" in caught.value.what
+    assert file.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["c.json"]
 
 
 def test_two_names_are_refused(tmp_path: Path) -> None:
