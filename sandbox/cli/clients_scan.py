@@ -55,7 +55,7 @@ def _servers(args: argparse.Namespace, config: Config) -> Iterator[Server]:
     from sandbox.matching import index
 
     found, here = config.found, around()
-    others = others_who_write(found.real)
+    others, known = others_who_write(found.real), tuple(index())
     for entry in config.entries:
         if is_chosen(args, entry):
             yield Server(
@@ -65,7 +65,7 @@ def _servers(args: argparse.Namespace, config: Config) -> Iterator[Server]:
                 line=config.document.line(entry.path),
                 entry=entry,
                 fit=fit(entry, found, here),
-                known=tuple(index()),
+                known=known,
                 exposed_file=others,
                 tools=known_tools(entry.name),
                 program_missing=is_wrapped(entry)
