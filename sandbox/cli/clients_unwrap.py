@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from sandbox.cli.clients_found import around, is_chosen
 from sandbox.cli.clients_wrap import change
+
+if TYPE_CHECKING:
+    from sandbox.clients.changing import Plan
+    from sandbox.clients.gather import Config
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -18,9 +23,9 @@ def main(args: argparse.Namespace) -> int:
     """0 when it is done or was done before; 1 when declined or where a file could not be changed."""
     from sandbox.clients.changing import to_unwrap
 
-    here = around()
-    return change(
-        args,
-        lambda config: to_unwrap(config, here, lambda entry: is_chosen(args, entry)),
-        "no longer contain",
-    )
+    here, named = around(), args.server is not None
+
+    def planned(config: Config) -> Plan:
+        return to_unwrap(config, here, lambda entry: is_chosen(args, entry), named=named)
+
+    return change(args, planned, "no longer contain")

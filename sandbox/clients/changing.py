@@ -16,7 +16,7 @@ from sandbox.clients.words import REMOVED, Edit, Entry, Found
 from sandbox.clients.wrapping import Left, Wrapped, unwrapped, words_of, wrapped
 from sandbox.places import APP, config_dir
 from sandbox.policy.cache import replace_private
-from sandbox.records import dataclass, replace
+from sandbox.records import dataclass, field, replace
 
 Chosen = Callable[[Entry], bool]
 
@@ -100,50 +100,76 @@ def _remembered(
 
 
 def base_of(config: Config, known: Record | None, around: Around) -> bytes:
-    """The file without anything of ours."""
-    if known is not None and record.digest(config.held.content) in known.states:
+    """The file without anything of ours; what nobody remembers that we wrote is somebody's own."""
+    if known is None:
+        return config.held.content
+    if record.digest(config.held.content) in known.states:
         return known.base
-    edits, _, _ = _back(config, known, around, lambda _: True)
+    edits = _back(config, known, around, lambda _: True).edits
     return config.document.edited(edits) if edits else config.held.content
 
 
-def to_unwrap(config: Config, around: Around, chosen: Chosen) -> Plan:
-    """Every chosen server as its client had it; byte for byte where nobody has changed the file since."""
+def to_unwrap(config: Config, around: Around, chosen: Chosen, *, named: bool = False) -> Plan:
+    """Every chosen server as its client had it; byte for byte where nobody has changed the file since.
+
+    One that was wrapped before us is its owner's, and is taken out where it is `named`.
+    """
     known = record.recall(config.held.real, around.environ)
-    edits, changes, left = _back(config, known, around, chosen)
-    gone = [one.entry for one in changes]
-    stays = any(is_contained(one, config.found, around) for one in config.entries if one not in gone)
-    if not stays and changes:
-        content = base_of(config, known, around)
-    else:
-        content = config.document.edited(edits) if edits else config.held.content
-    _check(config, content, changes if stays else [])
-    if known is not None and stays:
-        states = (record.digest(config.held.content), record.digest(content))
-        known = replace(known, states=states, base=base_of(config, known, around))
-    return Plan(config, content, tuple(changes), tuple(left), known if stays else None)
+    back = _back(config, known, around, chosen, named=named)
+    rest = _back(config, known, around, lambda entry: entry not in [one.entry for one in back.changes])
+    content = config.document.edited(back.edits) if back.edits else config.held.content
+    more = rest.changes or any(not left.contained for _, left in rest.left)
+    if back.changes and not more and not back.owners:
+        # None where nothing is remembered: then the edits are all there is.
+        content = base_of(config, known, around) if known is not None else content
+        return Plan(config, content, tuple(back.changes), tuple(back.left), None)
+    _check(config, content, back.changes)
+    if known is not None:
+        known = _still_known(config, known, around, content, back)
+    return Plan(config, content, tuple(back.changes), tuple(back.left), known)
+
+
+def _still_known(config: Config, known: Record, around: Around, content: bytes, back: _Back) -> Record:
+    if back.owners:
+        return replace(known, states=())  # the base has them, and is no longer what the file would be
+    states = (record.digest(config.held.content), record.digest(content))
+    return replace(known, states=states, base=base_of(config, known, around))
+
+
+@dataclass(slots=True)
+class _Back:
+    """The way back of some entries."""
+
+    edits: list[Edit] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    left: list[tuple[Entry, Left]] = field(default_factory=list)
+    owners: bool = False
+    """Among them is one that was wrapped before us."""
 
 
 def _back(
-    config: Config, known: Record | None, around: Around, chosen: Chosen
-) -> tuple[list[Edit], list[Change], list[tuple[Entry, Left]]]:
+    config: Config, known: Record | None, around: Around, chosen: Chosen, *, named: bool = False
+) -> _Back:
     before = _entries(known.base, config.found) if known else {}
-    edits: list[Edit] = []
-    changes: list[Change] = []
-    left: list[tuple[Entry, Left]] = []
+    back = _Back()
     for entry in filter(chosen, config.entries):
         if not is_contained(entry, config.found, around):
             continue
-        made = unwrapped(entry, before.get(_key(entry)), _as_written(entry, known))
+        was = before.get(_key(entry))
+        if was is not None and (was.command, was.args) == (entry.command, entry.args):
+            if not named:
+                back.left.append((entry, Left("contained before `clients wrap`", contained=True)))
+                continue
+            back.owners = True
+        made = unwrapped(entry, was, _as_written(entry, known))
         if made is None:
-            left.append((entry, Left("what it was before is not known any more")))
+            back.left.append((entry, Left("what it was before is not known any more")))
             continue
-        given = _given(made, entry, before.get(_key(entry)))
-        edits += [*shapes.started_by(entry, made.command, given), *_variables(entry, made)]
-        changes.append(
-            Change(entry, made.on(entry), (entry.command, *entry.args), (made.command, *made.args))
-        )
-    return edits, changes, left
+        given = _given(made, entry, was)
+        back.edits += [*shapes.started_by(entry, made.command, given), *_variables(entry, made)]
+        after = (made.command, *made.args)
+        back.changes.append(Change(entry, made.on(entry), (entry.command, *entry.args), after))
+    return back
 
 
 def _variables(entry: Entry, made: Wrapped) -> Iterator[Edit]:

@@ -352,3 +352,25 @@ def test_what_clients_start_has_to_stay(
     assert main(["clients", "wrap", "--yes", *words]) == USAGE
     assert why in capsys.readouterr().err
     assert commands(home)["time"] == "uvx"
+
+
+def test_what_was_contained_before_stays_so(home: Path) -> None:
+    """Somebody wrote the one entry by hand: it is theirs, and comes out where it is named."""
+    by_hand = {"command": "mcp-sandbox", "args": ["run", "--profile", "time", "--", "uvx", "mcp-server-time"]}
+    servers = {"hand": by_hand, "odd": {"command": "my-server"}, "more": {"command": "other"}}
+    config = home / ".cursor" / "mcp.json"
+    config.write_text(before := json.dumps({"mcpServers": servers}, indent=3))
+    assert wrap("--yes") == 0
+    assert commands(home) == {"hand": "mcp-sandbox", "odd": PROGRAM, "more": PROGRAM}
+    assert main(["clients", "unwrap", "cursor", "more", "--yes"]) == 0
+    assert main(["clients", "unwrap", "--yes"]) == 0
+    assert config.read_text() == before
+    assert wrap("--yes") == 0
+    config.write_text(config.read_text() + "\n")
+    assert main(["clients", "unwrap", "--yes"]) == 0
+    assert config.read_text() == before + "\n"
+    assert wrap("--yes") == 0
+    assert main(["clients", "unwrap", "cursor", "hand", "--yes"]) == 0
+    assert commands(home) == {"hand": "uvx", "odd": PROGRAM, "more": PROGRAM}
+    assert main(["clients", "unwrap", "--yes"]) == 0
+    assert commands(home) == {"hand": "uvx", "odd": "my-server", "more": "other"}
