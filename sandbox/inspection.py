@@ -61,7 +61,9 @@ def of(prepared: Prepared, session: str, around: Around = ALONE) -> Inspection |
     tools = prepared.policy.tools
     forms = tools.ask_at == "client"
     asking = Asking(tools.answer, around.note, prepared.spec.server, forms=forms)
-    return Inspection(inspectors, _told(prepared.policy, around.clean), asking, _worded(prepared, around))
+    told, worded = _told(prepared.policy, around.clean), _worded(prepared, around)
+    secretive = around.secrecy.holds if around.secrecy else lambda frame: False
+    return Inspection(inspectors, told, asking, worded, secretive)
 
 
 def examiners(prepared: Prepared, around: Around) -> list[Inspector]:

@@ -74,6 +74,11 @@ class Secrecy:
         """A text without secrets."""
         return text if len(text) < _LEAST else self._redaction.clean(text)[0]
 
+    def holds(self, frame: Frame) -> bool:
+        """Whether there is a secret anywhere in the message."""
+        text = bytes(frame.data).decode("utf-8", "surrogatepass")
+        return self._redaction.clean(text)[0] != text
+
     def passed(self, side: Side, frame: Frame) -> Event:
         """The event of a message that passed, with what is in it; of a long one its beginning."""
         event = passed(side, frame)

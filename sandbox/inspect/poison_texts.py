@@ -10,6 +10,7 @@ from sandbox.inspect.confusables import mixed_words, skeleton
 from sandbox.inspect.folding import fold
 from sandbox.inspect.hidden import hidden, visible
 from sandbox.inspect.judged import SHOWN_CHARS, Finding, pointer
+from sandbox.inspect.pin_diff import LINE_END
 from sandbox.inspect.poison_rules import Matcher, Rule
 from sandbox.inspect.reading import Budget, Reader
 from sandbox.inspect.texts import DEFINITIONS, Kind, Part, Text, texts
@@ -26,6 +27,8 @@ _LONGEST_ROW: Final = 1 << 16
 _PADDING = re.compile(r"\s{80,}|\n{20,}")
 _CAMEL = re.compile("(?<=[a-z])(?=[A-Z])")
 _NAMED = re.compile(r"[A-Za-z][\w-]{5,63}")
+_ON_ONE_LINE = str.maketrans({"\n": LINE_END, "\r": " ", "\t": " "})
+LONGEST_NAME: Final = 64
 _TWINS = str.maketrans("1I|0", "lllo")
 _CALLED: Mapping[Kind, str] = {
     "instructions": "the server's instructions", "server": "the server's own name", "result": "the result",
@@ -201,7 +204,7 @@ def _found(rule: Rule, part: Part, text: Text, start: int, end: int, how: str = 
         score = max(score, min(score + _DISGUISE, _MOST if definition else _MOST - 0.5))
     named = _subject(part)
     reason = f"{named} {rule.why}" + (f" (disguised: {how})" if how else "")
-    shown = visible(text.text[max(0, start - 30) : end + 60])[:SHOWN_CHARS]
+    shown = visible(text.text[max(0, start - 30) : end + 60]).translate(_ON_ONE_LINE)[:SHOWN_CHARS]
     finding = Finding("poison", f"poison.{rule.id}", pointer(text.place), reason, score, shown)
     return Found(finding, rule, text, start, end, definition)
 
@@ -209,4 +212,6 @@ def _found(rule: Rule, part: Part, text: Text, start: int, end: int, how: str = 
 def _subject(part: Part) -> str:
     if part.kind in _CALLED:
         return _CALLED[part.kind]
-    return f"{part.kind} `{visible(part.name[:64])}`"
+    # Whole or not at all: half a secret in it would pass for none.
+    name = visible(part.name)
+    return f"{part.kind} `{name}`" if len(name) <= LONGEST_NAME else f"a {part.kind}"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sandbox.event import Event, Value
-from sandbox.inspect.judged import Finding
+from sandbox.inspect.judged import Finding, Judged
 from sandbox.relay.facts import frame_detail
 from sandbox.relay.ledger import Side
 from sandbox.relay.questions import Answer
 from sandbox.relay.refusals import failed_result
-from sandbox.verdict import Action
+from sandbox.verdict import Action, Verdict
 from sandbox.wire.jsonrpc import INTERNAL_ERROR, Frame, error_frame
 from sandbox.wire.salvage import Id
 
@@ -28,6 +28,21 @@ _KINDS = {
 
 _MALFORMED = {"protocol.shape": -32602, "protocol.direction": -32601, "protocol.method": -32601}
 """Requests that are none, and the code that a server has for them (JSON-RPC 2.0, 5.1)."""
+
+
+NOT_TOLD = "not told: the message holds a secret"
+
+
+def bare(judged: Judged) -> Judged:
+    """The same without a word of the message: what inspectors say of secrets themselves has none."""
+    findings = tuple(
+        one if one.inspector == "secrets" else Finding(one.inspector, one.rule, "", NOT_TOLD, one.score)
+        for one in judged.findings
+    )
+    if findings == judged.findings:
+        return judged
+    verdict = Verdict(judged.verdict.action, judged.verdict.rule, NOT_TOLD)
+    return Judged(verdict, findings, judged.edits, judged.fetch)
 
 
 def said(finding: Finding, told: Mapping[str, Value]) -> str:

@@ -17,7 +17,7 @@ from sandbox.event import Value
 from sandbox.excess import Excess
 from sandbox.inspect.judged import Asked, Edit, Finding, Inspector, Judged
 from sandbox.relay.asking import OWN, Asking, Question
-from sandbox.relay.denials import answer, answer_event, denial_event, finding_event, refused_answer
+from sandbox.relay.denials import answer, answer_event, bare, denial_event, finding_event, refused_answer
 from sandbox.relay.facts import passed
 from sandbox.relay.granted import Granted
 from sandbox.relay.ledger import Pending, Side
@@ -64,7 +64,10 @@ class _Held:
 
 
 class Inspection:
-    """The inspectors of one session; `told` says where the rule of a finding was written."""
+    """The inspectors of one session; `told` says where the rule of a finding was written.
+
+    Of a `secretive` message no word is told: an excerpt ends anywhere, and half a secret passes for none.
+    """
 
     def __init__(
         self,
@@ -72,7 +75,9 @@ class Inspection:
         told: Callable[[Finding], Told],
         asking: Asking | None = None,
         worded: Worded = wording_alone,
+        secretive: Callable[[Frame], bool] = lambda frame: False,
     ) -> None:
+        self._secretive = secretive
         self._inspectors = tuple(inspectors)
         self._judges: dict[Side, tuple[Callable[..., Judged | None], ...]] = {
             "client": tuple(one.to_server for one in self._inspectors),
@@ -177,6 +182,8 @@ class Inspection:
         if judged.fetch:
             self._fetch(frame, at, judged.fetch)
             return None
+        if judged.findings and self._secretive(frame):
+            judged = bare(judged)
         for finding in judged.findings:
             self._desk.report(finding_event(side, frame, finding, action))
         if action is Action.ALLOW:

@@ -15,6 +15,7 @@ from sandbox.inspect.poison_texts import Looker
 from sandbox.policy.load import load
 from sandbox.prepare import Prepared, Wish, prepare
 from sandbox.records import replace
+from sandbox.secrecy import Secrecy
 
 Profile = Literal["default", "usual", "strict"]
 PROFILES: dict[Profile, str] = {
@@ -63,13 +64,21 @@ _known: dict[Profile, Prepared] = {}
 
 def made(profile: Profile = "usual") -> list[Inspector]:
     """All that a session has, the first time it is here; nothing of the user's is read or written."""
-    shutil.rmtree(os.path.join(_scratch.name, "mcp-sandbox"), ignore_errors=True)
-    prepared = _prepared(profile)
+    return made_with(kept(profile), profile)
+
+
+def kept(profile: Profile) -> Secrecy | None:
+    """What keeps the secrets of such a session."""
     granted = () if profile == "default" else (("FUZZED", SECRET),)
-    keeping = secrecy.of(prepared, "fuzz", granted, (), _unheard)
+    return secrecy.of(_prepared(profile), "fuzz", granted, (), _unheard)
+
+
+def made_with(keeping: Secrecy | None, profile: Profile) -> list[Inspector]:
+    """The inspectors of a session with these secrets."""
+    shutil.rmtree(os.path.join(_scratch.name, "mcp-sandbox"), ignore_errors=True)
     clean = str if keeping is None else keeping.text
     around = replace(inspection.ALONE, secrecy=keeping, clean=clean)
-    return [*inspection._inspectors(prepared, "fuzz", around)]
+    return [*inspection._inspectors(_prepared(profile), "fuzz", around)]
 
 
 def _unheard(_said: object) -> None:

@@ -64,7 +64,8 @@ def hold(name: str, frame: Frame, judged: Judged) -> None:
         _hold_finding(name, finding)
     if bool(judged.edits) != (action is Action.REDACT):
         raise Broken(f"`{name}` says {action.value} with {len(judged.edits)} edits")
-    if SECRET in repr(judged.findings) or SECRET in judged.verdict.reason:
+    # What the others quote is taken out where it is told.
+    if name == "secrets" and (SECRET in repr(judged.findings) or SECRET in judged.verdict.reason):
         raise Broken(f"`{name}` tells a secret")
     if judged.edits:
         _hold_edits(name, frame, judged)

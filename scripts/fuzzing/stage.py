@@ -9,6 +9,7 @@ from sandbox.excess import Excess
 from sandbox.inspect.judged import Finding, Inspector
 from sandbox.relay.inspection import Inspection
 from sandbox.relay.ledger import Ledger, Pending, Refused, Side
+from sandbox.secrecy import Secrecy
 from sandbox.wire.jsonrpc import Frame, FrameReader
 from sandbox.wire.salvage import Id
 
@@ -59,10 +60,11 @@ class Sent:
 class Stage:
     """One session of some inspectors; every message that is sent is kept in `sent`."""
 
-    def __init__(self, inspectors: Sequence[Inspector]) -> None:
+    def __init__(self, inspectors: Sequence[Inspector], keeping: Secrecy | None = None) -> None:
         self._ledger = Ledger()
         self.sent = Sent(self._ledger)
-        self._inspection = Inspection(inspectors, _told)
+        secretive = keeping.holds if keeping else lambda frame: False
+        self._inspection = Inspection(inspectors, _told, secretive=secretive)
         self._inspection.serve(self.sent)
 
     def say(self, side: Side, frame: Frame) -> Frame | None:

@@ -7,7 +7,8 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-from fuzzing.inspectors import Profile, made, names
+from fuzzing.conversations import SECRET
+from fuzzing.inspectors import Profile, kept, made_with, names
 from fuzzing.promises import Broken, Watched
 from fuzzing.stage import Stage
 from sandbox.inspect.judged import pointer
@@ -102,10 +103,15 @@ def judging(only: str | None = None, profile: Profile = "usual") -> Target:
     """A session of one inspector, or of all: what is passed on and what is said instead are messages."""
 
     def target(data: bytes) -> None:
-        stage = Stage([Watched(one) for one in made(profile) if only in (None, one.name)])
+        keeping = kept(profile)
+        ones = [Watched(one) for one in made_with(keeping, profile) if only in (None, one.name)]
+        stage = Stage(ones, keeping)
         for frame in stage.play(data):
             if not accepted(bytes(frame.data)):
                 raise Broken("what is passed on is no message")
+        for event in map(keeping.event, stage.sent.events) if keeping else ():
+            if SECRET in repr(event):
+                raise Broken(f"the log of `{event.rule}` tells a secret")
         for line in stage.sent.said:
             if not all(isinstance(item, Frame) for item in FrameReader(1 << 24).feed(line)):
                 raise Broken(f"what we say is no message: {line[:200]!r}")
