@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import http.server
 import sqlite3
 import subprocess
-import threading
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+
+from tests.profiles.loopback import loopback
 
 PAGE = "<html><body><h1>Otters</h1><p>The otter eats fish.</p></body></html>"
 
@@ -97,30 +97,11 @@ def pdf(text: str) -> bytes:
     return out + head + table + b"trailer<</Size 6/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n" % len(out)
 
 
-class _Pages(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        found = self.path != "/robots.txt"
-        self.send_response(200 if found else 404)
-        self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(len(PAGE) * found))
-        self.end_headers()
-        self.wfile.write(PAGE.encode() * found)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Says nothing."""
-
-
-@contextmanager
-def _site() -> Iterator[int]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Pages)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def _site() -> AbstractContextManager[int]:
+    """A page, and a robots.txt that forbids nothing."""
+    return loopback(
+        lambda path: b"" if path == "/robots.txt" else PAGE.encode(), {"Content-Type": "text/html"}
+    )
 
 
 @contextmanager

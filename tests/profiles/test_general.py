@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import socketserver
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +10,7 @@ import pytest
 from tests.conftest import Ready
 from tests.e2e.caller import PROGRAM
 from tests.profiles.grounds import sites
+from tests.profiles.loopback import loopback
 from tests.profiles.served import Call, Served, failed, session, text
 from tests.talking import Client
 
@@ -53,41 +50,15 @@ def test_offline_has_no_socket_to_fetch_with(tmp_path: Path, engaged: Ready) -> 
 # --- web -----------------------------------------------------------------------------------------
 
 
-class _Sink(socketserver.ThreadingTCPServer):
-    """Answers every request, and counts what it is sent."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        self.received = 0
-        super().__init__(("127.0.0.1", 0), _Request)
-
-
-class _Request(socketserver.StreamRequestHandler):
-    server: _Sink
-
-    def handle(self) -> None:
-        while line := self.rfile.readline():
-            self.server.received += len(line)
-            if line == b"\r\n":
-                break
-        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
-
-
-@contextmanager
-def _sink() -> Iterator[_Sink]:
-    with _Sink() as sink:
-        thread = threading.Thread(target=sink.serve_forever, daemon=True)
-        thread.start()
-        yield sink
-        sink.shutdown()
-        thread.join()
-
-
 def _carried_out(profile: str, place: Path) -> tuple[int, int]:
     """What a sink at an allowed host got of a project asked for in pieces, and how the session ended."""
-    with _sink() as sink:
-        port = sink.server_address[1]
+    pieces: list[int] = []
+
+    def kept(path: str) -> bytes:
+        pieces.append(len(path))
+        return b"ok"
+
+    with loopback(kept) as port:
         words = ["run", "--profile", profile, "--allow-net", f"localhost:{port}", "--", *FETCH.split()]
         client = Client([PROGRAM, *words], place, dict(os.environ))
         try:
@@ -98,7 +69,7 @@ def _carried_out(profile: str, place: Path) -> tuple[int, int]:
             client.child.wait(20)
         finally:
             client.kill()
-        return sink.received, client.child.returncode
+    return sum(pieces), client.child.returncode
 
 
 def _carry(client: Client, url: str) -> None:
