@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from sandbox.clients import codec, keep, record, shapes
-from sandbox.clients.engine_entry import contained
+from sandbox.clients.engine_entry import Contained, contained
 from sandbox.clients.gather import Around, Config, fit
 from sandbox.clients.gather import contained as is_contained
 from sandbox.clients.keep import NotChanged
 from sandbox.clients.record import Record, Written
 from sandbox.clients.words import REMOVED, Edit, Entry, Found
 from sandbox.clients.wrapping import Left, Wrapped, unwrapped, words_of, wrapped
+from sandbox.errors import SandboxError
 from sandbox.places import APP, config_dir
 from sandbox.policy.cache import replace_private
 from sandbox.records import dataclass, field, replace
@@ -47,54 +48,93 @@ class Plan:
     """Profiles to write, by path."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """One entry's change, and what carries it out."""
+
+    change: Change
+    edits: tuple[Edit, ...]
+    profile: tuple[tuple[str, str], ...] = ()
+
+
 def to_wrap(config: Config, around: Around, program: str, chosen: Chosen) -> Plan:
     """Every chosen server in its sandbox, as far as that can be."""
-    edits: list[Edit] = []
-    changes: list[Change] = []
+    made: list[_Made] = []
     left: list[tuple[Entry, Left]] = []
-    written: list[Written] = []
-    profiles: dict[str, str] = {}
     for entry in filter(chosen, config.entries):
-        made, profile = _wrapped(entry, config.found, around, program)
-        if isinstance(made, Left):
-            left.append((entry, made))
-            continue
-        profiles |= profile
-        edits += [*shapes.started_by(entry, made.command, made.args), *_variables(entry, made)]
-        written.append(Written(entry.path, made.command, made.args))
-        changes.append(Change(entry, made.on(entry), words_of(entry), (made.command, *made.args), made.notes))
+        found = _wrapped(entry, config.found, around, program)
+        if isinstance(found, Left):
+            left.append((entry, found))
+        else:
+            made.append(found)
+    content, made, refused = _written(config, made)
+    changes = tuple(one.change for one in made)
+    profiles = tuple(profile for one in made for profile in one.profile)
+    kept = _remembered(config, around, content, changes, profiles)
+    return Plan(config, content, changes, (*left, *refused), kept, profiles)
+
+
+def _written(config: Config, made: list[_Made]) -> tuple[bytes, list[_Made], list[tuple[Entry, Left]]]:
+    """The file with these changes; where one of them cannot be made, without that one."""
+    try:
+        return _edited(config, made), made, []
+    except SandboxError as error:
+        if len(made) == 1:
+            return config.held.content, [], [(made[0].change.entry, Left(error.what))]
+    good: list[_Made] = []
+    refused: list[tuple[Entry, Left]] = []
+    for one in made:
+        _, fits, why = _written(config, [one])
+        try:
+            _edited(config, [*good, *fits])
+            good += fits
+        except SandboxError as error:
+            why = [(one.change.entry, Left(error.what))]
+        refused += why
+    return _edited(config, good), good, refused
+
+
+def _edited(config: Config, made: Sequence[_Made]) -> bytes:
+    edits = [edit for one in made for edit in one.edits]
     content = config.document.edited(edits) if edits else config.held.content
-    _check(config, content, changes)
-    kept = _remembered(config, around, content, written, profiles)
-    return Plan(config, content, tuple(changes), tuple(left), kept, tuple(profiles.items()))
+    _check(config, content, [one.change for one in made])
+    return content
 
 
-def _wrapped(
-    entry: Entry, found: Found, around: Around, program: str
-) -> tuple[Wrapped | Left, dict[str, str]]:
+def _wrapped(entry: Entry, found: Found, around: Around, program: str) -> _Made | Left:
     known = fit(entry, found, around)
     folder = os.path.join(config_dir(around.environ), "profiles")
     usual = os.path.join(around.home, ".config", APP, "profiles")
     # Clients hand HOME on, and XDG_CONFIG_HOME mostly not.
     by_engine = contained(entry, program, known, words_of(entry), folder if folder != usual else "")
-    if by_engine is None:
-        return wrapped(entry, program, known), {}
-    if isinstance(by_engine, Left):
-        return by_engine, {}
-    return by_engine.wrapped, {os.path.join(folder, f"{by_engine.profile}.toml"): by_engine.text}
+    made = wrapped(entry, program, known) if by_engine is None else by_engine
+    if isinstance(made, Left):
+        return made
+    profile: tuple[tuple[str, str], ...] = ()
+    if isinstance(made, Contained):
+        profile = ((os.path.join(folder, f"{made.profile}.toml"), made.text),)
+        made = made.wrapped
+    edits = (*shapes.started_by(entry, made.command, made.args), *_variables(entry, made))
+    after = (made.command, *made.args)
+    return _Made(Change(entry, made.on(entry), words_of(entry), after, made.notes), edits, profile)
 
 
 def _remembered(
-    config: Config, around: Around, content: bytes, written: Sequence[Written], profiles: dict[str, str]
+    config: Config,
+    around: Around,
+    content: bytes,
+    changes: Sequence[Change],
+    profiles: Sequence[tuple[str, str]],
 ) -> Record | None:
     known = record.recall(config.held.real, around.environ)
-    if not written:
+    if not changes:
         return known
     states = (record.digest(config.held.content), record.digest(content))
-    sums = {path: record.digest(text.encode()) for path, text in profiles.items()}
     there = {(entry.command, entry.args) for entry in config.entries}
     older = [one for one in known.written if (one.command, one.args) in there] if known else []
-    sums = {**(dict(known.profiles) if known else {}), **sums}
+    written = [Written(one.entry.path, one.then.command, one.then.args) for one in changes]
+    sums = dict(known.profiles) if known else {}
+    sums |= {path: record.digest(text.encode()) for path, text in profiles}
     base = base_of(config, known, around)
     return Record(config.held.real, base, states, (*older, *written), tuple(sums.items()))
 
@@ -117,12 +157,11 @@ def to_unwrap(config: Config, around: Around, chosen: Chosen, *, named: bool = F
     known = record.recall(config.held.real, around.environ)
     back = _back(config, known, around, chosen, named=named)
     rest = _back(config, known, around, lambda entry: entry not in [one.entry for one in back.changes])
-    content = config.document.edited(back.edits) if back.edits else config.held.content
     more = rest.changes or any(not left.contained for _, left in rest.left)
-    if back.changes and not more and not back.owners:
-        # None where nothing is remembered: then the edits are all there is.
-        content = base_of(config, known, around) if known is not None else content
-        return Plan(config, content, tuple(back.changes), tuple(back.left), None)
+    if known is not None and back.changes and not more and not back.owners:
+        base = base_of(config, known, around)
+        return Plan(config, base, tuple(back.changes), tuple(back.left), None)
+    content = config.document.edited(back.edits) if back.edits else config.held.content
     _check(config, content, back.changes)
     if known is not None:
         known = _still_known(config, known, around, content, back)

@@ -374,3 +374,40 @@ def test_what_was_contained_before_stays_so(home: Path) -> None:
     assert commands(home) == {"hand": "uvx", "odd": PROGRAM, "more": PROGRAM}
     assert main(["clients", "unwrap", "--yes"]) == 0
     assert commands(home) == {"hand": "uvx", "odd": "my-server", "more": "other"}
+
+
+SHARED = """\
+base: &b
+  type: stdio
+  cmd: npx
+  args: [-y, foo]
+extensions:
+  one: *b
+  two:
+    type: stdio
+    cmd: uvx  # by hand
+    args:
+      - mcp-server-time
+  three:
+    type: stdio
+    cmd: &c uvx
+    args: &d [mcp-server-git]
+  four:
+    type: stdio
+    cmd: *c
+    args: *d
+"""
+
+
+def test_an_entry_that_cannot_be_edited_is_no_end_of_the_others(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = home / ".config" / "goose" / "config.yaml"
+    config.parent.mkdir(parents=True)
+    config.write_text(SHARED)
+    assert wrap("goose", "--yes") == 0
+    shown = capsys.readouterr().out
+    assert "one: left as it is: " in shown
+    assert f"cmd: {PROGRAM}  # by hand" in config.read_text()
+    assert main(["clients", "unwrap", "goose", "--yes"]) == 0
+    assert config.read_text() == SHARED
