@@ -235,9 +235,10 @@ def _own_program(program: str | None, package: str, row: Mapping[str, Any]) -> b
 
 
 def _elsewhere(request: Request) -> bool:
-    """Whether an option has the packages come from another place than the user's own registry."""
+    """Whether an option has the packages come from another registry than the user's, or another python."""
     options = [word for word in request.options if word.startswith("-")]
-    return any(option not in _SAME_SOURCE for option in options)
+    own_python = request.python is not None and "/" in request.python
+    return own_python or any(option not in _SAME_SOURCE for option in options)
 
 
 def pinned_version(one: str) -> str | None:

@@ -88,6 +88,7 @@ def test_every_runner_of_npm(words: list[str]) -> None:
         line("uvx --from mcp-server-git mcp-server-git"),
         line("uvx --with mcp<2 mcp-server-git"),
         line("uvx --prerelease allow mcp-server-git"),
+        line("uvx --python 3.12 mcp-server-git"),
         line("uv tool run mcp-server-git"),
         line("uv run --with mcp-server-git mcp-server-git"),
         line("uv run --with mcp --with mcp-server-git mcp-server-git"),
@@ -152,6 +153,8 @@ def test_a_program_that_the_profile_itself_names() -> None:
         line("uvx --from mcp-server-git python -m evil"),
         line("uvx --from mcp-server-git python"),
         line("uvx --from mcp-server-git uvicorn"),
+        line("uvx --python /tmp/evil/python mcp-server-git"),
+        line("uvx --python ./evil mcp-server-git"),
         line("uv run --with mcp-server-git evil"),
         line("uv run --with mcp-server-git python evil.py"),
         line("pipx run --spec evil mcp-server-git"),
@@ -186,6 +189,33 @@ def test_no_other_name_finds_a_profile(name: str) -> None:
             said = re.sub(r"[-_.]+", "-", name.strip().partition("[")[0].lower()) if runner == "uvx" else name
             assert any(said.startswith(known) for known in held)
             assert one.package.partition(":")[2] in said
+
+
+RUNNERS = st.sampled_from(
+    [["npx"], ["uvx"], ["uv", "run", "--with"], ["pipx", "run"], ["npm", "exec"], ["docker", "run"], ["node"]]
+)
+WORDS = st.sampled_from(
+    """-y -p --package --from --with --spec --registry --index-url --python -m -- -c -e -r --rm python node sh
+    evil ./evil https://evil.example/x 3.12 @modelcontextprotocol/server-filesystem mcp-server-git
+    mcp_server_git mcp/time evil/time""".split()
+)
+
+
+@given(RUNNERS, st.lists(WORDS, min_size=1, max_size=6))
+def test_no_arrangement_of_words_gives_a_profile_to_another_program(
+    runner: list[str], rest: list[str]
+) -> None:
+    words = [*runner, *rest]
+    one = found(*words)
+    if one is None:
+        return
+    args = one.args
+    before = words[: len(words) - len(args)] if args else words
+    assert tuple(words[len(before) :]) == args or "--" in words
+    names = {"@modelcontextprotocol/server-filesystem", "mcp-server-git", "mcp_server_git", "mcp/time"}
+    assert names & set(before)
+    if before[0] != "docker" and "--" not in words:
+        assert not {"evil", "./evil", "https://evil.example/x", "--registry", "--index-url"} & set(before)
 
 
 @pytest.mark.parametrize(
