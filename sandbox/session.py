@@ -311,7 +311,7 @@ def opening(prepared: Prepared, redactor: Redactor) -> list[Event]:
             "session.start",
             {"command": command, "profile": policy.name,
              "sources": [list(source) for source in policy.sources],
-             "backend": spec.backend, "pid": os.getpid()},
+             "backend": spec.backend, "pid": os.getpid(), **_matched(prepared)},
         )
     ]  # fmt: skip
     if prepared.frozen is not None:
@@ -330,6 +330,12 @@ def opening(prepared: Prepared, redactor: Redactor) -> list[Event]:
     )  # fmt: skip
     return events
 
+
+
+def _matched(prepared: Prepared) -> dict[str, Value]:
+    """What of the command the profile is for, and which paths were granted because the command names them."""
+    found = prepared.matched
+    return {} if found is None else {"package": found.package, "named": [*found.paths]}
 
 def waived(prepared: Prepared) -> list[Event]:
     """Each waiver with the key that waives it."""

@@ -90,6 +90,7 @@ def _document(prepared: Prepared, described: tuple[Row, ...]) -> dict[str, Any]:
     return {
         "server": prepared.spec.server,
         "profile": prepared.policy.name,
+        "package": prepared.matched.package if prepared.matched else None,
         "backend": prepared.spec.backend,
         "command": list(prepared.spec.argv),
         "cwd": prepared.spec.cwd,

@@ -139,3 +139,7 @@ def test_pins_and_log_are_those_of_a_server_without_a_profile_of_its_own(ground:
     logs = list(ground.home.glob(".local/state/mcp-sandbox/**/*.jsonl"))
     events = [json.loads(line) for line in logs[0].read_text().splitlines()]
     assert {event["server"] for event in events} == {"mcp-server-git"}
+    assert events[0]["kind"] == "session.start"
+    assert events[0]["detail"]["profile"] == "git"
+    assert events[0]["detail"]["package"] == "pypi:mcp-server-git"
+    assert events[0]["detail"]["named"] == [str(ground.repository)]
