@@ -80,6 +80,7 @@ def fit(entry: Entry, found: Found, around: Around) -> Fit:
         known=_taken_by(fitting),
         stranger=found.scope == "project",
         impostor=_is_impostor(entry, found, around),
+        own_program=bool(words) and _own_program(words[0], entry, found, around),
         notes=notes,
         names=_names_of_file(entry, found, around),
     )
@@ -128,6 +129,16 @@ def _is_impostor(entry: Entry, found: Found, around: Around) -> bool:
         return False
     names = (os.path.normpath(entry.command), real)
     return any(below(name, place) for name in names for place in (project, os.path.realpath(project)))
+
+
+def _own_program(command: str, entry: Entry, found: Found, around: Around) -> bool:
+    """Whether a command is, or may be, a file of the project's; a bare name is looked up in PATH."""
+    path = _expanded(command, found, around)
+    if "/" not in path and "\\" not in path:
+        return False
+    return "${" in path or _inside(
+        os.path.join(_directory(entry, found, around), path), project_of(found, around)
+    )
 
 
 def _taken_by(policy: Policy | None) -> frozenset[str]:

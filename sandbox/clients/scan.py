@@ -136,6 +136,8 @@ def _steering(server: Server) -> Iterator[str]:
     for name in (*dict(server.entry.env), *server.fit.names):
         if server.contained and steers(name, stranger=server.fit.stranger):
             yield f"its variable `{name}` decides which code mcp-sandbox itself runs, outside of the sandbox"
+    if server.contained and server.fit.stranger and server.fit.own_program and request_of(server) is not None:
+        yield f"`{server.command[0]}` is a program of the project's, and would get packages for mcp-sandbox"
 
 
 _SOCKETS: Final = ("docker.sock", "podman.sock", "containerd.sock")
@@ -288,7 +290,12 @@ RULES: Final = (
     Rule("uncontained", "error", "a server that runs without a sandbox", _uncontained),
     Rule("missing-program", "error", "a wrapped server whose wrapper is gone", _missing),
     Rule("false-wrapper", "error", "a program that only is called mcp-sandbox", _impostor),
-    Rule("steering-variable", "error", "a variable that decides what runs outside of the sandbox", _steering),
+    Rule(
+        "steering-variable",
+        "error",
+        "a variable or a program that decides what runs outside of the sandbox",
+        _steering,
+    ),
     Rule("wide-engine", "error", "a container that is none", _engine),
     Rule("look-alike", "error", "a package that passes for a known server's", _look_alike),
     Rule("writable-config", "error", "a config file that others may change", _writable),

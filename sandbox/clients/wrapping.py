@@ -18,11 +18,6 @@ from sandbox.supply.request import parse
 PROGRAM: Final = "mcp-sandbox"
 _OUR_PROGRAM: Final = re.compile(r"(?:(?:[A-Za-z]:[\\/]|/)(?:.*[\\/])?)?mcp-sandbox(?:\.exe)?", re.DOTALL)
 """By its name or its whole path: `./mcp-sandbox` is some project's."""
-_LAUNCHERS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
-    "uvx": ((PROGRAM, "run"), ("--from", PROGRAM, PROGRAM, "run")),
-    "uv": (("tool", "run", PROGRAM, "run"),),
-    "pipx": (("run", PROGRAM, "run"),),
-}
 _SWITCHES: Final = frozenset(("-q", "--quiet", "-v", "--verbose", "--refresh"))
 """Options of `run` without a value."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -51,6 +46,8 @@ class Fit:
     """The entry may come with a project of somebody else's."""
     impostor: bool = False
     """What it calls mcp-sandbox is a file of that project's."""
+    own_program: bool = False
+    """The command is a file of that project's."""
     notes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     """Further variables that the client gives to the server, by name: those of its `envFile`."""
@@ -99,10 +96,10 @@ def is_wrapped(entry: Entry) -> bool:
 
 
 def ours(command: str, args: Sequence[str]) -> tuple[str, ...] | None:
-    """The arguments of `mcp-sandbox run` where a command starts that, else None."""
-    if command in _LAUNCHERS:
-        found = next((one for one in _LAUNCHERS[command] if tuple(args[: len(one)]) == one), None)
-        return tuple(args[len(found) :]) if found else None
+    """The arguments of `mcp-sandbox run` where a command starts that, else None.
+
+    By `uvx` or `npx` it would be whoever has the name in a registry.
+    """
     if not _OUR_PROGRAM.fullmatch(command) or args[:1] not in (["run"], ("run",)):
         return None
     return tuple(args[1:])
@@ -156,9 +153,11 @@ def obstacle(entry: Entry, fit: Fit) -> str | None:
     if any(map(_unspeakable, (entry.command, *entry.args, *(text for pair in entry.env for text in pair)))):
         return "it holds characters that no command line can hold"
     try:
-        parse(words_of(entry))
+        request = parse(words_of(entry))
     except SandboxError as error:
         return f"it would not start in a sandbox: {error.what}"
+    if request is not None and fit.stranger and fit.own_program:
+        return f"`{words_of(entry)[0]}` is a program of the project's, and would get packages for mcp-sandbox"
     return variables.obstacle(dict(entry.env), fit.names, stranger=fit.stranger)
 
 

@@ -76,6 +76,25 @@ def test_a_profile_that_fits_mounts_by_itself(around: Around) -> None:
     assert "does not start" in wide.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("command", "own"),
+    [
+        ("npx", False),
+        ("/usr/bin/npx", False),
+        ("PROJECT/bin/npx", True),
+        ("./bin/npx", True),
+        ("bin/npx", True),
+        ("../elsewhere/npx", False),
+        ("${workspaceFolder}/bin/npx", True),
+        ("${input:runner}/npx", True),
+    ],
+)
+def test_whose_program_it_is(around: Around, command: str, own: bool) -> None:
+    named = entry(command.replace("PROJECT", around.cwd), "-y", "pkg")
+    file = found(around, "vscode", "project", ".vscode/mcp.json")
+    assert fit(named, file, around).own_program is own
+
+
 def test_paths_in_variables(around: Around) -> None:
     lib = os.path.join(around.home, "docs")
     env = (

@@ -85,6 +85,12 @@ REMOTE = Entry("a", url="https://x.example/mcp", kind="http", path=("s", "a"))
             id="a project's PATH",
         ),
         pytest.param(
+            "steering-variable",
+            server(f"{OURS} run -- /p/npx x", fit=Fit(stranger=True, own_program=True)),
+            server(f"{OURS} run -- /p/server x", fit=Fit(stranger=True, own_program=True)),
+            id="a project's package runner",
+        ),
+        pytest.param(
             "wide-engine", server("docker run --privileged x"), server("docker run -i x"), id="privileged"
         ),
         pytest.param(

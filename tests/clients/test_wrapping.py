@@ -162,6 +162,14 @@ def test_fates_of_variables(name: str, users: Fate, strangers: Fate) -> None:
         assert (name in dict(made.on(entry).env)) is (expected in ("pass", "keep"))
 
 
+def test_a_projects_own_package_runner_gets_no_packages() -> None:
+    entry = Entry("a", "${workspaceFolder}/bin/npx", ("-y", "pkg"))
+    assert isinstance(wrapped(entry, PROGRAM, Fit(stranger=True, own_program=True)), Left)
+    assert isinstance(wrapped(entry, PROGRAM, Fit(own_program=True)), Wrapped)
+    script = Entry("a", "${workspaceFolder}/server", ("-y", "pkg"))
+    assert isinstance(wrapped(script, PROGRAM, Fit(stranger=True, own_program=True)), Wrapped)
+
+
 def test_a_file_of_variables_that_would_steer() -> None:
     made = wrapped(Entry("a", "x"), PROGRAM, Fit(names=("LD_PRELOAD",)))
     assert isinstance(made, Left)
@@ -189,8 +197,8 @@ def test_a_variable_of_the_entry_runs_no_code_outside(tmp_path: Path, moves: boo
         pytest.param(PROGRAM, ("run", "--", "x"), ("--", "x"), id="by its path"),
         pytest.param("mcp-sandbox", ("run", "--profile", "p"), ("--profile", "p"), id="by its name"),
         pytest.param("C:\\x\\mcp-sandbox.exe", ("run", "--", "x"), ("--", "x"), id="on Windows"),
-        pytest.param("uvx", ("mcp-sandbox", "run", "--", "x"), ("--", "x"), id="by uvx"),
-        pytest.param("pipx", ("run", "mcp-sandbox", "run", "--", "x"), ("--", "x"), id="by pipx"),
+        pytest.param("uvx", ("mcp-sandbox", "run", "--", "x"), None, id="whoever has the name on PyPI"),
+        pytest.param("pipx", ("run", "mcp-sandbox", "run", "--", "x"), None, id="the same, by pipx"),
         pytest.param("mcp-sandbox", ("inspect", "--", "x"), None, id="another command of ours"),
         pytest.param("npx", ("-y", "mcp-sandbox", "run"), None, id="another registry's"),
         pytest.param("uvx", ("evil", "mcp-sandbox", "run"), None, id="an argument"),
