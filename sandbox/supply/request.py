@@ -82,6 +82,10 @@ _PLACES = frozenset(
 )
 
 
+# Which Python it is is asked outside of any sandbox, so a file that anybody may have put somewhere is none.
+_PYTHON = re.compile(r"[A-Za-z0-9<>=~!][\w.+<>=~!,*@-]*|/(?:usr|bin|opt|nix)/[\w.+@/-]+", re.ASCII)
+
+
 def _value(runner: str, option: str, words: list[str], joined: str | None) -> str:
     if joined is None and not words:
         raise _unsupported(runner, option, "needs a value")
@@ -111,6 +115,8 @@ def _read(runner: str, words: Sequence[str], table: Table) -> _Words:
             named["installer"] = (*named.get("installer", ()), option, value)
         elif kind != "ignore":
             value = _value(runner, option, left, after if equals else None)
+            if kind == "python" and not (_PYTHON.fullmatch(value) and "/../" not in value):
+                raise _unsupported(runner, f"{option} {value}", "is no version, such as `3.12`")
             named[kind] = (*named.get(kind, ()), value)
     return _Words(runner, tuple(left), named, frozenset(flags))
 

@@ -69,6 +69,9 @@ PYPI = [
     pytest.param(Case("uvx -p 3.12 a", ("a",), "a", python="3.12"), id="uvx -p is the python"),
     pytest.param(Case("uv tool run --python=3.12 a", ("a",), "a", python="3.12"), id="uv tool run"),
     pytest.param(
+        Case("uvx -p /usr/bin/python3 a", ("a",), "a", python="/usr/bin/python3"), id="a system's python"
+    ),
+    pytest.param(
         Case("uv run --with mcp[cli] mcp run s.py", ("mcp[cli]",), "mcp", ("run", "s.py")), id="uv run --with"
     ),
     pytest.param(
@@ -121,6 +124,12 @@ def test_what_is_no_package_runner(command: str) -> None:
             "npx --no-install a", "unsupported-option", "`--no-install`", id="an unknown npx option"
         ),
         pytest.param("npx -y", "no-package", "npx", id="no package"),
+        pytest.param("uvx -p /p/python3 a", "unsupported-option", "/p/python3", id="a file as python"),
+        pytest.param("uvx -p ./python3 a", "unsupported-option", "./python3", id="a project's python"),
+        pytest.param(
+            "uvx -p /usr/../p/python3 a", "unsupported-option", "/usr/../p", id="a file as a system's python"
+        ),
+        pytest.param("pipx run --python=--x a", "unsupported-option", "--x", id="an option as python"),
         pytest.param("npx -p a", "no-package", "npx", id="a package and no program"),
         pytest.param("npx -p", "unsupported-option", "`-p`", id="a value is missing"),
         pytest.param("npx -p a ./x", "unsupported-option", "`./x`", id="a path as program"),
