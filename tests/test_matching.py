@@ -360,6 +360,22 @@ def test_a_program_or_module_of_an_environment(venv: Path, tmp_path: Path) -> No
     assert word.profile == "office-word"
 
 
+def test_uv_run_of_a_project_is_the_program_of_its_environment(venv: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "pyproject.toml").write_text("[project]\nname = 'p'\n")
+    venv.rename(project / ".venv")
+    for words in (
+        ["uv", "run", "--directory", str(project), "mcp-server-git", "--repository", "/x"],
+        ["uv", "--directory", str(project), "run", "-m", "mcp_server_git", "--repository", "/x"],
+    ):
+        one = found(*words)
+        assert one is not None, words
+        assert (one.profile, one.args) == ("git", ("--repository", "/x"))
+    assert found("uv", "run", "--directory", str(project), "evil") is None
+    assert found("uv", "run", "--directory", str(tmp_path), "mcp-server-git") is None
+
+
 def test_what_an_environment_does_not_record_finds_nothing(venv: Path, tmp_path: Path) -> None:
     python = str(venv / "bin/python")
     assert found(str(venv / "bin/evil")) is None
