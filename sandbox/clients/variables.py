@@ -27,12 +27,13 @@ _CODE: Final = re.compile(
     r"|XDG_(?:CONFIG|STATE|CACHE|DATA)_HOME"
 )
 """With `LOADERS`: which code mcp-sandbox runs, and whose profiles it reads."""
-_PLACES: Final = re.compile(r"PATH|HOME|PATHEXT|COMSPEC|DOCKER_\w+|XDG_RUNTIME_DIR|CONTAINER_HOST")
-"""Which programs and engine it starts: the user's own file may say, a stranger's may not."""
+_PLACES: Final = re.compile(r"PATH|HOME|PATHEXT|COMSPEC|DOCKER_\w+|XDG_RUNTIME_DIR|CONTAINER_HOST|DBUS_\w+")
+"""Which programs, engine and bus it uses: the user's own file may say, a stranger's may not."""
 _SOURCES: Final = re.compile(
-    r"NODE_EXTRA_CA_CERTS|SSL_CERT_\w+|(?i:npm_config_\w+)|(?:UV|PIP|PIPX|BUN|MCP_SANDBOX)_\w+"
+    r"NODE_EXTRA_CA_CERTS|SSL_CERT_\w+|NETRC|(?i:npm_config_\w+)|CARGO_HOME|GO(?:BIN|PATH|ROOT)|VIRTUAL_ENV"
+    r"|(?:UV|PIP|PIPX|BUN|DENO|PNPM|VOLTA|NVM|FNM|N|ASDF|MISE|PYENV|NODENV|RBENV|CONDA|HOMEBREW|MCP_SANDBOX)_\w+"
 )
-"""Where packages come from, and who is believed: the same."""
+"""Where packages, runtimes and trust come from: the same."""
 
 
 def fate(name: str, *, stranger: bool) -> Fate:

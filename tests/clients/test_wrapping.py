@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.clients.variables import Fate, fate
+from sandbox.clients.variables import Fate, fate, steers
 from sandbox.clients.words import Entry
 from sandbox.clients.wrapping import (
     Fit,
@@ -168,6 +170,44 @@ def test_a_projects_own_package_runner_gets_no_packages() -> None:
     assert isinstance(wrapped(entry, PROGRAM, Fit(own_program=True)), Wrapped)
     script = Entry("a", "${workspaceFolder}/server", ("-y", "pkg"))
     assert isinstance(wrapped(script, PROGRAM, Fit(stranger=True, own_program=True)), Wrapped)
+
+
+HARMLESS = {
+    # Shown differently; places that are secret besides the usual ones; inside of images; our own demo's.
+    *(
+        "NO_COLOR",
+        "SC_CLK_TCK",
+        "API_TOKEN",
+        "DEBIAN_FRONTEND",
+        "LC_ALL",
+        "SOURCE_DATE_EPOCH",
+        "VERSION_CODENAME",
+    ),
+    *(
+        "AWS_CONFIG_FILE",
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "AZURE_CONFIG_DIR",
+        "CLAUDE_CONFIG_DIR",
+        "CODEX_HOME",
+    ),
+    *("CLOUDSDK_CONFIG", "GOOGLE_APPLICATION_CREDENTIALS", "PASSWORD_STORE_DIR", "REGISTRY_AUTH_FILE"),
+    *("SSH_AUTH_SOCK", "VAULT_TOKEN_PATH"),
+}
+NAMED = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|PATH|HOME|NETRC|GOBIN|GOPATH")
+
+
+def test_what_our_own_code_reads_is_never_a_strangers() -> None:
+    """Whoever has mcp-sandbox read another variable decides here whether a project may set it."""
+    read: set[str] = set()
+    for path in (Path(__file__).resolve().parents[2] / "sandbox").rglob("*.py"):
+        text = path.read_text()
+        if "environ" in text and "clients" not in path.parts:
+            nodes = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant))
+            read |= {
+                node.value for node in nodes if isinstance(node.value, str) and NAMED.fullmatch(node.value)
+            }
+    assert {"NVM_DIR", "UV_PYTHON", "DOCKER_HOST", "XDG_CONFIG_HOME"} <= read
+    assert {name for name in read - HARMLESS if not steers(name, stranger=True)} == set()
 
 
 def test_a_file_of_variables_that_would_steer() -> None:
