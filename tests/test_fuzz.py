@@ -34,10 +34,9 @@ def fuzzing() -> Iterator[Callable[[str], ModuleType]]:
 class Toy:
     """An inspector that does one thing with every message."""
 
-    name = "poison"
-
-    def __init__(self, judge: Callable[[Frame], Judged | None]) -> None:
+    def __init__(self, judge: Callable[[Frame], Judged | None], name: str = "poison") -> None:
         self._judge = judge
+        self.name = name
 
     def to_server(self, frame: Frame, asked: None = None) -> Judged | None:
         return self._judge(frame)
@@ -109,7 +108,7 @@ def test_an_inspector_that_says_nothing_and_one_that_keeps_its_promises_pass(
 def test_a_secret_in_a_finding_is_found(fuzzing: Callable[[str], ModuleType]) -> None:
     told = found(_finding(reason=f"holds {_secret(fuzzing)}"))
     with pytest.raises(AssertionError, match="tells a secret"):
-        _play(fuzzing, Toy(lambda frame: told))
+        _play(fuzzing, Toy(lambda frame: told, "secrets"))
 
 
 def _play(fuzzing: Callable[[str], ModuleType], inspector: Inspector) -> list[Frame]:

@@ -41,8 +41,8 @@ class Tokens:
             self._of.pop(next(iter(self._of)))
 
     def answered(self, id: object) -> None:
-        """The request is done, or was given up."""
-        if self._of and (key := self._of.pop(id, None)) is not None:
+        """The request is done, or was given up; an id may be anything in who gives up."""
+        if self._of and type(id) in (int, str) and (key := self._of.pop(id, None)) is not None:
             self._open.pop(key, None)
             self._close(key)
 

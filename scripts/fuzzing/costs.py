@@ -88,16 +88,17 @@ class Opened:
         self.name = name
         self._timed = [Timed(one) for one in made() if one.name == name]
         self._stage = Stage(self._timed)
-        self._say(_OPENING)
+        self._hear([*_frames(_OPENING)])
 
     def cost(self, shape: str, size: int, said: Sequence[Said]) -> Cost:
-        """What these messages cost."""
+        """What these messages cost once they are read: reading has a bound of its own, `MAX_VALUES`."""
+        frames = [*_frames(said)]
         before, held = self._seconds(), _peak()
-        self._say(said)
+        self._hear(frames)
         return Cost(self.name, shape, size, self._seconds() - before, _peak() - held)
 
-    def _say(self, said: Sequence[Said]) -> None:
-        for who, frame in [*_frames(said)]:
+    def _hear(self, frames: Sequence[tuple[Any, Frame]]) -> None:
+        for who, frame in frames:
             self._stage.say(who, frame)
 
     def _seconds(self) -> float:

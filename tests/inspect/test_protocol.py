@@ -207,6 +207,17 @@ def test_an_older_revision_lacks_what_came_later(revision: str, content: dict[st
     assert legacy(strict=True).to_client(answer, CALLED) is None
 
 
+@pytest.mark.parametrize("strange", [[], {}, [[1]], 1.5, None, True])
+def test_who_gives_up_a_request_by_no_id_gives_up_nothing(strange: Any) -> None:
+    """Both sides choose it: what cannot be looked up ended the session."""
+    protocol = legacy()
+    protocol.to_server(request(7, "tools/call", name="t", _meta={"progressToken": 7}))
+    protocol.to_client(request(8, "roots/list", _meta={"progressToken": 8}), None)
+    protocol.to_server(note("notifications/cancelled", requestId=strange))
+    protocol.to_client(note("notifications/cancelled", requestId=strange), None)
+    assert protocol.to_client(note("notifications/progress", progressToken=7, progress=1), None) is None
+
+
 def test_a_client_that_tries_the_modern_era_may_fall_back_to_the_other() -> None:
     protocol = modern(strict=True)
     begun = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
