@@ -70,6 +70,14 @@ def checked(here: Path) -> Iterator[Mapping[str, str]]:
     yield {}
 
 
+@contextmanager
+def vault(here: Path) -> Iterator[Mapping[str, str]]:
+    """A vault with one note."""
+    (here / ".obsidian").mkdir()
+    (here / "otter.md").write_text("The otter eats fish.\n")
+    yield {}
+
+
 # --- what each is asked --------------------------------------------------------------------------------
 
 MODEL = '<mxGraphModel><root><mxCell id="0"/></root></mxGraphModel>'
@@ -217,5 +225,21 @@ SERVERS: tuple[Served, ...] = (
         ground=checked,
         # It tells the model to show all of it "before doing anything else", which is labelled and passed on.
         finds=("the result wants to be called whatever the task",),
+    ),
+    Served(
+        "obsidian-vault",
+        (
+            Call("search_notes", {"query": "otter"}, "otter.md"),
+            Call("read_notes", {"paths": ["otter.md"]}, "eats fish"),
+        ),
+        ground=vault,
+        finds=("inputSchema/type` is missing",),  # as every client forgives
+    ),
+    Served(
+        "n8n",
+        (
+            Call("search_nodes", {"query": "webhook"}, "nodes-base.webhook"),
+            Call("get_node", {"nodeType": "nodes-base.webhook"}, "Starts the workflow"),
+        ),
     ),
 )

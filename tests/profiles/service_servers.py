@@ -17,6 +17,8 @@ HITS = {"hits": {"total": {"value": 1}, "hits": [{"_id": "1", "_source": {"title
 BOOKS = [{"index": "books", "health": "green", "status": "open", "docsCount": "1"}]
 
 
+BERLIN, PARIS = {"longitude": 13.4, "latitude": 52.5}, {"longitude": 2.35, "latitude": 48.85}
+
 # The client speaks to nobody who does not say this.
 ELASTIC = {"X-Elastic-Product": "Elasticsearch", "Content-Type": "application/json"}
 
@@ -149,5 +151,26 @@ SERVERS: tuple[Served, ...] = (
         env={"ES_URL": "http://localhost:{port}", "ES_API_KEY": NOBODY},
         ground=indices,
         oldest="0.3.0",
+    ),
+    Served(
+        "perplexity",
+        (
+            Call(
+                "perplexity_ask",
+                {"messages": [{"role": "user", "content": "mcp?"}]},
+                dials="api.perplexity.ai",
+            ),
+        ),
+        env={"PERPLEXITY_API_KEY": NOBODY},
+    ),
+    Served(
+        "mapbox",
+        (
+            Call("distance_tool", {"from": BERLIN, "to": PARIS}, "876.8 kilometers"),
+            Call("search_and_geocode_tool", {"q": "Berlin"}, dials="api.mapbox.com"),
+        ),
+        # Of the shape that it asks for: three parts, the second of which says whose it is.
+        finds=("the session's secret `MAPBOX_ACCESS_TOKEN`",),  # in a page that it offers to clients
+        env={"MAPBOX_ACCESS_TOKEN": "pk.eyJ1Ijoibm9ib2R5IiwiYSI6IngifQ.bm9ib2R5LXMtc2lnbmF0dXJl"},
     ),
 )
