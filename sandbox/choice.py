@@ -251,7 +251,8 @@ def _bare(one: str) -> str:
 def unmatched(command: Sequence[str], request: Request | None) -> str:
     """The line for a server that no profile is for."""
     before = command[: len(command) - len(request.args)] if request and request.args else command
-    whole = request is not None and not any(matching.unsafe(word) for word in before)
+    # Neither what a shell would read otherwise, nor an index with its login.
+    whole = request is not None and not any(matching.unsafe(word) or "://" in word for word in before)
     shown = " ".join(before) if whole else "COMMAND"
     return (
         "no profile is for this server, so it has no files and no network; "

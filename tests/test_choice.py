@@ -101,8 +101,13 @@ def test_another_command_gets_base_and_a_hint_that_works_when_pasted(world: Worl
 
 @pytest.mark.parametrize(
     "command",
-    [("node", "server.js"), ("npx", "@acme/$(id)"), ("/opt/a b/npx", "other")],
-    ids=lambda one: one[0],
+    [
+        ("node", "server.js"),
+        ("npx", "@acme/$(id)"),
+        ("/opt/a b/npx", "other"),
+        ("uvx", "--index-url", "https://me:s3cret@pypi.example/simple", "other"),
+    ],
+    ids=" ".join,
 )
 def test_a_hint_that_would_not_survive_a_shell_names_no_words(command: tuple[str, ...], world: World) -> None:
     try:

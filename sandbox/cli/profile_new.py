@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from sandbox import matching
 from sandbox.choice import package_name
-from sandbox.cli.output import document, emit
+from sandbox.cli.output import document, emit, note
+from sandbox.clients.credential import in_arguments
 from sandbox.errors import SandboxError, UsageError
 from sandbox.host.closure import language_of
 from sandbox.matching import Matched
@@ -32,6 +33,9 @@ def new(name: str | None, command: Sequence[str], *, project: bool, as_json: boo
     folder = os.path.join(os.getcwd(), PROJECT_DIR) if project else _own_folder()
     path = os.path.join(folder, start.name + SUFFIX)
     _write(path, text(start))
+    if in_arguments(command):
+        what = "a credential among the command's words stands in the profile in plain text"
+        note(f"warning: plain-secret\n  {what}\n\nhint: give it as a variable, with `[secrets.NAME]`")
     if as_json:
         document({"name": start.name, "path": path, "extends": start.extends})
         return 0
@@ -128,13 +132,17 @@ def _own_folder() -> str:
     return os.path.join(config_dir(os.environ), "profiles")
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)  # a command may hold what others must not read
+
+
 def _write(path: str, content: str) -> None:
     """The file whole, where there was none; what cannot be a profile is not written."""
     sound(path, content)
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         # `x`: whatever lies there, a link too, stays as it is.
-        with open(path, "x", encoding="utf-8") as file:
+        with open(path, "x", encoding="utf-8", opener=_private) as file:
             file.write(content)
     except FileExistsError:
         what = f"`{path}` is there already, and is left as it is"

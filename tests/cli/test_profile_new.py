@@ -147,6 +147,17 @@ def test_what_cannot_be_a_profile_is_not_written(
     assert not own(own_home).exists() or not list(own(own_home).iterdir())
 
 
+def test_a_credential_in_the_command_is_told_and_the_file_is_the_users_alone(
+    project: Path, capsys: Out
+) -> None:
+    assert main(["profile", "new", "--", "npx", "some-mcp", "--api-key", "k9Jd82hVq0Lm4xTz71Rb5nWy"]) == 0
+    told = capsys.readouterr()
+    assert "warning: plain-secret" in told.err
+    assert "k9Jd82" not in told.err + told.out
+    path = Path(told.out.splitlines()[0].removeprefix("wrote "))
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_projects_own_is_written_there_and_asks_for_trust(project: Path, capsys: Out) -> None:
     assert main(["profile", "new", "--project", "ours", "--", "npx", "some-mcp"]) == 0
     assert "mcp-sandbox trust" in capsys.readouterr().out
