@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from typing import TextIO
 
 from sandbox import matching
 from sandbox.choice import package_name
@@ -31,8 +32,7 @@ def new(name: str | None, command: Sequence[str], *, project: bool, as_json: boo
         raise UsageError("no-command", "write the server's command after `--`", hint=hint)
     start = starter(name, tuple(command))
     folder = os.path.join(os.getcwd(), PROJECT_DIR) if project else _own_folder()
-    path = os.path.join(folder, start.name + SUFFIX)
-    _write(path, text(start))
+    path = _write(folder, start.name + SUFFIX, text(start), follow=not project)
     if in_arguments(command):
         what = "a credential among the command's words stands in the profile in plain text"
         note(f"warning: plain-secret\n  {what}\n\nhint: give it as a variable, with `[secrets.NAME]`")
@@ -132,20 +132,29 @@ def _own_folder() -> str:
     return os.path.join(config_dir(os.environ), "profiles")
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)  # a command may hold what others must not read
-
-
-def _write(path: str, content: str) -> None:
+def _write(folder: str, name: str, content: str, *, follow: bool) -> str:
     """The file whole, where there was none; what cannot be a profile is not written."""
+    path = os.path.join(folder, name)
     sound(path, content)
     try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        # `x`: whatever lies there, a link too, stays as it is.
-        with open(path, "x", encoding="utf-8", opener=_private) as file:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        with _opened(folder, name, follow=follow) as file:
             file.write(content)
     except FileExistsError:
         what = f"`{path}` is there already, and is left as it is"
         raise UsageError("profile-exists", what, hint="give the new one another name") from None
     except OSError as error:
         raise UsageError("not-written", f"`{path}` cannot be written: {error.strerror}") from error
+    return path
+
+
+def _opened(folder: str, name: str, *, follow: bool) -> TextIO:
+    """A new file, for its user alone: a command may hold what others must not read."""
+    # A project's `.mcp-sandbox` may be a link to the user's own profiles, which nobody has to trust first.
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+    try:
+        # O_EXCL: whatever lies there, a link too, stays as it is.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        return open(os.open(name, flags, 0o600, dir_fd=place), "w", encoding="utf-8")
+    finally:
+        os.close(place)

@@ -165,6 +165,21 @@ def test_a_projects_own_is_written_there_and_asks_for_trust(project: Path, capsy
     assert main(["run", "--profile", "ours"]) == 2
 
 
+def test_a_projects_folder_that_is_a_link_is_not_followed(project: Path, own_home: Path, capsys: Out) -> None:
+    own(own_home).mkdir(parents=True)
+    (project / ".mcp-sandbox").symlink_to(own(own_home))
+    assert main(["profile", "new", "--project", "ours", "--", "npx", "some-mcp"]) == 2
+    assert "not-written" in capsys.readouterr().err
+    assert list(own(own_home).iterdir()) == []
+    # A user's own folder may be one: some keep their settings in a repository.
+    elsewhere = own_home / "dotfiles"
+    elsewhere.mkdir()
+    own(own_home).rmdir()
+    own(own_home).symlink_to(elsewhere)
+    new(capsys, "ours", "--", "npx", "some-mcp")
+    assert (elsewhere / "ours.toml").exists()
+
+
 WORDS = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
 
 
