@@ -56,12 +56,14 @@ def build_spec(job: BuildJob, facts: HostFacts, environ: Mapping[str, str]) -> S
         raise CannotEnforce(
             "cannot-build", "the store needs an idmapped mount: " + facts.idmap.detail, hint=facts.idmap.hint
         )
-    owner = owner_of(job.staging)
-    steps: list[ViewStep] = [Bind(job.staging, job.mount, writable=True, owner=owner, idmap=idmap)]
+    # Real paths: a cache or a settings file may lie behind a link, which no mount follows.
+    staging = os.path.realpath(job.staging)
+    steps: list[ViewStep] = [Bind(staging, job.mount, writable=True, owner=owner_of(staging), idmap=idmap)]
     for source, inside in job.mounts:
         if not inside.startswith("/usr/"):  # which every sandbox shows already
-            is_dir = os.path.isdir(source)
-            steps.append(Bind(source, inside, owner=owner_of(source), idmap=idmap, is_dir=is_dir))
+            real = os.path.realpath(source)
+            is_dir = os.path.isdir(real)
+            steps.append(Bind(real, inside, owner=owner_of(real), idmap=idmap, is_dir=is_dir))
     steps += [File(inside, content) for inside, content in job.files]
     env = dict(spec.env) | dict(job.env)
     return replace(spec, cwd=job.mount, env=tuple(env.items()), view=(*spec.view, *steps), server="build")

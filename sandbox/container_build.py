@@ -72,7 +72,8 @@ def build_spec(job: BuildJob, facts: HostFacts, place: Container, environ: Mappi
 
 
 def _job(job: BuildJob, *, idmap: bool) -> Iterator[ViewStep]:
-    yield Bind(job.staging, job.mount, writable=True, owner=owner_of(job.staging), idmap=idmap)
+    staging = os.path.realpath(job.staging)
+    yield Bind(staging, job.mount, writable=True, owner=owner_of(staging), idmap=idmap)
     mounts = dict(job.mounts) if BUNDLE in dict(job.mounts) else {**_trust(), **dict(job.mounts)}
     for source, inside in mounts.items():
         real = os.path.realpath(source)

@@ -85,6 +85,19 @@ def test_an_npm_package_is_fetched_once_and_runs_without_a_network(
     assert _build("npx -y tool", environ).resolved == ("tool@2.0.0",)
 
 
+def test_a_package_is_built_in_a_cache_behind_a_link_with_settings_behind_one(
+    npm: registry.Npm, environ: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "cache").symlink_to(tmp_path / "disk")
+    settings = tmp_path / "dotfiles-npmrc"
+    settings.write_text(f"registry={npm.url}\n")
+    (Path(environ["HOME"]) / ".npmrc").symlink_to(settings)
+    npm.publish("tool", "1.0.0", {"t.js": "console.log('ran')"}, bin={"tool": "t.js"})
+    made = _build("npx -y tool", environ)
+    assert _offline(made.tree, *made.argv).stdout == "ran\n"
+
+
 @pytest.mark.threat(
     "K4",
     proves="an install script runs only if named, and sees no home and no project",
