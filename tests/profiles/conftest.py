@@ -13,7 +13,7 @@ import pytest
 from sandbox.images import state_file
 from tests.backends import DOCKER, NATIVE
 from tests.conftest import Ready
-from tests.profiles.served import Refused, Served, Shown, dialled
+from tests.profiles.served import Refused, Served, Shown, dialled, grants
 
 RECORD = "MCP_SANDBOX_SERVED"
 """Names the directory where each proof leaves what it showed, for `scripts/profiles`."""
@@ -45,19 +45,15 @@ def note() -> Note:
             place = Path(os.environ[RECORD])
             place.mkdir(parents=True, exist_ok=True)
             name = f"{row.id}-{backend}" + (f"-refused-{refused.call.tool}" if refused else "")
-            found = _refusal(shown, refused) if refused else _proof(row, backend, shown)
+            found = _refusal(row, refused) if refused else _proof(row, backend, shown)
             (place / f"{name}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
     return write
 
 
-def _refusal(shown: Shown, refused: Refused) -> dict[str, Any]:
-    return {
-        "kind": "refused",
-        "sources": _sources(shown),
-        "call": refused.call.tool,
-        "waiver": refused.waiver,
-    }
+def _refusal(row: Served, refused: Refused) -> dict[str, Any]:
+    call = refused.call.tool
+    return {"kind": "refused", "grants": grants(row.profile), "call": call, "waiver": refused.waiver}
 
 
 def _proof(row: Served, backend: str, shown: Shown) -> dict[str, Any]:
@@ -69,7 +65,7 @@ def _proof(row: Served, backend: str, shown: Shown) -> dict[str, Any]:
         "kind": "served",
         "profile": row.profile,
         "backend": backend,
-        "sources": _sources(shown),
+        "grants": grants(row.profile),
         "resolved": supplied[0]["detail"]["resolved"] if supplied else [],
         "listed": len(shown.tools),
         "called": list(dict.fromkeys(call.tool for call in row.calls)),
@@ -82,11 +78,6 @@ def _proof(row: Served, backend: str, shown: Shown) -> dict[str, Any]:
         "peak": max((int(one.get("peak") or 0) for one in samples), default=0),
         "pids": max((int(one.get("pids") or 0) for one in samples), default=0),
     }
-
-
-def _sources(shown: Shown) -> list[list[str]]:
-    """The profile and its parents by name, and their digests."""
-    return [[Path(path).name, digest] for path, digest in shown.of("session.start")[0]["detail"]["sources"]]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

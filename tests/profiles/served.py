@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -12,9 +13,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from sandbox.cli.profile import rows
+from sandbox.policy.load import read
 from tests.e2e.caller import PROGRAM
 from tests.talking import TELLS, Client, events
 
+SHIPPED = Path(__file__).resolve().parents[2] / "profiles"
 BUILDING_S = 300.0
 """How long an answer may take: the first session of a server builds its package."""
 
@@ -108,6 +112,13 @@ class Shown:
     def of(self, *kinds: str) -> list[dict[str, Any]]:
         """The events of these kinds."""
         return [event for event in self.events if event["kind"] in kinds]
+
+
+def grants(profile: str) -> str:
+    """The digest of all that a shipped profile says of its server, but for comments and versions."""
+    policy = read(str(SHIPPED / f"{profile}.toml"), environ={"HOME": "/root"}, cwd="/", trusted_only=False)
+    said = [(key, value) for key, value, _ in rows(policy) if not key.startswith("match.")]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def filled(text: str, words: Mapping[str, str]) -> str:

@@ -48,7 +48,7 @@ def proof(place: Path, digest: str) -> Path:
         "kind": "served",
         "profile": "memory",
         "backend": "native",
-        "sources": [["memory.toml", digest]],
+        "grants": digest,
         "resolved": ["@modelcontextprotocol/server-memory@2026.8.31"],
         "called": ["read_graph"],
         "answered": 1,
@@ -62,7 +62,7 @@ def proof(place: Path, digest: str) -> Path:
 def test_a_proof_stands_only_while_its_profile_is_the_one_that_was_run(
     script: ModuleType, tmp_path: Path
 ) -> None:
-    now = script._digest(ROOT / "profiles" / "memory.toml")
+    now = script.grants("memory")
     proof(tmp_path, now)
     ((name, server, called, *_, native, docker),) = script.rows(script.proofs(tmp_path))
     assert name == "[`memory`](../profiles/memory.toml)"

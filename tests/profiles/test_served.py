@@ -15,7 +15,18 @@ from sandbox.policy.versions import within
 from tests.conftest import Ready
 from tests.profiles import browser_servers, database_servers, node_servers, python_servers, service_servers
 from tests.profiles.conftest import Note
-from tests.profiles.served import Refused, Served, Shown, dialled, failed, filled, session, strange, text
+from tests.profiles.served import (
+    SHIPPED,
+    Refused,
+    Served,
+    Shown,
+    dialled,
+    failed,
+    filled,
+    session,
+    strange,
+    text,
+)
 
 ROWS: tuple[Served, ...] = (
     *node_servers.SERVERS,
@@ -26,8 +37,6 @@ ROWS: tuple[Served, ...] = (
 )
 BASES = ("base", "browser", "node", "offline", "python", "web", "workspace")
 """Profiles for any server: what they grant has tests of its own."""
-
-SHIPPED = Path(__file__).resolve().parents[2] / "profiles"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
