@@ -213,6 +213,8 @@ AGENTS = (
             "ANTHROPIC_API_KEY": "none",
             "CLAUDE_CODE_MAX_RETRIES": "0",
             "ENABLE_TOOL_SEARCH": "false",  # all tools are offered at once
+            "MCP_CONNECTION_NONBLOCKING": "false",  # and not before their servers are there
+            "MCP_TIMEOUT": "120000",
         },
     ),
     Agent(
