@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _failed(args: list[str], error: SandboxError) -> int:
-    if args[0] == "run":
+    if args[:1] == ["run"]:
         from sandbox.cli.run import refuse
 
         return refuse(error)
@@ -84,12 +84,16 @@ def _failed(args: list[str], error: SandboxError) -> int:
 def dispatch(args: list[str]) -> int:
     """Finds the command, parses its arguments and runs it."""
     if not args or args[0] in ("-h", "--help", "help"):
-        sys.stdout.write(usage() + "\n")
+        from sandbox.cli.output import emit
+
+        emit(usage())
         return 0 if args else USAGE
     if args[0] in ("-V", "--version"):
         from importlib.metadata import version
 
-        sys.stdout.write(f"mcp-sandbox {version('mcp-sandbox')}\n")
+        from sandbox.cli.output import emit
+
+        emit(f"mcp-sandbox {version('mcp-sandbox')}")
         return 0
     if args[0] not in COMMANDS:
         return _unknown(args[0])

@@ -14,7 +14,8 @@ COLOURS = {"green": _GREEN, "red": _RED, "yellow": _YELLOW, "bold": _BOLD}
 
 def coloured(stream: Any) -> bool:
     """True on a terminal whose user has not set NO_COLOR (no-color.org)."""
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream is not None and not plain and stream.isatty()
 
 
 def paint(text: str, colour: str, stream: Any) -> str:
@@ -37,7 +38,7 @@ def note(text: str) -> None:
     if sys.stderr is None:  # it was closed when Python started
         return
     try:
-        sys.stderr.write(harmless(text) + "\n")
+        sys.stderr.write(held(harmless(text), sys.stderr) + "\n")
         sys.stderr.flush()
     except (OSError, ValueError):
         return
@@ -54,12 +55,21 @@ def emit(text: str) -> None:
     if sys.stdout is None:
         raise UsageError("no-stdout", "standard output is closed, and this command prints its result there")
     try:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(held(text, sys.stdout) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
         raise UsageError("no-stdout", f"standard output cannot be written: {error.strerror}") from error
+
+
+def held(text: str, stream: Any) -> str:
+    """`text` with what the stream's encoding has not, such as Latin-1's, escaped."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    except LookupError:  # it is none of text
+        return text
 
 
 def document(value: dict[str, Any]) -> None:
@@ -68,8 +78,8 @@ def document(value: dict[str, Any]) -> None:
 
 
 def spelt(value: object) -> str:
-    """A document as text; half of a surrogate pair, which UTF-8 has not, as JSON's own escape of it."""
+    """A document as text; as JSON escapes it what stdout cannot hold, half of a surrogate pair too."""
     import json
 
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
+    return text if held(text, sys.stdout) == text else json.dumps(value, indent=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.cli.output import harmless
+from sandbox.cli.output import harmless, held, paint
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,48 @@ def test_the_working_directory_is_never_our_own(home: str, tmp_path: Path) -> No
 
     assert "planted" not in listed(home)
     assert "planted" in listed(str(tmp_path))
+
+
+PROGRAM = [sys.executable, "-c", "import sys; from sandbox.cli.main import main; sys.exit(main())"]
+
+
+class _Stream:
+    def __init__(self, encoding: str) -> None:
+        self.encoding = encoding
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        pytest.param("utf-8", "é•", id="what most terminals have"),
+        pytest.param("latin-1", "é\\u2022", id="half of it"),
+        pytest.param("ascii", "\\xe9\\u2022", id="nothing of it"),
+        pytest.param("rot13", "é•", id="no encoding of text"),
+    ],
+)
+def test_what_a_terminal_cannot_show_is_escaped(encoding: str, shown: str) -> None:
+    assert held("é•", _Stream(encoding)) == shown
+
+
+def test_a_stream_that_is_closed_has_no_colours() -> None:
+    assert paint("x", "red", None) == "x"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_document_is_json_in_every_encoding(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / ".mcp.json").write_text('{"mcpServers": {"é•": {"command": "x"}}}', encoding="utf-8")
+    environ = os.environ | {"HOME": str(tmp_path / "home"), "PYTHONIOENCODING": encoding}
+    command = [*PROGRAM, "clients", "list", "--json"]
+    done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, timeout=30, check=True)
+    assert json.loads(done.stdout.decode(encoding))["files"][0]["servers"][0]["name"] == "é•"
+
+
+@pytest.mark.parametrize("words", ["", "--version", "clients list"])
+def test_a_full_disk_is_no_traceback(words: str, tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*PROGRAM, *words.split()], env=os.environ | {"HOME": str(tmp_path)}, cwd=tmp_path,
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False,
+        )  # fmt: skip
+    assert (done.returncode, "no-stdout" in done.stderr) == (2, True)
+    assert "Traceback" not in done.stderr
