@@ -45,15 +45,21 @@ def note() -> Note:
             place = Path(os.environ[RECORD])
             place.mkdir(parents=True, exist_ok=True)
             name = f"{row.id}-{backend}" + (f"-refused-{refused.call.tool}" if refused else "")
-            found = _refusal(row, refused) if refused else _proof(row, backend, shown)
+            found = _refusal(row, backend, refused) if refused else _proof(row, backend, shown)
             (place / f"{name}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
     return write
 
 
-def _refusal(row: Served, refused: Refused) -> dict[str, Any]:
-    call = refused.call.tool
-    return {"kind": "refused", "grants": grants(row.profile), "call": call, "waiver": refused.waiver}
+def _refusal(row: Served, backend: str, refused: Refused) -> dict[str, Any]:
+    return {
+        "kind": "refused",
+        "profile": row.profile,
+        "backend": backend,
+        "grants": grants(row.profile),
+        "call": refused.call.tool,
+        "waiver": refused.waiver,
+    }
 
 
 def _proof(row: Served, backend: str, shown: Shown) -> dict[str, Any]:
@@ -90,7 +96,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     pairs = [(row, backend) for row in rows for backend in (NATIVE, DOCKER)]
     if "beyond" not in metafunc.fixturenames:
-        metafunc.parametrize(("row", "place"), [_case(row, backend) for row, backend in pairs])
+        metafunc.parametrize(("row", "place"), [_case(*pair) for pair in pairs if pair[0].calls])
         return
     cases = [_case(row, backend, one) for row, backend in pairs for one in row.refused]
     metafunc.parametrize(("row", "place", "beyond"), cases)

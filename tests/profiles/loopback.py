@@ -12,14 +12,15 @@ Answer = Callable[[str], bytes]
 
 
 @contextmanager
-def loopback(answer: Answer, headers: Mapping[str, str] | None = None) -> Iterator[int]:
-    """The port of a server that answers every request, until the block ends."""
+def loopback(answer: Answer, headers: Mapping[str, str] | None = None, token: str = "") -> Iterator[int]:
+    """The port of a server that answers every request whose headers show the token, until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
         def reply(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            content = answer(self.path)
-            self.send_response(200)
+            known = any(token in value for value in self.headers.values())
+            content = answer(self.path) if known else b"{}"
+            self.send_response(200 if known else 401)
             for name, value in (headers or {}).items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))

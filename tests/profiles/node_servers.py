@@ -58,7 +58,7 @@ def project(here: Path) -> Iterator[Mapping[str, str]]:
     beside = here.parent / "beside"
     beside.mkdir(exist_ok=True)
     (beside / "diary.txt").write_text("what nobody else should read")
-    with loopback(lambda _path: b"a page of this machine's") as port:
+    with loopback(lambda _: b"a page of this machine's") as port:
         yield {"beside": str(beside), "port": str(port)}
 
 

@@ -63,6 +63,8 @@ class Served:
     refused: tuple[Refused, ...] = ()
     flags: str = ""
     """Options of `run` that every user of this profile has to give."""
+    variant: str = ""
+    """Tells rows of one profile apart."""
     command: str = ""
     """What is run under the profile; empty: the profile's own command."""
     env: Mapping[str, str] = field(default_factory=dict)
@@ -89,7 +91,7 @@ class Served:
     @property
     def id(self) -> str:
         """What tests and files are called by."""
-        return self.profile
+        return f"{self.profile}-{self.variant}" if self.variant else self.profile
 
     def words(self, words: Mapping[str, str], *more: str) -> list[str]:
         """The options and the command of `run`."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.profiles.loopback import loopback
-from tests.profiles.served import Call, Served
+from tests.profiles.served import Call, Ground, Refused, Served
 
 NOBODY = "a-token-that-is-nobody-s"
 
@@ -30,7 +30,86 @@ def indices(_here: Path) -> Iterator[Mapping[str, str]]:
         yield {"port": str(port)}
 
 
+def stand_in(said: object) -> Ground:
+    """`{port}`: a service that says the same to everybody who shows the token, and nothing to others."""
+
+    @contextmanager
+    def ground(_here: Path) -> Iterator[Mapping[str, str]]:
+        content = json.dumps(said).encode()
+        with loopback(lambda _: content, {"Content-Type": "application/json"}, NOBODY) as port:
+            yield {"port": str(port)}
+
+    return ground
+
+
+PROJECT = {
+    "id": 1,
+    "name": "otter",
+    "path_with_namespace": "zoo/otter",
+    "visibility": "public",
+    "web_url": "http://localhost/zoo/otter",
+    "description": None,
+    "ssh_url_to_repo": "git@localhost:zoo/otter.git",
+    "http_url_to_repo": "http://localhost/zoo/otter.git",
+    "created_at": "2026-01-01",
+    "last_activity_at": "2026-01-01",
+    "default_branch": "main",
+}
+STAND_IN = "--allow-net localhost:{port}"
+
+
+def asked_for_real(
+    profile: str, call: Call, said: object, env: Mapping[str, str], flags: str = "", told: str = ""
+) -> Served:
+    """The server with a service of the user's own, here the test's, which answers if it may be asked."""
+    return Served(
+        profile,
+        refused=(Refused(call, STAND_IN, told),),
+        variant="own",
+        flags=flags,
+        env=env,
+        ground=stand_in(said),
+    )
+
+
+OWN = (
+    asked_for_real(
+        "gitlab",
+        Call("search_repositories", {"search": "otter"}, "zoo/otter"),
+        [PROJECT],
+        {"GITLAB_PERSONAL_ACCESS_TOKEN": NOBODY, "GITLAB_API_URL": "http://localhost:{port}/api/v4"},
+    ),
+    asked_for_real(
+        "gitlab-zereight",
+        Call("search_repositories", {"search": "otter"}, "zoo/otter"),
+        [PROJECT],
+        {"GITLAB_PERSONAL_ACCESS_TOKEN": NOBODY, "GITLAB_API_URL": "http://localhost:{port}/api/v4"},
+    ),
+    asked_for_real(
+        "notion",
+        Call("API-get-self", {}, "an otter"),
+        {"object": "user", "name": "an otter"},
+        {"NOTION_TOKEN": f"ntn_{NOBODY}", "BASE_URL": "http://localhost:{port}"},
+        "--allow-env BASE_URL",
+    ),
+    asked_for_real(
+        "firecrawl",
+        Call("firecrawl_scrape", {"url": "https://example.com"}, "The otter eats fish"),
+        {"success": True, "data": {"markdown": "The otter eats fish", "metadata": {}}},
+        {"FIRECRAWL_API_KEY": NOBODY, "FIRECRAWL_API_URL": "http://localhost:{port}"},
+    ),
+    asked_for_real(
+        "context7",
+        Call("query-docs", {"libraryId": "/zoo/otter", "query": "food"}, "The otter eats fish"),
+        "The otter eats fish",
+        {"CONTEXT7_API_KEY": f"ctx7sk-{NOBODY}", "CONTEXT7_API_URL": "http://localhost:{port}"},
+        "--allow-env CONTEXT7_API_URL",
+        "fetch failed",
+    ),
+)
+
 SERVERS: tuple[Served, ...] = (
+    *OWN,
     Served(
         "context7",
         (Call("resolve-library-id", {"libraryName": "react", "query": "hooks"}, dials="context7.com"),),
