@@ -203,8 +203,8 @@ def test_wrapped_a_server_takes_neither_the_model_s_key_nor_other_servers_tokens
     servers = {
         "weather": {"command": "/usr/bin/python3", "args": [str(program)]},
         "other": {
-            "command": "npx",
-            "args": ["-y", "some-server"],
+            "command": "/usr/bin/false",
+            "args": [],
             "env": {"SOME_TOKEN": "of-another-server"},
         },
     }
