@@ -130,6 +130,9 @@ def _print(servers: Sequence[Server], exposure: Sequence[Exposed], found: Sequen
         emit("no client's file with a server was found")
         return
     place = ""
+    of: dict[int, list[Finding]] = {}
+    for one in found:
+        of.setdefault(id(one.server), []).append(one)
     for server, exposed_ in zip(servers, exposure, strict=True):
         if server.path != place:
             place = server.path
@@ -138,10 +141,9 @@ def _print(servers: Sequence[Server], exposure: Sequence[Exposed], found: Sequen
         emit(f"    {command_line(server.command) if server.entry.command else one_line(server.entry.url)}")
         if exposed_.contained is not None:
             emit(f"    {'' if server.contained else 'in its sandbox it '}{one_line(told(exposed_.reach))}")
-        for one in found:
-            if one.server is server:
-                word = paint(one.level, COLOURS[one.level], sys.stdout)
-                emit(f"    {word}: {one_line(one.reason)} [{one.rule}]")
+        for one in of.get(id(server), []):
+            word = paint(one.level, COLOURS[one.level], sys.stdout)
+            emit(f"    {word}: {one_line(one.reason)} [{one.rule}]")
     _total(servers, found)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from typing import Final
 
 from sandbox.clients import codec, keep, record, shapes
 from sandbox.clients.engine_entry import Contained, contained
@@ -19,6 +20,8 @@ from sandbox.places import APP, config_dir
 from sandbox.policy.cache import replace_private
 from sandbox.records import dataclass, field, replace
 
+MOST_SINGLY: Final = 200
+"""Entries of a file that are tried one by one, where not all can be edited together."""
 Chosen = Callable[[Entry], bool]
 
 
@@ -79,6 +82,8 @@ def _written(config: Config, made: list[_Made]) -> tuple[bytes, list[_Made], lis
     try:
         return _edited(config, made), made, []
     except SandboxError as error:
+        if len(made) > MOST_SINGLY:
+            raise
         if len(made) == 1:
             return config.held.content, [], [(made[0].change.entry, Left(error.what))]
     good: list[_Made] = []
@@ -156,7 +161,8 @@ def to_unwrap(config: Config, around: Around, chosen: Chosen, *, named: bool = F
     """
     known = record.recall(config.held.real, around.environ)
     back = _back(config, known, around, chosen, named=named)
-    rest = _back(config, known, around, lambda entry: entry not in [one.entry for one in back.changes])
+    gone = {one.entry.path for one in back.changes}
+    rest = _back(config, known, around, lambda entry: entry.path not in gone)
     more = rest.changes or any(not left.contained for _, left in rest.left)
     if known is not None and back.changes and not more and not back.owners:
         base = base_of(config, known, around)
@@ -190,6 +196,7 @@ def _back(
     config: Config, known: Record | None, around: Around, chosen: Chosen, *, named: bool = False
 ) -> _Back:
     before = _entries(known.base, config.found) if known else {}
+    written = {(one.command, one.args) for one in known.written} if known else set()
     back = _Back()
     for entry in filter(chosen, config.entries):
         if not is_contained(entry, config.found, around):
@@ -200,7 +207,8 @@ def _back(
                 back.left.append((entry, Left("contained before `clients wrap`", contained=True)))
                 continue
             back.owners = True
-        made = unwrapped(entry, was, _as_written(entry, known))
+        now = (entry.command, entry.args)
+        made = unwrapped(entry, was, now if now in written else None)
         if made is None:
             back.left.append((entry, Left("what it was before is not known any more")))
             continue
@@ -236,11 +244,6 @@ def _entries(content: bytes, found: Found) -> dict[tuple[object, ...], Entry]:
 def _key(entry: Entry) -> tuple[object, ...]:
     """Which server it is; a place in a list moves, its name does not."""
     return (*entry.path[:-1], entry.name)
-
-
-def _as_written(entry: Entry, known: Record | None) -> tuple[str, tuple[str, ...]] | None:
-    now = (entry.command, entry.args)
-    return now if known and any((one.command, one.args) == now for one in known.written) else None
 
 
 def _check(config: Config, content: bytes, changes: Sequence[Change]) -> None:

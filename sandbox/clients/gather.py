@@ -19,7 +19,7 @@ from sandbox.matching import match
 from sandbox.policy.load import read as read_profile
 from sandbox.policy.model import Policy
 from sandbox.policy.paths import below, protected, secret_places
-from sandbox.records import dataclass
+from sandbox.records import dataclass, field
 
 IN_A_PROJECT: Final = frozenset(
     "claude-code codex gemini gemini-cli copilot-cli opencode goose crush vscode cursor".split()
@@ -39,6 +39,8 @@ class Around:
     cwd: str
     program: str = ""
     """The mcp-sandbox that asks: what is this very file is no impostor."""
+    policies: dict[str, Policy | None] = field(default_factory=dict)
+    """Profiles that were read before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,12 @@ def _taken_by(policy: Policy | None) -> frozenset[str]:
 
 def policy_of(profile: str, around: Around) -> Policy | None:
     """A profile resolved; None where it cannot be read."""
+    if profile not in around.policies:
+        around.policies[profile] = _read(profile, around)
+    return around.policies[profile]
+
+
+def _read(profile: str, around: Around) -> Policy | None:
     try:
         return read_profile(profile, environ=around.environ, cwd=around.cwd, trusted_only=False)
     except SandboxError:

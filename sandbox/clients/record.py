@@ -39,10 +39,6 @@ class Record:
     profiles: tuple[tuple[str, str], ...] = ()
     """Profiles that were written for it: path and digest."""
 
-    def command_at(self, path: Path) -> Written | None:
-        """What we wrote there."""
-        return next((one for one in self.written if one.path == path), None)
-
 
 def digest(content: bytes) -> str:
     """The name of a content."""

@@ -250,36 +250,50 @@ SAME_TOOL: Final = "same-tool"
 
 def _twice(servers: Sequence[Server]) -> Mapping[int, list[str]]:
     """By place in the sequence: where else its client has the name, for another server."""
-    named: dict[tuple[str, str], list[int]] = {}
-    for at, server in enumerate(servers):
-        named.setdefault((server.client, server.entry.name), []).append(at)
+    groups: dict[tuple[str, str, str], dict[object, Server]] = {}
+    for server in servers:
+        key = (server.client, server.entry.name, _project(server))
+        groups.setdefault(key, {}).setdefault(_started(server), server)
     found: dict[int, list[str]] = {}
-    for places in named.values():
-        for at in places:
-            others = [servers[one] for one in places if one != at and _differ(servers[one], servers[at])]
-            if others:
-                found[at] = [f"also in {others[0].path}:{others[0].line}, where it starts something else"]
+    for at, server in enumerate(servers):
+        # Claude Code's own servers of two projects are never there together.
+        near = [groups.get((server.client, server.entry.name, one), {}) for one in {"", _project(server)}]
+        others = (other for group in near for other in group.values() if _differ(other, server))
+        if (other := next(others, None)) is not None:
+            found[at] = [f"also in {other.path}:{other.line}, where it starts something else"]
     return found
+
+
+def _project(server: Server) -> str:
+    path = server.entry.path
+    return str(path[1]) if path[0] == "projects" else ""
+
+
+def _started(server: Server) -> object:
+    return server.command, server.entry.url
 
 
 def _tools(servers: Sequence[Server]) -> Mapping[int, list[str]]:
     """By place in the sequence: tools of another server of the same client's that are called the same."""
+    having: dict[tuple[str, str], list[Server]] = {}
+    for server in servers:
+        for tool in server.tools:
+            having.setdefault((server.client, tool), []).append(server)
     found: dict[int, list[str]] = {}
     for at, server in enumerate(servers):
-        for other in servers:
-            shared = server.tools & other.tools
-            apart = server.entry.name != other.entry.name and server.client == other.client
-            if shared and apart and _differ(server, other):
-                first, more = min(shared), len(shared) - 1
-                told = f"`{first}`{f' and {more} more' if more else ''}"
-                found.setdefault(at, []).append(f"its tool {told} is also one of `{other.entry.name}`")
+        shared: dict[str, list[str]] = {}
+        for tool in sorted(server.tools):
+            for other in having[server.client, tool]:
+                if server.entry.name != other.entry.name and _differ(server, other):
+                    shared.setdefault(other.entry.name, []).append(tool)
+        for name, tools in shared.items():
+            told = f"`{tools[0]}`{f' and {len(tools) - 1} more' if len(tools) > 1 else ''}"
+            found.setdefault(at, []).append(f"its tool {told} is also one of `{name}`")
     return found
 
 
 def _differ(left: Server, right: Server) -> bool:
-    if left.entry.path[0] == right.entry.path[0] == "projects" and left.entry.path[1] != right.entry.path[1]:
-        return False  # Claude Code's own servers of two projects, never there together
-    return (left.command, left.entry.url) != (right.command, right.entry.url)
+    return _started(left) != _started(right)
 
 
 def _never(_: Server) -> Iterator[str]:
