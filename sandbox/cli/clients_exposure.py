@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from sandbox.errors import SandboxError
@@ -57,7 +58,12 @@ def parsed(args: Sequence[str]) -> argparse.Namespace:
     """The options of `mcp-sandbox run ARGS`; `SystemExit`, and not a word, where they are none."""
     import contextlib
 
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        return _parser().parse_args(list(args))
+
+
+@cache
+def _parser() -> argparse.ArgumentParser:
     from sandbox.cli.run import parser
 
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
-        return parser().parse_args(list(args))
+    return parser()
