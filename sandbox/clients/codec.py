@@ -120,14 +120,25 @@ class Document:
         """The bytes with these values; all bytes outside of what changed are the same."""
         if not edits:
             return self.content
+        content = self._at_once(edits)
+        rounds = _rounds(edits)
+        if content is None and len(rounds) > 1:
+            # What stands side by side, such as two members that go, is changed one after the other.
+            content = self.content
+            for one in rounds:
+                content = parse(content, self.format, self.where).edited(one)
+        if content is None:
+            raise self._not_edited(edits[0].path, "it is written in a way that cannot be changed safely")
+        return content
+
+    def _at_once(self, edits: Sequence[Edit]) -> bytes | None:
+        """The bytes with all edits; None where these are in each other's way."""
         try:
             text = self._spliced([splice for edit in edits for splice in self._splices(edit)])
             right = same(plain(self._syntax.scan(text)), self._expected(edits))
         except (Unreadable, ValueError):
-            right = False
-        if not right:
-            raise self._not_edited(edits[0].path, "it is written in a way that cannot be changed safely")
-        return (self._bom + text).encode()
+            return None
+        return (self._bom + text).encode() if right else None
 
     def _expected(self, edits: Sequence[Edit]) -> Any:
         data = self.data()
@@ -221,6 +232,18 @@ class Document:
         return ConfigError(
             "config-not-editable", what, hint="write the entry in the plain form, and try again"
         )
+
+
+def _rounds(edits: Sequence[Edit]) -> list[list[Edit]]:
+    """The edits such that no two of one round are of the same object; in their order."""
+    rounds: list[list[Edit]] = []
+    had: dict[Path, int] = {}
+    for edit in edits:
+        number = had.get(edit.path[:-1], 0)
+        had[edit.path[:-1]] = number + 1
+        rounds[number:] = rounds[number:] or [[]]
+        rounds[number].append(edit)
+    return rounds
 
 
 def _inner(node: Node, part: str | int) -> Node | None:

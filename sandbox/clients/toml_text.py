@@ -60,7 +60,9 @@ class Toml(Brackets):
         if node.style != "table":
             return super().inserted(text, node, after, name, value)
         if after is None or after.node.style == "table":
-            raise Unreadable(node.start, "no line to write behind")
+            # Behind the table's own header; where there is none, what is read back differs, and is refused.
+            at = line_end(text, node.start)
+            return Splice(at, at, newline(text) + self.key(name) + self.render(value))
         begin = text.rfind("\n", 0, after.start) + 1
         line = text[begin : after.last] + self.key(name) + self.render(value)
         at = line_end(text, after.node.end)

@@ -387,3 +387,24 @@ def test_lines_are_those_of_the_file() -> None:
         4,
         2,
     ]
+
+
+OBJECTS = [
+    pytest.param("json", '{"x": 0, "s": {"a": 1, "b": 2, "c": 3}}\n', id="json"),
+    pytest.param("jsonc", '{"s": {\n  "a": 1,\n  "b": 2, // two\n  "c": 3,\n}}\n', id="jsonc"),
+    pytest.param("toml", "s = { a = 1, b = 2, c = 3 }\n", id="toml inline"),
+    pytest.param("toml", "[s]\na = 1\nb = 2\nc = 3\n", id="toml"),
+    pytest.param("yaml", "s: {a: 1, b: 2, c: 3}\n", id="yaml flow"),
+    pytest.param("yaml", "s:\n  a: 1\n  b: 2\n  c: 3\nx: 0\n", id="yaml"),
+]
+
+
+@pytest.mark.parametrize(("format", "text"), OBJECTS)
+def test_any_members_go_together_and_come_back(format: str, text: str) -> None:
+    whole = codec.parse(text.encode(), format)
+    for gone in ("a", "b", "c", "ab", "bc", "ac", "abc"):
+        left = codec.parse(whole.edited([Edit(("s", name), REMOVED) for name in gone]), format)
+        assert left.data()["s"] == {name: at for at, name in enumerate("abc", 1) if name not in gone}
+        before = ["", *gone]
+        back = [Edit(("s", name), "abc".index(name) + 1, after=before[n]) for n, name in enumerate(gone)]
+        assert codec.parse(left.edited(back), format).data() == whole.data()

@@ -321,7 +321,7 @@ def _flow(draw: Draw, value: Any) -> str:
 
 def _scalar(draw: Draw, value: str) -> str:
     plain = value[:1].isalpha() and value.isascii() and value.replace("-", "").replace("/", "").isalnum()
-    if plain and value not in ("true", "null") and draw(st.booleans()):
+    if plain and value.lower() not in ("true", "false", "null") and draw(st.booleans()):
         return value
     return _quoted(draw, value)
 
