@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -60,9 +61,11 @@ def _upward(cwd: str, home: str) -> Iterator[str]:
 
 
 def _text(path: str) -> str:
+    """The beginning of a regular file: a project's FIFO, or its link to our stdin, would wait for ever."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(1 << 16)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        with open(fd, encoding="utf-8", errors="replace") as file:
+            return file.read(1 << 16) if stat.S_ISREG(os.fstat(fd).st_mode) else ""
     except OSError:
         return ""
 
@@ -178,9 +181,9 @@ def _mise_tools(text: str) -> dict[str, list[str]]:
 
     try:
         tools = tomllib.loads(text).get("tools", {})
-    except tomllib.TOMLDecodeError:
+        return {tool: _mise_value(value) for tool, value in tools.items()} if isinstance(tools, dict) else {}
+    except (ValueError, RecursionError):
         return {}
-    return {tool: _mise_value(value) for tool, value in tools.items()} if isinstance(tools, dict) else {}
 
 
 def _mise_value(value: Any) -> list[str]:
@@ -226,6 +229,6 @@ def _json(path: str) -> dict[str, Any]:
 
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
