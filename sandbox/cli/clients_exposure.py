@@ -58,8 +58,9 @@ def parsed(args: Sequence[str]) -> argparse.Namespace:
     """The options of `mcp-sandbox run ARGS`; `SystemExit`, and not a word, where they are none."""
     import contextlib
 
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
-        return _parser().parse_args(list(args))
+    with open(os.devnull, "w") as nowhere:
+        with contextlib.redirect_stderr(nowhere), contextlib.redirect_stdout(nowhere):  # `--help`
+            return _parser().parse_args(list(args))
 
 
 @cache

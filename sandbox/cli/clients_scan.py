@@ -138,13 +138,19 @@ def _print(servers: Sequence[Server], exposure: Sequence[Exposed], found: Sequen
             place = server.path
             emit(paint(f"{server.client}: {shown(place)}", "bold", sys.stdout))
         emit(f"  {one_line(server.entry.name)}  {_state(server, exposed_)}")
-        emit(f"    {command_line(server.command) if server.entry.command else one_line(server.entry.url)}")
+        emit(f"    {command_line(server.command) if server.entry.command else _address(server.entry.url)}")
         if exposed_.contained is not None:
             emit(f"    {'' if server.contained else 'in its sandbox it '}{one_line(told(exposed_.reach))}")
         for one in of.get(id(server), []):
             word = paint(one.level, COLOURS[one.level], sys.stdout)
             emit(f"    {word}: {one_line(one.reason)} [{one.rule}]")
     _total(servers, found)
+
+
+def _address(url: str) -> str:
+    """Scheme and host: the rest of a remote server's URL is often its only credential."""
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#]*@)?([^/?#]*)(.*)", url, re.DOTALL)
+    return one_line(f"{found[1]}{found[2]}{'/…' if found[3].strip('/') else ''}") if found else "…"
 
 
 def _state(server: Server, exposed_: Exposed) -> str:

@@ -13,9 +13,18 @@ from sandbox.clients import codec, keep
 from sandbox.clients.codec import Document
 from sandbox.clients.variables import fate
 from sandbox.clients.words import Entry, Found
-from sandbox.clients.wrapping import Fit, candidates, inner, is_place, is_wrapped, reads_as_path
+from sandbox.clients.wrapping import (
+    Fit,
+    candidates,
+    inner,
+    is_place,
+    is_wrapped,
+    profiles_named,
+    reads_as_path,
+)
 from sandbox.errors import SandboxError
 from sandbox.matching import match
+from sandbox.places import config_dir
 from sandbox.policy.load import read as read_profile
 from sandbox.policy.model import Policy
 from sandbox.policy.paths import below, protected, secret_places
@@ -82,6 +91,7 @@ def fit(entry: Entry, found: Found, around: Around) -> Fit:
         known=_taken_by(fitting),
         stranger=found.scope == "project",
         impostor=_is_impostor(entry, found, around),
+        foreign=foreign_profile(entry, found, around),
         own_program=bool(words) and _own_program(words[0], entry, found, around),
         notes=notes,
         names=_names_of_file(entry, found, around),
@@ -123,7 +133,11 @@ def contained(entry: Entry, found: Found, around: Around) -> bool:
 
 
 def _is_impostor(entry: Entry, found: Found, around: Around) -> bool:
-    if found.scope != "project" or not entry.command.startswith("/") or not is_wrapped(entry):
+    if found.scope != "project" or not is_wrapped(entry):
+        return False
+    if foreign_profile(entry, found, around):
+        return True
+    if not entry.command.startswith("/"):
         return False
     project = project_of(found, around)
     real = os.path.realpath(entry.command)
@@ -131,6 +145,20 @@ def _is_impostor(entry: Entry, found: Found, around: Around) -> bool:
         return False
     names = (os.path.normpath(entry.command), real)
     return any(below(name, place) for name in names for place in (project, os.path.realpath(project)))
+
+
+def foreign_profile(entry: Entry, found: Found, around: Around) -> str:
+    """The file that a project's wrapped entry names as profile, unless it is one of the user's own.
+
+    A profile may have commands run outside of the sandbox, for its secrets and notices.
+    """
+    if found.scope != "project" or not is_wrapped(entry):
+        return ""
+    own = os.path.realpath(os.path.join(config_dir(around.environ), "profiles"))
+    for path in profiles_named(entry):
+        if "/" in path and not below(os.path.realpath(path), own):
+            return path
+    return ""
 
 
 def _own_program(command: str, entry: Entry, found: Found, around: Around) -> bool:
@@ -185,7 +213,7 @@ def project_of(found: Found, around: Around) -> str:
 
 def _expanded(text: str, found: Found, around: Around) -> str:
     """The path that is meant, where the client's own variables for directories are all that it holds."""
-    for name in ("workspaceFolder", "workspaceRoot", "PWD"):
+    for name in ("workspaceFolder", "workspaceRoot", "PWD", "CLAUDE_PROJECT_DIR"):
         if found.scope == "project":
             text = text.replace(f"${{{name}}}", project_of(found, around))
     for name in ("userHome", "env:HOME", "HOME"):
@@ -220,6 +248,8 @@ def _refused(text: str, entry: Entry, found: Found, around: Around) -> str | Non
     """Why a path is not mounted; empty where there is nothing to say, None where it is."""
     path = _expanded(text, found, around)
     if "${" in path:
+        if found.scope == "project" and (".." in path.split("/") or ":-" in path):
+            return "nobody knows whether it lies in the project"
         known = is_place(text) and found.row.variables and re.search(found.row.variables, text)
         return None if known else "nobody knows where it leads"
     if not path.startswith("/"):

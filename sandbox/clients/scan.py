@@ -119,7 +119,9 @@ def _missing(server: Server) -> Iterator[str]:
 
 
 def _impostor(server: Server) -> Iterator[str]:
-    if server.fit.impostor:
+    if server.fit.foreign:
+        yield f"its profile `{server.fit.foreign}` is none of yours, and may have commands run outside"
+    elif server.fit.impostor:
         yield f"`{server.entry.command}` is a file of the project's own, whatever it is called"
 
 

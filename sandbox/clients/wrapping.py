@@ -45,7 +45,9 @@ class Fit:
     stranger: bool = False
     """The entry may come with a project of somebody else's."""
     impostor: bool = False
-    """What it calls mcp-sandbox is a file of that project's."""
+    """What it calls mcp-sandbox is a file of that project's, or has `foreign`."""
+    foreign: str = ""
+    """The file that such an entry names as its profile, where that is none of the user's."""
     own_program: bool = False
     """The command is a file of that project's."""
     notes: tuple[str, ...] = ()
@@ -122,6 +124,14 @@ def options_of(entry: Entry) -> tuple[str, ...]:
     """Our own options of a wrapped entry."""
     args = ours(entry.command, entry.args) or ()
     return args[: _options_end(args)]
+
+
+def profiles_named(entry: Entry) -> tuple[str, ...]:
+    """What our own options of a wrapped entry name as its profile, however the option is spelt."""
+    words = options_of(entry)
+    pairs = ((word.partition("="), after) for word, after in zip(words, (*words[1:], ""), strict=False))
+    named = ((option, value if equals else after) for (option, equals, value), after in pairs)
+    return tuple(value for option, value in named if len(option) > 2 and "--profile".startswith(option))
 
 
 def _options_end(args: Sequence[str]) -> int:

@@ -411,3 +411,48 @@ def test_an_entry_that_cannot_be_edited_is_no_end_of_the_others(
     assert f"cmd: {PROGRAM}  # by hand" in config.read_text()
     assert main(["clients", "unwrap", "goose", "--yes"]) == 0
     assert config.read_text() == SHARED
+
+
+def test_a_projects_profile_by_its_path_contains_nothing(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its `command:` would run outside; the control is a profile by its name, and one of the user's own."""
+    (tmp_path / "evil.toml").write_text("schema = 1\nsecrets.X.from = 'command:/evil'\n")
+    mine = home / ".config" / "mcp-sandbox" / "profiles" / "own.toml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("schema = 1\n")
+    named = {"evil": "./evil.toml", "also": str(tmp_path / "evil.toml"), "own": str(mine), "base": "base"}
+    words = {name: ["run", "--profile", path, "--", "x"] for name, path in named.items()}
+    words |= {
+        "joined": ["run", "--profile=./evil.toml", "--", "x"],
+        "short": ["run", "--prof", "./evil.toml"],
+    }
+    servers = {name: {"command": "mcp-sandbox", "args": args} for name, args in words.items()}
+    (tmp_path / ".mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    assert main(["clients", "list", "--scope", "project", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["files"][0]["servers"]
+    assert [one["name"] for one in listed if one["contained"]] == ["own", "base"]
+    assert main(["clients", "scan", "--scope", "project"]) == 1
+    assert capsys.readouterr().out.count("[false-wrapper]") == 4
+
+
+def test_scan_says_no_more_of_a_url_than_its_host(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = "https://ann:pa55word@host.example:8443/mcp/s/hidden?api_key=hidden#hidden"
+    (tmp_path / ".mcp.json").write_text(json.dumps({"mcpServers": {"far": {"url": url}}}))
+    main(["clients", "scan", "--scope", "project"])
+    out = capsys.readouterr().out
+    assert "https://host.example:8443/…\n" in out
+    assert "hidden" not in out
+    assert "pa55word" not in out
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_scan_prints_its_own_words_alone(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    entry = {"command": "mcp-sandbox", "args": ["run", option]}
+    (tmp_path / ".mcp.json").write_text(json.dumps({"mcpServers": {"help": entry}}))
+    main(["clients", "scan", "--scope", "project", "--json"])
+    assert json.loads(capsys.readouterr().out)["schema"] == 1

@@ -51,6 +51,30 @@ def entry(*words: str, env_file: str = "", cwd: str = "") -> Entry:
             "x ./out", "claude-code", "project", [], "outside of the project", id="a stranger's link"
         ),
         pytest.param(
+            "x ${CLAUDE_PROJECT_DIR}/data",
+            "claude-code",
+            "project",
+            ["${CLAUDE_PROJECT_DIR}/data"],
+            "",
+            id="a stranger's own folder",
+        ),
+        pytest.param(
+            "x ${CLAUDE_PROJECT_DIR}/../home/docs",
+            "claude-code",
+            "project",
+            [],
+            "outside of the project",
+            id="a stranger's way out",
+        ),
+        pytest.param(
+            "x ${CLAUDE_PROJECT_DIR:-HOME/docs}",
+            "claude-code",
+            "project",
+            [],
+            "nobody knows",
+            id="a stranger's default",
+        ),
+        pytest.param(
             "x ${workspaceFolder}/data", "vscode", "user", ["${workspaceFolder}/data"], "", id="a variable"
         ),
         pytest.param(
