@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 def exposed(server: Server, around: Around) -> Exposed:
     """Now, and in the sandbox that `wrap` would give it."""
+    from sandbox.clients.engine_entry import Contained, contained
     from sandbox.clients.report import Exposed
-    from sandbox.clients.wrapping import Wrapped, ours, wrapped
+    from sandbox.clients.wrapping import Wrapped, ours, words_of, wrapped
     from sandbox.policy.score import UNSANDBOXED
 
     entry = server.entry
@@ -30,9 +31,20 @@ def exposed(server: Server, around: Around) -> Exposed:
     if server.contained:
         inside = _inside(ours(entry.command, entry.args) or (), around)
         return replace(inside, now=inside.contained)
-    made = wrapped(entry, "mcp-sandbox", server.fit)
+    by_engine = contained(entry, "mcp-sandbox", server.fit, words_of(entry))
+    if isinstance(by_engine, Contained):
+        inside = _inside(_unwritten(by_engine.wrapped.args[1:], server), around)
+        return replace(inside, now=UNSANDBOXED)
+    made = by_engine or wrapped(entry, "mcp-sandbox", server.fit)
     inside = _inside(made.args[1:], around) if isinstance(made, Wrapped) else Exposed(None, None)
     return replace(inside, now=UNSANDBOXED)
+
+
+def _unwritten(args: Sequence[str], server: Server) -> list[str]:
+    """The options for an image, whose profile is not there yet: with the one that it would extend."""
+    at = args.index("--profile")
+    rest = args[at + 2 : args.index("--")] if "--" in args else args[at + 2 :]
+    return [*args[:at], "--profile", server.fit.profile or "base", *rest, "--", "an-image"]
 
 
 def _inside(args: Sequence[str], around: Around) -> Exposed:

@@ -89,7 +89,7 @@ def contained(
     text = profile_text(entry.name, image, fit.profile or "base", taken.fixed)
     name = f"engine-{_safe(entry.name)}-{sha256(text.encode()).hexdigest()[:8]}"
     place = f"{folder}/{name}.toml" if folder else name
-    args = ["run", *named(entry), "--backend", "docker", "--profile", place, *taken.mounts]
+    args = ["run", *named(entry), "--backend", "docker", "--profile", place, *_mounts(taken, fit)]
     env = dict(entry.env)
     passed = {one: env.get(one, "") for one in taken.passed}
     args += variables.options(passed, stranger=fit.stranger, skipped=frozenset())
@@ -99,6 +99,31 @@ def contained(
     notes = (*fit.notes, *taken.notes, *variables.notes(env, fit.names, stranger=fit.stranger))
     removed = dict.fromkeys(variables.removed(env, stranger=fit.stranger))
     return Contained(Wrapped(program, tuple(args), notes, removed), name, text)
+
+
+def sources(words: Sequence[str]) -> tuple[str, ...]:
+    """What of this machine an engine's run would mount."""
+    found = order(words)
+    taken = _taken(found) if isinstance(found, DockerRun) else None
+    if not isinstance(taken, _Taken):
+        return ()
+    return tuple(_source(mount) for mount in taken.mounts[1::2])
+
+
+def _source(mount: str) -> str:
+    return mount.rpartition(":")[0]
+
+
+def _mounts(taken: _Taken, fit: Fit) -> list[str]:
+    """The options for the mounts, but for what the entry may not have."""
+    words: list[str] = []
+    for option, mount in zip(taken.mounts[::2], taken.mounts[1::2], strict=True):
+        source = _source(mount)
+        if source in fit.unmounted:
+            taken.notes.append(f"`{source}` is not mounted: {fit.unmounted[source]}")
+        else:
+            words += [option, mount]
+    return words
 
 
 def _taken(found: DockerRun) -> _Taken | Left:

@@ -11,6 +11,7 @@ from typing import Final
 
 from sandbox.clients import codec, keep
 from sandbox.clients.codec import Document
+from sandbox.clients.engine_entry import sources
 from sandbox.clients.variables import fate
 from sandbox.clients.words import Entry, Found
 from sandbox.clients.wrapping import (
@@ -92,6 +93,7 @@ def fit(entry: Entry, found: Found, around: Around) -> Fit:
         stranger=found.scope == "project",
         impostor=_is_impostor(entry, found, around),
         foreign=foreign_profile(entry, found, around),
+        unmounted=_unmounted(words, entry, found, around),
         own_program=bool(words) and _own_program(words[0], entry, found, around),
         notes=notes,
         names=_names_of_file(entry, found, around),
@@ -261,6 +263,22 @@ def _refused(text: str, entry: Entry, found: Found, around: Around) -> str | Non
     if found.scope == "project" and not _inside(path, project_of(found, around)):
         return "it lies outside of the project, whose file names it" if os.path.lexists(path) else ""
     return refused_path(path, around)
+
+
+def _unmounted(words: Texts, entry: Entry, found: Found, around: Around) -> Mapping[str, str]:
+    """What a project's file would have an engine mount, and we do not."""
+    if found.scope != "project":
+        return {}
+    outside = "it lies outside of the project, whose file names it"
+    why = {source: _refused(source, entry, found, around) for source in sources(words)}
+    # What does not exist yet may do so later.
+    away = {source for source in why if not _in_project(source, entry, found, around)}
+    return {source: text or outside for source, text in why.items() if text or source in away}
+
+
+def _in_project(source: str, entry: Entry, found: Found, around: Around) -> bool:
+    path = os.path.join(_directory(entry, found, around), _expanded(source, found, around))
+    return _inside(path, project_of(found, around))
 
 
 def _inside(path: str, folder: str) -> bool:

@@ -50,6 +50,8 @@ class Fit:
     """The file that such an entry names as its profile, where that is none of the user's."""
     own_program: bool = False
     """The command is a file of that project's."""
+    unmounted: Mapping[str, str] = field(default_factory=dict)
+    """What an engine would mount for it and we do not, and why."""
     notes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     """Further variables that the client gives to the server, by name: those of its `envFile`."""

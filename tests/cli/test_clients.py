@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -456,3 +457,33 @@ def test_scan_prints_its_own_words_alone(
     (tmp_path / ".mcp.json").write_text(json.dumps({"mcpServers": {"help": entry}}))
     main(["clients", "scan", "--scope", "project", "--json"])
     assert json.loads(capsys.readouterr().out)["schema"] == 1
+
+
+def test_an_engine_mounts_nothing_outside_of_the_project_for_its_file(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The control is the user's own file, which may name what it likes."""
+    (tmp_path / "data").mkdir()
+    (home / "docs").mkdir()
+    mounts = [f"{home}/docs:/a", f"{tmp_path}/data:/b", "${CLAUDE_PROJECT_DIR}/../x:/c", "./data:/d"]
+    mounts += [f"{home}/later:/e"]
+    also = ["--mount", f"type=bind,source={home}/docs,target=/f"]
+    args = ["run", "-i", *(word for one in mounts for word in ("-v", one)), *also, "evil/x:1"]
+    content = json.dumps({"mcpServers": {"d": {"command": "docker", "args": args}}})
+    for config in (tmp_path / ".mcp.json", home / ".cursor" / "mcp.json"):
+        config.write_text(content)
+    reached = f"writes `{home}/docs`"
+    main(["clients", "scan", "--scope", "project"])
+    assert reached not in capsys.readouterr().out
+    main(["clients", "scan", "cursor", "--scope", "user"])
+    assert reached in capsys.readouterr().out
+    assert wrap("--yes", "--scope", "project") == 0
+    assert "lies outside of the project" in capsys.readouterr().out
+    assert wrap("cursor", "--yes", "--scope", "user") == 0
+
+    def mounted(config: Path) -> list[str]:
+        words = json.loads(config.read_text())["mcpServers"]["d"]["args"]
+        return [after for word, after in pairwise(words) if word.startswith("--allow-")]
+
+    assert mounted(tmp_path / ".mcp.json") == [f"{tmp_path}/data:/b", "./data:/d"]
+    assert len(mounted(home / ".cursor" / "mcp.json")) == 6
