@@ -9,7 +9,7 @@ from typing import Final
 
 from sandbox.clients import codec, keep, record, shapes
 from sandbox.clients.engine_entry import Contained, contained
-from sandbox.clients.gather import Around, Config, fit
+from sandbox.clients.gather import Around, Config, fit, leads_away
 from sandbox.clients.gather import contained as is_contained
 from sandbox.clients.keep import NotChanged
 from sandbox.clients.record import Record, Written
@@ -70,6 +70,9 @@ def to_wrap(config: Config, around: Around, program: str, chosen: Chosen) -> Pla
             left.append((entry, found))
         else:
             made.append(found)
+    if made and leads_away(config.found, around):
+        what = f"`{config.found.path}` is a link out of its project, to `{config.held.real}`"
+        raise NotChanged("link-away", what, hint="wrap it from the project that the file is in")
     content, made, refused = _written(config, made)
     changes = tuple(one.change for one in made)
     profiles = tuple(profile for one in made for profile in one.profile)

@@ -213,6 +213,11 @@ def project_of(found: Found, around: Around) -> str:
     return around.cwd
 
 
+def leads_away(found: Found, around: Around) -> bool:
+    """Whether a project's file is a link out of it: a stranger's choice of what we write."""
+    return found.scope == "project" and not _inside(found.real, project_of(found, around))
+
+
 def _expanded(text: str, found: Found, around: Around) -> str:
     """The path that is meant, where the client's own variables for directories are all that it holds."""
     for name in ("workspaceFolder", "workspaceRoot", "PWD", "CLAUDE_PROJECT_DIR"):

@@ -487,3 +487,21 @@ def test_an_engine_mounts_nothing_outside_of_the_project_for_its_file(
 
     assert mounted(tmp_path / ".mcp.json") == [f"{tmp_path}/data:/b", "./data:/d"]
     assert len(mounted(home / ".cursor" / "mcp.json")) == 6
+
+
+def test_a_projects_link_to_another_file_is_not_written_through(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The control is a link within the project."""
+    project, other = tmp_path / ".mcp.json", home / "other.json"
+    other.write_text(before := json.dumps({"mcpServers": {"x": {"command": "x"}}}))
+    project.symlink_to(other)
+    assert wrap("--yes", "--scope", "project") == 1
+    assert "link-away" in capsys.readouterr().err
+    assert other.read_text() == before
+    project.unlink()
+    (tmp_path / "shared.json").write_text(before)
+    project.symlink_to("shared.json")
+    assert wrap("--yes", "--scope", "project") == 0
+    assert project.is_symlink()
+    assert "mcp-sandbox" in (tmp_path / "shared.json").read_text()
