@@ -142,7 +142,7 @@ def _is_impostor(entry: Entry, found: Found, around: Around) -> bool:
     if not entry.command.startswith("/"):
         return False
     project = project_of(found, around)
-    real = os.path.realpath(entry.command)
+    real = _real(entry.command)
     if around.program and real == os.path.realpath(around.program):
         return False
     names = (os.path.normpath(entry.command), real)
@@ -156,9 +156,9 @@ def foreign_profile(entry: Entry, found: Found, around: Around) -> str:
     """
     if found.scope != "project" or not is_wrapped(entry):
         return ""
-    own = os.path.realpath(os.path.join(config_dir(around.environ), "profiles"))
+    own = os.path.join(config_dir(around.environ), "profiles")
     for path in profiles_named(entry):
-        if "/" in path and not below(os.path.realpath(path), own):
+        if "/" in path and not _inside(path, own):
             return path
     return ""
 
@@ -287,7 +287,15 @@ def _in_project(source: str, entry: Entry, found: Found, around: Around) -> bool
 
 
 def _inside(path: str, folder: str) -> bool:
-    return below(os.path.realpath(path), os.path.realpath(folder))
+    return below(_real(path), _real(folder))
+
+
+def _real(path: str) -> str:
+    """Where a path leads; itself where no path can be spelt so."""
+    try:
+        return os.path.realpath(path)
+    except ValueError:  # NUL, half of a surrogate pair
+        return path
 
 
 def refused_path(path: str, around: Around) -> str | None:

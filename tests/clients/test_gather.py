@@ -175,3 +175,18 @@ def test_a_strangers_file_names_no_file_elsewhere(around: Around) -> None:
     named = entry("x", env_file=f"{around.home}/key")
     assert fit(named, found(around, "vscode", "user"), around).names == ("SECRET_PART",)
     assert fit(named, found(around, "vscode", "project", ".vscode/mcp.json"), around).names == ()
+
+
+@pytest.mark.parametrize("bad", ["\0", "\ud800"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param("mcp-sandbox run --profile /BAD -- x", id="a profile"),
+        pytest.param("/BAD/mcp-sandbox run -- x", id="a program"),
+        pytest.param("docker run -v /BAD:/a x/y:1", id="a mount"),
+        pytest.param("x /BAD", id="an argument"),
+    ],
+)
+def test_what_no_path_can_hold_is_no_traceback(around: Around, words: str, bad: str) -> None:
+    for scope in ("project", "user"):
+        fit(entry(*words.replace("BAD", bad).split(" ")), found(around, "claude-code", scope), around)
