@@ -331,11 +331,11 @@ def opening(prepared: Prepared, redactor: Redactor) -> list[Event]:
     return events
 
 
-
 def _matched(prepared: Prepared) -> dict[str, Value]:
     """What of the command the profile is for, and which paths were granted because the command names them."""
     found = prepared.matched
     return {} if found is None else {"package": found.package, "named": [*found.paths]}
+
 
 def waived(prepared: Prepared) -> list[Event]:
     """Each waiver with the key that waives it."""

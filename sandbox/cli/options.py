@@ -47,9 +47,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--allow-write", action="append", default=[], metavar="PATH[:INSIDE]", help="mount writable"
     )
     grants.add_argument("--allow-env", action="append", default=[], metavar="NAME", help="pass a variable")
-    grants.add_argument(
-        "--set-env", action="append", default=[], metavar="NAME=VALUE", help="set a variable"
-    )
+    grants.add_argument("--set-env", action="append", default=[], metavar="NAME=VALUE", help="set a variable")
     grants.add_argument(
         "--secret",
         action="append",
