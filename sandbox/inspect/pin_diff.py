@@ -15,6 +15,8 @@ from sandbox.wire.structs import msgspec
 
 MOST_CHANGES: Final = 200
 NAME_CHARS: Final = 120
+MOST_SPELT: Final = 4 * NAME_CHARS
+"""Characters of a name in which hidden ones are spelt out."""
 LINE_END: Final = "⟨U+000A⟩"
 LONG_RUN: Final = 16
 """White space of this length hides what comes after it: it is shown as a number."""
@@ -107,7 +109,8 @@ def field(place: Place) -> str:
 def quoted(text: str) -> str:
     """A name in quotes, short, on one line and with nothing hidden in it."""
     short = text if len(text) <= NAME_CHARS else f"{text[:NAME_CHARS]}…"
-    return '"' + visible(short).replace("\n", LINE_END) + '"'
+    said = visible(short).replace("\n", LINE_END)
+    return f'"{said}"' if len(said) <= MOST_SPELT else f'"{said[:MOST_SPELT]}…"'
 
 
 def word(name: str) -> str:

@@ -165,3 +165,8 @@ def test_what_a_digest_covers(old: Any, new: Any, *, same: bool) -> None:
 )
 def test_which_uris_a_template_covers(template: str, uri: str, *, does: bool) -> None:
     assert covers(template, uri) is does
+
+
+def test_a_name_of_hidden_characters_is_short_too() -> None:
+    assert len(quoted("\U000e0041" * 5000)) < 500
+    assert len(quoted("\u200b" * 5000)) < 500
