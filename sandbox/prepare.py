@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sandbox.choice import Choice, choose, unproven
 from sandbox.choice import Wish as Wish
-from sandbox.errors import CannotEnforce, SandboxError
+from sandbox.errors import CannotEnforce, CommandNotFound, SandboxError
 from sandbox.host import reach
 from sandbox.host.closure import closure, closure_of_program
 from sandbox.host.remembered import facts as remembered_facts
@@ -118,7 +118,7 @@ def _natively(asked: Asked) -> Prepared:
     asked = _reaching(asked)
     wish, policy = asked.wish, asked.policy
     frozen = _frozen(asked) if asked.request else None
-    needs = _closure(asked.command, frozen, wish)
+    needs = _closure(asked, frozen)
     seen = survey(policy, needs, environ=wish.environ, cwd=wish.cwd)
     return asked.planned(plan(policy, asked.facts, seen), needs, frozen)
 
@@ -225,9 +225,20 @@ def _supplied(asked: Asked, run: Callable[[BuildJob], int], image: Image | None)
     )
 
 
-def _closure(command: tuple[str, ...], frozen: Frozen | None, wish: Wish) -> Closure:
+def _unbuilt(asked: Asked) -> Closure:
+    """What `plan` knows of a package that is not installed: its runner, where there is one."""
+    try:
+        return closure(asked.command, environ=asked.wish.environ, cwd=asked.wish.cwd)
+    except CommandNotFound:
+        if asked.request is None:
+            raise
+        return Closure(asked.command, why="a package that is not installed yet")
+
+
+def _closure(asked: Asked, frozen: Frozen | None) -> Closure:
     if frozen is None:
-        return closure(command, environ=wish.environ, cwd=wish.cwd)
+        return _unbuilt(asked)
+    wish = asked.wish
     tree = (frozen.tree, frozen.mount)
     if not frozen.interpreter:
         return Closure(frozen.argv, (tree,), why="a frozen package")

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 
-def run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def run(*words: str, cwd: Path, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     code = "import sys; from sandbox.cli.main import main; sys.exit(main(sys.argv[1:]))"
     return subprocess.run(
         [sys.executable, "-c", code, "plan", *words],
         cwd=cwd,
+        env=environ,
         capture_output=True,
         text=True,
         timeout=60,
@@ -52,6 +53,14 @@ def test_an_allowed_host_is_shown_with_its_option(tmp_path: Path) -> None:
     assert (row["what"], row["key"]) == ("connect to api.example.org:443", "network.allow")
     assert row["origin"] == "--allow-net"
     assert "connect to api.example.org:443" in run(*words, cwd=tmp_path).stdout
+
+
+def test_a_package_that_is_not_installed_yet_needs_no_runner(tmp_path: Path) -> None:
+    """`run` would install it without one."""
+    environ = {"HOME": str(tmp_path), "PATH": str(tmp_path)}
+    found = run("--", "uvx", "mcp-server-calculator", cwd=tmp_path, environ=environ)
+    assert found.returncode == 0, found.stderr
+    assert "is not frozen yet" in found.stdout + found.stderr
 
 
 @pytest.mark.parametrize(
