@@ -140,7 +140,7 @@ def test_more_memory_than_the_limit(world: World, remains: Remains) -> None:
 
 def test_a_program_that_the_image_does_not_have(world: World, remains: Remains) -> None:
     """The engine's init says it in its own words, and has started nothing."""
-    with Attacker(world.command(server=("no-such-program",)), world.environ) as server:
+    with Attacker(world.command("--profile", "base", server=("no-such-program",)), world.environ) as server:
         call = server.ask("initialize")
         answer = server.message()
         assert (answer["id"], server.message()) == (call, {})
@@ -155,7 +155,8 @@ def test_a_program_that_the_image_does_not_have(world: World, remains: Remains) 
 @pytest.mark.parametrize("status", [126, 127])
 def test_a_status_that_looks_like_an_inits_is_the_servers(status: int, world: World) -> None:
     code = f"import os; os.write(2, b'mine\\n'); os._exit({status})"
-    with Attacker(world.command(server=("python3", "-c", code)), world.environ) as server:
+    argv = world.command("--profile", "base", server=("python3", "-c", code))
+    with Attacker(argv, world.environ) as server:
         assert server.finish() == (status, "mine\n")
 
 
