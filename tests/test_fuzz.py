@@ -164,6 +164,7 @@ def test_a_cheap_inspector_is_not_called_dear(
     assert list(costs.faults(list(costs.costs("poison", [1 << 14, 1 << 16], only="words")))) == []
 
 
+@pytest.mark.long
 def test_what_a_session_keeps_for_ever_is_found(
     fuzzing: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,6 +263,7 @@ def test_every_target_is_listed_and_an_unknown_one_is_an_error() -> None:
 UNTIMED = ("frames", "splice", "sdks", "all", "all-strict", "all-drawn")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_minute_of_fuzzing_finds_nothing(require: Require, tmp_path: Path) -> None:
