@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -137,3 +138,21 @@ def test_what_is_merely_looked_at_counts_against_no_rate(
     made.look()
     assert kernel.answers[-1] == ("setxattr", "refused")
     assert len(kernel.answers) == 501
+
+
+@pytest.mark.timeout(10)
+def test_a_caller_that_ends_while_it_is_read_has_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its memory then reads as empty, for ever: whoever read on until the end of the text never came back."""
+    child = os.posix_spawn("/bin/sleep", ["sleep", "60"], os.environ)
+    read, told = os.pread, list[bytes]()
+
+    def ends_first(fd: int, count: int, at: int) -> bytes:
+        if not told:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        told.append(read(fd, count, at))
+        return told[-1]
+
+    monkeypatch.setattr(notify.os, "pread", ends_first)
+    assert notify.path(-1, Notice(1, child, "x86_64", 2, "open", (4096,)), 4096, 0) is None
+    assert told == [b""]

@@ -101,7 +101,10 @@ def _text(thread: int, address: int) -> bytes:
     with open(f"/proc/{thread}/mem", "rb", buffering=0) as memory:
         while len(found) < _PATH_MAX:
             at = address + len(found)
-            found += os.pread(memory.fileno(), _PAGE - at % _PAGE, at)
+            more = os.pread(memory.fileno(), _PAGE - at % _PAGE, at)
+            if not more:
+                break  # the caller has ended: of its memory nothing is left, and no error says so
+            found += more
             if (end := found.find(b"\0")) >= 0:
                 return found[:end]
     raise ValueError("no end")
