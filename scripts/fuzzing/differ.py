@@ -58,9 +58,14 @@ def _strange_meta(message: dict[str, Any]) -> bool:
     return not (
         isinstance(related, dict)
         and isinstance(related.get("taskId"), str)
-        and (isinstance(token, str) or (isinstance(token, int | float) and token == int(token)))
+        and (isinstance(token, str) or (isinstance(token, int | float) and _whole(token)))
         and not isinstance(token, bool)
     )
+
+
+def _whole(number: float) -> bool:
+    """As JavaScript counts: beyond 2**53 no two neighbours differ there."""
+    return number == int(number) and abs(number) < 2**53
 
 
 def _without_id(message: dict[str, Any]) -> bool:

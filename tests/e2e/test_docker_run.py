@@ -16,6 +16,7 @@ from sandbox import engine
 from tests.backends import NATIVE
 from tests.conftest import Ready
 from tests.e2e.caller import Caller
+from tests.egress.loopback import until
 
 SERVER = b"""
 import json, os, sys
@@ -41,6 +42,7 @@ def image(ready: Ready) -> Iterator[str]:
     built = api.commit(made, repository=name, tag="1", conf=conf)["Id"]
     api.remove_container(made)
     yield f"{name}:1"
+    until(lambda: not api.containers(filters={"ancestor": built}), "its containers are gone", 5)
     api.remove_image(built, force=True, noprune=True)  # its parent is ours, and may have no name
     api.close()
 

@@ -114,7 +114,6 @@ def test_a_plain_directory_is_no_cgroup(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.long
 @pytest.mark.root
 def test_here_a_child_really_holds_a_process() -> None:
     found = cgroups.find()

@@ -34,7 +34,6 @@ def up(server: Started) -> None:
     assert b'"up"' in os.read(server.stdout, 4096)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("flags", "status"),
     [
