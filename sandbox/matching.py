@@ -11,12 +11,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from sandbox.errors import SandboxError
+from sandbox.errors import ProfileError, SandboxError
 from sandbox.places import config_dir
 from sandbox.policy import paths
-from sandbox.policy.load import read
+from sandbox.policy.load import content_of, read
 from sandbox.policy.model import Policy
-from sandbox.policy.search import SUFFIX, names_in, shipped
+from sandbox.policy.search import SUFFIX, names_in, project, shipped
 from sandbox.records import dataclass, replace
 from sandbox.supply import spec
 from sandbox.supply.request import Request, parse
@@ -55,6 +55,8 @@ class Matched:
     """
     args: tuple[str, ...]
     """The server's own arguments; with `~/` spelt out in `paths`, since its home inside is another one."""
+    place: str = ""
+    """Where it is installed; nothing where a registry or an image is asked."""
 
     def respelt(
         self, command: tuple[str, ...], request: Request | None
@@ -73,6 +75,7 @@ class _Package:
     name: str
     version: str | None
     args: tuple[str, ...]
+    place: str = ""
 
 
 def match(command: Sequence[str], environ: Mapping[str, str], cwd: str | None = None) -> Matched | None:
@@ -86,9 +89,22 @@ def match(command: Sequence[str], environ: Mapping[str, str], cwd: str | None = 
 def best(
     command: Sequence[str], request: Request | None, environ: Mapping[str, str], cwd: str
 ) -> Matched | None:
-    """The profile for a command: one of the user's own that is for its package, else the shipped one."""
-    if not command:
-        return None
+    """The profile for a command: one of the user's own that is for its package, else the shipped one.
+
+    What a project brings along says itself what package it is: it gets a profile by name alone.
+    """
+    found = _best(command, request, environ, cwd) if command else None
+    return None if found is None or _of_project(found.place, environ, cwd) else found
+
+
+def _of_project(place: str, environ: Mapping[str, str], cwd: str) -> bool:
+    folder = project(environ.get("HOME", ""), cwd)
+    return bool(place and folder) and paths.below(place, os.path.realpath(folder))
+
+
+def _best(
+    command: Sequence[str], request: Request | None, environ: Mapping[str, str], cwd: str
+) -> Matched | None:
     for name in _mentioning(request, environ):
         policy = read(name, environ=environ, cwd=cwd, trusted_only=True)
         known = dict.fromkeys(policy.match.packages, row(policy))
@@ -114,18 +130,29 @@ def matched(
     named = _mounted(package.args, row["paths"], environ, cwd)
     args = tuple(_at_home(word, home) if word in named else word for word in package.args)
     places = tuple(dict.fromkeys(named.values()))
-    return Matched(row["profile"], package.name, package.version, row["versions"], row["paths"], places, args)
+    return Matched(
+        row["profile"],
+        package.name,
+        package.version,
+        row["versions"],
+        row["paths"],
+        places,
+        args,
+        package.place,
+    )
 
 
 def index() -> Known:
     """By package, the shipped profile that names it; `scripts/build-index` writes the file."""
     import json
 
+    path = os.path.join(shipped(), INDEX)
     try:
-        with open(os.path.join(shipped(), INDEX), "rb") as file:
+        with open(path, "rb") as file:
             found: Known = json.load(file)["packages"]
-    except (OSError, ValueError):
-        return {}
+    except (OSError, ValueError, KeyError) as error:
+        what = f"`{path}`, which comes with the program, cannot be read: {error}"
+        raise ProfileError("unreadable-index", what, hint="install mcp-sandbox again") from None
     return found
 
 
@@ -146,31 +173,22 @@ def row(policy: Policy) -> dict[str, Any]:
 # --- the user's own profiles ------------------------------------------------------------------------
 
 _MENTIONED = rb"""["']((?:npm|pypi|oci):[a-z0-9@~][a-z0-9@~._:/-]{0,212})["']"""
-_MOST_PROFILES = 256
-_LARGEST = 1 << 20
+# A name may be spelt in escapes (TOML 1.0, strings): then the file is read as what it is.
+_ESCAPED = (b"\\u", b"\\U")
 
 
 def _mentioning(request: Request | None, environ: Mapping[str, str]) -> list[str]:
     """The user's own profiles whose text mentions what the command could start; a load says whether."""
     folder = os.path.join(config_dir(environ), "profiles")
-    names = sorted(names_in(folder))[:_MOST_PROFILES]
+    names = sorted(names_in(folder))
     wanted = {name_of(request, one).encode() for one in request.specs} if request else None
     return [name for name in names if _mentions(os.path.join(folder, name + SUFFIX), wanted)]
 
 
 def _mentions(path: str, wanted: set[bytes] | None) -> bool:
-    packages = set(re.findall(_MENTIONED, _content(path)))
-    return bool(packages if wanted is None else packages & wanted)
-
-
-def _content(path: str) -> bytes:
-    try:
-        # O_NONBLOCK: a FIFO in a profile's place must not hang the start.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(fd, "rb") as file:
-            return file.read(_LARGEST)
-    except OSError:
-        return b""
+    text = content_of(path)  # one that cannot be read stops the start: it may be the stricter one
+    packages = set(re.findall(_MENTIONED, text))
+    return any(one in text for one in _ESCAPED) or bool(packages if wanted is None else packages & wanted)
 
 
 # --- the package -----------------------------------------------------------------------------------
@@ -189,7 +207,9 @@ def _package(
     from sandbox.host.installed import installed  # where no registry is asked
 
     found = installed(command, known, environ=environ, cwd=cwd)
-    return _Package(found.package, found.version, tuple(command[found.words :])) if found else None
+    if found is None:
+        return None
+    return _Package(found.package, found.version, tuple(command[found.words :]), found.place)
 
 
 def image_run(command: Sequence[str]) -> DockerRun | None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox import matching
-from sandbox.errors import SandboxError
+from sandbox.errors import ProfileError, SandboxError
 from sandbox.matching import Matched, matched, named_paths
 from sandbox.policy.search import names_in, shipped
 from sandbox.supply.request import parse
@@ -508,4 +508,7 @@ def test_without_an_index_nothing_matches(
     if content is not None:
         (tmp_path / matching.INDEX).write_bytes(content)
     monkeypatch.setattr(matching, "shipped", lambda: str(tmp_path))
-    assert matching.match(["npx", FILES[4:]], {"HOME": "/nowhere"}, "/") is None
+    command = ["npx", FILES[4:]]
+    assert matching.match(command, {"HOME": "/nowhere"}, "/") is None
+    with pytest.raises(ProfileError, match="comes with the program"):
+        matching.best(command, parse(command), {"HOME": "/nowhere"}, "/")

@@ -16,7 +16,7 @@ from sandbox.host.closure import language_of
 from sandbox.host.lookup import which
 from sandbox.host.trees import venv_of
 from sandbox.host.uvrun import is_uv_run, translate
-from sandbox.records import dataclass
+from sandbox.records import dataclass, replace
 
 _LARGEST = 1 << 20
 _MODULES = "/node_modules/"
@@ -31,11 +31,12 @@ _DIST_INFO = re.compile(r"([A-Za-z0-9][A-Za-z0-9._]*)-([^-/]+)\.dist-info", re.A
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """An installed package, and how many words of the command come before its own arguments."""
+    """An installed package, the words of the command before its own arguments, and its real tree."""
 
     package: str
     version: str
     words: int
+    place: str
 
 
 def installed(
@@ -48,7 +49,7 @@ def installed(
         return None
     skipped = len(command) - len(words)
     found = _by_program(words, program, known, cwd)
-    return Installed(found.package, found.version, found.words + skipped) if found else None
+    return replace(found, words=found.words + skipped) if found else None
 
 
 def _started(command: Sequence[str], environ: Mapping[str, str], cwd: str) -> tuple[Sequence[str], str, str]:
@@ -104,7 +105,7 @@ def _of_node(script: str, words: int, known: Mapping[str, object]) -> Installed 
     version = manifest.get("version")
     if manifest.get("name") != name or not isinstance(version, str):
         return None
-    return Installed(f"npm:{name}", version, words)
+    return Installed(f"npm:{name}", version, words, f"{root}{folder}{name}")
 
 
 def _manifest(path: str) -> Mapping[str, object]:
@@ -142,7 +143,7 @@ def _of_script(script: str, words: int, known: Mapping[str, object]) -> Installe
         wanted = re.compile(rf"^\s*{re.escape(os.path.basename(place))}\s*=", re.MULTILINE)
         for folder, package, version in _distributions(venv, known):
             if wanted.search(_record(f"{folder}/entry_points.txt")):
-                return Installed(package, version, words)
+                return Installed(package, version, words, os.path.realpath(folder))
     return None
 
 
@@ -158,7 +159,7 @@ def _of_module(
         return None
     for folder, package, version in _distributions(venv, known):
         if re.search(rf"^{re.escape(top)}(/__init__)?\.py,", _record(f"{folder}/RECORD"), re.MULTILINE):
-            return Installed(package, version, at + 2)
+            return Installed(package, version, at + 2, os.path.realpath(folder))
     return None
 
 

@@ -66,7 +66,7 @@ class _Reader:
             return False
         searched = search.places(self.environ, self.cwd)
         for source, after in zip(sources, [*sources[1:], None], strict=True):
-            if _bytes(source.found.path) != source.text.encode():
+            if content_of(source.found.path) != source.text.encode():
                 return False
             self.check(source.found, source.text)
             if source.extends is None:
@@ -126,7 +126,7 @@ def _refuse_endless(parent: Found | None, sources: Sequence[Source]) -> None:
 
 def text_of(path: str) -> str:
     """The text of a profile file, or the ProfileError that says why it has none."""
-    content = _bytes(path)
+    content = content_of(path)
     try:
         return content.decode()
     except UnicodeDecodeError as error:
@@ -134,7 +134,7 @@ def text_of(path: str) -> str:
         raise ProfileError("invalid-profile", f"{path}:{line}: not UTF-8") from None
 
 
-def _bytes(path: str) -> bytes:
+def content_of(path: str) -> bytes:
     """The content of a regular file, at most 1 MiB; ProfileError for anything else."""
     try:
         # O_NONBLOCK: a FIFO in a profile's place must not hang the start.

@@ -138,7 +138,18 @@ def names_in(directory: str) -> Iterator[str]:
     yield from (name for name in names if _NAME.fullmatch(name))
 
 
+def project(home: str, cwd: str) -> str:
+    """The directory of the project that `cwd` is in; nothing for a home and for the root of all."""
+    found = _project(home, cwd)
+    return found[-1] if found and found[-1] != "/" else ""
+
+
 def _project_dirs(home: str, cwd: str) -> list[str]:
+    """Where the project's own profiles may lie, nearest first."""
+    return [os.path.join(path, PROJECT_DIR) for path in _project(home, cwd)]
+
+
+def _project(home: str, cwd: str) -> list[str]:
     """The project's directories, nearest first: up to the one that holds `.git`, else up to below home.
 
     Where neither is above us only `cwd` counts: `/tmp` belongs to everyone.
@@ -147,8 +158,7 @@ def _project_dirs(home: str, cwd: str) -> list[str]:
     ends = [index for index, path in enumerate(above) if os.path.lexists(os.path.join(path, ".git"))]
     if home in above:
         ends.append(above.index(home) - 1)
-    project = above[: min(ends) + 1] if ends else above[:1]
-    return [os.path.join(path, PROJECT_DIR) for path in project]
+    return above[: min(ends) + 1] if ends else above[:1]
 
 
 def _ancestors(cwd: str) -> list[str]:
