@@ -31,18 +31,27 @@ _MALFORMED = {"protocol.shape": -32602, "protocol.direction": -32601, "protocol.
 
 
 NOT_TOLD = "not told: the message holds a secret"
+_QUOTE_NOTHING = frozenset({"protocol", "secrets"})
+"""Inspectors whose findings have no word that the sender of the message chose."""
 
 
 def bare(judged: Judged) -> Judged:
-    """The same without a word of the message: what inspectors say of secrets themselves has none."""
+    """The same without a word of the message."""
     findings = tuple(
-        one if one.inspector == "secrets" else Finding(one.inspector, one.rule, "", NOT_TOLD, one.score)
+        one
+        if one.inspector in _QUOTE_NOTHING
+        else Finding(one.inspector, one.rule, _part(one), NOT_TOLD, one.score)
         for one in judged.findings
     )
     if findings == judged.findings:
         return judged
     verdict = Verdict(judged.verdict.action, judged.verdict.rule, NOT_TOLD)
     return Judged(verdict, findings, judged.edits, judged.fetch)
+
+
+def _part(finding: Finding) -> str:
+    """The member of the message that it is about, which is the protocol's word."""
+    return "/".join(finding.place.split("/", 2)[:2])
 
 
 def said(finding: Finding, told: Mapping[str, Value]) -> str:

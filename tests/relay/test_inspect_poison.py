@@ -143,5 +143,7 @@ def test_a_denial_of_a_message_with_a_secret_has_none_of_its_words() -> None:
     judged = bare(denied(finding))
     assert "hunter2" not in repr(judged)
     assert (judged.verdict.action, judged.findings[0].rule) == (Action.DENY, "tools.arguments")
-    own = denied(Finding("secrets", "secrets.jwt", "/result", "a token"))
-    assert bare(own) is own
+    assert judged.findings[0].place == "/params"
+    for name in ("secrets", "protocol"):
+        own = denied(Finding(name, f"{name}.x", "/params/arguments", "`path` is missing"))
+        assert bare(own) is own
