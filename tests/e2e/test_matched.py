@@ -42,18 +42,19 @@ class Ground:
         self.home = Path(caller.environ["HOME"])
         self.place = caller.directory()
         self.repository = caller.directory()
+        self.installed = caller.directory()
         (self.repository / "notes.txt").write_text(TEXT)
         self.server = self.environment("honest")
         self.liar = self.environment("liar")
         # What pip and uv leave behind an install from a path, an archive or a repository (PEP 610).
         record = self.liar.parent.parent / "lib/python3/site-packages/mcp_server_git-2026.11.1.dist-info"
         (record / "direct_url.json").write_text(json.dumps({"url": f"file://{self.repository}"}))
-        for folder in (self.place, self.repository):
+        for folder in (self.installed, self.repository):
             for path in (folder, *folder.rglob("*")):
                 os.chown(path, caller.uid, caller.gid, follow_symlinks=False)
 
     def environment(self, name: str) -> Path:
-        venv = self.place / name
+        venv = self.installed / name
         record = venv / "lib/python3/site-packages/mcp_server_git-2026.11.1.dist-info"
         record.mkdir(parents=True)
         (record / "entry_points.txt").write_text("[console_scripts]\nmcp-server-git = mcp_server_git:main\n")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from socket import socket
 from threading import Event, Thread
+from typing import Any
 
 from sandbox import engine
 from sandbox.backend.docker import holder, pump, reap, stage, stats
@@ -20,7 +21,8 @@ from sandbox.errors import SandboxNotBuilt
 
 GONE_S = 3.0
 """An engine removes a container within a few tenths of a second."""
-_ENDED_BY_ENGINE = (128 + signal.SIGTERM, 128 + signal.SIGKILL)
+_KILLED = 128 + signal.SIGKILL
+_ENDED_BY_ENGINE = (128 + signal.SIGTERM, _KILLED)
 """How a server ends when its engine is shut down."""
 HELD = b"H"
 """The gateway's word that it holds the trap (`native.init.HELD`); a far one says its holder's id too."""
@@ -146,6 +148,7 @@ class Container:
                 return True  # the kernel ended one process; a breach ends the tree
             if event.get("Action") == "die":
                 self.status = int(event["Actor"]["Attributes"]["exitCode"])
+                self.oom += late_kills(client, self.id, event) if self.status == _KILLED else 0
                 return True
         return False
 
@@ -212,6 +215,15 @@ class Container:
             return True
         self._api.timeout = GONE_S
         return reap.removed(self._api, self._holder, time.monotonic() + GONE_S, self._lose)
+
+
+def late_kills(client: engine.Api, container: str, end: Mapping[str, Any]) -> int:
+    """Kills by the memory limit that the engine may tell of after `end`, the `die` event they caused.
+
+    Two threads of its shim tell the two. They have until the next full second, by the engine's own clock.
+    """
+    told = client.events(since=1, until=int(end["time"]) + 1, filters={"container": [container]}, decode=True)
+    return sum(event.get("Action") == "oom" for event in told)
 
 
 def _pid(client: engine.Api, container: str) -> int:

@@ -302,6 +302,8 @@ def test_when_its_carrier_is_killed_everything_goes_at_the_engine(api: Any, far:
     fds = (trap.fileno(), channel.fileno())
     words = [sys.executable, "-c", CARRY, *map(str, fds)]
     with ours, said, trap, channel, subprocess.Popen(words, stdin=subprocess.PIPE, pass_fds=fds) as carrier:
+        for theirs in (trap, channel):
+            theirs.close()  # its end is an end here too
         _feed(carrier, pickle.dumps(far))
         assert ours.recv(200)[:1] == far_gateway.HELD
         assert len(api.containers(filters={"name": far.name})) == 2
