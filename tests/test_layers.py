@@ -21,7 +21,7 @@ LAYERS = [
     {"inspect"},  # its inspectors read frames
     {"audit", "contexts"},
     {"linux", "netlink", "observer", "engine", "scope"},
-    {"trap"},
+    {"trap", "bridge"},
     {"host", "backend", "relay", "egress", "watchdog", "supply", "imaging"},
     {
         "attempt",
@@ -59,7 +59,7 @@ LAYERS = [
         "syscall_watch",
     }
     | {"waived", "watch"},
-    {"attack", "clients", "demo", "examine"},
+    {"attack", "clients", "demo", "examine", "login", "serve"},
     {"learn"},  # leads the conversation of `examine`
     {"cli"},
 ]

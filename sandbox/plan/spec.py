@@ -149,6 +149,21 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a server that speaks HTTP is found by the bridge, which runs in the server's network namespace."""
+
+    host: str
+    """`127.0.0.1` for a server inside; else the name of a remote one, which the trap answers for."""
+    port: int
+    path: str
+    tls: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
+    """Name and value; `${NAME}` in a value stands for the secret or variable of that name."""
+    ready: float = 30.0
+    """Seconds within which a server inside has to accept its first connection."""
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """Everything a backend needs, and nothing it has to decide."""
 
@@ -177,5 +192,7 @@ class Spec:
     """The OCI runtime by the engine's name for it; empty: the engine's own choice."""
     notes: tuple[str, ...] = ()
     """What a person should know about this plan: what was left out, what could not be guarded."""
+    endpoint: Endpoint | None = None
+    """Of a server that speaks HTTP; None where it speaks over stdin and stdout."""
     observed: bool = False
     """Natively, what the server does with files is told too (`learn`); nothing more is let through by it."""
