@@ -28,7 +28,7 @@ class Target:
     tls: ssl.SSLContext | None = None
     """Where the endpoint says `tls`; it verifies name and chain, or nothing is sent."""
     dial: Callable[[], socket.socket] | None = None
-    """Gives a connected socket; raises OSError as `connect` does. Called in a thread. None: by host and port."""
+    """Gives a connected socket, or raises OSError; called in a thread. None: by the endpoint's host and port."""
 
 
 def load() -> None:
