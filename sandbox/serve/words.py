@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 Headers = tuple[tuple[str, str], ...]
 Routes = Mapping[str, tuple[str, ...]]
-"""By the name in the URL (`github` for `/github/mcp`, empty for `/mcp`): the arguments of `mcp-sandbox run`."""
+"""By the name in the URL (`github` of `/github/mcp`, empty for `/mcp`): arguments of `mcp-sandbox run`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks, as the token said; `tools` are the globs that it is narrowed to, None is all of the profile."""
+    """Who asks, as the token said; `tools` are the globs that it is narrowed to, None all of the profile."""
 
     name: str
     tools: tuple[str, ...] | None = None
@@ -21,7 +21,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What is known of a request before its body is read; no name of `headers` occurred twice, all are lower case."""
+    """What is known of a request before its body is read; names of `headers` are lower case, each was there once."""
 
     method: str
     path: str
@@ -44,7 +44,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What is answered; an iterator is an open stream, written as it comes and `aclose()`d when the client goes."""
+    """What is answered; an iterator is an open stream, `aclose()`d at its end or when the client goes."""
 
     status: int
     headers: Headers = ()
@@ -58,7 +58,9 @@ class Refused:
     status: int
     code: str
     why: str
-    headers: Headers = field(default=())
+    headers: Headers = ()
+    body: bytes = b""
+    """JSON that is sent in place of the front's own words, such as an error with the request's id."""
 
 
 class Authenticator(Protocol):
