@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 LATER = {
     "listen": ("--listen", "serving clients over HTTP"),
-    "http": ("--http", "a server that speaks HTTP"),
 }
 
 
@@ -62,6 +61,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="HOST[:PORT]",
         help="let it connect (port 443 unless said)",
     )
+    narrows = parser.add_argument_group("narrowed, for this run only")
+    narrows.add_argument(
+        "--only-tools", action="append", default=[], metavar="GLOB", help="of the allowed tools only these"
+    )
     quotas = parser.add_argument_group("quotas")
     quotas.add_argument("--memory", metavar="SIZE", help="such as 512M")
     quotas.add_argument("--cpus", metavar="N", help="processors, such as 1.5")
@@ -80,7 +83,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--audit", metavar="PATH", help="write the audit log there")
     parser.add_argument("--refresh", action="store_true", help="look an unpinned package up again")
     parser.add_argument("--listen", metavar="ADDR", help=argparse.SUPPRESS)
-    parser.add_argument("--http", metavar="PORT", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--http", metavar="PORT[/PATH]", help="the server listens there, inside, and speaks HTTP (/mcp)"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors and waivers")
     parser.add_argument("-v", "--verbose", action="store_true", help="say before the start what holds")
     parser.add_argument(
@@ -104,6 +109,8 @@ def flags(args: argparse.Namespace) -> Flags:
         wall=args.wall,
         idle=args.idle,
         audit=args.audit,
+        http=args.http,
+        only_tools=tuple(args.only_tools),
     )
 
 

@@ -38,6 +38,7 @@ def in_container(policy: Policy, facts: HostFacts, survey: Survey, container: Co
     refuse_far_files(container.engine, spec.view)
     refuse_far_decoys(container.engine, policy)
     refuse_far_localhost(container.engine, policy)
+    refuse_far_http(container.engine, policy)
     return replace(
         spec,
         argv=argv(container, survey.closure),
@@ -212,6 +213,18 @@ def refuse_far_localhost(engine: Engine, policy: Policy) -> None:
                 rule=f"{rule.origin} network.allow",
                 hint="allow the service by a name that the engine's machine can reach",
             )
+
+
+def refuse_far_http(engine: Engine, policy: Policy) -> None:
+    """The connection to a server inside is made in its network and handed out, which no other machine can."""
+    if engine.place != "local" and policy.server.transport == "http":
+        raise CannotEnforce(
+            "cannot-enforce",
+            f"a server that speaks HTTP is reached by a socket made beside it, and the engine at "
+            f"{engine.endpoint} is on another machine",
+            rule=f"{policy.origin('server.transport')} server.transport",
+            hint="use an engine of this machine, or the native backend",
+        )
 
 
 def _is_loopback(host: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sandbox.plan import container_rows, quota_rows
+from sandbox.plan import container_rows, http_inside, quota_rows
 from sandbox.plan.egress import waiver_key
 from sandbox.plan.enforceable import key_origin
 from sandbox.plan.facts import HostFacts
@@ -37,6 +37,7 @@ def rows(spec: Spec, facts: HostFacts, policy: Policy) -> tuple[Row, ...]:
         *_view_rows(spec, contained=contained),
         *(container_rows.process(spec) if contained else _process(spec)),
         *_restart(policy),
+        *http_inside.rows(policy),
         *network_rows(spec, policy),
         *syscall_rows(spec, policy),
         *quota_rows.rows(spec, facts, policy),

@@ -14,6 +14,9 @@ Finding = tuple[str, str, Origin | None]
 MOST_REPEATS = 10_000
 """More moments of one call are not remembered."""
 
+FIRST_PORT = 1024
+"""The first on which one may listen without a capability in a new network namespace (ip-sysctl)."""
+
 _TOOLS, _ISOLATION = Tools(), Isolation()
 
 
@@ -59,18 +62,23 @@ def _natively(policy: Policy) -> Iterator[Finding]:
         yield "isolation.runtime", why, None
     if policy.server.image is not None:
         yield "server.image", f"names the image `{policy.server.image}`; the native sandbox has none", None
+    if policy.server.transport == "http" and 0 < (policy.server.port or 0) < FIRST_PORT:
+        why = f"is below {FIRST_PORT}, where the native sandbox lets no server listen"
+        yield "server.port", why, None
 
 
-def _rest(policy: Policy) -> Iterator[Finding]:
-    if policy.server.transport != "stdio":
-        yield "server.transport", f"is `{policy.server.transport}`; only `stdio` is carried yet", None
+def _http(policy: Policy) -> Iterator[Finding]:
+    if policy.server.transport == "http":
+        from sandbox.plan import http_inside  # for the few servers that listen
+
+        yield from http_inside.unenforceable(policy)
 
 
 _RULES: tuple[Callable[[Policy], Iterator[Finding]], ...] = (
     _network,
     _secrets,
     _tools,
-    _rest,
+    _http,
 )
 
 

@@ -20,7 +20,7 @@ from sandbox.plan.guards import guards, unguarded
 from sandbox.plan.limits import limits, scratch
 from sandbox.plan.mounts import bind, links, merged, needed, place_of
 from sandbox.plan.sockets import covers, unsearched
-from sandbox.plan.spec import Bind, Identity, Limits, Spec, Symlink, Tmpfs, ViewStep
+from sandbox.plan.spec import Bind, Endpoint, Identity, Limits, Spec, Symlink, Tmpfs, ViewStep
 from sandbox.plan.system import inodes, kernel, programs, scratch_space
 from sandbox.plan.wants import HOME, command_wants, exposed, kept_home, there, wants
 from sandbox.policy.model import Policy
@@ -89,7 +89,16 @@ def drawn(
         secrets=secrets(policy, survey.environ),
         waivers=(*waived, *_unchecked(policy)),
         notes=(*notes, *note),
+        endpoint=_endpoint(policy),
     )
+
+
+def _endpoint(policy: Policy) -> Endpoint | None:
+    if policy.server.transport != "http":
+        return None
+    from sandbox.plan import http_inside  # for the few servers that listen
+
+    return http_inside.endpoint(policy.server)
 
 
 def _refuse_unmounted(policy: Policy, survey: Survey, view: tuple[ViewStep, ...]) -> None:

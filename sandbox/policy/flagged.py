@@ -13,6 +13,8 @@ from sandbox.policy.model import HostRule, Origin, PathRule, Policy, Secret
 from sandbox.records import replace
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
+_LONGEST_PATTERN = 256
+_LISTENS = re.compile(r"([0-9]{1,5})(/[!-~]*)?", re.ASCII)
 _QUOTAS = (
     ("memory", quota.memory),
     ("cpus", quota.cpus),
@@ -30,6 +32,8 @@ def add(policy: Policy, flags: Flags) -> Policy:
     made = _files(made, flags, origins)
     made = _variables(made, flags, origins)
     made = _quotas(made, flags, origins)
+    made = _http(made, flags, origins)
+    made = _tools(made, flags, origins)
     if flags.audit is not None:
         origins["audit.path"] = Origin("--audit")
         made = replace(made, audit=replace(made.audit, path=_plain("--audit", flags.audit)))
@@ -142,6 +146,31 @@ def _quotas(policy: Policy, flags: Flags, origins: dict[str, Origin]) -> Policy:
             raise _refused(f"--{name}", text, why) from None
         origins[f"quota.{name}"] = Origin(f"--{name}")
     return replace(policy, quota=replace(policy.quota, **new))
+
+
+def _tools(policy: Policy, flags: Flags, origins: dict[str, Origin]) -> Policy:
+    """Narrows alone: what the profile denies or asks about stays so."""
+    if not flags.only_tools:
+        return policy
+    for pattern in flags.only_tools:
+        if not 0 < len(pattern) <= _LONGEST_PATTERN:
+            why = f"a pattern of tools' names has between 1 and {_LONGEST_PATTERN} characters"
+            raise _refused("--only-tools", pattern[:_LONGEST_PATTERN], ValueError(why))
+    origins["tools.only"] = Origin("--only-tools")
+    return replace(policy, tools=replace(policy.tools, only=tuple(dict.fromkeys(flags.only_tools))))
+
+
+def _http(policy: Policy, flags: Flags, origins: dict[str, Origin]) -> Policy:
+    """The port and path of the option in place of the profile's."""
+    if flags.http is None:
+        return policy
+    found = _LISTENS.fullmatch(flags.http)
+    if found is None or not 0 < int(found[1]) <= 65535:
+        why = ValueError("a port of 1 to 65535, and a path that begins with `/` behind it: `3000/mcp`")
+        raise _refused("--http", flags.http, why)
+    origins.update({f"server.{key}": Origin("--http") for key in ("transport", "port", "path")})
+    path = found[2] or policy.server.path
+    return replace(policy, server=replace(policy.server, transport="http", port=int(found[1]), path=path))
 
 
 def _refused(option: str, text: str, why: ValueError) -> UsageError:

@@ -22,3 +22,6 @@ class Flags:
     wall: str | None = None
     idle: str | None = None
     audit: str | None = None
+    http: str | None = None
+    only_tools: tuple[str, ...] = ()
+    """Patterns that narrow; none typed is no narrowing."""

@@ -43,6 +43,8 @@ class Server:
     transport: Literal["stdio", "http"] = "stdio"
     port: int | None = None
     path: str | None = None
+    ready: float | None = None
+    """Seconds within which a server that speaks HTTP has to listen; None: 30."""
     image: str | None = None
     """The container's root: one of ours by name (`node`), or any other by digest."""
     unpinned: bool = False
@@ -243,6 +245,8 @@ class Tools:
     """`client`: by its own forms where it has some; `terminal`: never by those, which a model may fill in."""
     answer: float = 120.0
     """Seconds that a call waits for a person; then it is refused."""
+    only: tuple[str, ...] | None = None
+    """What one run is narrowed to by `--only-tools`, whatever the rest allows; no profile has it."""
 
 
 @dataclass(frozen=True, slots=True)
