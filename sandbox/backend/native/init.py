@@ -7,18 +7,17 @@ the same uid, can read neither its memory nor its /proc entry (ptrace(2), "ptrac
 from __future__ import annotations
 
 import os
-import select
 import signal
-from contextlib import suppress
 from errno import EPIPE
 
 from sandbox import linux
 from sandbox.backend import report
 from sandbox.backend.native import identity, rlimits, seccomp, sensors, view
-from sandbox.backend.running import FREEZE, RELEASE, TERMINATE, THAW
+from sandbox.backend.native.reaper import Children, Reaper
+from sandbox.backend.running import RELEASE
 from sandbox.netlink import Netlink
 from sandbox.plan.spec import Spec
-from sandbox.records import dataclass
+from sandbox.records import dataclass, replace
 from sandbox.trap import set_trap
 
 NAMESPACES = (
@@ -61,6 +60,8 @@ class Inside:
     filter: bytes
     env: tuple[tuple[str, str], ...]
     go: int
+    bridge: bytes = b""
+    """The filter of the bridge, where there is one."""
 
 
 def flags(spec: Spec) -> int:
@@ -95,9 +96,9 @@ def run(spec: Spec, ends: Ends, inside: Inside) -> None:
         step = "gateway"
         _await_gateway(ends.trap)
         step = "server"
-        server = _start_server(spec, ends, inside)
+        children = _start(spec, ends, inside)
         report.tell(ends.report, "ready")
-        _reap(server, ends)
+        Reaper(children, ends.lifeline, ends.report).run()
     except BaseException as error:  # the sandbox must not outlive a failure of any kind
         report.tell_error(ends.report, step, error)
     finally:
@@ -141,13 +142,16 @@ def _give_up_privileges() -> None:
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _start_server(spec: Spec, ends: Ends, inside: Inside) -> int:
+def _start(spec: Spec, ends: Ends, inside: Inside) -> Children:
+    children, stdio = Children(0), (ends.stdin, ends.stdout, ends.stderr)
+    if spec.endpoint is not None:
+        children, stdio = _start_bridge(spec, ends, inside)
     failed, fail = os.pipe()
     server = os.fork()
     if server == 0:
-        _execute(spec, ends, inside, fail)
+        _execute(spec, ends, stdio, inside, fail)
     os.close(fail)
-    for fd in (ends.stdin, ends.stdout, ends.stderr, ends.sensors):
+    for fd in {ends.stdin, ends.stdout, ends.stderr, ends.sensors, *stdio}:
         os.close(fd)
     message = os.read(failed, report.PIPE_BUF)
     os.close(failed)
@@ -155,14 +159,30 @@ def _start_server(spec: Spec, ends: Ends, inside: Inside) -> int:
         os.write(ends.report, message)
         os._exit(1)
     linux.install_filter(seccomp.unlistened(inside.filter))
-    return server
+    return replace(children, server=server)
 
 
-def _execute(spec: Spec, ends: Ends, inside: Inside, fail: int) -> None:
+def _start_bridge(spec: Spec, ends: Ends, inside: Inside) -> tuple[Children, tuple[int, int, int]]:
+    """The bridge has the client's messages; the server a stdin that says nothing, and stderr alone."""
+    from sandbox.backend import bridge_process, near
+    from sandbox.bridge.run import Target
+
+    endpoint = spec.endpoint
+    assert endpoint is not None  # noqa: S101 - asked for where there is one
+    bridge = os.fork()
+    if bridge == 0:
+        target = Target(endpoint, dial=lambda: near.connect(endpoint.port))
+        streams = bridge_process.Streams(ends.stdin, ends.stdout, ends.stderr)
+        bridge_process.carry(target, streams, inside.bridge, spec.message)
+    stdin, hold = os.pipe()
+    return Children(0, bridge, hold), (stdin, ends.stderr, ends.stderr)
+
+
+def _execute(spec: Spec, ends: Ends, stdio: tuple[int, int, int], inside: Inside, fail: int) -> None:
     step = "server"
     try:
         os.setsid()
-        for target, fd in enumerate((ends.stdin, ends.stdout, ends.stderr)):
+        for target, fd in enumerate(stdio):
             os.dup2(fd, target)
         linux.close_on_exec_from(3)
         os.umask(0o022)
@@ -196,54 +216,3 @@ def _default_signals() -> None:
         if signal.getsignal(number) is not None:
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-
-
-def _reap(server: int, ends: Ends) -> None:
-    woken, wake = os.pipe()
-    os.set_blocking(woken, False)
-    os.set_blocking(wake, False)
-    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    poll = select.poll()
-    poll.register(woken, select.POLLIN)
-    poll.register(ends.lifeline, select.POLLIN)
-    while True:
-        _collect(server, ends)
-        for fd, _ in poll.poll():
-            if fd == woken:
-                os.read(woken, 4096)
-            else:
-                _obey(os.read(ends.lifeline, 64), server, ends.report)
-
-
-def _obey(command: bytes, server: int, to: int) -> None:
-    if not command:
-        os._exit(0)
-    if TERMINATE in command:
-        os.kill(server, signal.SIGTERM)
-    if FREEZE in command:
-        _all(signal.SIGSTOP)
-        report.tell(to, "frozen")
-    if THAW in command:
-        _all(signal.SIGCONT)
-        report.tell(to, "thawed")
-
-
-def _all(number: signal.Signals) -> None:
-    """To every other process of the pid namespace at once, also to one just being forked (kill(2))."""
-    with suppress(ProcessLookupError):
-        os.kill(-1, number)
-
-
-def _collect(server: int, ends: Ends) -> None:
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            return
-        if pid == server:
-            code = os.waitstatus_to_exitcode(status)
-            report.tell(ends.report, "ended", *(("status", code) if code >= 0 else ("signal", -code)))
-            os._exit(0)

@@ -27,6 +27,8 @@ class Orders:
     env: tuple[tuple[str, str], ...]
     session: str
     remove: tuple[str, ...] = ()
+    bridge: bytes = b""
+    """The filter of the bridge, where the server speaks HTTP."""
 
 
 def run(spec: Spec, ends: init.Ends, orders: Orders) -> None:
@@ -111,8 +113,11 @@ def _stage(spec: Spec, ends: init.Ends, orders: Orders) -> tuple[int, int]:
 
 def _prepare(spec: Spec, ends: init.Ends, orders: Orders, tell: int, wait: int) -> None:
     """The stager: takes what needs root, gives root up, makes process 1 a child of the keeper."""
-    step = "identity"
+    step = "bridge"
     try:
+        if spec.endpoint is not None:
+            _load_bridge()
+        step = "identity"
         keeper = os.getppid()
         uid, gid = identity.host_ids(spec.identity, keeper)
         trees: view.Trees | None = None
@@ -124,7 +129,7 @@ def _prepare(spec: Spec, ends: init.Ends, orders: Orders, tell: int, wait: int) 
             step = "drop root"
             identity.drop_root(uid, gid)
         step = "namespaces"
-        inside = init.Inside(uid, gid, trees, orders.filter, orders.env, wait)
+        inside = init.Inside(uid, gid, trees, orders.filter, orders.env, wait, orders.bridge)
         pid = linux.clone(init.flags(spec) | linux.CLONE_PARENT)
         if pid == 0:
             os.close(tell)
@@ -135,3 +140,11 @@ def _prepare(spec: Spec, ends: init.Ends, orders: Orders, tell: int, wait: int) 
         report.tell_error(ends.report, step, error)
     finally:
         os._exit(1)
+
+
+def _load_bridge() -> None:
+    """While our own files can be read: by root before it gives itself up, and before the view changes."""
+    from sandbox.backend import bridge_process, near  # noqa: F401 - for process 1
+    from sandbox.bridge.run import load
+
+    load()

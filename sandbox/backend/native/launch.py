@@ -56,4 +56,13 @@ def orders(
         from sandbox.backend.native.observing import observing  # parses the tables, for `learn` alone
 
         bpf = observing(bpf, spec.syscalls, linux.MACHINE)
-    return keeper.Orders(bpf, env, session, remove)
+    return keeper.Orders(bpf, env, session, remove, _bridge_filter(spec))
+
+
+def _bridge_filter(spec: Spec) -> bytes:
+    if spec.endpoint is None:
+        return b""
+    from sandbox.backend.native import narrowed
+
+    names = (*narrowed.PROGRAMS, *narrowed.FILES, *narrowed.SERVING)
+    return narrowed.without(seccomp.load("net", linux.MACHINE), names, linux.MACHINE)
