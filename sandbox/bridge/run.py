@@ -28,7 +28,11 @@ class Target:
     tls: ssl.SSLContext | None = None
     """Where the endpoint says `tls`; it verifies name and chain, or nothing is sent."""
     dial: Callable[[], socket.socket] | None = None
-    """Gives a connected socket, or raises OSError; called in a thread. None: by the endpoint's host and port."""
+    """Gives a connected socket, or raises OSError; called in a thread. None: by host and port."""
+    approve: Callable[[bytes], str] | None = None
+    """Judges the server's certificate (DER) after TLS has verified it: why not, or nothing."""
+    message: int = 10 << 20
+    """Bytes of one message, in both directions."""
 
 
 def load() -> None:
