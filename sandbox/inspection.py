@@ -164,7 +164,8 @@ def _calls(prepared: Prepared, poison: Poison | None) -> Iterator[Inspector]:
     """What the profile says of tools and their arguments, where it says anything."""
     policy, wish, spec = prepared.policy, prepared.wish, prepared.spec
     tools = policy.tools
-    if tools.allow == ("*",) and not (tools.deny or tools.ask or tools.arguments or tools.ask_tainted):
+    asked = tools.ask or tools.ask_tainted
+    if tools.allow == ("*",) and tools.only is None and not (tools.deny or asked or tools.arguments):
         return
     from sandbox.host.inside import Inside
     from sandbox.host.survey import home_of, look_at

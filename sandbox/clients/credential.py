@@ -29,7 +29,9 @@ _OPTION: Final = re.compile(r"--?([A-Za-z][\w-]*)(?:=(.*))?", re.DOTALL)
 _HEADER: Final = re.compile(
     r"[\w-]*(?:auth|token|key)[\w-]*:\s*(?:(?:bearer|basic|token)\s+)?(\S.*)", re.IGNORECASE
 )
-_OUR_OPTIONS: Final = frozenset(("--secret", "--allow-env", "--name", "--profile", "-e", "--env"))
+_OUR_OPTIONS: Final = frozenset(
+    ("--secret", "--allow-env", "--name", "--profile", "--only-tools", "-e", "--env")
+)
 """What follows these is a name."""
 _ASSIGNED: Final = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 

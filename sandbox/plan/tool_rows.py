@@ -21,6 +21,8 @@ def tool_rows(policy: Policy) -> Iterator[Row]:
 
 
 def _names(tools: Tools) -> Iterator[Row]:
+    if tools.only is not None:
+        yield Row("calls", f"in this run only {_listed(tools.only)}", _REFUSED, "tools.only")
     if tools.allow != ("*",):
         only = f"only {_listed(tools.allow)}" if tools.allow else "none"
         yield Row("calls", only, _REFUSED, "tools.allow")

@@ -33,6 +33,8 @@ def _fits(part: str, name: str, at: int) -> bool:
 
 def decide(tools: Tools, name: str) -> Verdict:
     """What the name patterns say about calling `name`."""
+    if tools.only is not None and not any(glob(pattern, name) for pattern in tools.only):
+        return Verdict.deny("tools.only", "no `--only-tools` of this run names the tool")
     for pattern in tools.deny:
         if glob(pattern, name):
             return Verdict.deny("tools.deny", f"`{pattern}` denies the tool")

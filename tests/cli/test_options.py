@@ -22,6 +22,7 @@ def test_everything_typed_reaches_the_wish() -> None:
         " --allow-net a.example --allow-net b.example:80"
     )
     words += (
+        " --only-tools get_* --only-tools list_*"
         " --memory 1G --cpus 2 --pids 9 --wall 1h --audit a.jsonl --name n --refresh -- node x.js --memory 5"
     )
     wish = options.wish(parsed(*words.split()), {"A": "b"}, "/srv")
@@ -32,6 +33,7 @@ def test_everything_typed_reaches_the_wish() -> None:
     assert wish.flags.allow_env == ("TZ",)
     assert wish.flags.allow_net == ("a.example", "b.example:80")
     assert wish.flags.secrets == ("TOKEN",)
+    assert wish.flags.only_tools == ("get_*", "list_*")
     quotas = (wish.flags.memory, wish.flags.cpus, wish.flags.pids, wish.flags.wall, wish.flags.audit)
     assert quotas == ("1G", "2", "9", "1h", "a.jsonl")
 

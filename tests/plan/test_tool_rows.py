@@ -18,6 +18,7 @@ DEFAULT = {
 SAID = [
     ({"allow": ("a", "b*")}, "tools.allow", "only `a`, `b*`"),
     ({"allow": ()}, "tools.allow", "none"),
+    ({"only": ("a", "b*")}, "tools.only", "in this run only `a`, `b*`"),
     ({"deny": ("a",)}, "tools.deny", "never `a`"),
     ({"ask": ("a",)}, "tools.ask", "a person is asked about `a`"),
     ({"ask_tainted": ("a",)}, "tools.ask_tainted", "a person is asked about `a` once anything was found"),

@@ -400,6 +400,7 @@ BAD_OPTIONS = [
     pytest.param({"set_env": ("A=1",), "secrets": ("A?",)}, "`A` is asked for", id="a value and a secret"),
     pytest.param({"set_env": ("A",)}, "`--set-env A`", id="a variable without its value"),
     pytest.param({"set_env": ("A B=1",)}, "`--set-env A B`", id="the value of what is no variable"),
+    pytest.param({"only_tools": ("",)}, "`--only-tools `", id="no tool's name is empty"),
     pytest.param({"audit": "/a:/b"}, "`--audit /a:/b`", id="an audit file elsewhere inside"),
 ]
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sandbox.policy.model import ArgumentRule, Tools
 from sandbox.policy.tools import decide, decide_call, glob
+from sandbox.records import replace
 from sandbox.verdict import Action
 
 TOOLS = Tools(allow=("read_*", "push_x", "delete_all"), ask=("push_*",), deny=("delete_*",))
@@ -29,6 +30,29 @@ def test_decides_by_name(name: str, action: Action, rule: str) -> None:
 
 def test_nothing_is_allowed_where_nothing_is_listed() -> None:
     assert decide(Tools(allow=()), "read").action is Action.DENY
+
+
+@pytest.mark.parametrize(
+    ("only", "name", "said"),
+    [
+        pytest.param(("read_*",), "read_file", (Action.ALLOW, "tools.allow"), id="named and allowed"),
+        pytest.param(("read_*",), "push_x", (Action.DENY, "tools.only"), id="allowed, not named"),
+        pytest.param(("*",), "delete_all", (Action.DENY, "tools.deny"), id="named, denied"),
+        pytest.param(("*",), "write_file", (Action.DENY, "tools.allow"), id="named, not allowed"),
+        pytest.param(("push_*",), "push_x", (Action.ASK, "tools.ask"), id="named, still asked about"),
+        pytest.param((), "read_file", (Action.DENY, "tools.only"), id="nothing is named"),
+    ],
+)
+def test_a_narrowed_run_allows_what_both_allow(only: tuple[str, ...], name: str, said: object) -> None:
+    verdict = decide(replace(TOOLS, only=only), name)
+    assert (verdict.action, verdict.rule) == said
+
+
+@given(st.lists(st.text("ab*", min_size=1, max_size=4), max_size=3), st.text("ab", max_size=4))
+def test_narrowing_never_widens(only: list[str], name: str) -> None:
+    wide = Tools(allow=("a*",), deny=("ab*",))
+    if decide(replace(wide, only=tuple(only)), name).action is Action.ALLOW:
+        assert decide(wide, name).action is Action.ALLOW
 
 
 @given(st.text("ab*?", max_size=8), st.text("ab", max_size=8))
