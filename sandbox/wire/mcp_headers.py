@@ -67,14 +67,15 @@ def is_modern(version: str | None) -> bool:
 
 
 def headers_for(
-    message: Mapping[str, Any], tool_params: tuple[Param, ...] = (), version: str = ""
+    message: Mapping[str, Any], tool_params: tuple[Param, ...] = (), version: str | None = None
 ) -> tuple[tuple[str, str], ...]:
     """The headers for a request or notification; `version` where it names none itself, as notifications may.
 
     `tool_params` is what `tool_params_of` said of the tool that is called.
     """
-    version = version_of(message) or version
-    made = [(VERSION, encoded(version))] if version else []
+    own = version_of(message)
+    version = version if own is None else own
+    made = [] if version is None else [(VERSION, encoded(version))]
     method = message.get("method")
     if isinstance(method, str):
         made.append((METHOD, encoded(method)))
@@ -102,7 +103,7 @@ def _differs(headers: Mapping[str, str], message: Mapping[str, Any]) -> str | No
     version, method, name = version_of(message), message.get("method"), _name(message)
     if VERSION.lower() not in headers:
         return f"the header `{VERSION}` is missing"
-    if version is not None and headers[VERSION.lower()] != version:
+    if version is not None and decoded(headers[VERSION.lower()]) != version:
         return f"the header `{VERSION}` names another revision than `{VERSION_KEY}`"
     for header, meant, member in (
         (METHOD, method, "method"),

@@ -51,6 +51,7 @@ class Decoder:
         self.last_id = ""
         self.retry: int | None = None
         self._most = most
+        self._line_max = most + NAME_MAX
         self._held = bytearray()  # of a line that has not ended
         self._begun = False
         self._after_cr = False
@@ -85,7 +86,7 @@ class Decoder:
         return chunk.split(b"\n")
 
     def _hold(self, part: bytes) -> None:
-        self._bound(len(self._held) + len(part), self._most + NAME_MAX, "one line")
+        self._bound(len(self._held) + len(part), self._line_max, "one line")
         self._held += part
 
     def _first(self) -> bytes:
@@ -97,6 +98,7 @@ class Decoder:
         if not line:
             self._dispatch(found)
             return
+        self._bound(len(line), self._line_max, "one line")
         if line.startswith(b"data: "):  # nearly always, and perhaps long: one copy less
             self._add(line[6:])
             return

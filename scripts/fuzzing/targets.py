@@ -11,6 +11,7 @@ from fuzzing.conversations import SECRET
 from fuzzing.inspectors import Profile, kept, made_with, names
 from fuzzing.promises import Broken, Watched
 from fuzzing.stage import Stage
+from fuzzing.streams import events, headers
 from sandbox.inspect.judged import pointer
 from sandbox.wire.jsonrpc import Fault, Frame, FrameReader
 from sandbox.wire.splice import DROP, Edit, Place, splice
@@ -122,6 +123,8 @@ def judging(only: str | None = None, profile: Profile = "usual") -> Target:
 TARGETS: dict[str, Target] = {
     "frames": frames,
     "splice": spliced,
+    "events": events,
+    "headers": headers,
     **{name: judging(name) for name in names()},
     "all": judging(),
     "all-strict": judging(profile="strict"),

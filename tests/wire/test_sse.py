@@ -92,6 +92,8 @@ def test_ids_and_times_count_without_an_event() -> None:
 HOSTILE = [
     pytest.param(b"data: " + b"x" * (1 << 17), "one line", id="a line without an end"),
     pytest.param(b"x" * (1 << 17), "one line", id="of no field"),
+    pytest.param(b"x" * (1 << 17) + b"\n\n", "one line", id="of no field, with its end"),
+    pytest.param(b"\n:" + b"x" * (1 << 17) + b"\n\n", "one line", id="a comment"),
     pytest.param((b"data: " + b"x" * 1000 + b"\n") * 100, "data", id="an event without an end"),
     pytest.param(b"data\n" * (1 << 17), "data", id="of empty lines"),
     pytest.param(b"id: " + b"x" * (ID_MAX + 1) + b"\n", "id", id="a long id"),
