@@ -52,13 +52,16 @@ class Trapped:
     fd: int
 
 
-def set_trap(ports: Iterable[int], to: int) -> None:
-    """Makes every address local, binds listeners on `ports` and 53, sends all sockets over `to`."""
+def set_trap(ports: Iterable[int], to: int, own: int = 0) -> None:
+    """Makes every address local, binds listeners on `ports` and 53, sends all sockets over `to`.
+
+    `own`: where the server itself will listen, if it does.
+    """
     families = [AF_INET, AF_INET6] if _has_ipv6() else [AF_INET]
     with Netlink() as netlink:
         netlink.loopback_up()
         # Before the routes: from their first moment on a connection finds a listener or is refused.
-        sockets = _sockets(sorted({*ports, DNS}), families)
+        sockets = _sockets(sorted({*ports, DNS}), families, own)
         for source in (SOURCE_4, SOURCE_6)[: len(families)]:
             netlink.add_address(source, 128 if ":" in source else 32)
             netlink.add_local_default(source)
@@ -98,12 +101,12 @@ def _has_ipv6() -> bool:
         return False
 
 
-def _sockets(ports: list[int], families: list[int]) -> _Sockets:
+def _sockets(ports: list[int], families: list[int], own: int) -> _Sockets:
     made: _Sockets = []
     for family in families:
         made += [("tcp", port, _listener(family, port)) for port in ports]
         made.append(("udp", DNS, _dns(family)))
-    made.append(("observer", 0, observer()))
+    made.append(("observer", 0, observer(own)))
     return made
 
 

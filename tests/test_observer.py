@@ -32,13 +32,13 @@ from tests.packets import (
 
 OUTGOING, HOST, LOOPBACK = 4, 0, 5
 _PACKET_TYPE = 0xFFFFF004
-_ABSOLUTE = {0x20: ">I", 0x30: ">B"}
-_INDEXED = {0x40: ">I", 0x50: ">B"}
+_ABSOLUTE = {0x20: ">I", 0x28: ">H", 0x30: ">B"}
+_INDEXED = {0x40: ">I", 0x48: ">H", 0x50: ">B"}
 
 
-def run(packet: bytes, kind: int = OUTGOING) -> int:
+def run(packet: bytes, kind: int = OUTGOING, own: int = 0) -> int:
     """The bytes that the filter keeps, as bpf(2)'s classic machine would say; loads beyond the end drop."""
-    code = list(struct.iter_unpack("=HBBI", program()))
+    code = list(struct.iter_unpack("=HBBI", program(own)))
     at = accumulator = index = 0
     while True:
         operation, true, false, k = code[at]
@@ -128,3 +128,24 @@ def test_only_the_outgoing_one_of_the_two_that_lo_shows(packet: bytes, kind: int
 def test_any_packet_is_kept_or_dropped(rest: bytes, first: int, protocol: int) -> None:
     packet = bytes([first, *rest[:5], protocol, *rest[6:8], protocol, *rest[8:]])
     assert run(packet) in (0, SNAP)
+
+
+OWN = [
+    pytest.param(ipv4(TCP, "127.0.0.1", "127.0.0.1", tcp(3000, 4000, RST | ACK)), True, id="its own port"),
+    pytest.param(ipv4(TCP, "127.0.0.1", US, tcp(3000, 4000, RST), b"\1" * 4), True, id="behind options"),
+    pytest.param(ipv6(TCP, "::1", "::1", tcp(3000, 4000, RST | ACK)), True, id="its own port by IPv6"),
+    pytest.param(ipv4(TCP, "127.0.0.1", "127.0.0.1", tcp(3001, 4000, RST)), False, id="another port"),
+    pytest.param(ipv6(TCP, "::1", "::1", tcp(3001, 4000, RST)), False, id="another port by IPv6"),
+    pytest.param(ipv4(TCP, "127.0.0.2", US, tcp(3000, 4000, RST)), False, id="another loopback address"),
+    pytest.param(ipv4(TCP, THEM, US, tcp(3000, 4000, RST)), False, id="that port of somebody's"),
+    pytest.param(ipv6(TCP, THEM6, US6, tcp(3000, 4000, RST)), False, id="that port by IPv6"),
+    pytest.param(ipv6(TCP, "::2", US6, tcp(3000, 4000, RST)), False, id="a neighbour of ::1"),
+    pytest.param(ipv6(TCP, "fd00::1", US6, tcp(3000, 4000, RST)), False, id="an address that ends in 1"),
+    pytest.param(ipv4(TCP, "127.0.0.1", US, tcp(4000, 3000, RST)), False, id="from that port"),
+]
+
+
+@pytest.mark.parametrize(("packet", "silent"), OWN)
+def test_who_waits_for_the_servers_own_port_attempts_nothing(packet: bytes, silent: bool) -> None:
+    assert run(packet, own=3000) == (0 if silent else SNAP)
+    assert run(packet) == SNAP, "the control: without a server that listens, all of it is told"

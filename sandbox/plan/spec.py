@@ -161,6 +161,12 @@ class Endpoint:
     """Name and value; `${NAME}` in a value stands for the secret or variable of that name."""
     ready: float = 30.0
     """Seconds within which a server inside has to accept its first connection."""
+    remote: bool = False
+    """The server runs elsewhere: the bridge is all that runs here, and `${NAME}` may stand in `path` too."""
+    ca: str = ""
+    """The host's file of certificates that a TLS server's has to lead to; empty: those of the system."""
+    pins: tuple[str, ...] = ()
+    """`sha256:HEX` of public keys, of which the TLS server has to have one; none: any that is certified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,3 +202,8 @@ class Spec:
     """Of a server that speaks HTTP; None where it speaks over stdin and stdout."""
     observed: bool = False
     """Natively, what the server does with files is told too (`learn`); nothing more is let through by it."""
+
+
+def own_port(spec: Spec) -> int:
+    """Where a server inside listens; 0 for one that does not."""
+    return 0 if spec.endpoint is None or spec.endpoint.remote else spec.endpoint.port

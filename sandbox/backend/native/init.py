@@ -16,7 +16,7 @@ from sandbox.backend.native import identity, rlimits, seccomp, sensors, view
 from sandbox.backend.native.reaper import Children, Reaper
 from sandbox.backend.running import RELEASE
 from sandbox.netlink import Netlink
-from sandbox.plan.spec import Spec
+from sandbox.plan.spec import Spec, own_port
 from sandbox.records import dataclass, replace
 from sandbox.trap import set_trap
 
@@ -115,7 +115,7 @@ def _set_network(spec: Spec, to: int) -> None:
     """The trap before the server's first instruction; without a gateway `lo` alone, where nothing listens."""
     if to >= 0:
         try:
-            set_trap((rule.port for rule in spec.egress.allow), to)
+            set_trap((rule.port for rule in spec.egress.allow), to, own_port(spec))
         except BrokenPipeError as error:
             raise ConnectionError(EPIPE, _NO_GATEWAY) from error
         return
