@@ -30,6 +30,8 @@ COMMANDS = {
     "clients": "find, judge and contain the servers that your MCP clients start",
     "profile": "list profiles, show one, write one, or print the schema of the file",
     "audit": "show, follow or verify the audit log",
+    "login": "log in to a remote server that asks for it (OAuth)",
+    "logout": "forget a login, and have its issuer end it",
     "trust": "accept a project's own profiles",
     "completion": "print shell completion",
 }
