@@ -121,6 +121,8 @@ def _filter(spec: Spec, environ: Mapping[str, str]) -> str:
 def piped(spec: Spec, environ: Mapping[str, str], secrets: tuple[tuple[str, str], ...]) -> bool:
     """Whether stdin and stdout are pipes of this machine's kernel: our images have what joins them."""
     found = engine(environ)
+    if spec.endpoint is not None:
+        return False  # nobody speaks over them
     ours = spec.image is not None and spec.image.name in images.NAMES
     here = found.place == "local" and found.kind == "docker"
     return ours and here and may_be_piped(spec, [name for name, _ in (*spec.env, *secrets)])
@@ -210,7 +212,24 @@ def orders(
         far=engine(environ).place != "local",
         limits=list(engine(environ).limits),
         remove=list(remove),
+        **_bridged(spec),
     )
+
+
+def _bridged(spec: Spec) -> dict[str, Any]:
+    """What the keeper needs for a server that speaks HTTP: the bridge runs on this machine."""
+    if spec.endpoint is None:
+        return {}
+    from sandbox.backend.native import narrowed
+
+    here = os.uname().machine
+    bpf = narrowed.without(native_seccomp.load("net", here), narrowed.OUTSIDE, here)
+    at = spec.endpoint
+    return {
+        "endpoint": (at.host, at.port, at.path, at.ready),
+        "bridge": bpf.decode("latin-1"),
+        "message": spec.message,
+    }
 
 
 def far(spec: Spec, session: str, environ: Mapping[str, str]) -> Far | None:

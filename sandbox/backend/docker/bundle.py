@@ -15,6 +15,7 @@ import sandbox
 HOLDER = "sandbox.backend.docker.holder_program"
 HOLDS = (
     "sandbox.backend.docker.handover",
+    "sandbox.backend.near",
     "sandbox.netlink",
     "sandbox.observer",
     "sandbox.records",

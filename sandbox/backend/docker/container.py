@@ -12,7 +12,9 @@ from threading import Event, Thread
 from typing import Any
 
 from sandbox import engine
+from sandbox.backend.bridge_process import Streams
 from sandbox.backend.docker import holder, pump, reap, stage, stats
+from sandbox.backend.docker.bridge import Bridge
 from sandbox.backend.docker.orders import Orders
 from sandbox.backend.docker.pipes import Pipes
 from sandbox.backend.docker.reserve import Reserve
@@ -57,6 +59,7 @@ class Container:
         self._pipes: Pipes | None = None
         self._sources: Sources | None = None
         self._started = Event()
+        self._bridge: Bridge | None = None
 
     def build(self, trap: int, wanted: Callable[[], bool]) -> None:
         """Everything but the start: network, files, container, its streams; less where `wanted` ends."""
@@ -93,7 +96,8 @@ class Container:
             return said[1:].decode()
         self._holder = f"{told.name}-net"
         with engine.failures(told.engine):
-            self._held = holder.take(self._api, self._making(), self._holder, told.ports, trap)
+            own = told.endpoint[1] if told.endpoint else 0
+            self._held = holder.take(self._api, self._making(), self._holder, told.ports, trap, own)
         self._holder = self._held.container
         return self._holder
 
@@ -105,6 +109,15 @@ class Container:
         kept = tuple(one for one in ulimits if one[0] in ("nofile", "nproc")) if told.podman else ()
         return holder.Making(told.holder, told.spares, told.engine, tuple(told.limits), tuple(labels), kept)
 
+    def bridge(self, stdin: int, stdout: int, notes: int) -> Bridge | None:
+        """Forks the bridge of a server that speaks HTTP, which takes the first two; before any thread is."""
+        if self._orders.endpoint is None:
+            return None
+        self.step = "bridge"
+        assert self._held is not None  # noqa: S101 - refused in the plan where no holder of ours is
+        self._bridge = Bridge(self._orders, self._held.connection, Streams(stdin, stdout, notes))
+        return self._bridge
+
     def start(self, stdin: int, stdout: int, stderr: int) -> pump.Output:
         """Starts the server and all that carries for it; the thread ends with the server's output."""
         self.step = "execute"
@@ -115,6 +128,8 @@ class Container:
         self._started.set()
         assert self._stream is not None  # noqa: S101 - `build` came before
         self._compare()
+        if self._bridge is not None:
+            return pump.listen(self._stream, stderr)
         return pump.start(self._stream, stdin, stdout, stderr, self._pipes)
 
     def _compare(self) -> None:
@@ -203,6 +218,8 @@ class Container:
 
     def remove(self) -> bool:
         """Takes everything of the session from the engine and from the host; False where something stayed."""
+        if self._bridge is not None:
+            self._bridge.close()  # it holds the holder's connection too
         if self._held is not None:
             self._held.connection.close()
         gone = self.remove_server() and self._remove_holder()

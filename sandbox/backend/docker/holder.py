@@ -82,16 +82,16 @@ class Spare:
         _discard(self.folder)
 
 
-def take(api: Engine, making: Making, name: str, ports: Iterable[int], trap: int) -> Held:
+def take(api: Engine, making: Making, name: str, ports: Iterable[int], trap: int, own: int = 0) -> Held:
     """A holder that has sent the trap's sockets over `trap`; `name` is for one that had to be made.
 
-    `trap` stays the caller's, who reads the gateway's word from it.
+    `trap` stays the caller's, who reads the gateway's word from it. `own`: where the server will listen.
     """
     _check(making.folder)
     _sweep_unfinished(making.folder)
     held = _taken(making) or _made(api, making, name)
     try:
-        hand_over(held.connection, ports, trap)
+        hand_over(held.connection, ports, trap, own)
     except BaseException as error:
         held.connection.close()
         if isinstance(error, OSError):

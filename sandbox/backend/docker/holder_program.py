@@ -2,7 +2,8 @@
 
 It listens on a socket in the one folder that is mounted. The first connection is its owner: when that ends,
 it ends. Whoever says `TAKE` first gets it: every other connection is closed, the taker's is the lifeline from
-then on, over which the ports and the descriptor come where the trap's sockets go.
+then on, over which the ports and the descriptor come where the trap's sockets go. Of a server that speaks
+HTTP it asks there for connections to the server's port, which nobody outside of this namespace could make.
 
 Once the trap stands it is an ordinary user without a capability; CAP_SETUID is there for that alone, since
 this Python has no ctypes for capset(2). It runs from a bundle, with what a minimal Python has (no `json`).
@@ -16,7 +17,8 @@ from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET
 from contextlib import suppress
 from socket import socket
 
-from sandbox.backend.docker.handover import HELD, LARGEST, TAKE, TAKEN, order
+from sandbox.backend.docker.handover import HELD, LARGEST, TAKE, TAKEN, answer, order
+from sandbox.backend.near import connect
 from sandbox.trap import set_trap
 
 ADDRESS = "/s/s"
@@ -35,7 +37,8 @@ def main(address: str = ADDRESS) -> None:
         os.unlink(address)
     if hold(taker):
         with suppress(ConnectionError):
-            taker.recv(1)  # until the end of file: nothing else is ever said
+            while answer(taker, connect):
+                pass
 
 
 def _listener(address: str) -> socket:
@@ -119,9 +122,9 @@ def _say(one: socket, word: bytes) -> bool:
 def hold(taker: socket) -> bool:
     """Sets the trap as the taker says, gives up every right, and answers `HELD` or what went wrong."""
     try:
-        ports, to = order(taker)
+        ports, own, to = order(taker)
         try:
-            set_trap(ports, to)
+            set_trap(ports, to, own)
         finally:
             os.close(to)
         drop_rights()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from errno import EPIPE
@@ -17,7 +16,7 @@ from errno import EPIPE
 from sandbox.backend import report
 from sandbox.backend.aside import leave_group
 from sandbox.backend.docker import orders as orders_of
-from sandbox.backend.running import FREEZE, RELEASE, TERMINATE, THAW
+from sandbox.backend.running import RELEASE
 from sandbox.records import dataclass
 
 HELD = b"H"
@@ -25,8 +24,6 @@ HELD = b"H"
 LAST_OUTPUT_S = 1.0
 LAST_OUTPUT_ASKED_S = 0.2
 """A client that asked for the end may read nothing any more, and its two seconds are nearly over."""
-SPARE_AFTER_S = 1.0
-"""A spare is for the next session; this one's server starts first."""
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
     from sandbox.backend.docker.container import Container
@@ -108,6 +105,8 @@ def _early(environ: Mapping[str, str]) -> object:
 
 def _live(container: Container, ends: Ends, trap: int) -> None:
     """From nothing to the server's end; returns when the wrapper wants no more of it, or it is over."""
+    from sandbox.backend.docker.attend import Attendance
+
     container.build(trap, lambda: _wanted(ends.lifeline))
     container.step = "go-ahead"
     if os.read(ends.lifeline, 1) != RELEASE:
@@ -116,6 +115,7 @@ def _live(container: Container, ends: Ends, trap: int) -> None:
     if not container.held_far and os.read(trap, 1) != HELD:
         raise ConnectionError(EPIPE, "the egress gateway ended before it held the trap")
     os.close(trap)
+    bridge = container.bridge(ends.stdin, ends.stdout, ends.stderr)
     out = container.start(ends.stdin, ends.stdout, ends.stderr)
     report.tell(ends.report, "container", container.id)
     if container.pid:
@@ -123,16 +123,17 @@ def _live(container: Container, ends: Ends, trap: int) -> None:
     report.tell(ends.report, "ready")
     if not container.pid:
         container.tell_stats(ends.report)
-    over, asked = _attend(container, ends)
-    if not over:
+    attendance = Attendance(container, bridge, ends.lifeline, ends.report)
+    attendance.run()
+    if not attendance.over:
         container.remove_server()
-    out.join(LAST_OUTPUT_ASKED_S if asked else LAST_OUTPUT_S)
+    out.join(LAST_OUTPUT_ASKED_S if attendance.asked else LAST_OUTPUT_S)
     if container.oom:
         report.tell(ends.report, "oom", container.oom)
     if out.not_executed:
         report.tell(ends.report, "error", "execute", *out.not_executed)
-    elif container.status is not None:
-        report.tell(ends.report, "ended", "status", container.status)
+    elif (status := attendance.status) is not None:
+        report.tell(ends.report, "ended", *(("status", status) if status >= 0 else ("signal", -status)))
 
 
 def _wanted(lifeline: int) -> bool:
@@ -140,34 +141,6 @@ def _wanted(lifeline: int) -> bool:
     poll = select.poll()
     poll.register(lifeline, 0)
     return not poll.poll(0)
-
-
-def _attend(container: Container, ends: Ends) -> tuple[bool, bool]:
-    """Obeys until the server or the lifeline is over: whether it was the server, and whether it was asked."""
-    asked = False
-    poll = select.poll()
-    poll.register(container.ended, select.POLLIN)
-    poll.register(ends.lifeline, select.POLLIN)
-    spare_at: float | None = time.monotonic() + SPARE_AFTER_S
-    while True:
-        wait = None if spare_at is None else max(0.0, spare_at - time.monotonic()) * 1000
-        ready = {fd for fd, _ in poll.poll(wait)}
-        if container.ended in ready:
-            return True, asked
-        if ends.lifeline in ready:
-            command = os.read(ends.lifeline, 64)
-            if not command:
-                return False, True
-            if TERMINATE in command:
-                asked = True
-                container.terminate()
-            if FREEZE in command:
-                report.tell(ends.report, "frozen" if container.pause() else "unable")
-            if THAW in command:
-                report.tell(ends.report, "thawed" if container.unpause() else "unable")
-        if not ready:
-            container.keep_spare()
-            spare_at = None
 
 
 def _removed(paths: Sequence[str]) -> bool:

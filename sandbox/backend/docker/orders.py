@@ -45,6 +45,12 @@ class Orders:
     """Whether stdin and stdout are named pipes in the folder."""
     far: bool = False
     """The gateway's own container brings the holder, and says its id on the trap."""
+    endpoint: tuple[str, int, str, float] | None = None
+    """Host, port, path and patience of a server that speaks HTTP (`plan.spec.Endpoint`)."""
+    bridge: str = ""
+    """The bridge's filter (latin-1)."""
+    message: int = 0
+    """Of the largest message, in bytes."""
 
 
 def send(channel: int, orders: Orders, trap: int) -> None:

@@ -148,6 +148,13 @@ def start(stream: socket, stdin: int, stdout: int, stderr: int, pipes: Pipes | N
     return outward
 
 
+def listen(stream: socket, stderr: int) -> Output:
+    """All that a server says whose messages go elsewhere; its stdin stays open, and says nothing."""
+    outward = Output(stream, {STDOUT: os.dup(stderr), STDERR: stderr})
+    outward.start()
+    return outward
+
+
 def _carry_in(stdin: int, stream: socket) -> None:
     """The client's bytes without a look at them; its end of file becomes the server's."""
     with suppress(OSError):  # the server is gone: closing the pipe tells the wrapper

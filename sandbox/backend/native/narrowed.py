@@ -18,6 +18,9 @@ FILES = tuple(
 )
 SERVING = ("bind", "listen", "accept", "accept4")
 CONNECTING = ("socket", "connect")
+INSIDE = (*PROGRAMS, *FILES, *SERVING)
+OUTSIDE = (*INSIDE, *CONNECTING)
+"""Of a bridge beside the sandbox: every connection that it has was handed to it."""
 _LINE = struct.Struct("<HBBI")
 _HEAD = 4
 """Instructions of a shipped filter's head: whose machine's call it is, and its number."""
