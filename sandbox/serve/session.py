@@ -1,0 +1,181 @@
+"""A session of the eras with `initialize`: one client, one sandbox, one `Mcp-Session-Id` (MCP 2025-11-25)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from time import monotonic
+
+from sandbox.serve import replies
+from sandbox.serve.child import Child
+from sandbox.serve.routing import Routing
+from sandbox.serve.stream import Events, Shelf, Stream, streamed
+from sandbox.serve.words import Headers, Principal, Refused, Reply
+from sandbox.wire.jsonrpc import INTERNAL_ERROR, Frame, error_frame
+
+CANCELLED = -32800
+PRIMED_SINCE = "2025-11-25"
+"""Older clients do not expect an event without data."""
+SILENT_S = 10.0
+"""A request without any message for so long is answered by a stream, which can be resumed and kept alive."""
+_EVENT_ID = re.compile(r"([0-9]{1,12})\.([0-9]{1,12})")
+
+
+class Session:
+    """What one client says and hears; `over` is called once, with the reason."""
+
+    def __init__(
+        self, id: str, route: str, principal: Principal, most: int, over: Callable[[Session, str], None]
+    ) -> None:
+        self.id = id
+        self.route = route
+        self.principal = principal
+        self.child: Child | None = None
+        self.ended = False
+        self.touched = monotonic()
+        self._most = most
+        self._over = over
+        self._routing = Routing()
+        self._shelf = Shelf(self._hold, self._go_on)
+        self._general = self._shelf.open()
+        self._initialize: object = None
+        self._version = ""
+        self._headers: Headers = (("Mcp-Session-Id", id),)
+
+    @property
+    def agreed(self) -> bool:
+        """Whether `initialize` had a result."""
+        return bool(self._version)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether somebody waits for an answer or listens."""
+        return bool(self._routing.open) or self._general.reader is not None
+
+    async def post(self, frame: Frame) -> Reply | Refused:
+        """Answers one message of the client's."""
+        self.touched = monotonic()
+        if frame.kind == "request":
+            return await self._request(frame)
+        self._send(frame)
+        if frame.method == "notifications/cancelled":
+            self._withdraw(frame)
+        await self._drain()
+        return Reply(202, self._headers)
+
+    def listen(self, after: str | None) -> Reply | Refused:
+        """The stream of a GET: what belongs to no request, or the rest of a stream that broke off."""
+        self.touched = monotonic()
+        if after is not None:
+            return self._resume(after)
+        if self._general.reader is not None:
+            return replies.refused(409, "second-stream", "this session has a GET stream already")
+        return streamed(Events(self._general, self._primer(self._general)), self._headers)
+
+    def delivered(self, frame: Frame) -> None:
+        """A message of the server's finds its stream."""
+        stream = self._shelf.get(self._routing.route(frame, self._listens))
+        is_answer = frame.kind == "response" and frame.id is not None
+        if is_answer and frame.id == self._initialize:
+            self._agree(frame)
+        if stream is not None:
+            stream.put(bytes(frame.data), last=is_answer)
+        if is_answer and frame.id is not None:
+            self._routing.settle(frame.id)
+            self.touched = monotonic()
+
+    def ended_with(self, why: str) -> None:
+        """Whoever still waits is told; the streams end."""
+        if self.ended:
+            return
+        self.ended = True
+        for id, number in list(self._routing.open.items()):
+            if (stream := self._shelf.get(number)) is not None:
+                data = {"rule": "session-ended"}
+                stream.put(error_frame(id, INTERNAL_ERROR, f"mcp-sandbox: {why}", data), last=True)
+            self._routing.settle(id)
+        self._general.end()
+        self._over(self, why)
+
+    # --- a request ---------------------------------------------------------------------------------------
+
+    async def _request(self, frame: Frame) -> Reply | Refused:
+        if frame.id in self._routing.open:
+            return replies.refused(400, "open-id", "a request with this id is still open", id=frame.id)
+        if len(self._routing.open) >= self._most:
+            return replies.busy("too many open requests in this session", frame.id)
+        stream = self._shelf.open(frame.id)
+        stream.attach(frame)
+        self._routing.ask(frame, stream.number)
+        if frame.method == "initialize":
+            self._initialize = frame.id
+        self._send(frame)
+        try:
+            await self._drain()
+            await stream.news(SILENT_S)
+        except BaseException:
+            # Hanging up is no cancellation in this era, and without an event's id nobody can come back.
+            self._shelf.drop(stream)
+            raise
+        return self._begun(stream)
+
+    def _begun(self, stream: Stream) -> Reply:
+        """JSON where the answer came first and alone, else a stream."""
+        whole = stream.whole()
+        if whole is not None:
+            self._shelf.drop(stream)
+            return Reply(200, (*replies.JSON, *self._headers), whole)
+        return streamed(Events(stream, self._primer(stream)), self._headers)
+
+    def _primer(self, stream: Stream) -> bytes:
+        """An event without data, whose id is where a client resumes that saw nothing else."""
+        return (
+            f"id: {stream.number}.{stream.sent}\ndata: \n\n".encode()
+            if self._version >= PRIMED_SINCE
+            else b""
+        )
+
+    def _resume(self, after: str) -> Reply | Refused:
+        found = _EVENT_ID.fullmatch(after)
+        stream = self._shelf.get(int(found[1])) if found else None
+        if found is None or stream is None:
+            return replies.refused(400, "no-replay", "nothing is kept of the stream in `Last-Event-ID`")
+        stream.rewind(int(found[2]))
+        return streamed(Events(stream, self._primer(stream)), self._headers)
+
+    def _agree(self, frame: Frame) -> None:
+        result = frame.message.get("result")
+        version = result.get("protocolVersion") if isinstance(result, dict) else None
+        self._version = version if isinstance(version, str) else ""
+
+    def _withdraw(self, frame: Frame) -> None:
+        """A cancelled request gets no answer from its server: its stream ends with one of ours."""
+        params = frame.message.get("params")
+        id = params.get("requestId") if isinstance(params, dict) else None
+        if not isinstance(id, int | str) or isinstance(id, bool) or id not in self._routing.open:
+            return
+        if (stream := self._shelf.get(self._routing.open[id])) is not None:
+            stream.put(error_frame(id, CANCELLED, "mcp-sandbox: the request was cancelled"), last=True)
+        self._routing.settle(id)
+
+    # --- the child ---------------------------------------------------------------------------------------
+
+    def _send(self, frame: Frame) -> None:
+        if self.child is not None:
+            self.child.send(frame.data)
+
+    async def _drain(self) -> None:
+        if self.child is not None:
+            await self.child.drain()
+
+    def _hold(self) -> None:
+        if self.child is not None:
+            self.child.hold()
+
+    def _go_on(self) -> None:
+        if self.child is not None:
+            self.child.go_on()
+
+    def _listens(self, number: int) -> bool:
+        stream = self._shelf.get(number)
+        return stream is not None and stream.reader is not None

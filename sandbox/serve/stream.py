@@ -1,0 +1,289 @@
+"""What waits for a client on the answers that are open: in order, bounded, kept for one that comes back.
+
+What nobody has taken holds the server up, once it is `HIGH` bytes: that is all the backpressure there is.
+What was taken, or has no reader, is kept up to `KEPT` bytes for `Last-Event-ID`, the oldest goes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Self
+
+from sandbox.serve.words import Reply
+from sandbox.wire import sse
+from sandbox.wire.jsonrpc import INTERNAL_ERROR, error_frame
+from sandbox.wire.salvage import Id
+
+HIGH, LOW = 1 << 20, 1 << 18
+KEPT, KEPT_EVENTS = 1 << 20, 1024
+PING_S = 15.0
+"""A silent stream says this often that it is alive: whoever forwards it may close an idle one."""
+STALL_S = 30.0
+"""A reader that holds the server up for so long loses its stream."""
+_PING = b": \n\n"
+
+
+class Stream:
+    """The messages of one answer; `reader` is who takes them now."""
+
+    def __init__(self, shelf: Shelf, number: int, id: Id) -> None:
+        self._shelf = shelf
+        self.number = number
+        self.id = id
+        self.events: deque[tuple[int, bytes]] = deque()
+        self.last = 0
+        """The number of the newest event; the first is 1."""
+        self.sent = 0
+        self.ended = False
+        self.lost_answer = False
+        self.reader: object | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put(self, data: bytes, last: bool = False) -> None:
+        """Add a message; `last` ends the stream."""
+        if self.ended:
+            return
+        self.ended = last
+        self.last += 1
+        self.events.append((self.last, data))
+        self._shelf.added(self, len(data))
+        self.wake()
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        self.ended = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Whoever waits looks again."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def news(self, seconds: float) -> bool:
+        """Returns when there is something to take or an end, True, or after that time, False."""
+        if self.waiting or self.ended:
+            return True
+        loop = asyncio.get_running_loop()
+        # A future and a timer: `wait_for` would make a task for each message.
+        self._waiter = waiter = loop.create_future()
+        timer = loop.call_later(seconds, self.wake)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+        return bool(self.waiting) or self.ended
+
+    @property
+    def waiting(self) -> int:
+        """How many events nobody has taken."""
+        return self.last - self.sent
+
+    @property
+    def held(self) -> int:
+        """The bytes that nobody has taken."""
+        return sum(len(data) for number, data in self.events if number > self.sent)
+
+    def whole(self) -> bytes | None:
+        """The answer, where it came first and alone."""
+        if self.ended and self.last == 1 and self.sent == 0 and self.events:
+            return self.events[0][1]
+        return None
+
+    def take(self) -> bytes:
+        """All that waits, as events; empty if nothing does."""
+        fresh = [(number, data) for number, data in self.events if number > self.sent] if self.waiting else []
+        named = f"{self.number}." if self._shelf.resumable else ""
+        parts = [encoded(data, named and f"{named}{number}") for number, data in fresh]
+        if fresh:
+            self.sent = self.last
+            self._shelf.taken(sum(len(data) for _, data in fresh))
+        if self.lost_answer and self.ended and self.id is not None:
+            self.lost_answer = False
+            parts.append(encoded(_lost(self.id), ""))
+        return b"".join(parts)
+
+    def attach(self, reader: object) -> None:
+        """`reader` takes from now on; whoever did before is told to go."""
+        if self.reader is None:
+            self._shelf.attached(self)
+        self.reader = reader
+        self.wake()
+
+    def detach(self, reader: object | None) -> None:
+        """`reader` is gone, if it still is the one; what waits is kept as far as there is room."""
+        if reader is not None and reader is self.reader:
+            self._shelf.taken(self.held)
+            self.reader = None
+            self.wake()
+            self._shelf.trim()
+
+    def rewind(self, after: int) -> None:
+        """All after the event `after` waits again; what of it is not there any more stays lost."""
+        self.sent = min(max(after, 0), self.last)
+        kept = self.events[0][0] if self.events else self.last + 1
+        if self.ended and self.sent < self.last and kept > self.last:
+            self.lost_answer = True
+        self.sent = max(self.sent, kept - 1)
+
+
+def encoded(data: bytes, id: str) -> bytes:
+    """One message, which ends in LF, as an event."""
+    # A carriage return may stand between two values of JSON, and would end a line of the stream.
+    if b"\r" in data:
+        return sse.encode(data[:-1], event="message", id=id)
+    head = f"event: message\nid: {id}\ndata: " if id else "event: message\ndata: "
+    return b"".join((head.encode(), data, b"\n"))
+
+
+def _lost(id: Id) -> bytes:
+    text = "mcp-sandbox: the answer was not taken in time and is not kept any more"
+    return error_frame(id, INTERNAL_ERROR, text, {"rule": "replay"})
+
+
+class Shelf:
+    """The streams of one session; `hold` and `go_on` stop and resume what fills them."""
+
+    def __init__(self, hold: Callable[[], None], go_on: Callable[[], None], resumable: bool = True) -> None:
+        self.resumable = resumable
+        self._hold = hold
+        self._go_on = go_on
+        self._streams: dict[int, Stream] = {}
+        self._order: deque[Stream] = deque()
+        """One entry an event, oldest first."""
+        self._bytes = 0
+        self._unread = 0
+        self._stalled: asyncio.TimerHandle | None = None
+        self._count = 0
+
+    def open(self, id: Id = None) -> Stream:
+        """A stream with the next number; the first is 0."""
+        stream = self._streams[self._count] = Stream(self, self._count, id)
+        self._count += 1
+        return stream
+
+    def get(self, number: int | None) -> Stream | None:
+        """The stream of that number, as long as anything of it is kept."""
+        return None if number is None else self._streams.get(number)
+
+    def drop(self, stream: Stream) -> None:
+        """Nobody will come back to it."""
+        self._forget(stream)
+        self._streams.pop(stream.number, None)
+
+    def added(self, stream: Stream, size: int) -> None:
+        """`stream` has one more event, of that size."""
+        self._order.append(stream)
+        self._bytes += size
+        if stream.reader is not None:
+            self._unread += size
+            self._check()
+        self.trim()
+
+    def attached(self, stream: Stream) -> None:
+        """`stream` has a reader."""
+        self._unread += stream.held
+        self._check()
+
+    def taken(self, size: int) -> None:
+        """Somebody has taken so much, or never will."""
+        self._unread -= size
+        if self._stalled is not None and self._unread <= LOW:
+            self._stalled.cancel()
+            self._stalled = None
+            self._go_on()
+
+    def trim(self) -> None:
+        """Let go of the oldest that need not be kept: whatever a reader still has to take is."""
+        while self._order and (self._bytes > KEPT or len(self._order) > KEPT_EVENTS):
+            stream = self._order[0]
+            if stream.events and stream.reader is not None and stream.events[0][0] > stream.sent:
+                return
+            self._order.popleft()
+            if stream.events:
+                self._evict(stream)
+
+    def _evict(self, stream: Stream) -> None:
+        number, data = stream.events.popleft()
+        self._bytes -= len(data)
+        if number > stream.sent:
+            stream.sent = number
+            stream.lost_answer = stream.ended and number == stream.last
+        if stream.ended and not stream.events and not stream.lost_answer and stream.reader is None:
+            self._streams.pop(stream.number, None)
+
+    def _forget(self, stream: Stream) -> None:
+        if stream.reader is not None:
+            self.taken(stream.held)
+            stream.reader = None
+        self._bytes -= sum(len(data) for _, data in stream.events)
+        for _ in range(len(stream.events)):
+            # Mostly it was the last that came; the others are looked for.
+            if self._order[-1] is stream:
+                self._order.pop()
+            else:
+                self._order.remove(stream)
+        stream.events.clear()
+
+    def _check(self) -> None:
+        if self._stalled is None and self._unread > HIGH:
+            self._hold()
+            self._stalled = asyncio.get_running_loop().call_later(STALL_S, self._cut)
+
+    def _cut(self) -> None:
+        """The reader that takes least loses its stream, so that the others go on."""
+        self._stalled = None
+        slow = max(self._streams.values(), key=lambda one: one.held if one.reader is not None else -1)
+        slow.detach(slow.reader)
+        if self._unread > HIGH:
+            self._check()
+        else:
+            self._go_on()
+
+
+class Events:
+    """A stream as the body of an answer; `gone` is told once that nobody reads it any more."""
+
+    def __init__(
+        self, stream: Stream, first: bytes = b"", gone: Callable[[Stream], None] | None = None
+    ) -> None:
+        self._stream = stream
+        self._first = first
+        self._gone = gone
+        stream.attach(self)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """What came since, in one piece; a comment where nothing does for long."""
+        first, self._first = self._first, b""
+        while self._stream.reader is self:
+            if data := first + self._stream.take():
+                return data
+            if self._stream.ended:
+                break
+            if not await self._stream.news(PING_S) and self._stream.reader is self:
+                return _PING
+        await self.aclose()
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """The client is gone, or has all."""
+        self._stream.detach(self)
+        gone, self._gone = self._gone, None
+        if gone is not None:
+            gone(self._stream)
+
+
+EVENT_STREAM = (
+    ("Content-Type", "text/event-stream"),
+    ("X-Accel-Buffering", "no"),
+)
+
+
+def streamed(events: Events, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
+    """The answer whose body is `events`."""
+    return Reply(200, (*EVENT_STREAM, *headers), events)
