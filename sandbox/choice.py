@@ -19,6 +19,7 @@ from sandbox.supply.request import Request, parse
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
+    from sandbox.policy.remote import Url
     from sandbox.supply.docker_run import DockerRun
 
 COMMAND = Origin("command")
@@ -57,6 +58,11 @@ class Choice:
 
 def choose(wish: Wish) -> Choice:
     """The choice of one wish; nothing of the host is looked at but profiles and the paths that are named."""
+    if wish.command and "://" in wish.command[0]:
+        from sandbox import remote  # for the few that run elsewhere
+
+        if (url := remote.named(wish.command)) is not None:
+            return _elsewhere(wish, load_for(wish), url, COMMAND)
     request = parse(wish.command)
     found = None
     if wish.profile is None:
@@ -76,6 +82,11 @@ def choose(wish: Wish) -> Choice:
 
 
 def _of_command(wish: Wish, policy: Policy, request: Request | None, found: Matched | None) -> Choice:
+    if not wish.command and policy.server.url is not None:
+        from sandbox.remote import read
+
+        url = read(policy.server.url, f"profile `{policy.name}`")
+        return _elsewhere(wish, policy, url, policy.origin("server.url"))
     command = wish.command or policy.server.command
     own_image = policy.server.image is not None and wish.backend != "native"
     if not command and not own_image:
@@ -89,6 +100,19 @@ def _of_command(wish: Wish, policy: Policy, request: Request | None, found: Matc
     name = _name(wish, policy, request, command)
     hint = unmatched(command, request) if _alone(wish, found) else ""
     return Choice(policy, command, request, name, hint=hint)
+
+
+def load_for(wish: Wish) -> Policy:
+    """The policy of the profile that is named, else the least of all."""
+    return load(wish.profile, environ=wish.environ, cwd=wish.cwd, flags=wish.flags)
+
+
+def _elsewhere(wish: Wish, policy: Policy, url: Url, origin: Origin) -> Choice:
+    """A server at a URL: no program and no package is looked for."""
+    from sandbox.remote import reached
+
+    name = wish.name or (url.host if wish.command else policy.name)
+    return Choice(reached(policy, url, origin), (), None, name)
 
 
 def _alone(wish: Wish, found: Matched | None) -> bool:

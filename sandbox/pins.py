@@ -251,7 +251,7 @@ def name_of(prepared: Prepared, environ: Mapping[str, str]) -> str:
     if not wish.command and wish.name is None:
         elsewhere = _elsewhere(policy, environ)
         return _safe(policy.name) + (f"-{_mark(elsewhere)}" if elsewhere else "")
-    words = wish.command or policy.server.command
+    words = (policy.server.url,) if policy.server.url else wish.command or policy.server.command
     packages = {_unversioned(spec) for spec in prepared.request.specs} if prepared.request else set()
     meant = [bare if (bare := _unversioned(word)) in packages else _whole(word, wish.cwd) for word in words]
     if words and not packages and os.path.basename(words[0]) in _RUN_A_PROJECT:

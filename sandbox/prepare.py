@@ -44,6 +44,8 @@ class Prepared:
     frozen: Frozen | None = None
     matched: Matched | None = None
     """The profile that is for the command's package, named or found."""
+    login: Callable[[], str | None] | None = None
+    """Of a server that runs elsewhere: the token of a login to it as of now; asked at every start."""
 
 
 def prepare(wish: Wish, progress: Callable[[str], None], *, build: bool = True) -> Prepared:
@@ -60,6 +62,8 @@ def prepare(wish: Wish, progress: Callable[[str], None], *, build: bool = True) 
 
 def _by_a_backend(asked: Asked) -> Prepared:
     wish, policy = asked.wish, asked.policy
+    if policy.server.url is not None:
+        return _remotely(asked, policy.server.url)
     if wish.backend == "docker" or (wish.backend == "auto" and needs_engine(policy)):
         return _contained(asked)
     try:
@@ -107,6 +111,23 @@ class Asked:
         return Prepared(
             self.wish, chosen.policy, self.facts, named, needs, chosen.request, frozen, chosen.matched
         )
+
+
+def _remotely(asked: Asked, url: str) -> Prepared:
+    """A bridge in the native sandbox; an engine has nothing that it could start."""
+    from sandbox.policy.remote import parse
+
+    wish, policy = asked.wish, asked.policy
+    if wish.backend == "docker":
+        raise CannotEnforce(
+            "cannot-enforce",
+            "a server that runs elsewhere is reached by the native backend alone",
+            rule="--backend docker",
+            hint="leave `--backend docker` out",
+        )
+    needs = Closure((parse(url).shown,), why="a server that runs elsewhere", cwd="/")
+    seen = survey(policy, needs, environ=wish.environ, cwd=wish.cwd)
+    return asked.planned(plan(policy, asked.facts, seen), needs, None)
 
 
 def needs_engine(policy: Policy) -> bool:

@@ -77,7 +77,12 @@ class Session:
         """The whole life; every way out passes through the stack."""
         leases.reap(self.environ)
         self._proxies = self._upstream()
-        self._secrets = secrets = secret_sources.read(self.spec.secrets, self.environ)
+        secrets = secret_sources.read(self.spec.secrets, self.environ)
+        if self.prepared.login is not None:
+            from sandbox.remote import logged_in
+
+            self.spec, secrets = logged_in(self.spec, secrets, self.prepared.login)
+        self._secrets = secrets
         # The sandbox is built while the log is opened; the server starts when both are done.
         running = self._start(secrets)
         self.sink = self.stack.enter_context(self._sink(secrets))
@@ -161,6 +166,10 @@ class Session:
         """By the backend that the plan chose; its keeper removes these files at the end, the lease last."""
         if self.spec.backend == "native":
             told = launch.orders(self.spec, self.id, (*self.spec.env, *secrets), remove, listened=True)
+            if self.spec.endpoint is not None and self.spec.endpoint.remote:
+                from sandbox.remote import carried
+
+                told = replace(told, carried=carried(self.spec, secrets, self.environ))
             return launch.start(self.spec, told, self.gateway.trap)
         from sandbox import containers
         from sandbox.backend.docker.launch import Early
@@ -303,7 +312,8 @@ def who_ended(watch: Watch) -> str:
 def opening(prepared: Prepared, redactor: Redactor) -> list[Event]:
     """The first events of a session: start, package, waivers, spec."""
     spec, policy = prepared.spec, prepared.policy
-    command: list[Value] = [*redactor.command(prepared.wish.command or policy.server.command)]
+    argv = spec.argv if spec.endpoint and spec.endpoint.remote else prepared.wish.command
+    command: list[Value] = [*redactor.command(argv or policy.server.command)]
     names: list[Value] = [name for name, _ in spec.secrets]
     binds: list[Value] = [step.describe() for step in spec.view if isinstance(step, Bind)]
     events = [

@@ -49,6 +49,7 @@ LAYERS = [
         "pins",
         "prepare",
         "prune",
+        "remote",
         "restart",
         "secrecy",
         "secret_sources",

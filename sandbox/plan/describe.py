@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sandbox.plan import container_rows, http_inside, quota_rows
+from sandbox.plan import container_rows, http_inside, quota_rows, remote
 from sandbox.plan.egress import waiver_key
 from sandbox.plan.enforceable import key_origin
 from sandbox.plan.facts import HostFacts
@@ -38,6 +38,7 @@ def rows(spec: Spec, facts: HostFacts, policy: Policy) -> tuple[Row, ...]:
         *(container_rows.process(spec) if contained else _process(spec)),
         *_restart(policy),
         *http_inside.rows(policy),
+        *remote.rows(policy),
         *network_rows(spec, policy),
         *syscall_rows(spec, policy),
         *quota_rows.rows(spec, facts, policy),
@@ -144,7 +145,8 @@ def _process(spec: Spec) -> Iterator[Row]:
         "process", "inherits stdin, stdout and stderr only", "every other descriptor closed, new session"
     )
     yield Row("process", "dies with the wrapper", "PDEATHSIG, then the pid namespace")
-    yield Row("process", f"starts {' '.join(spec.argv)}", f"execve in {spec.cwd}")
+    if spec.endpoint is None or not spec.endpoint.remote:
+        yield Row("process", f"starts {' '.join(spec.argv)}", f"execve in {spec.cwd}")
 
 
 def _environment(spec: Spec, policy: Policy) -> Iterator[Row]:

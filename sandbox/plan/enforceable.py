@@ -72,6 +72,10 @@ def _http(policy: Policy) -> Iterator[Finding]:
         from sandbox.plan import http_inside  # for the few servers that listen
 
         yield from http_inside.unenforceable(policy)
+    if policy.server.url is not None or policy.server.headers or policy.server.ca or policy.server.pin:
+        from sandbox.plan import remote
+
+        yield from remote.unenforceable(policy)
 
 
 _RULES: tuple[Callable[[Policy], Iterator[Finding]], ...] = (

@@ -89,11 +89,15 @@ def drawn(
         secrets=secrets(policy, survey.environ),
         waivers=(*waived, *_unchecked(policy)),
         notes=(*notes, *note),
-        endpoint=_endpoint(policy),
+        endpoint=_endpoint(policy, survey),
     )
 
 
-def _endpoint(policy: Policy) -> Endpoint | None:
+def _endpoint(policy: Policy, survey: Survey) -> Endpoint | None:
+    if policy.server.url is not None:
+        from sandbox.plan import remote  # for the few that run elsewhere
+
+        return remote.endpoint(policy, home=survey.home, cwd=survey.cwd, environ=survey.environ)
     if policy.server.transport != "http":
         return None
     from sandbox.plan import http_inside  # for the few servers that listen

@@ -150,7 +150,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a server that speaks HTTP is found by the bridge, which runs in the server's network namespace."""
+    """Where a server that speaks HTTP is found by the bridge, in the sandbox's own network namespace."""
 
     host: str
     """`127.0.0.1` for a server inside; else the name of a remote one, which the trap answers for."""

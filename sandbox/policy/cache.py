@@ -18,7 +18,7 @@ from sandbox.policy.search import Found
 from sandbox.records import dataclass
 
 LARGEST = 4 << 20
-_CODE = "codec model fields profile argument_table resolve quota hosts paths positions"
+_CODE = "codec model fields profile argument_table resolve quota hosts paths positions remote server_table"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from sandbox.policy import hosts, paths, quota
+from sandbox.policy import hosts, paths, quota, remote
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 VARIABLE = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
@@ -68,6 +68,15 @@ def _inside(text: str) -> str:
     return text
 
 
+def _url(text: str) -> str:
+    return str(remote.parse(text))
+
+
+def _header(text: str) -> str:
+    remote.header_name(text)
+    return text  # as written: two spellings of one name would else become one, and the last one count
+
+
 def _path(text: str) -> str:
     paths.split(text)
     return text
@@ -121,3 +130,9 @@ Notify = Annotated[Text, AfterValidator(_notify)]
 Source = Annotated[Text, AfterValidator(_source)]
 Regex = Annotated[Text, AfterValidator(_pattern)]
 Glob = Annotated[str, Field(min_length=1, max_length=256)]
+_URL_SCHEMA = WithJsonSchema(
+    {"type": "string", "pattern": "^https?://", "examples": ["https://mcp.example.com/mcp"]}
+)
+RemoteUrl = Annotated[str, AfterValidator(_url), _URL_SCHEMA]
+HeaderName = Annotated[str, AfterValidator(_header)]
+KeyPin = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]

@@ -33,6 +33,7 @@ def add(policy: Policy, flags: Flags) -> Policy:
     made = _variables(made, flags, origins)
     made = _quotas(made, flags, origins)
     made = _http(made, flags, origins)
+    made = _headers(made, flags, origins)
     made = _tools(made, flags, origins)
     if flags.audit is not None:
         origins["audit.path"] = Origin("--audit")
@@ -158,6 +159,23 @@ def _tools(policy: Policy, flags: Flags, origins: dict[str, Origin]) -> Policy:
             raise _refused("--only-tools", pattern[:_LONGEST_PATTERN], ValueError(why))
     origins["tools.only"] = Origin("--only-tools")
     return replace(policy, tools=replace(policy.tools, only=tuple(dict.fromkeys(flags.only_tools))))
+
+
+def _headers(policy: Policy, flags: Flags, origins: dict[str, Origin]) -> Policy:
+    """A header of an option takes the place of the profile's; no error repeats its value."""
+    if not flags.headers:
+        return policy
+    from sandbox.policy import remote  # for the few servers that run elsewhere
+
+    headers = dict(policy.server.headers)
+    for text in flags.headers:
+        try:
+            name, value = remote.split(text)
+        except ValueError as why:
+            raise _refused("--header", text.partition(":")[0][:80], why) from None
+        headers[name] = value
+        origins[f"server.headers.{name}"] = Origin("--header")
+    return replace(policy, server=replace(policy.server, headers=tuple(headers.items())))
 
 
 def _http(policy: Policy, flags: Flags, origins: dict[str, Origin]) -> Policy:

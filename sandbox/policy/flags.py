@@ -23,5 +23,7 @@ class Flags:
     idle: str | None = None
     audit: str | None = None
     http: str | None = None
+    headers: tuple[str, ...] = ()
+    """`NAME: VALUE`, for a server that runs elsewhere."""
     only_tools: tuple[str, ...] = ()
     """Patterns that narrow; none typed is no narrowing."""

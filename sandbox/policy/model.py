@@ -53,6 +53,14 @@ class Server:
     """What becomes of a server that crashed; never after a breach."""
     restarts: int = 5
     """Restarts in a row after which a crash is the end."""
+    url: str | None = None
+    """Of a server that runs elsewhere and is spoken to over HTTP; `${NAME}` may stand behind its host."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """What it is sent with every request: name in lower case, and value, in which `${NAME}` may stand."""
+    ca: str | None = None
+    """A file of certificates that its own has to lead to, in place of the system's."""
+    pin: tuple[str, ...] = ()
+    """`sha256:HEX` of public keys, of which it has to have one."""
 
 
 @dataclass(frozen=True, slots=True)

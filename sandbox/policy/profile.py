@@ -51,12 +51,12 @@ from sandbox.policy.model import (
     Pin,
     Poison,
     Protocol,
-    Restart,
     Roots,
     SecretMode,
     Stopping,
     Tier,
 )
+from sandbox.policy.server_table import ServerTable
 
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
 
@@ -75,44 +75,6 @@ class MatchTable(_Table):
     paths: Literal["none", "read", "write"] = Field(
         default="none", description="How the paths among the command's own arguments are mounted"
     )
-
-
-class ServerTable(_Table):
-    """What is started and how it speaks."""
-
-    command: list[Text] = Field(
-        default=[], description="Program and arguments, literally: no shell, no `$VAR`"
-    )
-    transport: Literal["stdio", "http"] = "stdio"
-    port: int | None = Field(default=None, ge=1, le=65535)
-    path: Annotated[str, Field(pattern=r"^/[!-~]*$")] | None = Field(default=None, description="`/mcp`")
-    ready: Seconds | None = Field(
-        default=None, description="Within which a server that speaks HTTP has to listen (30s)"
-    )
-    image: Annotated[str, Field(pattern=r"^[a-z0-9][!-~]*$")] | None = Field(
-        default=None, description="The container's root: base, node, python, browser, or NAME@sha256:…"
-    )
-    unpinned: bool = Field(default=False, description="A waiver: `image` may be a tag, which can be moved")
-    restart: Restart = Field(
-        default="never", description="`on-crash`: start a crashed server again; never after a breach"
-    )
-    restarts: int = Field(
-        default=5, ge=1, le=1000, description="Restarts in a row after which a crash is the end"
-    )
-
-    @after_all(mode="after")
-    def _image(self) -> ServerTable:
-        if self.unpinned and not self.image:
-            raise ValueError("`unpinned` waives the digest of an `image`, and none is named")
-        return self
-
-    @after_all(mode="after")
-    def _http_only(self) -> ServerTable:
-        if self.transport == "stdio" and (self.port or self.path or self.ready is not None):
-            raise ValueError('`port`, `path` and `ready` need `transport = "http"`')
-        if self.command and not self.command[0]:
-            raise ValueError("`command` begins with an empty word")
-        return self
 
 
 class FilesTable(_Table):

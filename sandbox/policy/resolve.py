@@ -77,6 +77,7 @@ def resolve(name: str, chain: Sequence[Layer]) -> Policy:
         for key in [key for key in leaves if key[0] in ("description", "match")]:
             del leaves[key]  # a parent's is about the parent
         _yield_variables(leaves, own)
+        _yield_server(leaves, own)
         for key, value in own.items():
             _put(leaves, key, value, layer)
     sources = tuple((layer.file, layer.digest) for layer in chain)
@@ -105,7 +106,9 @@ def _put(leaves: Leaves, key: Key, value: Any, layer: Layer) -> None:
 
 
 def _one_spelling(key: Key) -> Key:
-    """A budget merges with its parent's by the host and port it means, however they are written."""
+    """A budget and a header merge with their parent's by what they mean, however they are written."""
+    if key[:2] == ("server", "headers"):
+        return (*key[:2], key[2].lower())
     return (*key[:2], hosts.spelling(key[2]), *key[3:]) if key[:2] == ("network", "budget") else key
 
 
@@ -129,13 +132,31 @@ def _yield_variables(leaves: Leaves, own: Mapping[Key, Any]) -> None:
         leaves[("env", "pass")] = ([one for one in items if one[0] not in taken], origin)
 
 
+_STARTED = ("command", "transport", "port", "path", "ready", "image", "unpinned")
+_ELSEWHERE = ("url", "headers", "ca", "pin")
+
+
+def _yield_server(leaves: Leaves, own: Mapping[Key, Any]) -> None:
+    """A server that runs elsewhere takes the place of one that is started, and the other way round.
+
+    What a parent sends to its own URL, secrets among it, goes to no other.
+    """
+    yields: tuple[str, ...] = ()
+    if ("server", "url") in own:
+        yields = (*_STARTED, *_ELSEWHERE)
+    elif ("server", "command") in own or ("server", "image") in own:
+        yields = _ELSEWHERE
+    for key in [key for key in leaves if key[0] == "server" and key[1] in yields]:
+        del leaves[key]
+
+
 def _build(name: str, leaves: Leaves) -> Policy:
     tools = _table(leaves, "tools")
     return Policy(
         name=name,
         description=leaves.get(("description",), ("", None))[0],
         match=Match(**_table(leaves, "match")),
-        server=Server(**_table(leaves, "server")),
+        server=Server(**_table(leaves, "server"), headers=_headers(leaves)),
         files=_files(leaves),
         network=_network(leaves),
         env=Env(_table(leaves, "env").get("pass", ()), _fixed(leaves)),
@@ -232,6 +253,10 @@ def _idle_budget(at: HostRule, origin: Origin, rules: Sequence[HostRule]) -> Pro
 
 def _fixed(leaves: Leaves) -> tuple[tuple[str, str], ...]:
     return tuple((key[2], value) for key, (value, _) in leaves.items() if key[:2] == ("env", "set"))
+
+
+def _headers(leaves: Leaves) -> tuple[tuple[str, str], ...]:
+    return tuple((key[2], value) for key, (value, _) in leaves.items() if key[:2] == ("server", "headers"))
 
 
 def _secrets(leaves: Leaves) -> tuple[Secret, ...]:

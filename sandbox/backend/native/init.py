@@ -12,7 +12,8 @@ from errno import EPIPE
 
 from sandbox import linux
 from sandbox.backend import report
-from sandbox.backend.native import identity, rlimits, seccomp, sensors, view
+from sandbox.backend.native import bridging, identity, rlimits, seccomp, sensors, view
+from sandbox.backend.native.bridging import Carried
 from sandbox.backend.native.reaper import Children, Reaper
 from sandbox.backend.running import RELEASE
 from sandbox.netlink import Netlink
@@ -62,6 +63,8 @@ class Inside:
     go: int
     bridge: bytes = b""
     """The filter of the bridge, where there is one."""
+    carried: Carried | None = None
+    """What the bridge is given in whose place no server runs."""
 
 
 def flags(spec: Spec) -> int:
@@ -144,11 +147,13 @@ def _give_up_privileges() -> None:
 
 def _start(spec: Spec, ends: Ends, inside: Inside) -> Children:
     children, stdio = Children(0), (ends.stdin, ends.stdout, ends.stderr)
-    if spec.endpoint is not None:
+    if spec.endpoint is not None and not spec.endpoint.remote:
         children, stdio = _start_bridge(spec, ends, inside)
     failed, fail = os.pipe()
     server = os.fork()
     if server == 0:
+        if inside.carried is not None:
+            _carry(spec, ends, inside, inside.carried, fail)
         _execute(spec, ends, stdio, inside, fail)
     os.close(fail)
     for fd in {ends.stdin, ends.stdout, ends.stderr, ends.sensors, *stdio}:
@@ -176,6 +181,22 @@ def _start_bridge(spec: Spec, ends: Ends, inside: Inside) -> tuple[Children, tup
         bridge_process.carry(target, streams, inside.bridge, spec.message)
     stdin, hold = os.pipe()
     return Children(0, bridge, hold), (stdin, ends.stderr, ends.stderr)
+
+
+def _carry(spec: Spec, ends: Ends, inside: Inside, carried: Carried, fail: int) -> None:
+    """The bridge where a server would be executed; that `fail` is closed says that it has begun."""
+    from sandbox.backend import bridge_process
+
+    try:
+        os.setsid()
+        rlimits.apply(spec.limits)
+        target = bridging.target(spec, carried)
+        streams = bridge_process.Streams(ends.stdin, ends.stdout, ends.stderr)
+        bridge_process.carry(target, streams, inside.bridge, spec.message)
+    except BaseException as error:
+        report.tell_error(fail, "bridge", error)
+    finally:
+        os._exit(127)
 
 
 def _execute(spec: Spec, ends: Ends, stdio: tuple[int, int, int], inside: Inside, fail: int) -> None:

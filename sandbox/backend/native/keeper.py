@@ -13,7 +13,8 @@ import signal
 from sandbox import linux
 from sandbox.backend import report
 from sandbox.backend.aside import leave_group
-from sandbox.backend.native import identity, init, view
+from sandbox.backend.native import bridging, identity, init, view
+from sandbox.backend.native.bridging import Carried
 from sandbox.backend.native.cgroup import Cgroup
 from sandbox.plan.spec import Spec
 from sandbox.records import dataclass
@@ -29,6 +30,8 @@ class Orders:
     remove: tuple[str, ...] = ()
     bridge: bytes = b""
     """The filter of the bridge, where the server speaks HTTP."""
+    carried: Carried | None = None
+    """Where the server runs elsewhere, and the bridge in its place."""
 
 
 def run(spec: Spec, ends: init.Ends, orders: Orders) -> None:
@@ -117,6 +120,7 @@ def _prepare(spec: Spec, ends: init.Ends, orders: Orders, tell: int, wait: int) 
     try:
         if spec.endpoint is not None:
             _load_bridge()
+            bridging.load()
         step = "identity"
         keeper = os.getppid()
         uid, gid = identity.host_ids(spec.identity, keeper)
@@ -129,7 +133,9 @@ def _prepare(spec: Spec, ends: init.Ends, orders: Orders, tell: int, wait: int) 
             step = "drop root"
             identity.drop_root(uid, gid)
         step = "namespaces"
-        inside = init.Inside(uid, gid, trees, orders.filter, orders.env, wait, orders.bridge)
+        inside = init.Inside(
+            uid, gid, trees, orders.filter, orders.env, wait, orders.bridge, orders.carried
+        )
         pid = linux.clone(init.flags(spec) | linux.CLONE_PARENT)
         if pid == 0:
             os.close(tell)

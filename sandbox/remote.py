@@ -1,0 +1,143 @@
+"""A server that runs elsewhere: what its URL grants, and what the bridge in its place is given at a start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from sandbox.backend.native.bridging import Carried
+from sandbox.errors import CannotEnforce, SandboxNotBuilt, UsageError
+from sandbox.plan.remote import LOGIN, with_login
+from sandbox.plan.spec import Spec
+from sandbox.policy import hosts, remote
+from sandbox.policy.model import Behaviour, Files, HostRule, Origin, Policy
+from sandbox.policy.remote import Url
+from sandbox.records import replace
+
+Pairs = tuple[tuple[str, str], ...]
+"""Variables with their values."""
+
+
+def named(command: Sequence[str]) -> Url | None:
+    """The URL that a command line is; None where it is a command."""
+    if not command or not remote.is_url(command[0]):
+        return None
+    if len(command) > 1:
+        what = "a URL is a whole server: nothing is started that arguments could be for"
+        raise UsageError("unknown-option", what, hint="mcp-sandbox run [options] URL")
+    return read(command[0], "the command")
+
+
+def read(text: str, where: str) -> Url:
+    """A URL, or the error that says where it stands and what is wrong with it."""
+    try:
+        return remote.parse(text)
+    except ValueError as why:
+        raise UsageError("invalid-url", f"the URL of {where}: {why}") from None
+
+
+def reached(policy: Policy, url: Url, origin: Origin) -> Policy:
+    """The policy with the URL for its server: its host is allowed, and nothing of this machine is shown."""
+    own = policy.server.url
+    if own is not None and remote.parse(own).origin != url.origin:
+        raise UsageError(
+            "another-server",
+            f"profile `{policy.name}` is for `{remote.parse(own).origin}`, and what it grants is not sent to "
+            f"`{url.origin}`",
+            hint="name the profile alone, or another one",
+        )
+    at = policy.origin("server.url") if own == str(url) else origin
+    server = replace(policy.server, url=str(url), command=(), transport="stdio", port=None, path=None)
+    origins = {**dict(policy.origins), "server.url": at}
+    network = replace(policy.network, allow=_allowed(policy, url, at), behaviour=_behaviour(policy))
+    files = Files(home=policy.files.home, tmp=policy.files.tmp)
+    return replace(policy, server=server, network=network, files=files, origins=tuple(origins.items()))
+
+
+def _allowed(policy: Policy, url: Url, origin: Origin) -> tuple[HostRule, ...]:
+    """A public host is granted by being named; what is of this machine or its network has to be listed."""
+    rules = policy.network.allow
+    asked = "localhost" if url.host in remote.LOOPBACK else url.host
+    if hosts.match(rules, url.host, url.port) or hosts.match(rules, asked, url.port):
+        return rules
+    kind = "loopback" if asked == "localhost" else _kind(url.host)
+    if kind != "public":
+        raise CannotEnforce(
+            "egress-denied",
+            f"`{url.shown}` is of this machine or its own network ({kind}), which no URL grants by itself",
+            rule=f"default deny, [network] allow; the URL: {origin}",
+            # Who means a cloud's metadata needs no advice of ours.
+            hint="" if kind == "metadata" else f"--allow-net {hosts.spelt(asked, url.port)}",
+        )
+    return hosts.inherited((*rules, HostRule(url.host, url.port, origin)))
+
+
+def _kind(host: str) -> str:
+    """What an address is; of a name that is known when it was resolved, by the gateway."""
+    if not hosts.literal(host):
+        return "public"
+    from ipaddress import ip_address  # 3 ms, for an address in place of a name
+
+    from sandbox.egress.addresses import kind
+
+    return kind(ip_address(host))
+
+
+def _behaviour(policy: Policy) -> Behaviour:
+    """To a server elsewhere everything is sent over the network: when and how regularly is the client's."""
+    kept = policy.network.behaviour
+    written = dict(policy.origins)
+    if "network.behaviour.idle" not in written:
+        kept = replace(kept, idle="off")
+    return kept if "network.behaviour.beacon" in written else replace(kept, beacon="off")
+
+
+# --- at the start ------------------------------------------------------------------------------------
+
+
+def logged_in(spec: Spec, secrets: Pairs, login: Callable[[], str | None]) -> tuple[Spec, Pairs]:
+    """The same with the token of a login, where there is one and the profile says nothing else to send."""
+    assert spec.endpoint is not None  # noqa: S101 - asked of servers elsewhere alone
+    if "authorization" in dict(spec.endpoint.headers) or (token := login()) is None:
+        return spec, secrets
+    return with_login(spec), (*secrets, (LOGIN, token))
+
+
+def carried(spec: Spec, secrets: Pairs, environ: Mapping[str, str]) -> Carried:
+    """What is secret or of this host, resolved for the bridge."""
+    endpoint, values = spec.endpoint, dict((*spec.env, *secrets))
+    assert endpoint is not None  # noqa: S101 - asked of servers elsewhere alone
+    authorities = ""
+    if endpoint.tls:
+        from sandbox.host.authorities import read as trusted
+
+        authorities = trusted(endpoint.ca, environ)
+    headers = [(name, _header(name, text, values)) for name, text in endpoint.headers if _known(text, values)]
+    return Carried(_path(endpoint.path, values), tuple(headers), authorities)
+
+
+def _known(text: str, values: Mapping[str, str]) -> bool:
+    """A header whose optional secret is not set is left out."""
+    return all(name in values for name in remote.names([text]))
+
+
+def _header(name: str, text: str, values: Mapping[str, str]) -> str:
+    made = remote.NAMED.sub(lambda found: values[found[1]], text).strip(" \t\r\n")
+    if not made or not all(" " <= char <= "~" for char in made):
+        what = (
+            f"the value for the header `{name}` is empty or holds what no header can: line ends, or not ASCII"
+        )
+        hint = f"look at what stands behind {', '.join(f'`{one}`' for one in remote.names([text]))}"
+        raise SandboxNotBuilt("header-malformed", what, rule=f"server.headers.{name}", hint=hint)
+    return made
+
+
+def _path(text: str, values: Mapping[str, str]) -> str:
+    missing = [name for name in remote.names([text]) if name not in values]
+    if missing:
+        what = f"the URL names `{missing[0]}`, which is not set"
+        raise SandboxNotBuilt("secret-missing", what, rule="server.url", hint=f"export {missing[0]}=…")
+    if not remote.names([text]):
+        return text
+    from urllib.parse import quote
+
+    return remote.NAMED.sub(lambda found: quote(values[found[1]], safe=""), text)
