@@ -153,7 +153,7 @@ class Child:
         if self._told:
             return
         self._told = True
-        if self._in is not None:
+        if self._in is not None and not self._in.is_closing():
             self._in.abort()
         self._listener.ended_with(why or "the sandbox has ended")
 
