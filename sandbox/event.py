@@ -17,6 +17,7 @@ egress.allow egress.deny egress.close egress.behaviour dns.allow dns.deny
 quota.sample quota.warn quota.freeze quota.resume quota.breach breach.report
 kill syscall.deny canary.seen file.used
 guard.planted decoys
+http.refused http.open http.close
 """
 KINDS = frozenset(_KINDS.split())
 

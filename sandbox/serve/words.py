@@ -21,7 +21,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What is known of a request before its body is read; names of `headers` are lower case, each was there once."""
+    """What is known of a request before its body is read; `headers` by lower-case names, none twice."""
 
     method: str
     path: str
