@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conforming.gateway import gateway
+from conforming.served import Subject
 from conforming.suites import Check, Suite, run
 from conforming.toolchain import Toolchain
 
@@ -66,45 +66,36 @@ def _status(check: Check | None) -> str:
     return "" if check is None else check.status
 
 
+Pair = tuple[Subject, Subject]
+
+
 def compare(
-    tools: Toolchain,
-    suites: Sequence[Suite],
-    bare: Sequence[str],
-    sandboxed: Sequence[str],
-    place: Path,
-    scenario: str = "",
+    tools: Toolchain, suites: Sequence[Suite], subjects: Pair, place: Path, scenario: str = ""
 ) -> list[Outcome]:
-    """Each suite against both commands; `place` keeps what all of them wrote."""
-    place.mkdir(parents=True, exist_ok=True)
+    """Each suite against both, the bare one first; `place` keeps what was written."""
     outcomes = []
-    with (
-        gateway(tools, bare, place / "bare.log") as without,
-        gateway(tools, sandboxed, place / "sandboxed.log") as through,
-    ):
-        for suite in suites:
-            own = place / suite.name.replace(", ", "-")
-            outcome = _both(suite, tools, (without, through), own / "first", scenario)
-            outcomes.append(_settled(suite, tools, (without, through), own, outcome))
+    for suite in suites:
+        own = place / suite.name.replace(", ", "-")
+        outcome = _both(suite, tools, subjects, own / "first", scenario)
+        outcomes.append(_settled(suite, tools, subjects, own, outcome))
     return outcomes
 
 
-def _both(suite: Suite, tools: Toolchain, addresses: tuple[str, str], place: Path, scenario: str) -> Outcome:
+def _both(suite: Suite, tools: Toolchain, subjects: Pair, place: Path, scenario: str) -> Outcome:
     bare, through = (
-        tuple(run(suite, tools, address, place / name, scenario))
-        for name, address in zip(("bare", "sandboxed"), addresses, strict=True)
+        tuple(run(suite, tools, subject, place / name, scenario))
+        for name, subject in zip(("bare", "sandboxed"), subjects, strict=True)
     )
     return Outcome(suite.name, bare, through)
 
 
-def _settled(
-    suite: Suite, tools: Toolchain, addresses: tuple[str, str], place: Path, first: Outcome
-) -> Outcome:
+def _settled(suite: Suite, tools: Toolchain, subjects: Pair, place: Path, first: Outcome) -> Outcome:
     """The outcome, with scenarios that differ taken from another run: some depend on the time they take."""
     outcome = first
     for attempt in range(AGAIN):
         told = [one.bare or one.sandboxed for one in outcome.differences]
         for scenario in sorted({check.scenario for check in told if check is not None}):
-            again = _both(suite, tools, addresses, place / f"again-{attempt}-{scenario}", scenario)
+            again = _both(suite, tools, subjects, place / f"again-{attempt}-{scenario}", scenario)
             outcome = Outcome(
                 outcome.suite,
                 (*(check for check in outcome.bare if check.scenario != scenario), *again.bare),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -14,15 +13,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from conforming.served import Subject, free_port
 from conforming.toolchain import Toolchain
 
 READY_S = 20.0
 
 
 @contextmanager
-def gateway(tools: Toolchain, command: Sequence[str], log: Path) -> Iterator[str]:
-    """The address at which `command` answers as a server of Streamable HTTP; all is gone afterwards."""
-    port = _free_port()
+def gateway(tools: Toolchain, command: Sequence[str], log: Path) -> Iterator[Subject]:
+    """`command` as a server of Streamable HTTP; all is gone afterwards."""
+    port = free_port()
     argv = [
         str(tools.node), str(tools.gateway), "--stdio", shlex.join(command),
         "--outputTransport", "streamableHttp", "--stateful",
@@ -34,15 +34,9 @@ def gateway(tools: Toolchain, command: Sequence[str], log: Path) -> Iterator[str
         )
         try:
             _wait(f"http://127.0.0.1:{port}/ready", running)
-            yield f"http://127.0.0.1:{port}/mcp"
+            yield Subject(f"http://127.0.0.1:{port}/mcp")
         finally:
             _end(running)
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def _wait(address: str, running: subprocess.Popen[bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -10,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from conforming.served import Subject
 from conforming.toolchain import HERE, Toolchain
 
-STRETCH = HERE / "stretch.cjs"
+STRETCH, TOKEN = HERE / "stretch.cjs", HERE / "token.cjs"
 _FOLDER = re.compile(r"server-(.+)-\d{4}-\d\d-\d\dT[\d-]+Z?$")
 
 
@@ -26,11 +28,13 @@ class Suite:
 
 
 _ALL = ("--suite", "all", "--timeout", "300000", "--spec-version")
+_OLDER = Suite("0.2, 2025-06-18", "0.2", (*_ALL, "2025-06-18"))
 SUITES = (
     Suite("0.1.16", "0.1.16", ("--suite", "all")),
     Suite("0.2, 2025-11-25", "0.2", (*_ALL, "2025-11-25")),
     Suite("0.2, 2026-07-28", "0.2", (*_ALL, "2026-07-28")),
 )
+OVER_HTTP = (SUITES[0], _OLDER, *SUITES[1:])
 
 
 @dataclass(frozen=True)
@@ -50,19 +54,20 @@ class Check:
         return self.scenario, self.id, self.name, self.nth
 
 
-def run(suite: Suite, tools: Toolchain, address: str, place: Path, scenario: str = "") -> list[Check]:
-    """Every check of the suite against the server at `address`; `place` keeps what the suite wrote."""
+def run(suite: Suite, tools: Toolchain, subject: Subject, place: Path, scenario: str = "") -> list[Check]:
+    """Every check of the suite against the subject; `place` keeps what the suite wrote."""
     argv = [
-        str(tools.node), "--require", str(STRETCH), str(tools.suites[suite.version]), "server",
-        "--url", address, "--output-dir", str(place), *suite.options,
+        str(tools.node), "--require", str(STRETCH), "--require", str(TOKEN), str(tools.suites[suite.version]),
+        "server", "--url", subject.address, "--output-dir", str(place), *suite.options,
     ]  # fmt: skip
+    environ = {**os.environ, "CONFORMANCE_TOKEN": subject.token}
     if scenario:
         argv += ["--scenario", scenario]
     shutil.rmtree(place, ignore_errors=True)  # what an earlier run left is no check of this one
     place.mkdir(parents=True)
     with (place / "output.txt").open("wb") as told:
         # Its status says whether all passed, which is not the question.
-        subprocess.run(argv, stdout=told, stderr=subprocess.STDOUT, timeout=1800, cwd=place)  # noqa: S603
+        subprocess.run(argv, stdout=told, stderr=subprocess.STDOUT, timeout=1800, cwd=place, env=environ)  # noqa: S603
     return [*_checks(place)]
 
 
