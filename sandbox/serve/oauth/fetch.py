@@ -1,0 +1,131 @@
+"""One bounded document over verified TLS: no redirect, no cookie, nothing decompressed, nothing unending."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final
+
+import h11
+from aiohappyeyeballs import AddrInfoType, start_connection
+
+from sandbox.egress import addresses, tunnel, upstream
+from sandbox.serve.oauth.place import Place
+
+DEADLINE_S: Final = 10.0
+"""For all of it: name, connection, TLS and the last byte."""
+LARGEST: Final = 256 << 10
+_HEAD: Final = 16 << 10
+_AT_ONCE: Final = 16 << 10
+
+
+class NoDocument(Exception):
+    """The document was not to be had, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetcher:
+    """How documents of one issuer are fetched: by whose certificates and through which proxy of the host."""
+
+    tls: ssl.SSLContext
+    proxies: Mapping[str, str]
+
+    async def get(self, place: Place, *, named: bool) -> bytes:
+        """The document; `named`: the settings themselves name its server, which may then be a private one."""
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                return await self._get(place, named=named)
+        except TimeoutError:
+            raise NoDocument(f"`{place.url}`: no whole answer within {DEADLINE_S:g} s") from None
+        except ssl.SSLCertVerificationError as error:
+            raise NoDocument(
+                f"`{place.url}`: its certificate does not hold: {error.verify_message}"
+            ) from None
+        except (OSError, h11.ProtocolError, NoDocument) as error:
+            raise NoDocument(f"`{place.url}`: {_words(error)}") from None
+
+    async def _get(self, place: Place, *, named: bool) -> bytes:
+        proxy = upstream.proxy(self.proxies, place.host, place.port)
+        if proxy is not None:
+            sock = await tunnel.through(proxy, place.host, place.port)
+        else:
+            sock = await start_connection(await _resolved(place, named=named), happy_eyeballs_delay=0.25)
+        reader, writer = await asyncio.open_connection(
+            sock=sock, ssl=self.tls, server_hostname=place.host, limit=_AT_ONCE
+        )
+        try:
+            writer.write(_request(place))
+            return await _document(reader)
+        finally:
+            # At once: a server that does not say goodbye is not waited for.
+            writer.transport.abort()
+
+
+async def _resolved(place: Place, *, named: bool) -> list[AddrInfoType]:
+    """The addresses that may be asked: what only a document names lies in public."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+    good = [one for one in found if named or addresses.kind(ip_address(one[4][0])) == "public"]
+    if not good:
+        raise NoDocument("its name leads to no public address, and only the issuer's metadata names it")
+    return good  # type: ignore[return-value]
+
+
+def _request(place: Place) -> bytes:
+    connection = h11.Connection(h11.CLIENT)
+    default = place.port == 443
+    host = f"[{place.host}]" if ":" in place.host else place.host
+    headers = [
+        ("Host", host if default else f"{host}:{place.port}"),
+        ("Accept", "application/json"),
+        ("Accept-Encoding", "identity"),
+        ("User-Agent", "mcp-sandbox"),
+        ("Connection", "close"),
+    ]
+    target = f"{place.path or '/'}{place.query}"
+    request = h11.Request(method="GET", target=target, headers=headers)
+    return (connection.send(request) or b"") + (connection.send(h11.EndOfMessage()) or b"")
+
+
+async def _document(reader: asyncio.StreamReader) -> bytes:
+    """The body of a plain 200, at most `LARGEST` bytes; anything else is no document."""
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD)
+    connection.send(h11.Request(method="GET", target="/", headers=[("Host", "-")]))
+    connection.send(h11.EndOfMessage())
+    body = bytearray()
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await reader.read(_AT_ONCE))
+        elif isinstance(event, h11.Response):
+            _check(event)
+        elif isinstance(event, h11.Data):
+            body += event.data
+            if len(body) > LARGEST:
+                raise NoDocument(f"more than {LARGEST} bytes")
+        elif isinstance(event, h11.EndOfMessage):
+            return bytes(body)
+        elif not isinstance(event, h11.InformationalResponse):
+            raise NoDocument("the connection ended before the answer")
+
+
+def _check(response: h11.Response) -> None:
+    if 300 <= response.status_code < 400:
+        raise NoDocument(f"a redirect (status {response.status_code}), which is not followed")
+    if response.status_code != 200:
+        raise NoDocument(f"status {response.status_code}")
+    if any(name == b"content-encoding" and value.lower() != b"identity" for name, value in response.headers):
+        raise NoDocument("an encoded body, which was not asked for")
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, without anything that the other side wrote."""
+    if isinstance(error, NoDocument):
+        return str(error)
+    if isinstance(error, h11.ProtocolError):
+        return "its answer is not HTTP"
+    return (error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__).lower()
