@@ -7,7 +7,7 @@ import argparse
 import pytest
 
 from sandbox.cli import options
-from sandbox.errors import CannotEnforce, SandboxError, UsageError
+from sandbox.errors import SandboxError, UsageError
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -49,23 +49,6 @@ def test_everything_typed_reaches_the_wish() -> None:
 )
 def test_only_the_first_dashes_are_ours(words: list[str], command: tuple[str, ...]) -> None:
     assert options.command_of(parsed(*words).command) == command
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["--listen", "127.0.0.1:1", "--", "x"],
-        ["--http", "3000", "--", "x"],
-        ["--", "https://example.org/mcp"],
-        ["http://localhost:3000/mcp"],
-    ],
-    ids=" ".join,
-)
-def test_what_comes_later_is_refused(words: list[str]) -> None:
-    with pytest.raises(CannotEnforce) as caught:
-        options.wish(parsed(*words), {}, "/")
-    assert caught.value.exit_status == 125
-    assert caught.value.hint
 
 
 def test_a_command_that_looks_like_an_option_is_a_mistake() -> None:

@@ -13,7 +13,7 @@ from sandbox.plan.egress import waiver_key
 from sandbox.plan.facts import Closure, Container
 from sandbox.plan.mounts import target_of
 from sandbox.plan.plan import plan
-from sandbox.plan.spec import Bind, Device, File, Spec, Symlink, Tmpfs
+from sandbox.plan.spec import Bind, Device, Endpoint, File, Spec, Symlink, Tmpfs
 from sandbox.policy.paths import below
 from tests.plan.world import HOME, container, engine, facts, failing, image, place, policy, survey
 
@@ -410,8 +410,17 @@ def test_what_native_needs_of_the_host_is_not_asked_for_an_engine() -> None:
 
 
 def test_what_no_host_could_enforce_is_refused_at_an_engine_too() -> None:
-    error = refused({"server": {"transport": "http", "port": 3000}}, container())
+    error = refused({"server": {"transport": "http"}}, container())
     assert "`server.transport`" in error.what
+
+
+def test_a_server_that_speaks_http_is_reached_at_an_engine_of_this_machine() -> None:
+    table = {"server": {"transport": "http", "port": 80, "path": "/x"}}
+    assert spec(table).endpoint == Endpoint("127.0.0.1", 80, "/x"), "an image's server may listen below 1024"
+    for other in ("vm", "remote"):
+        error = refused(table, container(engine(place=other)))
+        assert "another machine" in error.what
+        assert "server.transport" in error.rule
 
 
 def test_a_link_of_the_callers_is_still_a_link() -> None:

@@ -21,6 +21,10 @@ LATER = [
     ({"tools": {"ask_tainted": ("a",)}, "inspect": {"poison": "off"}}, "tools.ask_tainted"),
     ({"isolation": {"runtime": "gvisor"}}, "isolation.runtime"),
     ({"server": {"transport": "http"}}, "server.transport"),
+    ({"server": {"transport": "http", "port": 3000}, "isolation": {"runtime": "gvisor"}}, "server.transport"),
+    ({"server": {"transport": "http", "port": 3000}, "syscalls": "strict"}, "server.transport"),
+    ({"server": {"transport": "http", "port": 53}}, "server.port"),
+    ({"server": {"transport": "http", "port": 80}}, "server.port"),
 ]
 
 
