@@ -26,18 +26,19 @@ class Target:
     headers: tuple[tuple[str, str], ...] = ()
     """Sent with every request to the endpoint's origin, and to no other; never printed."""
     tls: ssl.SSLContext | None = None
-    """Where the endpoint says `tls`; it verifies name and chain, or nothing is sent."""
+    """Where the endpoint says `tls`; it verifies name, chain and pins, or nothing is sent."""
     dial: Callable[[], socket.socket] | None = None
     """Gives a connected socket, or raises OSError; called in a thread. None: by host and port."""
-    approve: Callable[[bytes], str] | None = None
-    """Judges the server's certificate (DER) after TLS has verified it: why not, or nothing."""
     message: int = 10 << 20
     """Bytes of one message, in both directions."""
 
 
 def load() -> None:
     """Imports all that `run` needs later, when the view may not have the library's files any more."""
-    raise NotImplementedError
+    import encodings.idna  # the library's own late one, for the name of a TLS server
+    import encodings.latin_1  # noqa: F401
+
+    import sandbox.bridge.bridge  # noqa: F401
 
 
 def run(target: Target, stdin: int, stdout: int, notes: int) -> int:
@@ -46,4 +47,6 @@ def run(target: Target, stdin: int, stdout: int, notes: int) -> int:
     One JSON object a line each way, as a server on stdio has it; `notes` gets lines for a person to read.
     Every request that waits is answered, if with an error, before it ends.
     """
-    raise NotImplementedError
+    from sandbox.bridge.bridge import carry
+
+    return carry(target, stdin, stdout, notes)
