@@ -15,7 +15,7 @@ PIN = "sha256:"
 
 
 def context(authorities: str, pins: Sequence[str] = ()) -> ssl.SSLContext:
-    """A client's context that trusts these certificates (PEM) and no file, and where there are pins, their keys.
+    """A client's context that trusts these certificates (PEM) and no file, and of pinned keys one.
 
     It is for connections over memory (`wrap_bio`, which asyncio has): a socket of its own is refused.
     """

@@ -8,15 +8,11 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from sandbox.errors import CannotEnforce, UsageError
+from sandbox.errors import UsageError
 from sandbox.policy.flags import Flags
 
 if TYPE_CHECKING:
     from sandbox.prepare import Wish
-
-LATER = {
-    "listen": ("--listen", "serving clients over HTTP"),
-}
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
@@ -82,7 +78,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="NAME", help="the server's name in the audit log")
     parser.add_argument("--audit", metavar="PATH", help="write the audit log there")
     parser.add_argument("--refresh", action="store_true", help="look an unpinned package up again")
-    parser.add_argument("--listen", metavar="ADDR", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--header",
+        action="append",
+        default=[],
+        metavar="'NAME: VALUE'",
+        help="sent to a remote server; `${SECRET}` stands for a secret",
+    )
     parser.add_argument(
         "--http", metavar="PORT[/PATH]", help="the server listens there, inside, and speaks HTTP (/mcp)"
     )
@@ -110,15 +112,15 @@ def flags(args: argparse.Namespace) -> Flags:
         idle=args.idle,
         audit=args.audit,
         http=args.http,
+        headers=tuple(args.header),
         only_tools=tuple(args.only_tools),
     )
 
 
 def wish(args: argparse.Namespace, environ: Mapping[str, str], cwd: str) -> Wish:
-    """The whole wish; an option whose part of the program does not exist yet raises `CannotEnforce`."""
+    """The whole wish."""
     from sandbox.prepare import Wish
 
-    refuse_later(args)
     return Wish(
         command=command_of(args.command),
         environ=environ,
@@ -132,7 +134,7 @@ def wish(args: argparse.Namespace, environ: Mapping[str, str], cwd: str) -> Wish
 
 
 def command_of(words: list[str]) -> tuple[str, ...]:
-    """The server's command line without the `--` before it; a URL is not one yet."""
+    """The server's command line without the `--` before it, or the URL of one that runs elsewhere."""
     command = tuple(words[1:] if words[:1] == ["--"] else words)
     if command and command[0].startswith("-"):
         raise UsageError(
@@ -140,24 +142,4 @@ def command_of(words: list[str]) -> tuple[str, ...]:
             f"`{command[0]}` is not an option, and a command does not start with `-`",
             hint="mcp-sandbox run [options] -- COMMAND",
         )
-    if command and command[0].startswith(("http://", "https://")):
-        raise _later(command[0], "a remote server")
     return command
-
-
-def refuse_later(args: argparse.Namespace) -> None:
-    """Raises `CannotEnforce` for what later versions do."""
-    for name, (option, what) in LATER.items():
-        if getattr(args, name) is not None:
-            raise _later(option, what)
-
-
-def _later(option: str, what: str) -> CannotEnforce:
-    return CannotEnforce(
-        "not-yet",
-        f"`{option}` asks for {what}, which does not exist yet",
-        rule="never weaker than asked",
-        hint=f"leave `{option}` out"
-        if option.startswith("-")
-        else "name a command that speaks over stdin and stdout",
-    )

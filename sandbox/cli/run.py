@@ -8,7 +8,7 @@ import os
 import sys
 from contextlib import ExitStack
 
-from sandbox.cli import options
+from sandbox.cli import fronting, options
 from sandbox.cli.leaving import leave
 from sandbox.cli.output import failure, note
 from sandbox.errors import SandboxError, SandboxNotBuilt, UsageError
@@ -41,11 +41,17 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=options.Help,
     )
     options.add(built)
+    fronting.add_listen(built)
     return built
 
 
 def main(args: argparse.Namespace) -> int:
     """Prepares, starts and relays; returns the server's status or one of ours."""
+    if args.listen is not None:
+        from sandbox.cli.serve import listen
+
+        return listen(parser(), args)
+    fronting.require_listen(args)
     # Nothing is garbage yet: looking for it takes a tenth of the start. The session turns it on again.
     gc.disable()
     _check_streams()
@@ -77,11 +83,21 @@ def _run(args: argparse.Namespace, early: Early | None) -> int:
     prepared = prepare(wish, lambda text: tell(f"mcp-sandbox: {text}"))
     for line in said(prepared, verbose=bool(args.verbose)):
         note(f"mcp-sandbox: {line}")
+    if prepared.policy.server.url is not None:
+        prepared = _with_login(prepared, prepared.policy.server.url)
     if prepared.policy.server.restart != "never":
         return _run_again(prepared, early)
     from sandbox.session import run
 
     return run(prepared, note, early)
+
+
+def _with_login(prepared: Prepared, url: str) -> Prepared:
+    """The same, able to ask for the token of a login each time that it starts."""
+    from sandbox.login.tokens import token_for
+    from sandbox.records import replace
+
+    return replace(prepared, login=lambda: token_for(url, prepared.wish.environ))
 
 
 def _run_again(prepared: Prepared, early: Early | None) -> int:
