@@ -62,8 +62,11 @@ def version_of(message: Mapping[str, Any]) -> str | None:
 
 
 def is_modern(version: str | None) -> bool:
-    """Whether this revision is of the stateless era, which these headers belong to."""
-    return version is not None and bool(_DATE.fullmatch(version)) and version >= FIRST_MODERN
+    """Whether a message that names this revision is of the stateless era, which these headers belong to.
+
+    No other names one in each message, so that one which nobody knows is of this era too.
+    """
+    return bool(version) and not (_DATE.fullmatch(version or "") and str(version) < FIRST_MODERN)
 
 
 def headers_for(
