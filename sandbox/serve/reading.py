@@ -72,8 +72,6 @@ class Reader:
     def head(self) -> Asked | None:
         """The next request's head once it is whole; raises as soon as it can be none."""
         data = self._lines.data
-        if data.startswith(b"\r\n"):  # one empty line before a request is borne (RFC 9112 2.2)
-            del data[:2]
         end = data.find(b"\r\n\r\n")
         _refuse_size(data, end)
         if end < 0:
