@@ -82,12 +82,19 @@ def serve(
     options: Options, session: str, environ: Mapping[str, str], opened: Opened, tell: Callable[[Ready], None]
 ) -> int:
     """Serves until a signal ends it, and returns 0; raises where it cannot begin or its log fails."""
-    addresses.require_cover(options.address, tls=options.tls, waived=options.insecure_http)
+    _check(options)
     context = tls_context(options)
     http.raise_descriptors()
     with http.bound(options.address) as sock, Sink(session, "serve", environ=environ) as sink:
         front = Front(options, sock, context, sink, environ)
         return asyncio.run(front.run(opened, tell))
+
+
+def _check(options: Options) -> None:
+    """What can be known to be wrong before anything is opened."""
+    addresses.require_cover(options.address, tls=options.tls, waived=options.insecure_http)
+    addresses.hosts(options.address, options.address.port or 1, options.allow_hosts, tls=options.tls)
+    addresses.origins(options.allow_origins)
 
 
 class Front:
@@ -105,12 +112,13 @@ class Front:
         self._environ = environ
         self._stop: asyncio.Future[str] | None = None
 
-    async def run(self, opened: Opened, tell: Callable[[Ready], None]) -> int:
-        """Everything, once there is a loop."""
+    async def run(self, opened: Opened, tell: Callable[[Ready], None], *, handle_signals: bool = True) -> int:
+        """Everything, once there is a loop; until `stop`, or a signal where they are ours to handle."""
         self._stop = asyncio.get_running_loop().create_future()
         journal = Journal(self._sink, self._options.limits.refusals_per_s, self._broken)
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._signals())
+            if handle_signals:
+                await stack.enter_async_context(self._signals())
             authenticator, ready = await self._authenticator(stack)
             self._log_start(journal, ready)
             answerer = opened(journal.write)
@@ -139,16 +147,17 @@ class Front:
     async def _signals(self) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
-            loop.add_signal_handler(number, self._signalled, signal.Signals(number).name)
+            loop.add_signal_handler(number, self.stop, signal.Signals(number).name)
         try:
             yield
         finally:
             for number in _SIGNALS:
                 loop.remove_signal_handler(number)
 
-    def _signalled(self, name: str) -> None:
+    def stop(self, reason: str) -> None:
+        """Ends it, in order."""
         if self._stop is not None and not self._stop.done():
-            self._stop.set_result(name)
+            self._stop.set_result(reason)
 
     # --- what it is made of -------------------------------------------------------------------------
 

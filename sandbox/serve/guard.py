@@ -16,7 +16,7 @@ from sandbox.wire.mcp_headers import is_session_id
 
 METHODS = ("POST", "GET", "DELETE")
 _ALLOW: Headers = (("Allow", ", ".join(METHODS)),)
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_VERSION = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,64}")
 _WORD = re.compile(r"[\x20-\x7e]{0,2048}")
 _CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "dpop"})
 _OF_THE_HOP = frozenset({"connection", "keep-alive", "te", "transfer-encoding", "upgrade", "expect"})
@@ -133,7 +133,8 @@ def _ranges(accept: str) -> list[tuple[str, bool]]:
 def _mcp(headers: Mapping[str, str]) -> Refused | None:
     """The form of MCP's own headers; whether they agree with the body is said where the body is read."""
     version, session = headers.get("mcp-protocol-version"), headers.get("mcp-session-id")
-    if version is not None and not _DATE.fullmatch(version):
+    # Which revisions there are is the server's to say, with the words that the protocol has for it.
+    if version is not None and not _VERSION.fullmatch(version):
         return Refused(400, "bad-version", "`MCP-Protocol-Version` is no revision of MCP")
     if session is not None and not is_session_id(session):
         return Refused(400, "bad-session-id", "`Mcp-Session-Id` is not visible ASCII of bounded length")

@@ -64,6 +64,8 @@ class Listener:
                 one.finish()
         for one in self._guests():
             one.abort()
+        await asyncio.sleep(0)  # a transport lets go of its socket in the loop's next turn
+        await asyncio.sleep(0)
         if self._sweeper is not None:
             self._sweeper.cancel()
 

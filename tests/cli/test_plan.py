@@ -70,7 +70,6 @@ def test_a_package_that_is_not_installed_yet_needs_no_runner(tmp_path: Path) -> 
         (["--allow-read", "nope", "--", "/usr/bin/env"], 2, "mount-missing"),
         (["--allow-net", "dns.example.org:53", "--", "/usr/bin/env"], 125, "cannot-enforce"),
         (["--allow-net", "*.org", "--", "/usr/bin/env"], 2, "invalid-option"),
-        (["--listen", "127.0.0.1:1", "--", "/usr/bin/env"], 125, "not-yet"),
         (["--", "no-such-command-anywhere"], 127, ""),
         ([], 2, ""),
     ],
