@@ -33,7 +33,7 @@ def check(
 
     The id may have been used before: `Seen` knows.
     """
-    read = compact.read(proof, LONGEST)
+    read = _read(proof)
     if read.header.get("typ") != "dpop+jwt":
         raise Fault(_CODE, "the proof is not a `dpop+jwt`")
     _check_key(read, bound, algorithms)
@@ -48,6 +48,13 @@ def check(
     if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_ID:
         raise Fault(_CODE, "the proof has no `jti`")
     return name
+
+
+def _read(proof: str) -> compact.Compact:
+    try:
+        return compact.read(proof, LONGEST)
+    except Fault as fault:
+        raise Fault(_CODE, fault.why.replace("the token", "the proof")) from None
 
 
 def _check_key(read: compact.Compact, bound: str, algorithms: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Mapping
@@ -128,4 +129,9 @@ def _words(error: Exception) -> str:
         return str(error)
     if isinstance(error, h11.ProtocolError):
         return "its answer is not HTTP"
-    return (error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__).lower()
+    if type(error) is ConnectionError:  # of the host's proxy, with what that said
+        return "".join(filter(str.isprintable, error.strerror or "the host's proxy failed"))
+    if isinstance(error, ssl.SSLError | socket.gaierror) or not isinstance(error, OSError):
+        return str(getattr(error, "strerror", None) or type(error).__name__)
+    # asyncio's own words hold the address and not the reason.
+    return os.strerror(error.errno).lower() if error.errno else type(error).__name__
