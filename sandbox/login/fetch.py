@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from ipaddress import ip_address
 from typing import Any
 
@@ -98,17 +99,19 @@ class Asking:
         sock = await dialer.connect(target, way)
         if address.scheme == "http":
             return await asyncio.open_connection(sock=sock)
-        return await asyncio.open_connection(sock=sock, ssl=self._tls(), server_hostname=address.host)
+        return await asyncio.open_connection(sock=sock, ssl=_tls(self.ca), server_hostname=address.host)
 
-    def _tls(self) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        try:
-            if self.ca:
-                context.load_verify_locations(self.ca)
-        except OSError as error:
-            why = shown(error.strerror or error)
-            raise LoginRefused("login-ca", f"`{shown(self.ca)}` cannot be used: {why}") from error
-        return context
+
+@cache  # one login asks ten times, and each time the system's trust would be read anew
+def _tls(ca: str) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    try:
+        if ca:
+            context.load_verify_locations(ca)
+    except OSError as error:
+        why = shown(error.strerror or error)
+        raise LoginRefused("login-ca", f"`{shown(ca)}` cannot be used: {why}") from error
+    return context
 
 
 def _headers(address: Address) -> list[tuple[str, str]]:

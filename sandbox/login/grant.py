@@ -173,4 +173,5 @@ def _seconds(value: object) -> int | None:
         value = int(value)  # some send it as a text
     if isinstance(value, float) and value == value // 1:
         value = int(value)
-    return min(value, _LONGEST_S) if isinstance(value, int) and value >= 0 else None
+    good = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return min(value, _LONGEST_S) if good else None

@@ -23,7 +23,7 @@ PAGE = (
     "<p>mcp-sandbox has the answer, and the terminal says the rest. This page can be closed."
 )
 _LINE = re.compile(rb"GET (/[!-~]*) HTTP/1\.[01]\r\n")
-_HOST = re.compile(rb"\r\nhost:[ \t]*([!-~]*)[ \t]*\r\n", re.IGNORECASE)
+_HOST = re.compile(rb"\r\nhost:[ \t]*([!-~]*)[ \t]*(?=\r\n)", re.IGNORECASE)
 _PASTED_MAX = 16 << 10
 
 
