@@ -37,6 +37,8 @@ class Stream:
         """The number of the newest event; the first is 1."""
         self.sent = 0
         self.ended = False
+        self.answered = False
+        """Whether the last event is the answer; a stream may also end without one."""
         self.lost_answer = False
         self.reader: object | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -45,7 +47,7 @@ class Stream:
         """Add a message; `last` ends the stream."""
         if self.ended:
             return
-        self.ended = last
+        self.ended = self.answered = last
         self.last += 1
         self.events.append((self.last, data))
         self._shelf.added(self, len(data))
@@ -88,7 +90,7 @@ class Stream:
 
     def whole(self) -> bytes | None:
         """The answer, where it came first and alone."""
-        if self.ended and self.last == 1 and self.sent == 0 and self.events:
+        if self.answered and self.last == 1 and self.sent == 0 and self.events:
             return self.events[0][1]
         return None
 
@@ -124,7 +126,7 @@ class Stream:
         """All after the event `after` waits again; what of it is not there any more stays lost."""
         self.sent = min(max(after, 0), self.last)
         kept = self.events[0][0] if self.events else self.last + 1
-        if self.ended and self.sent < self.last and kept > self.last:
+        if self.answered and self.sent < self.last and kept > self.last:
             self.lost_answer = True
         self.sent = max(self.sent, kept - 1)
 
@@ -210,7 +212,7 @@ class Shelf:
         self._bytes -= len(data)
         if number > stream.sent:
             stream.sent = number
-            stream.lost_answer = stream.ended and number == stream.last
+            stream.lost_answer = stream.answered and number == stream.last
         if stream.ended and not stream.events and not stream.lost_answer and stream.reader is None:
             self._streams.pop(stream.number, None)
 
