@@ -11,13 +11,16 @@ from sandbox.serve.child import Child
 from sandbox.serve.routing import Routing
 from sandbox.serve.stream import Events, Shelf, Stream, streamed
 from sandbox.serve.words import Headers, Principal, Refused, Reply
+from sandbox.wire import sse
 from sandbox.wire.jsonrpc import INTERNAL_ERROR, Frame, error_frame
 
 CANCELLED = -32800
 PRIMED_SINCE = "2025-11-25"
 """Older clients do not expect an event without data."""
-SILENT_S = 10.0
-"""A request without any message for so long is answered by a stream, which can be resumed and kept alive."""
+SILENT_S, BEGIN_S = 0.1, 10.0
+"""A request without any message for so long is answered by a stream, which can be resumed and kept alive; a
+sandbox that starts has longer, since the answer to `initialize` says whether there is a session at all."""
+RETRY_MS = 1000
 _EVENT_ID = re.compile(r"([0-9]{1,12})\.([0-9]{1,12})")
 
 
@@ -112,7 +115,7 @@ class Session:
         self._send(frame)
         try:
             await self._drain()
-            await stream.news(SILENT_S)
+            await stream.news(BEGIN_S if frame.id == self._initialize else SILENT_S)
         except BaseException:
             # Hanging up is no cancellation in this era, and without an event's id nobody can come back.
             self._shelf.drop(stream)
@@ -129,11 +132,9 @@ class Session:
 
     def _primer(self, stream: Stream) -> bytes:
         """An event without data, whose id is where a client resumes that saw nothing else."""
-        return (
-            f"id: {stream.number}.{stream.sent}\ndata: \n\n".encode()
-            if self._version >= PRIMED_SINCE
-            else b""
-        )
+        if self._version < PRIMED_SINCE:
+            return b""
+        return sse.encode(b"", id=f"{stream.number}.{stream.sent}", retry=RETRY_MS)
 
     def _resume(self, after: str) -> Reply | Refused:
         found = _EVENT_ID.fullmatch(after)
