@@ -160,6 +160,7 @@ class Bridge:
         if call is None:
             return self._exchange.only_modern
         call.cancelled = True
+        self._calls.drop(call)
         if call.modern and call.task is not None:
             call.task.cancel()
         else:

@@ -110,21 +110,26 @@ class Exchange:
     async def _stream(self, call: Waiting, response: Response) -> None:
         """Reads the stream of a request's own, and takes it up again until the answer has come."""
         cursor = Cursor()
-        await self._part(call, response, cursor)
+        why = await self._part(call, response, cursor)
         while not call.answered and not call.cancelled:
             if call.modern or not cursor.last_id:
-                raise Failed("the server's stream has ended without the answer")
+                raise Failed(f"the server's stream has ended without the answer{why}")
             async with await self._streams.resume(cursor) as further:
-                await self._part(call, further, cursor)
+                why = await self._part(call, further, cursor)
 
-    async def _part(self, call: Waiting, response: Response, cursor: Cursor) -> None:
+    async def _part(self, call: Waiting, response: Response, cursor: Cursor) -> str:
+        """What one connection carries of it, and why that broke off, if it did."""
+
         async def deliver(message: Message) -> None:
             await self._deliver(message, call)
 
-        with contextlib.suppress(Broken):
+        try:
             await self._streams.read(response, cursor, deliver, lambda: call.answered)
+        except Broken as broken:
+            return f": {broken.why}"
         if call.answered:
             await self._rest(response)
+        return ""
 
     async def _rest(self, response: Response) -> None:
         """The end of a stream whose answer has come: read, so that its connection serves the next request."""
@@ -163,7 +168,7 @@ class Exchange:
 
     def _end_session_at(self, status: int, *, modern: bool) -> None:
         if status == 401:
-            raise Dead("the server wants a login or another token (401)")
+            raise self._http.wants_login()
         if status == 404 and not modern and self._session.id is not None:
             raise Dead("the server has ended the session (404)")
 

@@ -142,6 +142,11 @@ class Http:
         found = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return found if len(found) <= PATH_MAX and _TARGET.fullmatch(found) else None
 
+    def wants_login(self) -> Dead:
+        """What a 401 means, and what may help."""
+        hint = f"; hint: {self._target.login}" if self._target.login else ""
+        return Dead(f"{place(self._target)} wants a login or another token (401){hint}")
+
     # --- one request ---------------------------------------------------------------------------------
 
     async def _ask(self, method: str, path: str, headers: Headers, body: bytes, twice: bool) -> Response:
@@ -172,11 +177,11 @@ class Http:
         """Where the answer leads to, within the origin; secrets go nowhere else."""
         async with response:
             status, location = response.head.status, response.head.fields.get("location", "")
-            found = self.within(location, asked)
+            found = self.within(location, asked) if location else None
         if found is None:
             raise Failed(
                 f"{place(self._target)} redirects to {_elsewhere(location)}, "
-                "which is another origin: not followed"
+                "which is not of its origin: not followed"
             )
         if method != "GET" and status not in _SAME_METHOD:
             raise Failed(f"{place(self._target)} redirects a {method} with {status}: not followed")
@@ -235,4 +240,4 @@ def _elsewhere(location: str) -> str:
         if parts.scheme and parts.hostname:
             port = f":{parts.port}" if parts.port else ""
             return f"`{shown(f'{parts.scheme}://{parts.hostname}{port}')}`"
-    return "what is no URL of its own"
+    return "no URL that can be followed"

@@ -53,9 +53,8 @@ class OldServer:
         """Sends a request; returns once its answer has come on the stream."""
         await self.send(message)
         while not call.answered:
-            changed = asyncio.ensure_future(self._calls.changed())
-            await asyncio.wait({changed, self._stream}, return_when=asyncio.FIRST_COMPLETED)
-            changed.cancel()
+            told: set[asyncio.Future[Any]] = {self._calls.changed(), self._stream}
+            await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED)
             if self._stream.done() and not call.answered:
                 await self._stream
 
@@ -70,7 +69,7 @@ class OldServer:
         except TimeoutError:
             raise Failed(f"the server has not taken a message within {TAKEN_WITHIN:g} s") from None
         if response.head.status == 401:
-            raise Dead("the server wants a login or another token (401)")
+            raise self._http.wants_login()
         if not 200 <= response.head.status < 300:
             raise Failed(f"the server refuses a message ({response.head.status})")
 

@@ -29,6 +29,8 @@ class Target:
     """Where the endpoint says `tls`; it verifies name, chain and pins, or nothing is sent."""
     dial: Callable[[], socket.socket] | None = None
     """Gives a connected socket, or raises OSError; called in a thread. None: by host and port."""
+    login: str = ""
+    """What a person runs where the server wants a login; said with the 401."""
     message: int = 10 << 20
     """Bytes of one message, in both directions."""
 

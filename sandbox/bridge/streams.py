@@ -92,7 +92,7 @@ class Streams:
             if status == 404 and self._session.id is not None:
                 raise Dead("the server has ended the session (404)")
             if status == 401:
-                raise Dead("the server wants a login or another token (401)")
+                raise self._http.wants_login()
             if status in _FOR_GOOD and status not in _BUSY:
                 raise Refused(f"the server has no stream to take up ({status})")
             raise _Busy(f"the server's stream cannot be taken up ({status} `{response.head.kind}`)")

@@ -44,7 +44,7 @@ class Calls:
     async def room(self, size: int) -> None:
         """Returns once another request of `size` bytes may be sent."""
         while self._waiting and (len(self._waiting) >= CALLS_MAX or self._bytes + size > BYTES_MAX):
-            await self.changed()
+            await asyncio.shield(self.changed())
 
     def add(self, call: Waiting) -> None:
         """From here on somebody waits. A second request of the same id takes the first one's place."""
@@ -83,10 +83,10 @@ class Calls:
     async def none_left(self) -> None:
         """Returns once nobody waits."""
         while self._waiting:
-            await self.changed()
+            await asyncio.shield(self.changed())
 
-    async def changed(self) -> None:
-        """Returns once one more has its answer, or waits no longer."""
+    def changed(self) -> asyncio.Future[None]:
+        """Done once one more has its answer, or waits no longer; for all who ask, so nobody cancels it."""
         if self._changed is None or self._changed.done():
             self._changed = self._loop.create_future()
-        await asyncio.shield(self._changed)
+        return self._changed

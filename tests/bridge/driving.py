@@ -32,7 +32,7 @@ VERSION = "2026-07-28"
 
 def at(port: int, path: str = "/mcp", **given: Any) -> Target:
     """A server on this machine's loopback."""
-    options = {name: given.pop(name) for name in ("tls", "dial", "message") if name in given}
+    options = {name: given.pop(name) for name in ("tls", "dial", "message", "login") if name in given}
     headers = tuple(given.pop("sent", ()))
     return Target(Endpoint("127.0.0.1", port, path, **{"ready": 10.0, **given}), headers, **options)
 
