@@ -30,6 +30,7 @@ _SLOW_HEAD = Refused(408, "slow-head", "the request's head did not arrive in tim
 _SLOW_BODY = Refused(408, "slow-body", "the request's body did not arrive in time")
 _FAULT = Refused(500, "fault", "the request could not be worked on")
 _EVICTED = Refused(503, "full", "another client needed the room", (("Retry-After", "1"),))
+EVICTED = answers.spelt(answers.refusal(_EVICTED), closes=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,9 @@ class Desk:
 class Connection(asyncio.Protocol):
     """A guest of the crowd from its first moment; whatever happens, it leaves the crowd at its end."""
 
-    def __init__(self, desk: Desk, peer: str) -> None:
-        self._desk, self._peer = desk, peer
+    def __init__(self, desk: Desk, peer: str, refused: Refused | None = None) -> None:
+        """`refused`: why this peer is told nothing else, whatever it asks."""
+        self._desk, self._peer, self._refused = desk, peer, refused
         self._reader: Reader | None = None  # made with the first byte: who says nothing costs little
         self._transport: asyncio.Transport | None = None
         self._asked: Asked | None = None
@@ -69,6 +71,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # of a stream
+        if self._refused is not None:
+            self._refuse(self._refused)
 
     def data_received(self, data: bytes) -> None:
         if self._drains:
@@ -122,7 +126,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             return self.abort()
         if not self._transport.is_closing():
-            self._transport.write(answers.spelt(answers.refusal(_EVICTED), closes=True))
+            self._transport.write(EVICTED)
             self._transport.close()
 
     def is_late(self, now: float) -> bool:
@@ -235,9 +239,9 @@ class Connection(asyncio.Protocol):
         if body is not None:
             self._is_read = True
             return body
+        self._hold(reader.held)
         self._waiting = asyncio.get_running_loop().create_future()
         self.deadline = time.monotonic() + self._desk.limits.body_s
-        self._hold(reader.held)
         if self._holds_back:
             self._holds_back = False
             transport.resume_reading()

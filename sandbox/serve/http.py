@@ -20,9 +20,8 @@ from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 
 from sandbox.errors import SandboxNotBuilt
-from sandbox.serve import answers
 from sandbox.serve.address import Address
-from sandbox.serve.connection import Connection, Desk
+from sandbox.serve.connection import EVICTED, Connection, Desk
 from sandbox.serve.words import Refused
 
 BACKLOG = 512
@@ -99,33 +98,40 @@ class Listener:
 
     def _take_in(self, peer: socket.socket, address: object) -> None:
         if peer.family == socket.AF_UNIX:
-            shown, place = f"uid:{uid_of(peer)}", ""
-            if uid_of(peer) != os.geteuid():
-                return self._turn_away(peer, shown)
+            uid = uid_of(peer)
+            is_ours = uid == os.geteuid()
+            guest = Connection(self._desk, f"uid:{uid}", None if is_ours else _FOREIGN)
+            place = "" if is_ours else f"uid:{uid}"
         else:
             shown = str(address[0]) if isinstance(address, tuple) else ""
             place = "" if ip_address(shown.partition("%")[0]).is_loopback else shown
+            guest = Connection(self._desk, shown)
             _keep_an_eye_on(peer)
-        guest = Connection(self._desk, shown)
         self._desk.crowd.enter(guest, place)
         guest.opening = self._loop.create_task(self._open(guest, peer))
-
-    def _turn_away(self, peer: socket.socket, shown: str) -> None:
-        self._desk.journal.refused(_FOREIGN, shown)
-        with peer, suppress(OSError):
-            peer.send(answers.spelt(answers.refusal(_FOREIGN), closes=True))
+        # A task that is cancelled before its first step never sees it.
+        guest.opening.add_done_callback(lambda task: self._opened(task, guest, peer))
 
     async def _open(self, guest: Connection, peer: socket.socket) -> None:
         """Gives a guest its transport; with TLS, once its handshake is done."""
-        tls = {} if self._context is None else {
-            "ssl": self._context,
-            "ssl_handshake_timeout": self._desk.limits.head_s,
-            "ssl_shutdown_timeout": self._desk.limits.drain_s,
-        }  # fmt: skip
-        try:
-            await self._loop.connect_accepted_socket(lambda: guest, peer, **tls)  # type: ignore[arg-type]
-        except (OSError, asyncio.CancelledError):
-            # No handshake, or no time left for one: asyncio has closed the socket, or never had it.
+        if self._context is None:
+            await self._loop.connect_accepted_socket(lambda: guest, peer)
+            return
+        limits = self._desk.limits
+        await self._loop.connect_accepted_socket(
+            lambda: guest,
+            peer,
+            ssl=self._context,
+            ssl_handshake_timeout=limits.head_s,
+            ssl_shutdown_timeout=limits.drain_s,
+        )
+
+    def _opened(self, task: asyncio.Task[None], guest: Connection, peer: socket.socket) -> None:
+        """Where there is no transport, for want of a handshake or of room, nothing of the guest is left."""
+        if task.cancelled() or task.exception() is not None:
+            if self._context is None:
+                with suppress(OSError):
+                    peer.send(EVICTED)
             peer.close()
             self._desk.crowd.leave(guest)
 
