@@ -153,4 +153,4 @@ def settings_file(path: Path, issuer: str, extra: str = "") -> str:
 def fresh(**changed: Any) -> dict[str, Any]:
     """The claims for a server whose clock is the real one."""
     now = time.time()
-    return claims(iat=now - 5, exp=now + 300, **changed)
+    return claims(**{"iat": now - 5, "exp": now + 300, **changed})
