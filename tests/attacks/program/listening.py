@@ -24,6 +24,16 @@ def connect(host: str, port: int) -> str:
         return "connected"
 
 
+def fetch(host: str, port: int) -> str:
+    """A first line from there: where a gateway stands between, a connection alone says nothing."""
+    with socket.create_connection((host, port), timeout=3) as one:
+        one.sendall(f"GET /mcp HTTP/1.1\r\nhost: {host}:{port}\r\nconnection: close\r\n\r\n".encode())
+        line = one.recv(64).split(b"\r\n")[0].decode(errors="replace")
+        if not line:
+            raise ConnectionResetError(errno.ECONNRESET, "closed without an answer")
+        return line
+
+
 def own_stdin() -> str:
     """What its stdin has: nothing, data or the end."""
     if not select.select([0], [], [], 0.2)[0]:
@@ -83,7 +93,7 @@ def hang() -> None:
     time.sleep(3600)
 
 
-TOOLS = {one.__name__: one for one in (connect, own_stdin, say, named, peek, kill, leave, hang)}
+TOOLS = {one.__name__: one for one in (connect, fetch, own_stdin, say, named, peek, kill, leave, hang)}
 
 
 def called(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -145,6 +155,9 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
     request_queue_size = 64
+
+    def handle_error(self, *_: Any) -> None:
+        """Says nothing."""
 
     def __init__(self, host: str, port: int) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
