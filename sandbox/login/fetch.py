@@ -91,15 +91,14 @@ class Asking:
                 writer.transport.abort()
 
     async def _connected(self, address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        target = _target(address, self.reach)
+        target, tls = _target(address, self.reach), None if address.scheme == "http" else _tls(self.ca)
         dialer = Dialer((), upstream.settings(self.environ))
         way = await dialer.way(target)
         if isinstance(way, Denied):
             raise _forbidden(address, way.reason)
         sock = await dialer.connect(target, way)
-        if address.scheme == "http":
-            return await asyncio.open_connection(sock=sock)
-        return await asyncio.open_connection(sock=sock, ssl=_tls(self.ca), server_hostname=address.host)
+        name = address.host if tls else None
+        return await asyncio.open_connection(sock=sock, ssl=tls, server_hostname=name)
 
 
 @cache  # one login asks ten times, and each time the system's trust would be read anew
