@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from collections import deque
 from collections.abc import Iterable
 from types import TracebackType
 from urllib.parse import urljoin, urlsplit
@@ -17,7 +18,10 @@ from sandbox.bridge.words import Broken, Dead, Failed, shown
 
 IDLE_MAX = 3.0
 """Seconds after which a connection is not used again: the next request and its closing might cross."""
-IDLE_CONNECTIONS = 8
+IDLE_CONNECTIONS = 32
+PLENTY = 16
+HOPE, HOPE_MAX = 0.01, 0.25
+"""With so many connections a request waits so many seconds for a free one, before it opens another."""
 REDIRECTS_MAX = 3
 PATH_MAX = 4096
 RETRY_EVERY = (0.01, 0.25)
@@ -79,6 +83,9 @@ class Http:
         self._loop = asyncio.get_running_loop()
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
+        self._opening = 0
+        self._freed_at = 0.0
+        self._hoping: deque[asyncio.Future[None]] = deque()
         self._fixed = _fixed(target)
         self._endpoint = target.endpoint.path
         self.path = target.endpoint.path
@@ -120,6 +127,7 @@ class Http:
         if connection.reusable and not short and len(self._idle) < IDLE_CONNECTIONS:
             connection.since = self._loop.time()
             self._idle.append(connection)
+            self._tell()
         else:
             self._drop(connection)
 
@@ -151,7 +159,7 @@ class Http:
 
     async def _ask(self, method: str, path: str, headers: Headers, body: bytes, twice: bool) -> Response:
         request = self._request(method, path, headers, body)
-        connection = self._kept() or await self._connect()
+        connection = self._kept() or await self._hoped() or await self._connect()
         again = twice and connection.used > 0
         try:
             return await self._answered(connection, request)
@@ -201,14 +209,54 @@ class Http:
             self._drop(connection)
         return None
 
+    async def _hoped(self) -> Connection | None:
+        """One that becomes free in a moment, where many are open; while some do, the moment goes on."""
+        if len(self._open) + self._opening < PLENTY:
+            return None
+        deadline = self._loop.time() + HOPE_MAX
+        while (now := self._loop.time()) < deadline:
+            await self._freed()
+            if (connection := self._kept()) is not None:
+                return connection
+            if self._freed_at < now:
+                return None
+        return None
+
+    async def _freed(self) -> None:
+        """Returns once a connection is free, or after a moment; who asks first is told first."""
+        free: asyncio.Future[None] = self._loop.create_future()
+        self._hoping.append(free)
+        timer = self._loop.call_later(HOPE, _settle, free)
+        try:
+            await free
+        finally:
+            timer.cancel()
+
+    def _tell(self) -> None:
+        self._freed_at = self._loop.time()
+        while self._hoping:
+            free = self._hoping.popleft()
+            if not free.done():
+                free.set_result(None)
+                return
+
     async def _connect(self) -> Connection:
-        connection = await connect(self._target)
+        self._opening += 1
+        try:
+            connection = await connect(self._target)
+        finally:
+            self._opening -= 1
         self._open.add(connection)
         return connection
 
     def _drop(self, connection: Connection) -> None:
         connection.close()
         self._open.discard(connection)
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _fixed(target: Target) -> str:
