@@ -112,7 +112,13 @@ def carried(spec: Spec, secrets: Pairs, environ: Mapping[str, str]) -> Carried:
 
         authorities = trusted(endpoint.ca, environ)
     headers = [(name, _header(name, text, values)) for name, text in endpoint.headers if _known(text, values)]
-    return Carried(_path(endpoint.path, values), tuple(headers), authorities)
+    return Carried(_path(endpoint.path, values), tuple(headers), authorities, _login(spec))
+
+
+def _login(spec: Spec) -> str:
+    """What logs a person in; nothing where the profile has its own credential, which none replaces."""
+    sent = dict(spec.endpoint.headers if spec.endpoint else ()).get("authorization", LOGIN)
+    return f"mcp-sandbox login {spec.argv[0].partition('?')[0]}" if LOGIN in sent else ""
 
 
 def _known(text: str, values: Mapping[str, str]) -> bool:

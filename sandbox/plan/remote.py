@@ -11,6 +11,8 @@ from sandbox.policy import paths, remote
 from sandbox.policy.model import Origin, Policy
 from sandbox.records import replace
 
+READY_S = 3.0
+"""What is refused looks like a server that does not answer yet; a network that comes back takes this long."""
 LOGIN = "MCP_SANDBOX_LOGIN"
 """What stands for the token of a login; no profile may have a secret of that name for this."""
 
@@ -22,8 +24,9 @@ def endpoint(policy: Policy, *, home: str, cwd: str, environ: Mapping[str, str])
     _refuse_unknown(policy, url)
     ca = paths.expand(server.ca, home=home, cwd=cwd, environ=environ) if server.ca else ""
     return Endpoint(
-        url.host, url.port, url.path, url.tls, server.headers, remote=True, ca=ca, pins=server.pin
-    )
+        url.host, url.port, url.path, url.tls, server.headers, remote=True, ca=ca, pins=server.pin,
+        ready=READY_S if server.ready is None else server.ready,
+    )  # fmt: skip
 
 
 def with_login(spec: Spec) -> Spec:

@@ -25,7 +25,8 @@ class ServerTable(BaseModel):
     port: int | None = Field(default=None, ge=1, le=65535)
     path: Annotated[str, Field(pattern=r"^/[!-~]*$")] | None = Field(default=None, description="`/mcp`")
     ready: Seconds | None = Field(
-        default=None, description="Within which a server that speaks HTTP has to listen (30s)"
+        default=None,
+        description="Within which a server that speaks HTTP has to take a connection (30s; a `url` 3s)",
     )
     image: Annotated[str, Field(pattern=r"^[a-z0-9][!-~]*$")] | None = Field(
         default=None, description="The container's root: base, node, python, browser, or NAME@sha256:…"
@@ -71,8 +72,10 @@ class ServerTable(BaseModel):
 
     @after_all(mode="after")
     def _http_only(self) -> ServerTable:
-        if self.transport == "stdio" and (self.port or self.path or self.ready is not None):
-            raise ValueError('`port`, `path` and `ready` need `transport = "http"`')
+        if self.transport == "stdio" and (self.port or self.path):
+            raise ValueError('`port` and `path` need `transport = "http"`')
+        if self.transport == "stdio" and self.ready is not None and not self.url:
+            raise ValueError('`ready` needs `transport = "http"`, or a `url`')
         if self.command and not self.command[0]:
             raise ValueError("`command` begins with an empty word")
         return self

@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--status", type=int, default=307)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    made: Any = Server("remote", version="1", on_list_tools=list_tools, on_call_tool=call_tool)  # type: ignore[arg-type]
+    made: Any = Server("remote", version="1", on_list_tools=list_tools, on_call_tool=call_tool)
     app = made.streamable_http_app(json_response=args.json, host="0.0.0.0")  # noqa: S104 - no check of Host
     around = Around(app, args.directory / "requests.jsonl", args)
     tls = {"ssl_certfile": args.chain, "ssl_version": ssl.PROTOCOL_TLS_SERVER} if args.chain else {}

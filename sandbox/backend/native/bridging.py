@@ -18,6 +18,8 @@ class Carried:
     headers: tuple[tuple[str, str], ...] = ()
     authorities: str = ""
     """The certificates (PEM) that a TLS server's has to lead to."""
+    login: str = ""
+    """What a person runs where the server wants a login."""
 
 
 def load() -> None:
@@ -32,9 +34,9 @@ def target(spec: Spec, carried: Carried) -> Target:
     endpoint = spec.endpoint
     assert endpoint is not None  # noqa: S101 - asked for where there is one
     resolved = replace(endpoint, path=carried.path)
-    if not endpoint.tls:
-        return Target(resolved, carried.headers, message=spec.message)
-    from sandbox.bridge.trust import context
+    tls = None
+    if endpoint.tls:
+        from sandbox.bridge.trust import context
 
-    tls = context(carried.authorities, endpoint.pins)
-    return Target(resolved, carried.headers, tls, message=spec.message)
+        tls = context(carried.authorities, endpoint.pins)
+    return Target(resolved, carried.headers, tls, message=spec.message, login=carried.login)
