@@ -16,6 +16,7 @@ import trustme
 
 from sandbox.bridge.trust import fingerprint
 from tests.e2e.caller import Caller
+from tests.e2e.small_remote import Remote, small_remote
 
 SERVER = Path(__file__).with_name("remote_server.py")
 TOKEN = "tok-" + "5b1c9e7d" * 4
@@ -28,19 +29,16 @@ CALL = [
 ]  # fmt: skip
 
 
-class Remote:
-    """A server that runs, where it is, and what it was asked."""
+class Real:
+    """A real server's process, where it is, and what it was asked."""
 
-    def __init__(self, process: subprocess.Popen[str], directory: Path, tls: bool) -> None:
+    def __init__(self, process: subprocess.Popen[str], directory: Path) -> None:
         assert process.stdout is not None
         self.port = int(process.stdout.readline())
+        self.url = f"https://localhost:{self.port}/mcp"
         self._log = directory / "requests.jsonl"
-        self.origin = f"{'https' if tls else 'http'}://localhost:{self.port}"
 
     @property
-    def url(self) -> str:
-        return f"{self.origin}/mcp"
-
     def requests(self) -> list[dict[str, Any]]:
         """Every request that came, in order."""
         return [json.loads(line) for line in self._log.read_text().splitlines()]
@@ -53,7 +51,7 @@ class Ground:
         self.caller = caller
         self.authority = trustme.CA()
         self.home = caller.directory()
-        self._stack, self._tmp, self._made = stack, tmp, 0
+        self._stack, self._tmp = stack, tmp
         self.ca = self.put("ca.pem", self.authority.cert_pem.bytes().decode())
 
     def put(self, name: str, text: str) -> Path:
@@ -67,18 +65,16 @@ class Ground:
         """For `localhost`, unless said otherwise."""
         return (authority or self.authority).issue_cert(*(names or ("localhost",)), **more)
 
-    def serve(self, certificate: trustme.LeafCert | None, *words: str) -> Remote:
-        """A server with this certificate; None: without TLS."""
-        self._made += 1
-        directory = self._tmp / f"remote{self._made}"
-        directory.mkdir()
-        (directory / "requests.jsonl").touch()
-        chain = []
-        if certificate is not None:
-            certificate.private_key_and_cert_chain_pem.write_to_path(str(directory / "chain.pem"))
-            chain = ["--chain", str(directory / "chain.pem")]
-        argv = [sys.executable, str(SERVER), str(directory), *chain, *words]
-        return Remote(self._stack.enter_context(running(argv)), directory, certificate is not None)
+    def real(self, certificate: trustme.LeafCert, *words: str) -> Real:
+        """The Python SDK's server with this certificate."""
+        (self._tmp / "requests.jsonl").touch()
+        certificate.private_key_and_cert_chain_pem.write_to_path(str(self._tmp / "chain.pem"))
+        argv = [sys.executable, str(SERVER), str(self._tmp), "--chain", str(self._tmp / "chain.pem"), *words]
+        return Real(self._stack.enter_context(running(argv)), self._tmp)
+
+    def serve(self, certificate: trustme.LeafCert | None, **more: Any) -> Remote:
+        """A small server with this certificate; None: without TLS."""
+        return self._stack.enter_context(small_remote(certificate, **more))
 
     def profile(self, url: str, text: str = "") -> Path:
         """One for this URL, which trusts this authority."""
@@ -139,15 +135,16 @@ def granted(remote: Remote) -> tuple[str, str]:
 # --- what is carried ---------------------------------------------------------------------------------
 
 
-def test_a_server_at_a_url_answers_as_one_on_stdio(ground: Ground) -> None:
-    remote = ground.serve(ground.certificate())
+@pytest.mark.parametrize("words", [[], ["--json"]], ids=["streams", "JSON"])
+def test_a_server_at_a_url_answers_as_one_on_stdio(words: list[str], ground: Ground) -> None:
+    remote = ground.real(ground.certificate(), *words)
     profile = ground.profile(
         remote.url, '[server.headers]\nAuthorization = "Bearer ${TOKEN}"\n[secrets.TOKEN]\nfrom = "env"\n'
     )
     got = ground.converse("--profile", str(profile), environ={"TOKEN": TOKEN})
     assert (got.echoed, got.status) == ("hi", 0), got.said
-    assert {one["headers"]["authorization"] for one in remote.requests()} == {f"Bearer {TOKEN}"}
-    assert {one["headers"]["host"] for one in remote.requests()} == {f"localhost:{remote.port}"}
+    assert {one["headers"]["authorization"] for one in remote.requests} == {f"Bearer {TOKEN}"}
+    assert {one["headers"]["host"] for one in remote.requests} == {f"localhost:{remote.port}"}
     assert TOKEN not in got.said + got.out
     assert TOKEN not in log_of(ground)
 
@@ -165,9 +162,9 @@ def test_the_url_on_the_command_line(ground: Ground) -> None:
     remote = ground.serve(None)
     got = ground.converse(*granted(remote), f"{remote.url}?key=some-key-4711")
     assert (got.echoed, got.status) == ("hi", 0), got.said
-    assert remote.requests()[0]["query"] == "key=some-key-4711"
+    assert remote.requests[0]["query"] == "key=some-key-4711"
     assert "some-key-4711" not in log_of(ground) + got.said
-    assert not any("authorization" in one["headers"] for one in remote.requests())
+    assert not any("authorization" in one["headers"] for one in remote.requests)
 
 
 def test_a_secret_in_the_url_and_one_that_is_not_set(ground: Ground) -> None:
@@ -175,8 +172,8 @@ def test_a_secret_in_the_url_and_one_that_is_not_set(ground: Ground) -> None:
     words = [*granted(remote), "--secret", "KEY", "--secret", "MAYBE?", "--header", "X-Maybe: ${MAYBE}"]
     got = ground.converse(*words, f"{remote.url}?key=${{KEY}}", environ={"KEY": "a b&c=d"})
     assert got.echoed == "hi", got.said
-    assert remote.requests()[0]["query"] == "key=a%20b%26c%3Dd"
-    assert not any("x-maybe" in one["headers"] for one in remote.requests())
+    assert remote.requests[0]["query"] == "key=a%20b%26c%3Dd"
+    assert not any("x-maybe" in one["headers"] for one in remote.requests)
 
 
 # --- whom nothing is said to -------------------------------------------------------------------------
@@ -215,7 +212,7 @@ def test_a_certificate_that_is_not_the_servers(made: Any, why: str, ground: Grou
     remote = ground.serve(made(ground))
     headers = '[server.headers]\nAuthorization = "Bearer ${TOKEN}"\n[secrets.TOKEN]\nfrom = "env"\n'
     got = ground.converse("--profile", str(ground.profile(remote.url, headers)), environ={"TOKEN": TOKEN})
-    assert remote.requests() == [], "not even a head is sent"
+    assert remote.requests == [], "not even a head is sent"
     assert why in got.errors, got.out + got.said
     assert why in got.said
     assert got.status != 0
@@ -230,7 +227,7 @@ def test_a_certificate_that_is_not_the_servers(made: Any, why: str, ground: Grou
 def test_without_the_private_authority_nothing_is_trusted(ground: Ground) -> None:
     remote = ground.serve(ground.certificate())
     got = ground.converse(*granted(remote), remote.url)
-    assert remote.requests() == []
+    assert remote.requests == []
     assert "local issuer" in got.errors, got.out + got.said
 
 
@@ -245,34 +242,36 @@ def test_a_key_that_is_not_pinned(ground: Ground) -> None:
     text = f'pin = ["{key_of(pinned)}"]\n'
     remote = ground.serve(other)
     got = ground.converse("--profile", str(ground.profile(remote.url, text)))
-    assert remote.requests() == []
+    assert remote.requests == []
     assert f"the server's key is {key_of(other)}, which is not pinned" in got.errors, got.out + got.said
     right = ground.serve(pinned)
     assert ground.converse("--profile", str(ground.profile(right.url, text))).echoed == "hi"
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    "status", [307, *(pytest.param(status, marks=pytest.mark.long) for status in (301, 302, 303, 308))]
+)
 def test_a_redirect_to_another_origin(status: int, ground: Ground) -> None:
     thief = ground.serve(ground.certificate())
-    remote = ground.serve(ground.certificate(), "--redirect", thief.url, "--status", str(status))
+    remote = ground.serve(ground.certificate(), redirect=thief.url, status=status)
     text = '[server.headers]\nX-Api-Key = "${TOKEN}"\n[secrets.TOKEN]\nfrom = "env"\n'
     # Both are allowed and trusted: it is the bridge that does not go there.
     profile = ground.profile(remote.url, text)
     words = ["--profile", str(profile), *granted(thief)]
     got = ground.converse(*words, environ={"TOKEN": TOKEN})
-    assert len(remote.requests()) >= 1
-    assert thief.requests() == []
+    assert len(remote.requests) >= 1
+    assert thief.requests == []
     assert "redirect" in got.errors, got.out + got.said
 
 
 def test_a_redirect_within_the_origin_is_followed(ground: Ground) -> None:
-    remote = ground.serve(ground.certificate(), "--redirect", "/moved")
+    remote = ground.serve(ground.certificate(), redirect="/moved")
     assert ground.converse("--profile", str(ground.profile(remote.url))).echoed == "hi"
-    assert "/moved" in {one["path"] for one in remote.requests()}
+    assert "/moved" in {one["path"] for one in remote.requests}
 
 
 def test_a_server_that_wants_a_login(ground: Ground) -> None:
-    remote = ground.serve(None, "--token", TOKEN)
+    remote = ground.serve(None, token=TOKEN)
     got = ground.converse(*granted(remote), remote.url)
     assert "401" in got.errors, got.out + got.said
     assert f"mcp-sandbox login {remote.url}" in got.said
