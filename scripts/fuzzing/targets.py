@@ -12,6 +12,7 @@ from fuzzing.inspectors import Profile, kept, made_with, names
 from fuzzing.promises import Broken, Watched
 from fuzzing.stage import Stage
 from fuzzing.streams import events, headers
+from fuzzing.tokens import tokens
 from sandbox.inspect.judged import pointer
 from sandbox.wire.jsonrpc import Fault, Frame, FrameReader
 from sandbox.wire.splice import DROP, Edit, Place, splice
@@ -125,6 +126,7 @@ TARGETS: dict[str, Target] = {
     "splice": spliced,
     "events": events,
     "headers": headers,
+    "tokens": tokens,
     **{name: judging(name) for name in names()},
     "all": judging(),
     "all-strict": judging(profile="strict"),

@@ -54,6 +54,7 @@ class OAuth:
         self._settings = settings
         self._documents = metadata.documents(settings, routes)
         self._keys = Keys(fetch, clock)  # type: ignore[arg-type]
+        self._checked = signature.Checked()
         self._seen = dpop.Seen()
         self._now = now
 
@@ -117,7 +118,7 @@ class OAuth:
         key = await self._keys.find(kid, read.algorithm)
         if key is None:
             raise Fault("token-key", "the issuer has no such key")
-        if not signature.verify(key.algorithm, key.prepared, read.signed, read.signature):
+        if not self._checked.holds(key, read):
             raise Fault("token-signature", "the token's signature does not hold")
 
     def _possessed(self, head: Head, token: str, scheme: str, granted: Granted) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from hashlib import sha256
+from typing import Any, Final, Protocol
 
 from sandbox.errors import CannotEnforce
 from sandbox.serve.oauth.algorithms import ALGORITHMS
+from sandbox.serve.oauth.compact import Compact
 
 
 def require() -> None:
@@ -45,3 +47,41 @@ def verify(algorithm: str, key: Any, signed: bytes, signature: bytes) -> bool:
         return bool(get_algorithm_by_name(algorithm).verify(signed, key, signature))
     except (ValueError, TypeError, AttributeError):
         return False
+
+
+class Named(Protocol):
+    """A key that is for one algorithm."""
+
+    @property
+    def algorithm(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def prepared(self) -> Any:
+        """The key as `prepare` made it."""
+        ...
+
+
+class Checked:
+    """Signatures that held: a client sends its token with every request, and the arithmetic is the dear part.
+
+    What is remembered is the key itself, so that a key which was fetched again or withdrawn starts anew.
+    """
+
+    MOST: Final = 4096
+
+    def __init__(self) -> None:
+        self._held: dict[bytes, Named] = {}
+
+    def holds(self, key: Named, read: Compact) -> bool:
+        """Whether the key's owner has signed the token."""
+        digest = sha256(read.signed + b"." + read.signature).digest()
+        if self._held.get(digest) is key:
+            return True
+        if not verify(key.algorithm, key.prepared, read.signed, read.signature):
+            return False
+        if len(self._held) >= self.MOST:
+            self._held.clear()
+        self._held[digest] = key
+        return True

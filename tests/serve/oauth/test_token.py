@@ -34,13 +34,20 @@ KEYS = issuer.jwks(
 )
 
 
+WORDS = {"schema": 1, "issuer": ISSUER, "resource": RESOURCE, "routes": ROUTES}
+SETTINGS = Settings.model_validate(WORDS)
+
+
+def jwks_of(key: Any) -> bytes:
+    return issuer.jwks(public_jwk("ES256", key, kid="ES256"))
+
+
 def server(keys: bytes = KEYS, **changed: Any) -> OAuth:
-    words = {"schema": 1, "issuer": ISSUER, "resource": RESOURCE, "routes": ROUTES, **changed}
 
     async def fetch() -> bytes:
         return keys
 
-    return OAuth(Settings.model_validate(words), ROUTES, fetch, now=lambda: NOW)
+    return OAuth(Settings.model_validate(WORDS | changed), ROUTES, fetch, now=lambda: NOW)
 
 
 def head(authorization: str | None, route: str = "github", **headers: str) -> Head:
@@ -222,6 +229,39 @@ def test_a_verifier_that_believes_the_header_is_taken_in(made: Callable[[], str]
 @pytest.mark.parametrize(("made", "code"), ATTACKS)
 def test_what_a_token_gets(made: Callable[[], str], code: str) -> None:
     assert said(made()) == code
+
+
+def test_a_signature_that_held_is_another_keys_no_more() -> None:
+    """What is remembered of a token goes with its key: the same key's name, then somebody else's key."""
+    held = [jwks_of(private("P-256")), jwks_of(private("P-256", 1)), jwks_of(private("P-256"))]
+
+    async def story() -> list[str]:
+        now, found = [0.0], []
+
+        async def fetch() -> bytes:
+            return held.pop(0)
+
+        of = OAuth(SETTINGS, ROUTES, fetch, now=lambda: NOW, clock=lambda: now[0])
+        await of.start()
+        for step in range(3):
+            for _ in range(2):
+                answer = await of.check(head(f"Bearer {GOOD}"))
+                found.append(answer.code if isinstance(answer, Refused) else "ok")
+            now[0] += 4000 * (step + 1)
+        await of.close()
+        return found
+
+    assert asyncio.run(story()) == ["ok", "ok", "token-signature", "token-signature", "ok", "ok"]
+
+
+def test_no_other_token_passes_beside_one_that_held() -> None:
+    one, other = ask(
+        server(),
+        head(f"Bearer {GOOD}"),
+        head(f"Bearer {HEAD}.{b64(json.dumps(claims(sub='x')))}.{SIGNATURE}"),
+    )
+    assert isinstance(one, Principal)
+    assert other.code == "token-signature"
 
 
 def test_one_signature_has_one_spelling() -> None:
