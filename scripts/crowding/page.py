@@ -1,4 +1,4 @@
-"""The table of a crowd, in docs/quotas.md."""
+"""The table of a crowd, in docs/quotas.md, and of one that comes over HTTP, in docs/serve.md."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 START, END = "<!-- scripts/crowd writes from here -->", "<!-- up to here -->"
 WIDTH = 118
-HEADING = "## Measured: a crowd\n"
+HEADING, SERVE_HEADING = "## Measured: a crowd\n", "## Measured: a hundred clients\n"
 PARTS = {"wrapper": "wrapper", "keeper": "keeper", "init": "process 1", "gateway": "gateway"}
 
 
@@ -17,9 +17,10 @@ def written(page: str, run: dict[str, Any]) -> str:
     if START in page:
         head, _, rest = page.partition(START)
         return head + body + rest.partition(END)[2]
-    if HEADING not in page:
-        raise ValueError(f"the page has no heading `{HEADING.strip()}`")
-    return page.replace(HEADING, f"{HEADING}\n{body}\n", 1)
+    heading = SERVE_HEADING if run.get("serve") else HEADING
+    if heading not in page:
+        raise ValueError(f"the page has no heading `{heading.strip()}`")
+    return page.replace(heading, f"{heading}\n{body}\n", 1)
 
 
 def table(run: dict[str, Any]) -> str:
@@ -35,7 +36,11 @@ def table(run: dict[str, Any]) -> str:
         ("calls, errors", f"{run['calls']}, {run['errors']}"),
         ("a call while one sandbox alone makes them, ms", spread(run["alone_ms"])),
         ("a call in the crowd, ms", spread(run["call_ms"])),
-        ("start to the answer to `initialize`, four at a time, ms", spread(run["start_ms"])),
+        (
+            f"start to the answer to `initialize`, {run.get('at_once', 4)} at a time, ms",
+            spread(run["start_ms"]),
+        ),
+        *_of_the_front(run),
         ("our own memory of one sandbox, MiB (PSS)", f"{own['each_kib'] / 1024:.1f}: {parts}"),
         ("our own memory of all, MiB", f"{own['all_mib']}"),
         ("the same with the servers, MiB", f"{run['machine_mib']}"),
@@ -45,11 +50,25 @@ def table(run: dict[str, Any]) -> str:
     head = (
         f"{run['date']}, {run['cpus']} processors, as {run['caller']}: {run['sandboxes']} sandboxes at once, "
         f"half Python, half Node, each with {run['pace']:g} calls of 200 bytes a second for "
-        f"{run['seconds'] / 60:.1f} minutes (`scripts/crowd`); load of the machine at the start "
+        f"{run['seconds'] / 60:.1f} minutes (`{_how(run)}`); load of the machine at the start "
         f"{run['load'][0]}, at the end {run['load'][1]}."
     )
     lines = [f"| {name} | {value} |" for name, value in rows]
     return "\n".join([textwrap.fill(head, WIDTH), "", "| what | measured |", "|---|---|", *lines])
+
+
+def _how(run: dict[str, Any]) -> str:
+    return "scripts/crowd --serve" if run.get("serve") else "scripts/crowd"
+
+
+def _of_the_front(run: dict[str, Any]) -> list[tuple[str, str]]:
+    """What only clients over HTTP have."""
+    if not run.get("serve"):
+        return []
+    return [
+        ("until all had their answer, s", f"{run['all_started_s']}"),
+        ("memory of the front itself, MiB (PSS)", f"{run['front_kib'] / 1024:.1f}"),
+    ]
 
 
 def spread(found: dict[str, float]) -> str:

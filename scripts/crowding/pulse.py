@@ -7,13 +7,14 @@ import select
 import time
 from collections.abc import Sequence
 
+from crowding.guest import Guest
 from crowding.member import ANSWER_S, Failed, Member
 
 
 class Pulse:
     """Each member calls `pace` times a second; one that has not answered in time is left until it has."""
 
-    def __init__(self, members: Sequence[Member], pace: float) -> None:
+    def __init__(self, members: Sequence[Member | Guest], pace: float) -> None:
         self._members = {member.fd: member for member in members}
         self._every = 1 / pace
         self.times: list[float] = []
