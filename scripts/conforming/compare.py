@@ -46,7 +46,7 @@ class Outcome:
         bare = {check.key: check for check in self.bare}
         through = {check.key: check for check in self.sandboxed}
         pairs = [Difference(bare.get(key), through.get(key)) for key in {**bare, **through}]
-        return [one for one in pairs if _status(one.bare) != _status(one.sandboxed)]
+        return [one for one in pairs if _differ(_status(one.bare), _status(one.sandboxed))]
 
     def passed(self, checks: Sequence[Check]) -> int:
         """How many succeeded."""
@@ -60,6 +60,10 @@ class Outcome:
             "sandboxed": [dataclasses.asdict(check) for check in self.sandboxed],
             "differences": [difference.told() for difference in self.differences],
         }
+
+
+def _differ(bare: str, through: str) -> bool:
+    return bare != through and {bare, through} != {"SUCCESS", "INFO"}
 
 
 def _status(check: Check | None) -> str:

@@ -37,6 +37,10 @@ SUITES = (
 OVER_HTTP = (SUITES[0], _OLDER, *SUITES[1:])
 
 
+OF_STREAMS = {"server-sse-streams-functional"}
+"""Left out, with a note, where all answers were JSON and no streams: a server chooses for each of them."""
+
+
 @dataclass(frozen=True)
 class Check:
     """What one check of a scenario said; `nth`: which of those with the same name."""
@@ -76,7 +80,7 @@ def _checks(place: Path) -> Iterator[Check]:
         scenario = _FOLDER.sub(r"\1", file.parent.name)
         seen: dict[tuple[str, str], int] = {}
         for one in json.loads(file.read_text()):
-            if one["status"] == "INFO":
+            if one["status"] == "INFO" and one["id"] not in OF_STREAMS:
                 continue  # a note of what was sent, which differs with the time it took
             key = one["id"], one["name"]
             seen[key] = nth = seen.get(key, 0) + 1
