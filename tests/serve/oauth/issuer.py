@@ -98,6 +98,9 @@ class Documents:
 class _Handler(BaseHTTPRequestHandler):
     documents: Documents
 
+    def do_POST(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         documents = self.server.documents  # type: ignore[attr-defined]
         documents.asked.append(self.path)
@@ -142,9 +145,9 @@ def serving(certificate: trustme.LeafCert) -> Iterator[Documents]:
         thread.join()
 
 
-def settings_file(path: Path, issuer: str, extra: str = "") -> str:
+def settings_file(path: Path, issuer: str, extra: str = "", resource: str = RESOURCE) -> str:
     path.write_text(
-        f'schema = 1\nissuer = "{issuer}"\nresource = "{RESOURCE}"\n{extra}\n'
+        f'schema = 1\nissuer = "{issuer}"\nresource = "{resource}"\n{extra}\n'
         '[routes.github]\n"mcp:read" = ["get_*", "list_*"]\n"mcp:write" = ["create_*"]\n"mcp:all" = ["*"]\n'
     )
     return str(path)

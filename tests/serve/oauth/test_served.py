@@ -32,14 +32,16 @@ OPEN = {
 
 
 @contextmanager
-def fronted(where: Path, site: Documents, ca: str, program: tuple[str, ...] = FAKE) -> Iterator[Served]:
+def fronted(
+    where: Path, site: Documents, ca: str, program: tuple[str, ...] = FAKE, resource: str = RESOURCE
+) -> Iterator[Served]:
     """A front in whose children's place the fake server of the sessions' tests runs."""
-    file = settings_file(where / "oauth.toml", site.url, f'ca = "{ca}"')
-    address = parse("127.0.0.1:0")
-    options = Options(routes=ROUTES, address=address, oauth=lambda: load(file, ROUTES, {}))
+    address, file = parse("127.0.0.1:0"), where / "oauth.toml"
+    options = Options(routes=ROUTES, address=address, oauth=lambda: load(str(file), ROUTES, {}))
     log, service = where / "front.jsonl", Service(ROUTES, program=program)
     with http.bound(address) as sock, Sink("front", "serve", environ={}, path=str(log)) as sink:
         front = Front(options, sock, None, sink, os.environ)
+        settings_file(file, site.url, f'ca = "{ca}"', resource.format(port=sock.getsockname()[1]))
         with running(front, service) as (loop, ended):  # type: ignore[arg-type]
             yield Served(address, sock.getsockname()[1], Sessions(), log, front, loop, ended)
 
