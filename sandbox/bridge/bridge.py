@@ -176,7 +176,7 @@ class Bridge:
         await self._until_ready()
         await self._exchange.notify(message)
         if message.method == "notifications/initialized":
-            self._start(self._exchange.follow())
+            self._start(self._exchange.follow(self._notes.say))
 
     # --- what all of it needs ------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 from sandbox.bridge import envelope
 from sandbox.bridge.envelope import Message
@@ -11,7 +12,7 @@ from sandbox.bridge.http import Http, Response
 from sandbox.bridge.old_sse import OldServer
 from sandbox.bridge.pipes import Outlet
 from sandbox.bridge.session import Session, Stateless
-from sandbox.bridge.streams import Cursor, Streams
+from sandbox.bridge.streams import Cursor, Refused, Streams
 from sandbox.bridge.waiting import LATE, Calls, Waiting
 from sandbox.bridge.words import NOT_FOUND, UNREACHABLE, Broken, Dead, Failed, shown
 
@@ -194,19 +195,21 @@ class Exchange:
         headers = self._stateless.headers(message) if modern else self._session.post_headers
         try:
             async with asyncio.timeout(TAKEN_WITHIN), await self._post(headers, message) as response:
-                await self._refusal_body(response)
+                if response.head.kind != "text/event-stream":  # nothing in one would answer anybody
+                    await response.body(REFUSAL_MAX)
         except TimeoutError:
             raise Failed(f"the server has not taken a message within {TAKEN_WITHIN:g} s") from None
         self._end_session_at(response.head.status, modern=modern)
         if not 200 <= response.head.status < 300:
             raise Failed(f"the server refuses a message that it need not answer ({response.head.status})")
 
-    async def follow(self) -> None:
+    async def follow(self, say: Callable[[str], None]) -> None:
         """The stream for what belongs to no request, as long as there is one."""
         if self._old is not None:
             await self._old.follow()
         elif not self.only_modern:
-            await self._streams.follow_own(lambda message: self._deliver(message, None))
+            with contextlib.suppress(Refused):
+                await self._streams.follow_own(lambda message: self._deliver(message, None), say)
 
     def close(self) -> None:
         """Reads no more."""

@@ -14,6 +14,7 @@ from sandbox.bridge.connection import Connection
 from sandbox.bridge.dialling import Unreachable, authority, connect, origin, place
 from sandbox.bridge.reply import Head
 from sandbox.bridge.run import Target
+from sandbox.bridge.unfinished import Unfinished
 from sandbox.bridge.words import Broken, Dead, Failed, shown
 
 IDLE_MAX = 3.0
@@ -58,12 +59,16 @@ class Response:
         found = await self._connection.read()
         if self._connection.whole and len(found) <= most:
             return found
-        held = bytearray(found)
-        while found and len(held) <= most:
-            found = await self._connection.read()
-            held += found
-        if len(held) > most:
-            raise Failed(f"the server's answer is longer than {most} bytes")
+        held = bytearray()
+        try:
+            while found:
+                self._http.unfinished.add(len(found))
+                held += found
+                if len(held) > most:
+                    raise Failed(f"the server's answer is longer than {most} bytes")
+                found = await self._connection.read()
+        finally:
+            self._http.unfinished.drop(len(held))
         return bytes(held)
 
     async def __aenter__(self) -> Response:
@@ -81,6 +86,7 @@ class Http:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._loop = asyncio.get_running_loop()
+        self.unfinished = Unfinished(target.message)
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._opening = 0
@@ -96,7 +102,9 @@ class Http:
         deadline, pause = self._loop.time() + self._target.endpoint.ready, RETRY_EVERY[0]
         while True:
             try:
-                self._idle.append(await self._connect())
+                connection = await self._connect()
+                connection.since = self._loop.time()
+                self._idle.append(connection)
                 return
             except Unreachable as why:
                 if self._loop.time() + pause > deadline:
@@ -204,7 +212,7 @@ class Http:
         now = self._loop.time()
         while self._idle:
             connection = self._idle.pop()
-            if connection.reusable and (connection.used == 0 or now - connection.since < IDLE_MAX):
+            if connection.reusable and now - connection.since < IDLE_MAX:
                 return connection
             self._drop(connection)
         return None

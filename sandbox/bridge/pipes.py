@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from collections import deque
 
 from sandbox.bridge.words import shown
@@ -12,6 +13,8 @@ CHUNK = 1 << 16
 AHEAD = 1 << 20
 """Bytes of lines that are read before anybody asks for them, and that wait to be written."""
 NOTES_MAX = 200
+NOTE_MAX = 2000
+"""Characters of one, fewer than a pipe that can be written to takes at once."""
 
 
 class Overlong(Exception):
@@ -155,7 +158,8 @@ class Outlet:
     def _writable(self) -> None:
         # A slice: a copy of all that waits, at every write, would cost its square.
         with memoryview(self._held) as view:
-            written = self._write(bytes(view[:CHUNK]))
+            piece = bytes(view[:CHUNK])
+        written = self._write(piece)
         del self._held[:written]
         if not self._held:
             self._loop.remove_writer(self._fd)
@@ -181,6 +185,9 @@ class Notes:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._left = NOTES_MAX
+        # Not made non-blocking: a server may write to the same pipe, and does not expect that.
+        self._room = select.poll()
+        self._room.register(fd, select.POLLOUT)
 
     def say(self, text: str) -> None:
         """One line; what the server has said in it stays on that line."""
@@ -188,10 +195,11 @@ class Notes:
             return
         self._left -= 1
         try:
-            os.write(self._fd, f"bridge: {_plain(text)}\n".encode())
+            if self._room.poll(0):
+                os.write(self._fd, f"bridge: {_plain(text)}\n".encode())
         except OSError:
             self._left = 0
 
 
 def _plain(text: str) -> str:
-    return " ".join(shown(part) for part in text.split())
+    return " ".join(shown(part) for part in text[:NOTE_MAX].split())

@@ -13,6 +13,8 @@ from sandbox.wire import mcp_headers
 EITHER = ("Accept", "application/json, text/event-stream")
 STREAM = ("Accept", "text/event-stream")
 TOOLS_MAX = 4096
+TOOL_MAX = 4096
+"""Characters of a tool's name and of the ways to its arguments in headers, for it to be remembered."""
 _MARK = mcp_headers.VERSION_KEY.encode()
 _VERSION_MAX = 64
 
@@ -93,5 +95,6 @@ class Stateless:
         except mcp_headers.Malformed:
             wanted = ()
         self._tools.pop(name, None)
-        if wanted and len(self._tools) < TOOLS_MAX:
+        size = len(name) + sum(len(step) for param in wanted for step in param.path)
+        if wanted and len(self._tools) < TOOLS_MAX and size <= TOOL_MAX:
             self._tools[name] = wanted

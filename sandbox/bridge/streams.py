@@ -20,6 +20,15 @@ ATTEMPTS_MAX = 5
 _FOR_GOOD = range(400, 500)
 _BUSY = frozenset({408, 425, 429})
 
+
+class Refused(Failed):
+    """The server has no such stream."""
+
+
+class _Busy(Failed):
+    """It may have one later."""
+
+
 Deliver = Callable[[Message], Awaitable[None]]
 
 
@@ -47,7 +56,7 @@ class Cursor:
     def pause(self) -> float:
         """Seconds until the next attempt: what the server asks for, doubled with every failure."""
         wanted = PAUSE if self._retry is None else self._retry / 1000
-        return max(min(wanted * (1 << self._failures), PAUSE_MAX), PAUSE_MIN)
+        return max(min(wanted * (1 << max(self._failures - 1, 0)), PAUSE_MAX), PAUSE_MIN)
 
 
 class Streams:
@@ -62,15 +71,26 @@ class Streams:
         self, response: Response, cursor: Cursor, deliver: Deliver, enough: Callable[[], bool]
     ) -> None:
         """Delivers what comes, until the stream has ended, or `enough` says so, or it breaks (`Broken`)."""
-        decoder = sse.Decoder(self._most)
-        while not enough() and (chunk := await response.read()):
-            try:
-                events = decoder.feed(chunk)
-            except sse.Malformed as why:
-                raise Failed(f"the server's stream cannot be read: {why}") from None
-            cursor.moved(decoder)
-            for event in events:
-                await self._deliver(event, deliver)
+        decoder, unfinished, held = sse.Decoder(self._most), self._http.unfinished, 0
+        try:
+            while not enough() and (chunk := await response.read()):
+                unfinished.add(len(chunk))
+                held += len(chunk)
+                events = self._events(decoder, chunk)
+                if events:
+                    unfinished.drop(held)
+                    held = 0
+                cursor.moved(decoder)
+                for event in events:
+                    await self._deliver(event, deliver)
+        finally:
+            unfinished.drop(held)
+
+    def _events(self, decoder: sse.Decoder, chunk: bytes) -> list[sse.Event]:
+        try:
+            return decoder.feed(chunk)
+        except sse.Malformed as why:
+            raise Failed(f"the server's stream cannot be read: {why}") from None
 
     async def resume(self, cursor: Cursor) -> Response:
         """The stream's next connection, from behind the last event; raises where there will be none."""
@@ -97,20 +117,23 @@ class Streams:
                 raise Refused(f"the server has no stream to take up ({status})")
             raise _Busy(f"the server's stream cannot be taken up ({status} `{response.head.kind}`)")
 
-    async def follow_own(self, deliver: Deliver) -> None:
+    async def follow_own(self, deliver: Deliver, say: Callable[[str], None]) -> None:
         """The stream for what belongs to no request, for as long as the session lasts, if the server has one.
 
-        In it nobody waits for an answer: what cannot be read is taken up again, at last once a minute.
+        Nobody waits for an answer in it: what breaks off or cannot be read is taken up again, but ever later.
         """
         cursor = Cursor()
         while True:
+            cursor.failed()  # until something comes
             try:
                 async with await self.open(cursor) as response:
                     await self.read(response, cursor, deliver, lambda: False)
-            except Refused:
-                return
+            except (Refused, Dead):
+                raise
             except (Broken, Unreachable, _Busy):
-                cursor.failed()
+                pass
+            except Failed as why:
+                say(why.why)
             await asyncio.sleep(cursor.pause)
 
     async def _deliver(self, event: sse.Event, deliver: Deliver) -> None:
@@ -123,11 +146,3 @@ class Streams:
             raise Failed(f"an event of the server's is no message: {why}") from None
         for message in messages:
             await deliver(message)
-
-
-class Refused(Failed):
-    """The server has no such stream."""
-
-
-class _Busy(Failed):
-    """It may have one later."""

@@ -48,7 +48,10 @@ class Calls:
 
     def add(self, call: Waiting) -> None:
         """From here on somebody waits. A second request of the same id takes the first one's place."""
-        self.drop(self._waiting.get(call.id))
+        if (before := self._waiting.get(call.id)) is not None:
+            before.cancelled = True
+            self.drop(before)
+            self.end_late(before)
         self._waiting[call.id] = call
         self._bytes += call.size
 
