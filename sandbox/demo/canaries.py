@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sandbox.demo import folder
 from sandbox.demo.servers import HELLO
 
 VARIABLE = "MCP_SANDBOX_DEMO_TOKEN"
@@ -110,10 +111,10 @@ class World:
 
     def _directory(self, place: str, prefix: str) -> str:
         try:
-            made = tempfile.TemporaryDirectory(prefix=prefix, dir=place or None)
+            path = folder.made(self.stack, prefix, place or None)
         except OSError:  # a home that does not exist or cannot be written
-            made = tempfile.TemporaryDirectory(prefix=prefix.lstrip("."))
-        return os.path.realpath(self.stack.enter_context(made))
+            path = folder.made(self.stack, prefix.lstrip("."))
+        return os.path.realpath(path)
 
     def _victim(self) -> subprocess.Popen[bytes]:
         waits = "import sys; sys.stdin.read()"

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sandbox.demo import folder
 from sandbox.demo.servers import Server
 from sandbox.errors import SandboxError
 from sandbox.records import dataclass
@@ -61,8 +62,8 @@ pin = "off"  # a demonstration is no server whose tools anybody remembers
 
 @contextlib.contextmanager
 def _profile() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="mcp-sandbox-demo-") as folder:
-        path = os.path.join(folder, "demo.toml")
+    with contextlib.ExitStack() as stack:
+        path = os.path.join(folder.made(stack, "mcp-sandbox-demo-"), "demo.toml")
         with open(path, "w") as file:
             file.write(_PROFILE)
         yield path

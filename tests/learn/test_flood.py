@@ -39,7 +39,7 @@ def up(server: Started) -> None:
     [
         # It is a fork of the tests' own process, which without a cgroup counts with it.
         pytest.param(Flags(memory="16G"), 0, id="its client goes away"),
-        pytest.param(Flags(memory="16G", wall="4s"), 124, id="its time is over"),
+        pytest.param(Flags(memory="16G", wall="8s"), 124, id="its time is over"),
     ],
 )
 def test_it_ends_in_time(flags: Flags, status: int, require: Callable[[str], None]) -> None:
