@@ -144,6 +144,11 @@ PURE_FILES = {
     "relay/listing.py",
     "relay/rates.py",
     "relay/refusals.py",
+    "serve/oauth/algorithms.py",
+    "serve/oauth/claims.py",
+    "serve/oauth/compact.py",
+    "serve/oauth/metadata.py",
+    "serve/oauth/place.py",
     "watchdog/meter.py",
     "watchdog/pace.py",
 }
