@@ -13,36 +13,36 @@ if TYPE_CHECKING:
 
 OWN = frozenset("listen token_file oauth tls_cert tls_key allow_host allow_origin insecure_http".split())
 """What of `run --listen` is the front's own and no child's, by the names of its arguments."""
+_VALUES = (
+    ("--token-file", "PATH", "lines of `NAME TOKEN`, one a client; made if absent"),
+    ("--oauth", "FILE", "tokens of an OAuth issuer count, as FILE (TOML) says"),
+    ("--tls-cert", "PATH", "serve HTTPS with this certificate (PEM)"),
+    ("--tls-key", "PATH", "the certificate's key (PEM)"),
+)
+_LISTS = (
+    ("--allow-host", "NAME", "another name that we are asked by"),
+    ("--allow-origin", "URL", "a web page that may ask us"),
+)
 
 
-def add(parser: argparse.ArgumentParser, title: str) -> None:
+def add(parser: argparse.ArgumentParser, *, is_shown: bool = True) -> None:
     """Adds them as a group of their own."""
-    front = parser.add_argument_group(title)
-    front.add_argument(
-        "--token-file", metavar="PATH", help="lines of `NAME TOKEN`, one a client; made if absent"
-    )
-    front.add_argument("--oauth", metavar="FILE", help="tokens of an OAuth issuer count, as FILE (TOML) says")
-    front.add_argument("--tls-cert", metavar="PATH", help="serve HTTPS with this certificate (PEM)")
-    front.add_argument("--tls-key", metavar="PATH", help="the certificate's key (PEM)")
-    front.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME", help="another name that we are asked by"
-    )
-    front.add_argument(
-        "--allow-origin", action="append", default=[], metavar="URL", help="a web page that may ask us"
-    )
-    front.add_argument(
-        "--insecure-http",
-        action="store_true",
-        help="serve a network without TLS (behind a proxy that has it)",
-    )
+    front = parser.add_argument_group("who may ask")
+    for option, metavar, what in _VALUES:
+        front.add_argument(option, metavar=metavar, help=what if is_shown else argparse.SUPPRESS)
+    for option, metavar, what in _LISTS:
+        shown = what if is_shown else argparse.SUPPRESS
+        front.add_argument(option, action="append", default=[], metavar=metavar, help=shown)
+    waived = "serve a network without TLS (behind a proxy that has it)"
+    front.add_argument("--insecure-http", action="store_true", help=waived if is_shown else argparse.SUPPRESS)
 
 
 def add_listen(parser: argparse.ArgumentParser) -> None:
     """The same for `run`, where `--listen` is what makes a front of it."""
-    add(parser, "over HTTP, with a sandbox for every client session")
     parser.add_argument(
-        "--listen", metavar="HOST:PORT|unix:PATH", help="serve /mcp there in place of stdin and stdout"
+        "--listen", metavar="ADDRESS", help="serve clients over HTTP; also takes the options of `serve`"
     )
+    add(parser, is_shown=False)
 
 
 def require_listen(args: argparse.Namespace) -> None:

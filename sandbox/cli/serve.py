@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     built.add_argument(
         "--listen", metavar="HOST:PORT|unix:PATH", help="where (default: 127.0.0.1:8808); port 0: any"
     )
-    fronting.add(built, "who may ask")
+    fronting.add(built)
     caps = built.add_argument_group("how much")
     caps.add_argument("--sessions", type=_count, metavar="N", help="sandboxes in all (default: 128)")
     caps.add_argument("--each", type=_count, metavar="N", help="sandboxes of one client (default: 32)")

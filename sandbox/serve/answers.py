@@ -18,13 +18,13 @@ _VALUE = re.compile(r"[\x20-\x7e]*")
 _INVALID_REQUEST = -32600
 
 
-def head(status: int, headers: Headers, size: int | None, *, closes: bool) -> bytes:
+def head(status: int, headers: Headers, size: int | None, *, closes: bool, is_chunked: bool = False) -> bytes:
     """The head of an answer of `size` bytes; without one its end is the last chunk, or the connection's."""
     lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\nDate: {_date()}\r\n", _ALWAYS]
     lines += [_line(name, value) for name, value in headers]
-    if size is None:
-        lines.append("" if closes else "Transfer-Encoding: chunked\r\n")
-    elif status != 204:
+    if is_chunked:
+        lines.append("Transfer-Encoding: chunked\r\n")
+    elif size is not None and status != 204:
         lines.append(f"Content-Length: {size}\r\n")
     if closes:
         lines.append("Connection: close\r\n")

@@ -57,6 +57,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._asked: Asked | None = None
         self._who = ""
+        self._ends: float | None = None
         self._task: asyncio.Task[None] | None = None
         self._waiting: asyncio.Future[bytes] | None = None  # for the body
         self._held = 0
@@ -123,7 +124,7 @@ class Connection(asyncio.Protocol):
     def evict(self) -> None:
         """Makes room at once: what can be said is said, the rest of a head is not waited for."""
         self._desk.journal.refused(_EVICTED, self._peer)
-        if self._transport is None:
+        if self._transport is None or self._drains:
             return self.abort()
         if not self._transport.is_closing():
             self._transport.write(EVICTED)
@@ -213,7 +214,7 @@ class Connection(asyncio.Protocol):
     async def _answer_known(self, asked: Asked, route: str, principal: Principal) -> Reply | Refused:
         if (wrong := self._desk.crowd.recognise(self, principal)) is not None:
             return wrong
-        self._who = principal.name
+        self._who, self._ends = principal.name, principal.until
         if (wrong := guard.form(asked, self._desk.rules)) is not None:
             return wrong
         try:
@@ -325,15 +326,27 @@ class Connection(asyncio.Protocol):
 
     async def _stream(self, reply: Reply, body: AsyncIterator[bytes], asked: Asked) -> None:
         """Writes each piece as it comes, and waits for a client that is slow to read it."""
-        is_chunked = asked.keeps_alive()
-        self._put(answers.head(reply.status, reply.headers, None, closes=not is_chunked))
-        async for data in body:
-            if data:
-                self._put(answers.chunk(data) if is_chunked else data)
-            if self._is_full:
-                await self._until_there_is_room()
+        is_chunked, closes = asked.version == "1.1", not asked.keeps_alive()
+        self._put(answers.head(reply.status, reply.headers, None, closes=closes, is_chunked=is_chunked))
+        limit = asyncio.timeout(self._seconds_left(asked))
+        try:
+            async with limit:
+                async for data in body:
+                    if data:
+                        self._put(answers.chunk(data) if is_chunked else data)
+                    if self._is_full:
+                        await self._until_there_is_room()
+        except TimeoutError:
+            if not limit.expired():
+                raise
         if is_chunked:
             self._put(answers.LAST_CHUNK)
+
+    def _seconds_left(self, asked: Asked) -> float | None:
+        """How long a stream may go on that waits for news; a call's goes on to its answer."""
+        if asked.method != "GET" or self._ends is None:
+            return None
+        return max(0.0, self._ends - time.time())
 
     def _put(self, data: bytes) -> None:
         if self._transport is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 Headers = tuple[tuple[str, str], ...]
@@ -17,6 +17,8 @@ class Principal:
 
     name: str
     tools: tuple[str, ...] | None = None
+    until: float | None = field(default=None, compare=False)
+    """When the token ends, by the wall clock; the stream of a GET ends with it, and its client comes back."""
 
 
 @dataclass(frozen=True, slots=True)

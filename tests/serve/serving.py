@@ -20,7 +20,7 @@ from sandbox.serve import http
 from sandbox.serve.address import Address, parse
 from sandbox.serve.front import Front, Options
 from sandbox.serve.limits import Limits
-from sandbox.serve.words import Refused, Reply, Request
+from sandbox.serve.words import Head, Principal, Refused, Reply, Request
 
 TOKEN = "t" * 40
 OTHER = "o" * 40
@@ -49,6 +49,25 @@ class Sessions:
 
     async def close(self) -> None:
         self.closed += 1
+
+
+class Ending:
+    """Tokens that end."""
+
+    def __init__(self, until: float) -> None:
+        self._until = until
+
+    async def start(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def check(self, head: Head) -> Principal:
+        return Principal("a", until=self._until)
+
+    async def document(self, path: str) -> Reply | None:
+        return Reply(200, JSON, b'{"told":"all"}') if path == "/.well-known/told" else None
 
 
 @dataclass
@@ -148,9 +167,12 @@ def served(
     limits: Limits | None = None,
     listen: str = "127.0.0.1:0",
     tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None,
+    until: float | None = None,
     **more: Any,
 ) -> Iterator[Served]:
     """A front whose tokens are TOKEN (`a`) and OTHER (`b`); its log is in `where`."""
+    if until is not None:
+        more["oauth"] = lambda: Ending(until)
     file = where / "tokens"
     file.write_text(f"a {TOKEN}\nb {OTHER}\n")
     file.chmod(0o600)

@@ -7,7 +7,9 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -169,6 +171,19 @@ def test_a_stream_is_closed_when_its_client_goes(tmp_path: Path) -> None:
             assert answer(one).status == 200
             assert not closed.is_set()
         assert closed.wait(5)
+
+
+@pytest.mark.parametrize(("method", "ends"), [("GET", True), ("POST", False)])
+def test_a_stream_that_waits_for_news_ends_with_its_token(tmp_path: Path, method: str, ends: bool) -> None:
+    """A call's stream goes on: to cut it would cancel the call."""
+    with served(tmp_path, behave=forever, until=time.time() + 0.3) as front, front.connect() as one:
+        one.settimeout(1)
+        one.sendall(front.post() if method == "POST" else front.head("GET", "Accept: text/event-stream\r\n"))
+        got = answer(one).body
+        with suppress(TimeoutError):
+            while not got.endswith(b"0\r\n\r\n"):
+                got += one.recv(100)
+        assert got.endswith(b"\r\n0\r\n\r\n") is ends
 
 
 def test_a_request_is_given_up_when_its_client_goes(tmp_path: Path) -> None:

@@ -233,6 +233,15 @@ def test_strangers_make_room_for_whoever_comes(tmp_path: Path) -> None:
         assert "full" in front.refusals()
 
 
+def test_those_who_were_refused_and_stay_make_room_too(tmp_path: Path) -> None:
+    with served(tmp_path, limits=Limits(unknown_max=5, drain_s=30)) as front, ExitStack() as stack:
+        for _ in range(20):
+            one = stack.enter_context(front.connect())
+            one.sendall(front.post(token=None))
+            assert answer(one).status == 401
+        assert front.send(front.post()).status == 200
+
+
 def test_a_known_client_keeps_its_place(tmp_path: Path) -> None:
     with served(tmp_path, limits=Limits(unknown_max=5)) as front, ExitStack() as stack:
         one = stack.enter_context(front.connect())
