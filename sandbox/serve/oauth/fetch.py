@@ -22,6 +22,7 @@ DEADLINE_S: Final = 10.0
 LARGEST: Final = 256 << 10
 _HEAD: Final = 16 << 10
 _AT_ONCE: Final = 16 << 10
+_INNER: Final = "it has no public address, and only the issuer's metadata names it"
 
 
 class NoDocument(Exception):
@@ -50,6 +51,8 @@ class Fetcher:
             raise NoDocument(f"`{place.url}`: {_words(error)}") from None
 
     async def _get(self, place: Place, *, named: bool) -> bytes:
+        if not named:
+            _refuse_inner(place.host)
         proxy = upstream.proxy(self.proxies, place.host, place.port)
         if proxy is not None:
             sock = await tunnel.through(proxy, place.host, place.port)
@@ -66,13 +69,23 @@ class Fetcher:
             writer.transport.abort()
 
 
+def _refuse_inner(host: str) -> None:
+    """What is private by its spelling alone; behind a proxy no more is known, since that looks names up."""
+    try:
+        is_public = addresses.kind(ip_address(host)) == "public"
+    except ValueError:
+        is_public = "." in host and not host.endswith((".localhost", ".local", ".internal"))
+    if not is_public:
+        raise NoDocument(_INNER)
+
+
 async def _resolved(place: Place, *, named: bool) -> list[AddrInfoType]:
     """The addresses that may be asked: what only a document names lies in public."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
     good = [one for one in found if named or addresses.kind(ip_address(one[4][0])) == "public"]
     if not good:
-        raise NoDocument("its name leads to no public address, and only the issuer's metadata names it")
+        raise NoDocument(_INNER)
     return good  # type: ignore[return-value]
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Final
+
 from sandbox.serve.oauth import metadata, place
 from sandbox.serve.oauth.fetch import Fetcher, NoDocument
 from sandbox.serve.oauth.settings import Settings
+
+WITHIN_S: Final = 20.0
+"""For all documents together: whoever waits for a key waits no longer."""
 
 
 class Issuer:
@@ -18,6 +24,13 @@ class Issuer:
 
     async def keys(self) -> bytes:
         """The JWKS document; NoDocument."""
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                return await self._keys()
+        except TimeoutError:
+            raise NoDocument(f"no keys within {WITHIN_S:g} s") from None
+
+    async def _keys(self) -> bytes:
         if self._known is not None:
             return await self._fetcher.get(self._known, named=True)
         where = self._found or await self._discovered()

@@ -266,6 +266,19 @@ def test_the_hosts_proxy_is_used(site: Documents, ca: str) -> None:
     tls = ssl.create_default_context(cafile=ca)
     where = place.secure(f"{site.url}/keys".replace("127.0.0.1", "localhost"))
     proxied = Fetcher(tls, {"https_proxy": "http://127.0.0.1:1"})
-    with pytest.raises(NoDocument, match="the host's proxy"):
+    with pytest.raises(NoDocument, match="proxy"):
         asyncio.run(proxied.get(where, named=True))
     assert site.asked == []
+
+
+@pytest.mark.parametrize(
+    "host", ["10.0.0.1", "localhost", "a.localhost", "[::1]", "db.internal", "printer", "169.254.169.254"]
+)
+def test_a_proxy_is_no_way_round(site: Documents, ca: str, host: str) -> None:
+    """Only the proxy would look the name up: what is private by its spelling never gets there."""
+    proxied = Fetcher(ssl.create_default_context(cafile=ca), {"https_proxy": "http://127.0.0.1:1"})
+    where = place.secure(f"https://{host}/keys")
+    with pytest.raises(NoDocument, match="no public address"):
+        asyncio.run(proxied.get(where, named=False))
+    with pytest.raises(NoDocument, match="proxy"):
+        asyncio.run(proxied.get(place.secure("https://keys.example/keys"), named=False))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from sandbox.audit.sink import Sink
 from sandbox.serve import http
 from sandbox.serve.address import parse
 from sandbox.serve.front import Front, Options
+from sandbox.serve.oauth.claims import SKEW
 from sandbox.serve.oauth.server import load
 from sandbox.serve.service import Service
 from tests.serve.asking import FAKE
@@ -175,3 +178,41 @@ def test_without_the_issuer_nothing_is_served(tmp_path: Path, site: Documents, c
     site.found.clear()
     with pytest.raises(Exception, match="are not to be had"), fronted(tmp_path, site, ca):
         pass
+
+
+def listening(front: Served, given: str, session: str) -> socket.socket:
+    """The open stream of a GET."""
+    one = front.connect()
+    more = f"Mcp-Session-Id: {session}\r\nAccept: text/event-stream\r\n"
+    one.sendall(front.head("GET", more, given, "/github/mcp"))
+    return one
+
+
+def at_hand(one: socket.socket) -> bytes:
+    """What was said on a stream that is still open."""
+    found = b""
+    one.setblocking(False)
+    with suppress(BlockingIOError):
+        while more := one.recv(1 << 16):
+            found += more
+        raise AssertionError("the stream has ended")
+    return found
+
+
+def test_who_listens_is_sent_away_when_the_token_ends(tmp_path: Path, site: Documents, ca: str) -> None:
+    """In order, so that the client comes back with its next token; until then it hears."""
+    ends = time.time() + 1
+    with fronted(tmp_path, site, ca) as front:
+        short, long = token(site, exp=ends - SKEW), token(site, sub="bob")
+        streams = [listening(front, given, opened(front, given)) for given in (short, long)]
+        heard = b""
+        while more := streams[0].recv(1 << 16):
+            heard += more
+            if heard.endswith(b"0\r\n\r\n"):
+                break
+        assert heard.startswith(b"HTTP/1.1 200")
+        assert heard.endswith(b"0\r\n\r\n")
+        assert 0 <= time.time() - ends < 5
+        assert not at_hand(streams[1]).endswith(b"0\r\n\r\n")
+        for one in streams:
+            one.close()

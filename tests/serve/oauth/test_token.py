@@ -82,6 +82,12 @@ def test_a_good_token_names_its_user_and_client(name: str) -> None:
     )
 
 
+def test_a_principal_knows_when_its_token_ends_and_is_the_same_by_the_next() -> None:
+    one, other = ask(server(), *(head(f"Bearer {token(exp=NOW + more)}") for more in (10, 20)))
+    assert (one.until, other.until) == (NOW + 70, NOW + 80)
+    assert one == other
+
+
 def published() -> bytes:
     """The issuer's public key as programs keep it."""
     form = serialization.PublicFormat.SubjectPublicKeyInfo
