@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from sandbox.bridge import envelope
@@ -14,7 +14,7 @@ from sandbox.bridge.http import Http
 from sandbox.bridge.pipes import Inlet, Notes, Outlet, Overlong
 from sandbox.bridge.run import Target
 from sandbox.bridge.waiting import Calls, Waiting
-from sandbox.bridge.words import Dead, Failed
+from sandbox.bridge.words import UNREACHABLE, Dead, Failed
 
 ORDER_PATIENCE = 5.0
 """Seconds for which what follows a notification waits until the server has taken it."""
@@ -63,6 +63,8 @@ class Bridge:
         self._ready = self._start(http.ready())
         self._exchange = Exchange(http, outlet, self._calls, most)
         self._opening: Waiting | None = None
+        self._held: tuple[Message, ...] = ()
+        """A request that is read and not sent yet."""
 
     async def run(self) -> int:
         """Until the client or the server has gone."""
@@ -77,6 +79,8 @@ class Bridge:
         why = self._dead.result() if self._dead.done() else "the session has ended"
         for call in self._calls:
             self._fail(call, Failed(why))
+        for message in (*self._held, *_requests(self._inlet.left())):
+            self._outlet.post(envelope.error_line(message.id, UNREACHABLE, why))
         if status:
             self._notes.say(why)
         with contextlib.suppress(TimeoutError):
@@ -111,6 +115,8 @@ class Bridge:
         if message.is_response:
             await self._say(message)
             return
+        if message.is_request:
+            self._held = (message,)
         await self._opened()
         if message.is_request:
             await self._call(message)
@@ -129,6 +135,7 @@ class Bridge:
         modern = self._exchange.is_modern(message)
         call = Waiting(message, modern=modern)
         self._calls.add(call)
+        self._held = ()
         call.task = self._start(self._answer(call, message))
         if message.method == "initialize" and not modern:
             self._opening = call
@@ -206,3 +213,9 @@ class Bridge:
             self._notes.say(why.why)
         elif why is not None and not self._dead.done():
             self._dead.set_result(f"a fault of the bridge's own: {type(why).__name__}")
+
+
+def _requests(lines: list[bytes]) -> Iterator[Message]:
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            yield from (message for message in envelope.read(line) if message.is_request)

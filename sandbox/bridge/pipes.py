@@ -51,6 +51,10 @@ class Inlet:
             self._read_on()
         return line
 
+    def left(self) -> list[bytes]:
+        """The lines that have been read and that nobody has asked for."""
+        return list(self._lines)
+
     def close(self) -> None:
         """Reads no more; the descriptor stays its owner's."""
         self._ended = True

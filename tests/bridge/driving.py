@@ -34,7 +34,8 @@ def at(port: int, path: str = "/mcp", **given: Any) -> Target:
     """A server on this machine's loopback."""
     options = {name: given.pop(name) for name in ("tls", "dial", "message", "login") if name in given}
     headers = tuple(given.pop("sent", ()))
-    return Target(Endpoint("127.0.0.1", port, path, **{"ready": 10.0, **given}), headers, **options)
+    endpoint = Endpoint("127.0.0.1", port, path, tls="tls" in options, **{"ready": 10.0, **given})
+    return Target(endpoint, headers, **options)
 
 
 def call(id: int | str, method: str = "tools/call", **params: Any) -> Json:

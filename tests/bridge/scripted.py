@@ -105,6 +105,9 @@ class Talk:
     def request(self, number: int) -> Asked:
         while b"\r\n\r\n" not in self.held:
             self.held += self.read()
+            if self.held.startswith(b"\x16"):  # the client speaks TLS, and this server does not
+                self.answer(400)
+                raise Gone
         top, _, rest = self.held.partition(b"\r\n\r\n")
         line, *fields = top.decode("latin-1").split("\r\n")
         headers = {name.lower(): value for name, _, value in (one.partition(": ") for one in fields)}
