@@ -14,11 +14,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from sandbox.serve.heard import Heard, Lines, Strange
 from sandbox.serve.words import Principal
-from sandbox.wire.jsonrpc import Fault, Frame, FrameReader
 
-FRAME_CAP = 64 << 20
-"""What the profile allows is the child's to say; more than this is no message under any."""
 UNWRITTEN = 1 << 20
 STDERR_LINE = 4096
 EOF_S, TERM_S, KILL_S = 4.0, 3.0, 5.0
@@ -29,7 +27,7 @@ PROGRAM = (sys.executable, "-P", "-c", "import sandbox.cli.main as m; raise Syst
 class Listener(Protocol):
     """Who hears of a child."""
 
-    def delivered(self, frame: Frame) -> None:
+    def delivered(self, heard: Heard) -> None:
         """The child wrote a message."""
 
     def ended_with(self, why: str) -> None:
@@ -48,7 +46,7 @@ class Child:
     def __init__(self, listener: Listener, say: Callable[[str], None]) -> None:
         self._listener = listener
         self._say = say
-        self._frames = FrameReader(FRAME_CAP)
+        self._lines = Lines()
         self._process: subprocess.Popen[bytes] | None = None
         self._in: asyncio.WriteTransport | None = None
         self._out: asyncio.ReadTransport | None = None
@@ -141,13 +139,13 @@ class Child:
         return True
 
     def _read(self, data: bytes) -> None:
-        for found in self._frames.feed(data):
-            if isinstance(found, Fault):
-                # The relay passes on nothing but frames: this is no child of ours any more.
-                self._say(f"what it wrote is no message ({found.rule}): {found.reason}")
-                self._finish("its output could not be understood")
-                return
-            self._listener.delivered(found)
+        try:
+            for heard in self._lines.feed(data):
+                self._listener.delivered(heard)
+        except Strange as strange:
+            # The relay passes on nothing but messages: this is no child of ours any more.
+            self._say(f"what it wrote is no message: {strange}")
+            self._finish("its output could not be understood")
 
     def _finish(self, why: str = "") -> None:
         if self._told:

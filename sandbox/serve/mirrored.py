@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from sandbox.serve.heard import Heard
 from sandbox.wire import mcp_headers
 from sandbox.wire.jsonrpc import Frame
 from sandbox.wire.mcp_headers import Malformed, Param
@@ -48,20 +49,18 @@ class Mirrored:
             why = self._judge(headers, frame)
         return why
 
-    def saw(self, method: str, frame: Frame) -> None:
+    def saw(self, method: str, heard: Heard) -> None:
         """A client's own listing is news too."""
-        result = frame.message.get("result")
-        if method == _LIST and isinstance(result, dict) and (self._params or _MARK in frame.data):
+        if method == _LIST and (self._params or _MARK in heard.data) and (result := heard.result):
             _read(result, self._params)
 
-    def answered(self, number: int, frame: Frame) -> bool:
+    def answered(self, number: int, heard: Heard) -> bool:
         """Whether this is the answer to a request of ours."""
-        waiting = self._waiting.pop(number, None) if frame.kind == "response" else None
+        waiting = self._waiting.pop(number, None) if heard.kind == "response" else None
         if waiting is None:
             return False
         if not waiting.done():
-            result = frame.message.get("result")
-            waiting.set_result(result if isinstance(result, dict) else None)
+            waiting.set_result(heard.result)
         return True
 
     def lost(self) -> None:

@@ -5,15 +5,19 @@ Of the stateless era (MCP 2026-07-28): a request's id, its progress token, and t
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sandbox.records import dataclass
-from sandbox.serve.routing import Key, progress_token
+from sandbox.serve.heard import Heard, Key
+from sandbox.serve.routing import progress_token
 from sandbox.wire.jsonrpc import Frame
-from sandbox.wire.splice import Edit, Place, splice
+from sandbox.wire.splice import Edit, splice
+from sandbox.wire.structs import msgspec
 
 LISTEN = "subscriptions/listen"
 _SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
+_LARGE = 1 << 16
 _LOG_LEVEL = "io.modelcontextprotocol/logLevel"
 
 
@@ -40,58 +44,62 @@ def asked(frame: Frame, call: Call, number: int) -> bytes:
     edits = [Edit(("id",), number)]
     if call.token is not None:
         edits.append(Edit(("params", "_meta", "progressToken"), number))
-    return splice(frame.data, edits)
+    return _changed(bytes(frame.data), edits)
 
 
-def answered(frame: Frame, call: Call) -> bytes:
+def answered(heard: Heard, call: Call) -> bytes:
     """The response as the client expects it."""
     edits = [Edit(("id",), call.id)]
-    if _SUBSCRIPTION in _meta(frame.message.get("result")):
+    if call.method == LISTEN and heard.subscription is not None:
         edits.append(Edit(("result", "_meta", _SUBSCRIPTION), call.id))
-    return splice(frame.data, edits)
+    return _changed(heard.data, edits)
 
 
-def told(frame: Frame, call: Call) -> bytes:
+def told(heard: Heard, call: Call) -> bytes:
     """A notification of the call as the client expects it."""
-    edits = [Edit(place, value) for place, value in _names(frame, call) if value is not None]
-    return splice(frame.data, edits) if edits else bytes(frame.data)
+    edits = []
+    if heard.token is not None and call.token is not None:
+        edits.append(Edit(("params", "progressToken"), call.token))
+    if heard.subscription is not None:
+        edits.append(Edit(("params", "_meta", _SUBSCRIPTION), call.id))
+    return _changed(heard.data, edits) if edits else heard.data
 
 
-def _names(frame: Frame, call: Call) -> list[tuple[Place, Key | None]]:
-    params = frame.message.get("params")
-    found: list[tuple[Place, Key | None]] = []
-    if isinstance(params, dict) and "progressToken" in params:
-        found.append((("params", "progressToken"), call.token))
-    if _SUBSCRIPTION in _meta(params):
-        found.append((("params", "_meta", _SUBSCRIPTION), call.id))
-    return found
+def _changed(data: bytes, edits: Sequence[Edit]) -> bytes:
+    """As it was spelt but for the edits; a large message that is changed deep inside is spelt anew."""
+    if len(data) <= _LARGE or all(len(edit.place) == 1 for edit in edits):
+        return splice(data, edits)
+    message = msgspec.json.decode(data)
+    for edit in edits:
+        at = message
+        for step in edit.place[:-1]:
+            at = at[step]
+        at[edit.place[-1]] = edit.value
+    return msgspec.json.encode(message) + b"\n"
 
 
-def number_of(frame: Frame) -> int | None:
+def number_of(heard: Heard) -> int | None:
     """Our number in a message of the server's: whose answer, progress or subscription it is."""
-    if frame.kind == "response":
-        return _number(frame.id)
-    params = frame.message.get("params")
-    if not isinstance(params, dict):
-        return None
-    if frame.method == "notifications/progress":
-        return _number(params.get("progressToken"))
-    if frame.method == "notifications/cancelled":
-        return _number(params.get("requestId"))
-    return _number(_meta(params).get(_SUBSCRIPTION))
+    if heard.kind == "response":
+        return _number(heard.id)
+    if heard.method == "notifications/progress":
+        return _number(heard.token)
+    if heard.method == "notifications/cancelled":
+        return _number(heard.request)
+    return _number(heard.subscription)
 
 
-def likeliest(frame: Frame, calls: dict[int, Call]) -> int | None:
+def likeliest(heard: Heard, calls: Mapping[int, Call]) -> int | None:
     """Whose a notification is that names nobody: only where there is no doubt, else nobody's."""
-    if frame.method in ("notifications/progress", "notifications/cancelled"):
+    if heard.method in ("notifications/progress", "notifications/cancelled"):
         return None
-    is_log = frame.method == "notifications/message"
+    is_log = heard.method == "notifications/message"
     fit = [number for number, call in calls.items() if call.method != LISTEN and (call.logs or not is_log)]
     return fit[0] if len(fit) == 1 else None
 
 
-def _number(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def _number(value: Key | None) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def _meta(part: Any) -> dict[str, Any]:

@@ -58,10 +58,9 @@ def malformed(fault: Fault) -> Refused:
     return refused(400, fault.rule, fault.reason, code=fault.code, id=id)
 
 
-def status_of(message: dict[str, Any]) -> int:
-    """The status of an answer in the stateless era."""
-    its = message.get("error")
-    return _STATUS.get(its.get("code", 0), 200) if isinstance(its, dict) else 200
+def status_of(code: int | None) -> int:
+    """The status of an answer in the stateless era with an error of that code, or with none."""
+    return 200 if code is None else _STATUS.get(code, 200)
 
 
 LOST = refused(404, "no-session", "no such session; it has ended, or is another client's")

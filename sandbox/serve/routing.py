@@ -11,9 +11,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sandbox.serve.heard import Heard, Key
 from sandbox.wire.jsonrpc import Frame
 
-Key = int | str
 GENERAL = 0
 """The stream that belongs to no request: what a GET opens."""
 MAX_ASKED = 4096
@@ -51,23 +51,22 @@ class Routing:
         for token in [token for token, its in self._tokens.items() if its == stream]:
             del self._tokens[token]
 
-    def route(self, frame: Frame, listens: Callable[[int], bool]) -> int | None:
+    def route(self, heard: Heard, listens: Callable[[int], bool]) -> int | None:
         """The stream for a message of the server's; None where nobody waits for it any more."""
-        if frame.kind == "response" and frame.id is not None:
-            return self._streams.get(frame.id)
-        stream = self._of_a_call(frame, listens)
-        if frame.kind == "request" and frame.id is not None:
-            self._remember(frame.id, stream)
+        if heard.kind == "response" and heard.id is not None:
+            return self._streams.get(heard.id)
+        stream = self._of_a_call(heard, listens)
+        if heard.kind == "request" and heard.id is not None:
+            self._remember(heard.id, stream)
         return stream
 
-    def _of_a_call(self, frame: Frame, listens: Callable[[int], bool]) -> int:
-        if frame.method in _OF_THE_SERVER:
+    def _of_a_call(self, heard: Heard, listens: Callable[[int], bool]) -> int:
+        if heard.method in _OF_THE_SERVER:
             return GENERAL
-        params = frame.message.get("params")
-        if frame.method == "notifications/progress" and isinstance(params, dict):
-            return self._tokens.get(_key(params.get("progressToken")), GENERAL)
-        if frame.method == "notifications/cancelled" and isinstance(params, dict):
-            return self._asked.get(_key(params.get("requestId")), GENERAL)
+        if heard.method == "notifications/progress":
+            return GENERAL if heard.token is None else self._tokens.get(heard.token, GENERAL)
+        if heard.method == "notifications/cancelled":
+            return GENERAL if heard.request is None else self._asked.get(heard.request, GENERAL)
         return self._likeliest(listens)
 
     def _likeliest(self, listens: Callable[[int], bool]) -> int:
@@ -81,14 +80,6 @@ class Routing:
         self._asked[id] = stream
         if len(self._asked) > MAX_ASKED:
             self._asked.popitem(last=False)
-
-
-_NOBODY = ""
-
-
-def _key(value: object) -> Key:
-    """An id or token as a key; one that is neither string nor integer is nobody's."""
-    return value if isinstance(value, int | str) and not isinstance(value, bool) else _NOBODY
 
 
 def progress_token(message: Mapping[str, Any]) -> Key | None:

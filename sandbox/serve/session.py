@@ -8,6 +8,7 @@ from time import monotonic
 
 from sandbox.serve import replies
 from sandbox.serve.child import Child
+from sandbox.serve.heard import Heard
 from sandbox.serve.routing import Routing
 from sandbox.serve.stream import Events, Shelf, Stream, streamed
 from sandbox.serve.words import Headers, Principal, Refused, Reply
@@ -75,16 +76,16 @@ class Session:
             return replies.refused(409, "second-stream", "this session has a GET stream already")
         return streamed(Events(self._general, self._primer(self._general)), self._headers)
 
-    def delivered(self, frame: Frame) -> None:
+    def delivered(self, heard: Heard) -> None:
         """A message of the server's finds its stream."""
-        stream = self._shelf.get(self._routing.route(frame, self._listens))
-        is_answer = frame.kind == "response" and frame.id is not None
-        if is_answer and frame.id == self._initialize:
-            self._agree(frame)
+        stream = self._shelf.get(self._routing.route(heard, self._listens))
+        is_answer = heard.kind == "response" and heard.id is not None
+        if is_answer and heard.id == self._initialize and not self.agreed:
+            self._agree(heard)
         if stream is not None:
-            stream.put(bytes(frame.data), last=is_answer)
-        if is_answer and frame.id is not None:
-            self._routing.settle(frame.id)
+            stream.put(heard.data, last=is_answer)
+        if is_answer and heard.id is not None:
+            self._routing.settle(heard.id)
             self.touched = monotonic()
 
     def ended_with(self, why: str) -> None:
@@ -144,9 +145,8 @@ class Session:
         stream.rewind(int(found[2]))
         return streamed(Events(stream, self._primer(stream)), self._headers)
 
-    def _agree(self, frame: Frame) -> None:
-        result = frame.message.get("result")
-        version = result.get("protocolVersion") if isinstance(result, dict) else None
+    def _agree(self, heard: Heard) -> None:
+        version = (heard.result or {}).get("protocolVersion")
         self._version = version if isinstance(version, str) else ""
 
     def _withdraw(self, frame: Frame) -> None:

@@ -7,6 +7,7 @@ from time import monotonic
 
 from sandbox.serve import renumber, replies
 from sandbox.serve.child import Child
+from sandbox.serve.heard import Heard
 from sandbox.serve.mirrored import Mirrored
 from sandbox.serve.renumber import LISTEN, Call
 from sandbox.serve.stream import Events, Shelf, Stream, streamed
@@ -59,32 +60,32 @@ class Shared:
             raise
         return self._begun(number, frame, stream)
 
-    def delivered(self, frame: Frame) -> None:
+    def delivered(self, heard: Heard) -> None:
         """A message of the server's finds the request it belongs to; what belongs to none is nobody's."""
-        number = renumber.number_of(frame)
-        if number is None and frame.kind == "notification":
-            number = renumber.likeliest(frame, self._calls)
-        if number is None or frame.kind == "request":
+        number = renumber.number_of(heard)
+        if number is None and heard.kind == "notification":
+            number = renumber.likeliest(heard, self._calls)
+        if number is None or heard.kind == "request":
             return
-        if self._mirrored.answered(number, frame):
+        if self._mirrored.answered(number, heard):
             return
         call = self._calls.get(number)
         stream = self._shelf.get(call.stream) if call else None
         if call is not None and stream is not None:
-            self._deliver(number, call, stream, frame)
+            self._deliver(number, call, stream, heard)
 
-    def _deliver(self, number: int, call: Call, stream: Stream, frame: Frame) -> None:
-        if frame.method == "notifications/cancelled":
+    def _deliver(self, number: int, call: Call, stream: Stream, heard: Heard) -> None:
+        if heard.method == "notifications/cancelled":
             # How a server over stdio ends a subscription; over HTTP the stream's end says it.
             del self._calls[number]
             stream.end()
-        elif frame.kind == "response":
+        elif heard.kind == "response":
             del self._calls[number]
             self.touched = monotonic()
-            self._mirrored.saw(call.method, frame)
-            stream.put(renumber.answered(frame, call), last=True)
+            self._mirrored.saw(call.method, heard)
+            stream.put(renumber.answered(heard, call), last=True)
         else:
-            stream.put(renumber.told(frame, call))
+            stream.put(renumber.told(heard, call))
 
     def ended_with(self, why: str) -> None:
         """Whoever still waits is told."""
@@ -118,9 +119,7 @@ class Shared:
         return Reply(self._status(frame, whole), replies.JSON, whole)
 
     def _status(self, frame: Frame, answer: bytes) -> int:
-        if b'"error"' not in answer:
-            return 200
-        status = replies.status_of(msgspec.json.decode(answer))
+        status = replies.status_of(Heard(answer).code)
         # A client of both eras asks this first; 400 with no error of this era's means the other era to it.
         return 400 if status == 404 and frame.method == DISCOVER else status
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.serve import renumber
+from sandbox.serve.heard import Heard
 from sandbox.serve.renumber import Call
 from sandbox.serve.routing import GENERAL, Routing
 from sandbox.wire.jsonrpc import Frame, FrameReader
@@ -22,28 +23,33 @@ def frame(message: dict[str, Any]) -> Frame:
     return found
 
 
+def heard(message: dict[str, Any]) -> Heard:
+    """The same, as it is read of a server."""
+    return Heard(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+
+
 def ask(id: int | str, token: int | str | None = None) -> Frame:
     """A client's request."""
     meta = {} if token is None else {"_meta": {"progressToken": token}}
     return frame({"id": id, "method": "tools/call", "params": meta})
 
 
-def call(method: str, **params: Any) -> Frame:
+def call(method: str, **params: Any) -> Heard:
     """A server's notification."""
-    return frame({"method": method, "params": params})
+    return heard({"method": method, "params": params})
 
 
 READ = frozenset({GENERAL, 1, 2, 3})
-QUESTION = frame({"id": "s", "method": "elicitation/create", "params": {}})
+QUESTION = heard({"id": "s", "method": "elicitation/create", "params": {}})
 LOG = call("notifications/message", data="x")
 
 
 @pytest.mark.parametrize(
     ("message", "open_ones", "read", "expected"),
     [
-        pytest.param(frame({"id": 1, "result": {}}), [1], READ, 1, id="an answer"),
-        pytest.param(frame({"id": "1", "result": {}}), [1], READ, None, id="of another type"),
-        pytest.param(frame({"id": 9, "result": {}}), [1], READ, None, id="of nobody"),
+        pytest.param(heard({"id": 1, "result": {}}), [1], READ, 1, id="an answer"),
+        pytest.param(heard({"id": "1", "result": {}}), [1], READ, None, id="of another type"),
+        pytest.param(heard({"id": 9, "result": {}}), [1], READ, None, id="of nobody"),
         pytest.param(LOG, [1], READ, 1, id="one open"),
         pytest.param(LOG, [1, 2], READ, GENERAL, id="two open and somebody listens"),
         pytest.param(LOG, [1, 2], READ - {GENERAL}, 2, id="two open and nobody listens"),
@@ -58,10 +64,10 @@ LOG = call("notifications/message", data="x")
         pytest.param(call("notifications/progress", progressToken="x"), [1], READ, GENERAL, id="no token"),
         pytest.param(call("notifications/progress", progressToken=[1]), [1], READ, GENERAL, id="a list"),
         pytest.param(call("notifications/progress", progressToken=True), [1], READ, GENERAL, id="a truth"),
-        pytest.param(frame({"id": None, "error": {"code": 1, "message": ""}}), [1], READ, 1, id="id null"),
+        pytest.param(heard({"id": None, "error": {"code": 1, "message": ""}}), [1], READ, 1, id="id null"),
     ],
 )
-def test_route(message: Frame, open_ones: list[int], read: frozenset[int], expected: int | None) -> None:
+def test_route(message: Heard, open_ones: list[int], read: frozenset[int], expected: int | None) -> None:
     routing = Routing()
     for id in open_ones:
         routing.ask(ask(id, f"t{id}"), id)
@@ -77,7 +83,7 @@ def test_a_withdrawn_question_follows_it_and_a_settled_request_hears_nothing_mor
     assert routing.route(withdrawn, READ.__contains__) == 1
     routing.settle(1)
     assert routing.route(call("notifications/progress", progressToken="t"), READ.__contains__) == GENERAL
-    assert routing.route(frame({"id": 1, "result": {}}), READ.__contains__) is None
+    assert routing.route(heard({"id": 1, "result": {}}), READ.__contains__) is None
     assert list(routing.open) == [2]
 
 
@@ -105,7 +111,7 @@ def test_there_and_back_changes_the_ids_alone(
     sent["id"], sent["params"]["_meta"]["progressToken"] = id, token
     assert sent == asked.message
 
-    answer = frame({"id": number, "result": {"content": result}})
+    answer = heard({"id": number, "result": {"content": result}})
     assert renumber.number_of(answer) == number
     assert json.loads(renumber.answered(answer, call)) == {
         "jsonrpc": "2.0",
@@ -113,7 +119,7 @@ def test_there_and_back_changes_the_ids_alone(
         "result": {"content": result},
     }
 
-    progress = frame(
+    progress = heard(
         {"method": "notifications/progress", "params": {"progressToken": number, "data": result}}
     )
     assert renumber.number_of(progress) == number
@@ -127,7 +133,7 @@ def test_there_and_back_changes_the_ids_alone(
 )
 def test_no_message_of_a_hostile_server_breaks_the_routing(params: dict[str, Any], name: str) -> None:
     for more in ({}, {"_meta": params}, {"progressToken": params}, {"requestId": [params]}):
-        told = frame({"method": f"notifications/{name}", "params": {**params, **more}})
+        told = heard({"method": f"notifications/{name}", "params": {**params, **more}})
         Routing().route(told, READ.__contains__)
         number = renumber.number_of(told)
         assert number is None or type(number) is int
