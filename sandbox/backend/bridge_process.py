@@ -58,6 +58,7 @@ def _alone(streams: Streams, kept: tuple[int, ...]) -> None:
     with suppress(PermissionError):  # it leads a session already
         os.setsid()
     linux.set_name("mcp-bridge")
+    linux.scrub_arguments("mcp-bridge")
     os.environ.clear()
     gc.enable()  # the wrapper starts without
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):

@@ -28,6 +28,7 @@ class Speaker(Attacker):
         """Opens the session; the answer."""
         self.tell(INITIALIZE)
         answer = self.message(seconds)
+        assert "result" in answer, (answer, self.process.poll())
         self.tell({"jsonrpc": "2.0", "method": "notifications/initialized"})
         return answer
 
