@@ -38,7 +38,7 @@ def discover(asking: Asking, server: Address, wanted_issuer: str = "") -> Found:
     said = _challenged(asking, server)
     resource = _resource(asking, server, said)
     name = _chosen(resource, server, wanted_issuer)
-    issuer = _issuer(asking, name)
+    issuer = _issuer(asking, name, itself=not resource.issuers)
     # What the server wants of this very request comes before all that there is (MCP, scope selection).
     return Found(resource.name, issuer, scopes(said.get("scope")) or resource.scopes)
 
@@ -65,7 +65,7 @@ def _resource(asking: Asking, server: Address, said: Mapping[str, str]) -> Resou
         found = _got(asking, [checked(one, "", asking.reach) for one in places_of_resource(server)])
     if found is None:
         # Before 2025-06-18 a server was its own issuer, and had no document of its own.
-        return Resource(str(server), (server.origin,), ())
+        return Resource(str(server), (), ())
     return resource_of(found, server)
 
 
@@ -79,7 +79,7 @@ def _chosen(resource: Resource, server: Address, wanted: str) -> str:
     return wanted or issuers[0]
 
 
-def _issuer(asking: Asking, name: str) -> Issuer:
+def _issuer(asking: Asking, name: str, *, itself: bool) -> Issuer:
     address = checked(name, "the issuer that the server names", asking.reach)
     if address.query is not None:
         raise LoginRefused("login-issuer", f"an issuer has no query: `{shown(name)}`", rule="RFC 8414 2")
@@ -91,6 +91,14 @@ def _issuer(asking: Asking, name: str) -> Issuer:
             rule="RFC 8414 or OpenID Connect Discovery",
             hint="if it takes a key instead, give that as a header: see docs/remote.md",
         )
+    said = found.get("issuer")
+    # A server that is its own issuer may have put that below its root; another's name it may not use.
+    if (
+        itself
+        and said is not None
+        and checked(said, "the issuer's name", asking.reach).origin == address.origin
+    ):
+        name = str(said)
     return issuer_of(found, name, asking.reach)
 
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from sandbox.digest import sha256
 from sandbox.login.address import Address, Reach, checked
-from sandbox.login.metadata import Issuer, same_issuer
+from sandbox.login.metadata import Issuer
 from sandbox.login.refused import LoginRefused, shown
 
 _ACCESS = re.compile(r"[A-Za-z0-9._~+/-]{1,32768}=*", re.ASCII)
@@ -97,7 +97,7 @@ def code_of(query: str, issuer: Issuer) -> str:
     """The code in an answer that belongs to this login, if this issuer gave it (RFC 9207)."""
     found = _fields(query)
     named = found.get("iss")
-    if (named is None and issuer.names_itself) or (named is not None and not same_issuer(named, issuer.name)):
+    if not _is_from(named, issuer):
         raise LoginRefused(
             "login-issuer",
             f"the answer comes from `{shown(named or 'nobody')}`, and `{shown(issuer.name)}` was asked",
@@ -110,6 +110,11 @@ def code_of(query: str, issuer: Issuer) -> str:
     if not _OPAQUE.fullmatch(code):
         raise LoginRefused("login-answer", f"the answer of `{shown(issuer.name)}` holds no code")
     return code
+
+
+def _is_from(named: str | None, issuer: Issuer) -> bool:
+    """Whether an answer is this issuer's: to the letter where it says whose it is, as it does if promised."""
+    return not issuer.names_itself if named is None else named == issuer.name
 
 
 def _fields(query: str) -> dict[str, str]:
@@ -173,5 +178,6 @@ def _seconds(value: object) -> int | None:
         value = int(value)  # some send it as a text
     if isinstance(value, float) and value == value // 1:
         value = int(value)
-    good = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    return min(value, _LONGEST_S) if good else None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        return None
+    return min(value, _LONGEST_S)

@@ -93,6 +93,11 @@ def _before_2025_06_18(issuer: Issuer, server: Server) -> None:
     issuer.brings = {"iss": ""}
 
 
+def _below_its_root(issuer: Issuer, server: Server) -> None:
+    _before_2025_06_18(issuer, server)
+    issuer.extra["issuer"] = f"{server.origin}/oauth"
+
+
 def _slash(_: Issuer, server: Server) -> None:
     server.extra["authorization_servers"] = [server.issuer.origin + "/"]
 
@@ -132,6 +137,7 @@ def _says_no_methods(issuer: Issuer, _: Server) -> None:
         pytest.param(_root, id="the metadata of all of the origin"),
         pytest.param(_named, id="the server says where its metadata is, after another challenge"),
         pytest.param(_before_2025_06_18, id="a server that is its own issuer, as before 2025-06-18"),
+        pytest.param(_below_its_root, id="one that is its own issuer below its root"),
         pytest.param(_slash, id="an issuer with and without its last slash"),
         pytest.param(_pages_for_all, id="a site that answers every path with a page"),
         pytest.param(_no_iss, id="an issuer that does not say who it is in its answer"),

@@ -106,6 +106,18 @@ def test_an_issuer_vouches_for_no_other(login: Login, server: Server, issuer: Is
     assert login().issuer == evil.origin, "the same issuer under its own name is one like any other"
 
 
+def test_a_server_without_metadata_uses_no_other_issuers_name(
+    login: Login, server: Server, issuer: Issuer
+) -> None:
+    del server.routes["GET", "/.well-known/oauth-protected-resource/mcp"]
+    server.routes["GET", "/.well-known/oauth-authorization-server"] = lambda _: Told(body=issuer.metadata())
+    with pytest.raises(LoginRefused, match="says that it is"):
+        login()
+    issuer.extra["issuer"] = server.origin
+    issuer.brings = {"iss": server.origin}
+    login()
+
+
 def test_a_code_of_one_issuer_never_goes_to_another(
     login: Login, server: Server, issuer: Issuer, evil: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +127,7 @@ def test_a_code_of_one_issuer_never_goes_to_another(
         login()
     assert issuer.codes
     assert "POST /token" not in evil.paths()
-    monkeypatch.setattr(grant, "same_issuer", lambda *_: True)
+    monkeypatch.setattr(grant, "_is_from", lambda *_: True)
     with pytest.raises(LoginRefused, match="gave no token"):
         login()
     stolen = next(one.form["code"] for one in evil.seen if one.path == "/token")
