@@ -154,6 +154,12 @@ PURE_FILES = {
     "serve/oauth/compact.py",
     "serve/oauth/metadata.py",
     "serve/oauth/place.py",
+    "serve/address.py",
+    "serve/crowd.py",
+    "serve/guard.py",
+    "serve/limits.py",
+    "serve/reading.py",
+    "serve/words.py",
     "watchdog/meter.py",
     "watchdog/pace.py",
 }
