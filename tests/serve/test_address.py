@@ -100,7 +100,8 @@ def test_origins_are_compared_in_small_letters() -> None:
         ("127.0.0.1:1", False, False, True), ("[::1]:1", False, False, True),
         ("127.9.9.9:1", False, False, True), ("unix:/x", False, False, True),
         ("192.0.2.1:1", False, False, False), ("0.0.0.0:1", False, False, False),
-        ("[::]:1", False, False, False), ("192.0.2.1:1", True, False, True), ("192.0.2.1:1", False, True, True),
+        ("[::]:1", False, False, False), ("192.0.2.1:1", True, False, True),
+        ("192.0.2.1:1", False, True, True),
     ],
 )  # fmt: skip
 def test_no_network_without_tls_but_by_a_word(listen: str, tls: bool, waived: bool, borne: bool) -> None:
