@@ -168,7 +168,11 @@ class Service:
         shared = await self._shared_of(request)
         if isinstance(shared, Refused):
             return shared
-        return await shared.post(frame, request.headers)
+        reply = await shared.post(frame, request.headers)
+        if shared.is_legacy and not shared.in_use:
+            # Clients of both eras ask this first, and fall back: nobody else will use this sandbox.
+            shared.ended_with("its server does not speak this revision")
+        return reply
 
     async def _shared_of(self, request: Request) -> Shared | Refused:
         key = (request.principal, request.route)

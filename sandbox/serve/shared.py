@@ -34,9 +34,15 @@ class Shared:
         self._most = most
         self._over = over
         self._calls: dict[int, Call] = {}
+        self._answers = self._unknown = 0
         self._count = 0
         self._shelf = Shelf(self._hold, self._go_on, resumable=False)
         self._mirrored = Mirrored(self._ask)
+
+    @property
+    def is_legacy(self) -> bool:
+        """Whether the server has said nothing but that it knows no `server/discover`."""
+        return self._answers == 0 and self._unknown > 0
 
     @property
     def in_use(self) -> bool:
@@ -82,10 +88,17 @@ class Shared:
         elif heard.kind == "response":
             del self._calls[number]
             self.touched = monotonic()
-            self._mirrored.saw(call.method, heard)
+            self._count_answer(call, heard)
             stream.put(renumber.answered(heard, call), last=True)
         else:
             stream.put(renumber.told(heard, call))
+
+    def _count_answer(self, call: Call, heard: Heard) -> None:
+        if call.method == DISCOVER and heard.code is not None:
+            self._unknown += 1
+        else:
+            self._answers += 1
+        self._mirrored.saw(call.method, heard)
 
     def ended_with(self, why: str) -> None:
         """Whoever still waits is told."""

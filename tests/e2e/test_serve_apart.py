@@ -37,6 +37,8 @@ def front(caller: Caller) -> Iterator[Served]:
     """A front; when its test is over it ends well, and no server of it is left."""
     with served(caller, PROFILE, "--quiet") as one:
         yield one
+        if one.process.poll() is not None:
+            return
         pids = _servers(one.pid)
         assert pids
         assert one.end() == 0
@@ -95,6 +97,18 @@ def test_the_end_of_one_sandbox_is_nobody_elses(front: Served) -> None:
     assert status == 404
     assert bob.call("where")["pid"] == before["pid"]
     assert front.client("alice").begin().call("where")["home"] == before["home"]
+
+
+def test_a_front_that_is_killed_leaves_no_server(front: Served) -> None:
+    for who in ("alice", "bob"):
+        front.client(who).begin()
+    pids = _servers(front.pid)
+    assert len(pids) == 2
+    front.process.kill()
+    deadline = time.monotonic() + 5
+    while (left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert left == []
 
 
 def test_no_token_reaches_a_server(front: Served) -> None:

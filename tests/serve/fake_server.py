@@ -54,7 +54,7 @@ def work(message):
     elif method == "tools/list":
         tools = [{"name": "mirrored", "inputSchema": SCHEMA}]
         answer(id, {"tools": tools} if params.get("cursor") else {"tools": [], "nextCursor": "more"})
-    elif method == "unknown":
+    elif method in ("unknown", "server/discover"):
         write({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "unknown"}})
     else:
         answer(id, {"echo": params})

@@ -266,11 +266,17 @@ def test_the_status_says_what_the_error_says(method: str, status: int) -> None:
     played(play)
 
 
-def test_a_server_that_knows_no_discover_is_told_by_the_status_that_clients_fall_back_from() -> None:
+def test_a_server_that_knows_no_discover_is_told_as_clients_fall_back_from_it_and_keeps_no_sandbox() -> None:
     async def play(world: World) -> None:
-        line = '{"jsonrpc":"2.0","id":"ID","error":{"code":-32601,"message":"no"}}'
-        reply = await world.modern("say", 1, lines=[line], silent=True)
-        assert reply.status == 404
+        reply = await world.modern("server/discover", 1)
+        assert (reply.status, code(reply)) == (400, -32601)
+        async with asyncio.timeout(10):
+            while world.service.live:  # noqa: ASYNC110 - what the world shows
+                await asyncio.sleep(0.01)
+        assert result(await world.modern("echo", 1)) is not None
+        assert (await world.modern("server/discover", 2)).status == 400
+        await asyncio.sleep(0)
+        assert len(world.service.live) == 1
 
     played(play)
 
