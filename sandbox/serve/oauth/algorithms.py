@@ -1,4 +1,4 @@
-"""Signatures that count, all of a key pair (RFC 7518, RFC 8037), and the keys that can make them (P).
+"""Signatures that count, all of a key pair (RFC 7518, 8037, 9864), and the keys that can make them (P).
 
 There is no `none` and no HMAC here, so no setting can allow one: with an HMAC the published key would be
 the secret.
@@ -22,6 +22,7 @@ ALGORITHMS: Final[Mapping[str, tuple[str, str]]] = {
     "ES384": ("EC", "P-384"),
     "ES512": ("EC", "P-521"),
     "EdDSA": ("OKP", "Ed25519"),
+    "Ed25519": ("OKP", "Ed25519"),
 }
 """The kind of key and its curve."""
 PUBLIC: Final[Mapping[str, tuple[str, ...]]] = {

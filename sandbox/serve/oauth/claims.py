@@ -12,6 +12,8 @@ from sandbox.serve.oauth.faults import Fault
 SKEW: Final = 60.0
 """Seconds that the issuer's clock and ours may differ."""
 _TYPES: Final = frozenset({"at+jwt", "application/at+jwt", "jwt", "application/jwt"})
+# RFC 9068's, then those of OpenID Connect, of Entra ID's older tokens and of Okta's.
+_CLIENT: Final = ("client_id", "azp", "appid", "cid")
 _LONGEST: Final = 255
 _MOST_SCOPES: Final = 200
 # Latest time that is a time: a token for ever is not one.
@@ -78,8 +80,8 @@ def _time(claims: Mapping[str, Any], name: str) -> float | None:
 
 def _name(claims: Mapping[str, Any]) -> str:
     """The user and the client, each in letters that mean themselves; a client's users are not another's."""
-    client = claims.get("client_id", claims.get("azp"))
     subject = _word(claims.get("sub"), "sub")
+    client = next((claims[name] for name in _CLIENT if claims.get(name) is not None), None)
     return subject if client is None else f"{subject}/{_word(client, 'client_id')}"
 
 

@@ -10,6 +10,9 @@ from sandbox.errors import CannotEnforce
 from sandbox.serve.oauth.algorithms import ALGORITHMS
 from sandbox.serve.oauth.compact import Compact
 
+# The library has one name for all of Edwards's curves; the key says which it is.
+_SPELT: Final = {"Ed25519": "EdDSA"}
+
 
 def require() -> None:
     """Raises where the library is missing."""
@@ -32,7 +35,7 @@ def prepare(algorithm: str, key: Mapping[str, str]) -> Any | None:
     from jwt.exceptions import PyJWTError
 
     try:
-        return get_algorithm_by_name(algorithm).from_jwk(dict(key))
+        return get_algorithm_by_name(_SPELT.get(algorithm, algorithm)).from_jwk(dict(key))
     except (PyJWTError, ValueError, TypeError):
         return None
 
@@ -44,7 +47,8 @@ def verify(algorithm: str, key: Any, signed: bytes, signature: bytes) -> bool:
     if algorithm not in ALGORITHMS:
         return False
     try:
-        return bool(get_algorithm_by_name(algorithm).verify(signed, key, signature))
+        found = get_algorithm_by_name(_SPELT.get(algorithm, algorithm))
+        return bool(found.verify(signed, key, signature))
     except (ValueError, TypeError, AttributeError):
         return False
 

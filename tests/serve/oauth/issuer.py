@@ -40,7 +40,7 @@ def private(kind: str, which: int = 0) -> Any:
 
 
 def algorithm(name: str) -> Any:
-    return jwt.get_algorithm_by_name(name)
+    return jwt.get_algorithm_by_name("EdDSA" if name == "Ed25519" else name)
 
 
 def public_jwk(name: str, key: Any, **members: Any) -> dict[str, Any]:
@@ -77,7 +77,8 @@ def token(
     **changed: Any,
 ) -> str:
     """A token signed by the issuer's key for its algorithm, or by another one."""
-    key = key or private({"ES256": "P-256", "ES384": "P-384", "EdDSA": "Ed25519"}.get(name, "RSA"))
+    kinds = {"ES256": "P-256", "ES384": "P-384", "EdDSA": "Ed25519", "Ed25519": "Ed25519"}
+    key = key or private(kinds.get(name, "RSA"))
     head = {"alg": name, "kid": name, "typ": "at+jwt", **(header or {})}
     head = {one: value for one, value in head.items() if value is not None}
     return compact(

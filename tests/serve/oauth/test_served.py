@@ -92,6 +92,8 @@ def test_a_client_finds_the_issuer(tmp_path: Path, site: Documents, ca: str) -> 
     ("changed", "status", "rule"),
     [
         pytest.param({}, 200, None, id="control"),
+        pytest.param({"groups": "g" * 5000}, 200, None, id="control: as long as tokens get"),
+        pytest.param({"groups": "g" * 6000}, 401, "token-size", id="too long"),
         pytest.param({"exp": 1}, 401, "token-expired", id="expired"),
         pytest.param({"aud": "https://api.example"}, 401, "token-audience", id="for another"),
         pytest.param({"scope": "openid"}, 403, "insufficient-scope", id="too narrow"),

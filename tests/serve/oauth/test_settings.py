@@ -131,7 +131,8 @@ def test_each_route_has_its_document(tmp_path: Path) -> None:
         "scopes_supported": ["mcp:read"],
         "bearer_methods_supported": ["header"],
         "dpop_signing_alg_values_supported": [
-            "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+            "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
+            "EdDSA", "Ed25519"
         ],
         "dpop_bound_access_tokens_required": False,
     }  # fmt: skip

@@ -74,10 +74,11 @@ def said(given: str, of: OAuth | None = None, route: str = "github") -> str:
     return found.code if isinstance(found, Refused) else "ok"
 
 
-@pytest.mark.parametrize("name", ["ES256", "RS256", "PS256", "EdDSA", "ES384"])
+@pytest.mark.parametrize("name", ["ES256", "RS256", "PS256", "EdDSA", "Ed25519", "ES384"])
 def test_a_good_token_names_its_user_and_client(name: str) -> None:
     key = private("RSA", 1) if name == "PS256" else None
-    assert ask(server(), head(f"Bearer {token(name=name, key=key)}")) == Principal(
+    kid = {"kid": "EdDSA"} if name == "Ed25519" else {}
+    assert ask(server(), head(f"Bearer {token(name=name, key=key, header=kid)}")) == Principal(
         "ann/desk", ("get_*", "list_*")
     )
 
@@ -337,6 +338,12 @@ def test_two_are_two(one: dict[str, Any], other: dict[str, Any]) -> None:
     names = [found.name for found in ask(server(), *(head(f"Bearer {token(**it)}") for it in (one, other)))]
     assert names[0] != names[1]
     assert all(name.isascii() and name.isprintable() for name in names)
+
+
+@pytest.mark.parametrize("claim", ["client_id", "azp", "appid", "cid"])
+def test_a_client_by_whatever_name_its_issuer_has_for_it(claim: str) -> None:
+    given = {"client_id": None, claim: "desk"}
+    assert ask(server(), head(f"Bearer {token(**given)}")).name == "ann/desk"
 
 
 def test_a_clients_controls_are_not_in_its_name() -> None:
