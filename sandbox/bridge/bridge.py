@@ -107,7 +107,7 @@ class Bridge:
 
     async def _take(self, line: bytes) -> None:
         try:
-            (message,) = envelope.read(line)
+            (message,) = envelope.read(line[:-1])
         except ValueError:  # the relay lets no such line through
             if line.strip():
                 self._notes.say("a line from the client's side is no message")

@@ -75,7 +75,7 @@ _JSON_SPACE = b" \t\r\n"
 def read(data: bytes) -> list[Message]:
     """The message that a body or an event carries, or all of a batch (MCP 2025-03-26) in order."""
     _check_text(data)
-    if not data.lstrip(_JSON_SPACE).startswith(b"["):
+    if data[:1] == b"{" or not data.lstrip(_JSON_SPACE).startswith(b"["):
         return [_message(data)]
     try:
         parts = _list(data)
