@@ -13,7 +13,7 @@ from pathlib import PurePath
 from sandbox.cli import fronting
 from sandbox.cli.options import Help
 from sandbox.cli.output import emit, note
-from sandbox.errors import UsageError
+from sandbox.errors import SandboxError, UsageError
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
@@ -88,19 +88,24 @@ def listen(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     gc.enable()
     args.json = args.sessions = args.each = None
     args.idle = None  # of `run`: each sandbox ends by it itself
-    return front(args, {"": fronting.again(parser, args)})
+    try:
+        return front(args, {"": fronting.again(parser, args)})
+    except SandboxError as error:
+        error.answerable = False  # nobody waits at stdin for an answer
+        raise
 
 
 def front(args: argparse.Namespace, routes: dict[str, tuple[str, ...]]) -> int:
     """Serves until a signal; before it opens anything it has found out that every route could start."""
     from sandbox.serve.address import DEFAULT
-    from sandbox.serve.front import serve
+    from sandbox.serve.front import check, serve
     from sandbox.serve.service import Service
     from sandbox.session import new_id
 
     options = fronting.options_of(args, args.listen or DEFAULT, routes)
     say: Callable[[str], None] = (lambda text: None) if args.quiet else note
     capacity = _capacity(args)
+    check(options)
     for arguments in routes.values():
         _try(arguments, lambda text: say(f"mcp-sandbox: {text}"))
 

@@ -82,19 +82,19 @@ def serve(
     options: Options, session: str, environ: Mapping[str, str], opened: Opened, tell: Callable[[Ready], None]
 ) -> int:
     """Serves until a signal ends it, and returns 0; raises where it cannot begin or its log fails."""
-    _check(options)
-    context = tls_context(options)
+    context = check(options)
     http.raise_descriptors()
     with http.bound(options.address) as sock, Sink(session, "serve", environ=environ) as sink:
         front = Front(options, sock, context, sink, environ)
         return asyncio.run(front.run(opened, tell))
 
 
-def _check(options: Options) -> None:
-    """What can be known to be wrong before anything is opened."""
+def check(options: Options) -> ssl.SSLContext | None:
+    """What TLS is served with; raises what can be known to be wrong before anything is opened."""
     addresses.require_cover(options.address, tls=options.tls, waived=options.insecure_http)
     addresses.hosts(options.address, options.address.port or 1, options.allow_hosts, tls=options.tls)
     addresses.origins(options.allow_origins)
+    return tls_context(options)
 
 
 class Front:
