@@ -20,7 +20,9 @@ def given(issuer: Issuer, client_id: str, secret: str) -> Client:
         raise LoginRefused("login-client", f"`{shown(client_id)}` is no client id")
     if not secret:
         return Client(client_id)
-    return Client(client_id, next((one for one in issuer.methods if one != "none"), METHODS[1]), secret)
+    return Client(
+        client_id, next((one for one in issuer.methods if one != "none"), "client_secret_basic"), secret
+    )
 
 
 def made(asking: Asking, issuer: Issuer, redirect: str, scopes: tuple[str, ...]) -> Client:

@@ -148,13 +148,14 @@ def renewed(refresh: str, resource: str) -> dict[str, str]:
 
 def form(fields: Mapping[str, str], client: Client) -> tuple[bytes, tuple[tuple[str, str], ...]]:
     """The body and the further fields of a question that a client asks in its own name."""
+    # Said in the form in any case (RFC 6749 3.2.1): some look for it there, whatever the header has.
+    own = {**fields, "client_id": client.id}
     if client.method == "client_secret_basic":
         pair = f"{quote(client.id, safe='')}:{quote(client.secret, safe='')}".encode()
-        return urlencode(fields).encode(), (("Authorization", f"Basic {b64encode(pair).decode()}"),)
-    own = {"client_id": client.id}
+        return urlencode(own).encode(), (("Authorization", f"Basic {b64encode(pair).decode()}"),)
     if client.method == "client_secret_post":
         own["client_secret"] = client.secret
-    return urlencode({**fields, **own}).encode(), ()
+    return urlencode(own).encode(), ()
 
 
 def tokens_of(document: Mapping[str, Any] | None, whose: str) -> Tokens:

@@ -16,7 +16,9 @@ _OPENID = "/.well-known/openid-configuration"
 _LONGEST_LIST = 256
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")
 _SCOPES_CHARS = 4096
-METHODS = ("none", "client_secret_basic", "client_secret_post")
+# The form before the header where both are known: the Python SDK's servers revoke nothing by the header.
+METHODS = ("none", "client_secret_post", "client_secret_basic")
+_UNSAID = ("none", "client_secret_basic")  # RFC 8414 2 has the header for an issuer that says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def issuer_of(document: Mapping[str, Any], expected: str, reach: Reach) -> Issue
     authorization, token = address("authorization_endpoint"), address("token_endpoint")
     if authorization is None or token is None:
         raise _lacking(named, "no `authorization_endpoint` or no `token_endpoint`", "both are needed")
-    methods = _texts(document, "token_endpoint_auth_methods_supported") or METHODS
+    methods = _texts(document, "token_endpoint_auth_methods_supported") or _UNSAID
     return Issuer(
         named,
         authorization,
