@@ -85,7 +85,11 @@ class Memory:
     def _given(self, client: Client, scopes: list[str], resource: str | None) -> OAuthToken:
         name, access, refresh = str(client.client_id), secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         self._accesses[access] = AccessToken(
-            token=access, client_id=name, scopes=scopes, expires_at=int(time.time()) + 3600, resource=resource
+            token=access,
+            client_id=name,
+            scopes=scopes,
+            expires_at=int(time.time()) + self._lasts,
+            resource=resource,
         )
         self._refreshes[refresh] = RefreshToken(token=refresh, client_id=name, scopes=scopes)
         return OAuthToken(
