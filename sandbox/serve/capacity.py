@@ -16,6 +16,6 @@ class Capacity:
     idle_s: float = 1800.0
     """A session without a request or an open stream for so long ends."""
     starting: int = 8
-    """Sandboxes that start at once; the others wait their turn."""
+    """Sandboxes that start at once, of one principal half of that; the others wait their turn."""
     open: int = 512
     """Requests of one sandbox that wait for an answer."""

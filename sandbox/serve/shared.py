@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
-from time import monotonic
+from time import monotonic, time
 
 from sandbox.serve import renumber, replies
 from sandbox.serve.child import Child
@@ -34,6 +35,7 @@ class Shared:
         self._most = most
         self._over = over
         self._calls: dict[int, Call] = {}
+        self._ends: dict[int, asyncio.TimerHandle] = {}
         self._answers = self._unknown = 0
         self._count = 0
         self._shelf = Shelf(self._hold, self._go_on, resumable=False)
@@ -49,14 +51,19 @@ class Shared:
         """Whether somebody waits for an answer or listens."""
         return bool(self._calls)
 
-    async def post(self, frame: Frame, headers: Mapping[str, str]) -> Reply | Refused:
-        """Answers one request, or takes one notification."""
+    async def post(
+        self, frame: Frame, headers: Mapping[str, str], until: float | None = None
+    ) -> Reply | Refused:
+        """Answers one request; a subscription ends at `until`, when the token does that asked for it."""
         self.touched = monotonic()
         if len(self._calls) >= self._most:
             return replies.busy("too many open requests of this principal", frame.id)
         if (why := await self._mirrored.differs(headers, frame)) is not None:
             return replies.refused(400, "header-mismatch", why, code=mcp_headers.MISMATCH, id=frame.id)
         number, stream = self._open(frame)
+        if until is not None and frame.method == LISTEN:
+            wait = max(0.0, until - time())
+            self._ends[stream.number] = asyncio.get_running_loop().call_later(wait, self._expire, stream)
         try:
             if self.child is not None:
                 await self.child.drain()
@@ -139,10 +146,17 @@ class Shared:
     def _gone(self, stream: Stream) -> None:
         """The client has all, or hung up, which cancels the request."""
         self._shelf.drop(stream)
+        if (end := self._ends.pop(stream.number, None)) is not None:
+            end.cancel()
         for number, call in list(self._calls.items()):
             if call.stream == stream.number:
                 del self._calls[number]
                 self._send(_cancelled(number))
+
+    def _expire(self, stream: Stream) -> None:
+        """Its token is over: whoever still listens has to come again, with another."""
+        stream.end()
+        self._gone(stream)
 
     def _ask(self, fields: Mapping[str, object]) -> int:
         """Send a request of our own."""

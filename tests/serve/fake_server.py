@@ -41,12 +41,16 @@ def work(message):
     if "id" not in message or method is None:
         return
     if method == "initialize":
+        if params.get("hang"):
+            return
         if params.get("refuse"):
             write({"jsonrpc": "2.0", "id": id, "error": {"code": -32603, "message": "no"}})
         else:
             answer(id, {"protocolVersion": params["protocolVersion"], "capabilities": {}, "pid": os.getpid()})
     elif method == "heard":
         answer(id, {"heard": heard, "argv": sys.argv[1:], "pid": os.getpid()})
+    elif method == "subscriptions/listen":
+        pass
     elif method == "die":
         os._exit(3)
     elif method in ("say", "flood"):

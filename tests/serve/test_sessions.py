@@ -316,6 +316,21 @@ def test_one_principals_sandboxes_leave_room_for_another() -> None:
     played(play, Capacity(sessions=9, each=1))
 
 
+def test_servers_that_never_begin_hold_up_nobody_elses() -> None:
+    async def play(world: World) -> None:
+        body = request("initialize", 0, protocolVersion="1", hang=True)
+        hanging = [asyncio.create_task(world.ask("POST", body)) for _ in range(6)]
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(5):
+            await world.begin(BOB)
+        assert not any(one.done() for one in hanging)
+        for one in hanging:
+            one.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+
+    played(play, Capacity(starting=2))
+
+
 def test_only_so_many_requests_are_open_at_once() -> None:
     async def play(world: World) -> None:
         client = await world.begin()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -94,6 +95,21 @@ def test_a_subscription_hears_under_its_own_id_until_it_is_closed() -> None:
         assert cancelled["method"] == "notifications/cancelled"
         assert cancelled["params"]["requestId"] == first
         await hang_up(streams[1])
+
+    played(play)
+
+
+def test_a_subscription_ends_with_the_token_that_asked_for_it_and_its_server_hears_of_it() -> None:
+    async def play(world: World) -> None:
+        expiring = Principal("alice", None, time.time() + 0.3)
+        filled = asyncio.create_task(world.modern("subscriptions/listen", 1, expiring, notifications={}))
+        other = asyncio.create_task(world.modern("subscriptions/listen", 2, ALICE, notifications={}))
+        ended = await filled
+        assert isinstance(ended, Reply)
+        assert await messages(ended) == []
+        assert [one["method"] for one in await _heard(world)][2:] == ["notifications/cancelled"]
+        assert not other.done()
+        other.cancel()
 
     played(play)
 
