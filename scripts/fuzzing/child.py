@@ -13,7 +13,9 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 DRAWN = "-drawn"
 """At the end of a target's name: Hypothesis draws the conversation from the bytes."""
 
-with atheris.instrument_imports(include=["sandbox.wire", "sandbox.inspect", "sandbox.relay"]):
+MEASURED = ["sandbox.wire", "sandbox.inspect", "sandbox.relay", "sandbox.serve"]
+
+with atheris.instrument_imports(include=MEASURED):
     from fuzzing.targets import TARGETS
 
 from fuzzing.mutate import mutated  # noqa: E402 - and not measured

@@ -10,6 +10,7 @@ from typing import Any
 from fuzzing.conversations import SECRET
 from fuzzing.inspectors import Profile, kept, made_with, names
 from fuzzing.promises import Broken, Watched
+from fuzzing.requests import requests
 from fuzzing.stage import Stage
 from fuzzing.streams import events, headers
 from fuzzing.tokens import tokens
@@ -126,6 +127,7 @@ TARGETS: dict[str, Target] = {
     "splice": spliced,
     "events": events,
     "headers": headers,
+    "requests": requests,
     "tokens": tokens,
     **{name: judging(name) for name in names()},
     "all": judging(),
