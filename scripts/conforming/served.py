@@ -18,10 +18,11 @@ PATIENCE_S = 30
 
 @dataclass(frozen=True)
 class Subject:
-    """Where a suite asks, and the bearer token that it shows."""
+    """Where a suite asks, and the bearer token that it shows; or the client that it starts, by words."""
 
     address: str
     token: str = ""
+    client: tuple[str, ...] = ()
 
 
 @contextmanager

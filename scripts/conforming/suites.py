@@ -15,16 +15,17 @@ from conforming.served import Subject
 from conforming.toolchain import HERE, Toolchain
 
 STRETCH, TOKEN = HERE / "stretch.cjs", HERE / "token.cjs"
-_FOLDER = re.compile(r"server-(.+)-\d{4}-\d\d-\d\dT[\d-]+Z?$")
+_FOLDER = re.compile(r"(?:server-)?(.+)-\d{4}-\d\d-\d\dT[\d-]+Z?$")
 
 
 @dataclass(frozen=True)
 class Suite:
-    """One run: which version of the suite, and which of its scenarios."""
+    """One run: which version of the suite, and which of its scenarios; a client's go by their names."""
 
     name: str
     version: str
     options: tuple[str, ...]
+    clients: tuple[str, ...] = ()
 
 
 _ALL = ("--suite", "all", "--timeout", "300000", "--spec-version")
@@ -34,6 +35,22 @@ SUITES = (
     Suite("0.2, 2025-11-25", "0.2", (*_ALL, "2025-11-25")),
     Suite("0.2, 2026-07-28", "0.2", (*_ALL, "2026-07-28")),
 )
+_LEGACY = ("initialize", "tools_call", "elicitation-sep1034-client-defaults", "sse-retry")
+_MODERN = (
+    "tools_call", "request-metadata", "sep-2322-client-request-state", "http-standard-headers",
+    "http-custom-headers", "http-invalid-tool-headers", "json-schema-ref-no-deref",
+    "json-schema-2020-12-preservation",
+)  # fmt: skip
+CLIENTS = (
+    Suite("client, 0.1.16", "0.1.16", (), _LEGACY),
+    Suite("client, 0.2, 2025-06-18", "0.2", ("--spec-version", "2025-06-18"), ("initialize", "tools_call")),
+    Suite(
+        "client, 0.2, 2025-11-25", "0.2", ("--spec-version", "2025-11-25"),
+        (*_LEGACY, "json-schema-2020-12-preservation"),
+    ),
+    Suite("client, 0.2, 2026-07-28", "0.2", ("--spec-version", "2026-07-28"), _MODERN),
+)  # fmt: skip
+"""Without those of a login, which is a person's: tests/login has them."""
 OVER_HTTP = (SUITES[0], _OLDER, *SUITES[1:])
 
 
@@ -59,20 +76,30 @@ class Check:
 
 
 def run(suite: Suite, tools: Toolchain, subject: Subject, place: Path, scenario: str = "") -> list[Check]:
-    """Every check of the suite against the subject; `place` keeps what the suite wrote."""
-    argv = [
-        str(tools.node), "--require", str(STRETCH), "--require", str(TOKEN), str(tools.suites[suite.version]),
-        "server", "--url", subject.address, "--output-dir", str(place), *suite.options,
-    ]  # fmt: skip
-    environ = {**os.environ, "CONFORMANCE_TOKEN": subject.token}
-    if scenario:
-        argv += ["--scenario", scenario]
+    """Every check of the suite of the subject; `place` keeps what the suite wrote."""
     shutil.rmtree(place, ignore_errors=True)  # what an earlier run left is no check of this one
     place.mkdir(parents=True)
-    with (place / "output.txt").open("wb") as told:
-        # Its status says whether all passed, which is not the question.
-        subprocess.run(argv, stdout=told, stderr=subprocess.STDOUT, timeout=1800, cwd=place, env=environ)  # noqa: S603
+    command = (str(tools.node), "--require", str(STRETCH), "--require", str(TOKEN))
+    command += (str(tools.suites[suite.version]),)
+    for words in _runs(suite, subject, scenario):
+        with (place / "output.txt").open("ab") as told:
+            # Its status says whether all passed, which is not the question.
+            subprocess.run(  # noqa: S603 - our own words
+                [*command, *words, "--output-dir", str(place), *suite.options],
+                stdout=told, stderr=subprocess.STDOUT, timeout=1800, cwd=place,
+                env={**os.environ, "CONFORMANCE_TOKEN": subject.token},
+            )  # fmt: skip
     return [*_checks(place)]
+
+
+def _runs(suite: Suite, subject: Subject, scenario: str) -> Iterator[tuple[str, ...]]:
+    """The words of each run: one for all scenarios of a server, one for each of a client."""
+    only = ("--scenario", scenario) if scenario else ()
+    if not suite.clients:
+        yield ("server", "--url", subject.address, *only)
+    for name in suite.clients:
+        if scenario in ("", name):
+            yield ("client", "--command", " ".join(subject.client), "--scenario", name)
 
 
 def _checks(place: Path) -> Iterator[Check]:
