@@ -123,7 +123,7 @@ def _login(spec: Spec) -> str:
 
 def _known(text: str, values: Mapping[str, str]) -> bool:
     """A header whose optional secret is not set is left out."""
-    return all(name in values for name in remote.names([text]))
+    return all(name in values for name in remote.names(text))
 
 
 def _header(name: str, text: str, values: Mapping[str, str]) -> str:
@@ -132,18 +132,18 @@ def _header(name: str, text: str, values: Mapping[str, str]) -> str:
         what = (
             f"the value for the header `{name}` is empty or holds what no header can: line ends, or not ASCII"
         )
-        hint = f"look at what stands behind {', '.join(f'`{one}`' for one in remote.names([text]))}"
+        hint = f"look at what stands behind {', '.join(f'`{one}`' for one in remote.names(text))}"
         raise SandboxNotBuilt("header-malformed", what, rule=f"server.headers.{name}", hint=hint)
     return made
 
 
 def _path(text: str, values: Mapping[str, str]) -> str:
-    missing = [name for name in remote.names([text]) if name not in values]
-    if missing:
+    named = remote.names(text, remote.IN_URL)
+    if missing := [name for name in named if name not in values]:
         what = f"the URL names `{missing[0]}`, which is not set"
         raise SandboxNotBuilt("secret-missing", what, rule="server.url", hint=f"export {missing[0]}=…")
-    if not remote.names([text]):
+    if not named:
         return text
     from urllib.parse import quote
 
-    return remote.NAMED.sub(lambda found: quote(values[found[1]], safe=""), text)
+    return remote.IN_URL.sub(lambda found: quote(values[found[1]], safe=""), text)

@@ -27,7 +27,7 @@ def show(plan: Plan) -> None:
         if moved := [name for name in dict(change.entry.env) if name not in dict(change.then.env)]:
             emit(f"    out of its variables: {one_line(', '.join(moved))}")
         if back := [name for name in dict(change.then.env) if name not in dict(change.entry.env)]:
-            emit(f"    back among its variables: {one_line(', '.join(back))}")
+            emit(f"    now among its variables: {one_line(', '.join(back))}")
         for text in change.notes:
             emit(paint(f"    {one_line(text)}", "yellow", sys.stdout))
     for entry, left in told:

@@ -57,10 +57,6 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="HOST[:PORT]",
         help="let it connect (port 443 unless said)",
     )
-    narrows = parser.add_argument_group("narrowed, for this run only")
-    narrows.add_argument(
-        "--only-tools", action="append", default=[], metavar="GLOB", help="of the allowed tools only these"
-    )
     quotas = parser.add_argument_group("quotas")
     quotas.add_argument("--memory", metavar="SIZE", help="such as 512M")
     quotas.add_argument("--cpus", metavar="N", help="processors, such as 1.5")
@@ -73,9 +69,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--backend",
         choices=("auto", "native", "docker"),
         default="auto",
-        help="auto (default): native where it can enforce everything, else docker",
+        metavar="WHICH",
+        help="native, docker, or auto (default): native where it can enforce everything",
     )
     parser.add_argument("--name", metavar="NAME", help="the server's name in the audit log")
+    parser.add_argument(
+        "--only-tools", action="append", default=[], metavar="GLOB", help="of the allowed tools only these"
+    )
     parser.add_argument("--audit", metavar="PATH", help="write the audit log there")
     parser.add_argument("--refresh", action="store_true", help="look an unpinned package up again")
     parser.add_argument(
@@ -86,13 +86,19 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="sent to a remote server; `${SECRET}` stands for a secret",
     )
     parser.add_argument(
+        "--header-from",
+        action="append",
+        default=[],
+        metavar="NAME=VARIABLE",
+        help="sent to a remote server, its value read from a secret variable",
+    )
+    parser.add_argument(
         "--http", metavar="PORT[/PATH]", help="the server listens there, inside, and speaks HTTP (/mcp)"
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors and waivers")
     parser.add_argument("-v", "--verbose", action="store_true", help="say before the start what holds")
-    parser.add_argument(
-        "command", nargs=argparse.REMAINDER, metavar="COMMAND", help="after `--`: the server's own"
-    )
+    # Every usage line shows it: three lines of its own would push the help off the screen.
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help=argparse.SUPPRESS)
 
 
 def flags(args: argparse.Namespace) -> Flags:
@@ -113,6 +119,7 @@ def flags(args: argparse.Namespace) -> Flags:
         audit=args.audit,
         http=args.http,
         headers=tuple(args.header),
+        headers_from=tuple(args.header_from),
         only_tools=tuple(args.only_tools),
     )
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
-from sandbox.clients import codec, keep, record, shapes
+from sandbox.clients import codec, keep, record, remote_entry, shapes
 from sandbox.clients.engine_entry import Contained, contained
 from sandbox.clients.gather import Around, Config, fit, leads_away
 from sandbox.clients.gather import contained as is_contained
@@ -65,7 +65,10 @@ def to_wrap(config: Config, around: Around, program: str, chosen: Chosen) -> Pla
     made: list[_Made] = []
     left: list[tuple[Entry, Left]] = []
     for entry in filter(chosen, config.entries):
-        found = _wrapped(entry, config.found, around, program)
+        if entry.url and not entry.command:
+            found = _reached(entry, config, around, program)
+        else:
+            found = _wrapped(entry, config.found, around, program)
         if isinstance(found, Left):
             left.append((entry, found))
         else:
@@ -107,6 +110,17 @@ def _edited(config: Config, made: Sequence[_Made]) -> bytes:
     content = config.document.edited(edits) if edits else config.held.content
     _check(config, content, [one.change for one in made])
     return content
+
+
+def _reached(entry: Entry, config: Config, around: Around, program: str) -> _Made | Left:
+    """A server elsewhere, reached through us."""
+    members = shapes.members_of(config.document.data(), entry.path)
+    made = remote_entry.wrapped(entry, members, program, fit(entry, config.found, around))
+    if isinstance(made, Left):
+        return made
+    then, edits = shapes.rewritten(entry, members, made.members)
+    change = Change(entry, then, (entry.url,), (then.command, *then.args), made.notes)
+    return _Made(change, tuple(edits))
 
 
 def _wrapped(entry: Entry, found: Found, around: Around, program: str) -> _Made | Left:
@@ -198,7 +212,8 @@ class _Back:
 def _back(
     config: Config, known: Record | None, around: Around, chosen: Chosen, *, named: bool = False
 ) -> _Back:
-    before = _entries(known.base, config.found) if known else {}
+    base = codec.parse(known.base, config.found.format, config.found.path) if known else None
+    before = {_key(entry): entry for entry in base.entries(config.found.row)} if base else {}
     written = {(one.command, one.args) for one in known.written} if known else set()
     back = _Back()
     for entry in filter(chosen, config.entries):
@@ -210,6 +225,9 @@ def _back(
                 back.left.append((entry, Left("contained before `clients wrap`", contained=True)))
                 continue
             back.owners = True
+        if remote_entry.is_remote(entry):
+            _give_url(back, config, entry, shapes.members_of(base.data(), was.path) if base and was else None)
+            continue
         now = (entry.command, entry.args)
         made = unwrapped(entry, was, now if now in written else None)
         if made is None:
@@ -220,6 +238,15 @@ def _back(
         after = (made.command, *made.args)
         back.changes.append(Change(entry, made.on(entry), (entry.command, *entry.args), after))
     return back
+
+
+def _give_url(back: _Back, config: Config, entry: Entry, had: dict[str, Any] | None) -> None:
+    """The way back of a server elsewhere; what it was counts where that was no wrapped one."""
+    members = shapes.members_of(config.document.data(), entry.path)
+    was = had if had is not None and remote_entry.has_url(entry, had) else None
+    then, edits = shapes.rewritten(entry, members, remote_entry.unwrapped(entry, members, was))
+    back.edits += edits
+    back.changes.append(Change(entry, then, (entry.command, *entry.args), (then.url,)))
 
 
 def _variables(entry: Entry, made: Wrapped) -> Iterator[Edit]:
@@ -237,11 +264,6 @@ def _given(made: Wrapped, entry: Entry, before: Entry | None) -> Sequence[str] |
     if made.args or (before is not None and before.args_given and made.command == before.command):
         return made.args
     return None
-
-
-def _entries(content: bytes, found: Found) -> dict[tuple[object, ...], Entry]:
-    document = codec.parse(content, found.format, found.path)
-    return {_key(entry): entry for entry in document.entries(found.row)}
 
 
 def _key(entry: Entry) -> tuple[object, ...]:

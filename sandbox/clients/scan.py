@@ -101,7 +101,7 @@ def _uncontained(server: Server) -> Iterator[str]:
 
 def _remote(server: Server) -> Iterator[str]:
     if _is_remote(server) and not server.contained:
-        yield "no process of this machine: what it says and is told is not looked at yet"
+        yield "no process of this machine: what it says and is told is not looked at until it is wrapped"
 
 
 _LOOPBACK: Final = re.compile(r"http://(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?=[:/?#]|$)", re.IGNORECASE)
@@ -322,7 +322,7 @@ RULES: Final = (
     Rule("plain-http", "warning", "a remote server without encryption", _plain_http),
     Rule(SAME_NAME, "warning", "one name for two servers", _never),
     Rule(SAME_TOOL, "warning", "one name for the tools of two servers", _never),
-    Rule("remote", "note", "a remote server, which no sandbox contains", _remote),
+    Rule("remote", "note", "a remote server that is reached past mcp-sandbox", _remote),
     Rule("granted-by-project", "note", "options of the sandbox that a project's file gives", _granting),
     Rule("unpinned-contained", "note", "a contained package without one version", _frozen),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sandbox.clients.words import REMOVED, Edit, Entry, Path, Row
@@ -64,6 +64,24 @@ def started_by(entry: Entry, command: str, args: Sequence[str] | None) -> list[E
     given: Any = REMOVED if args is None else list(args)
     first = Edit((*base, shape.command), command)
     return [first, Edit((*base, shape.args), given, after=shape.command)]
+
+
+def members_of(data: Any, path: Path) -> dict[str, Any]:
+    """The entry at `path` in a document's plain values."""
+    for part in path:
+        data = data[part]
+    return dict(data) if isinstance(data, dict) else {}
+
+
+def rewritten(entry: Entry, before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Entry, list[Edit]]:
+    """The entry as the client reads it with other members, and the least edits that give it these."""
+    edits = [Edit((*entry.path, name), REMOVED) for name in before if name not in after]
+    previous = ""
+    for name, value in after.items():
+        if name not in before or before[name] != value:
+            edits.append(Edit((*entry.path, name), value, after=previous))
+        previous = name
+    return _entry(entry.shape, entry.name, entry.path, dict(after)), edits
 
 
 def _under(data: Any, key: Sequence[str], path: Path) -> Iterator[tuple[Path, Any]]:

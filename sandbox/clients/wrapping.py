@@ -159,7 +159,7 @@ def obstacle(entry: Entry, fit: Fit) -> str | None:
     if entry.faults:
         return entry.faults[0]
     if entry.url and not entry.command:
-        return "a remote server, which no process of this machine runs: not contained yet"
+        return "a remote server: no command of its own"
     if not entry.command.strip() or entry.kind not in ("stdio", ""):
         return "not a server that is started by a command"
     if any(map(_unspeakable, (entry.command, *entry.args, *(text for pair in entry.env for text in pair)))):

@@ -38,11 +38,10 @@ def with_login(spec: Spec) -> Spec:
 
 def _refuse_unknown(policy: Policy, url: remote.Url) -> None:
     known = {*policy.env.passed, *dict(policy.env.fixed), *(one.name for one in policy.secrets)}
-    for key, text in (
-        ("url", url.path),
-        *((f"headers.{name}", value) for name, value in policy.server.headers),
-    ):
-        for name in remote.names([text]):
+    named = {"url": remote.names(url.path, remote.IN_URL)}
+    named |= {f"headers.{name}": remote.names(value) for name, value in policy.server.headers}
+    for key, names in named.items():
+        for name in names:
             if name not in known:
                 raise CannotEnforce(
                     "secret-missing",

@@ -163,11 +163,12 @@ def _tools(policy: Policy, flags: Flags, origins: dict[str, Origin]) -> Policy:
 
 def _headers(policy: Policy, flags: Flags, origins: dict[str, Origin]) -> Policy:
     """A header of an option takes the place of the profile's; no error repeats its value."""
-    if not flags.headers:
+    if not flags.headers and not flags.headers_from:
         return policy
     from sandbox.policy import remote  # for the few servers that run elsewhere
 
-    headers = dict(policy.server.headers)
+    headers, secrets = dict(policy.server.headers), list(policy.secrets)
+    known = {*policy.env.passed, *dict(policy.env.fixed), *(one.name for one in policy.secrets)}
     for text in flags.headers:
         try:
             name, value = remote.split(text)
@@ -175,7 +176,28 @@ def _headers(policy: Policy, flags: Flags, origins: dict[str, Origin]) -> Policy
             raise _refused("--header", text.partition(":")[0][:80], why) from None
         headers[name] = value
         origins[f"server.headers.{name}"] = Origin("--header")
-    return replace(policy, server=replace(policy.server, headers=tuple(headers.items())))
+    for text in flags.headers_from:
+        name, variable = _named_header(text)
+        headers[name] = f"${{{variable}}}"
+        origins[f"server.headers.{name}"] = at = Origin("--header-from")
+        if variable not in known:
+            secrets.append(Secret(variable, "env", (), at))
+            origins[f"secrets.{variable}.from"] = at
+            known.add(variable)
+    server = replace(policy.server, headers=tuple(headers.items()))
+    return replace(policy, server=server, secrets=tuple(secrets))
+
+
+def _named_header(text: str) -> tuple[str, str]:
+    from sandbox.policy import remote
+
+    header, equals, variable = text.partition("=")
+    try:
+        if not equals:
+            raise ValueError("a header and the variable that has its value are written `NAME=VARIABLE`")
+        return remote.header_name(header), _variable("--header-from", variable)
+    except ValueError as why:
+        raise _refused("--header-from", header[:80], why) from None
 
 
 def _http(policy: Policy, flags: Flags, origins: dict[str, Origin]) -> Policy:

@@ -25,5 +25,7 @@ class Flags:
     http: str | None = None
     headers: tuple[str, ...] = ()
     """`NAME: VALUE`, for a server that runs elsewhere."""
+    headers_from: tuple[str, ...] = ()
+    """`NAME=VARIABLE`: the whole value is a secret of the environment."""
     only_tools: tuple[str, ...] = ()
     """Patterns that narrow; none typed is no narrowing."""

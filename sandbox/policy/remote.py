@@ -6,7 +6,6 @@ A URL that two parsers could read differently is refused: `hosts` has the one sp
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from sandbox.policy import hosts
 from sandbox.records import dataclass
@@ -17,6 +16,8 @@ LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 """Where a server may be spoken to without TLS: nothing but this machine hears it."""
 NAMED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]{0,127})\}", re.ASCII)
 """What stands for a secret or a variable in a header's value and in a URL behind its host."""
+IN_URL = re.compile(r"\$?\{([A-Za-z_][A-Za-z0-9_]{0,127})\}", re.ASCII)
+"""In a URL, which has no braces of its own, also without the dollar that clients would replace themselves."""
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _PARTS = re.compile(r"([^/?#]*)(/[^?#]*)?(\?[^#]*)?(#.*)?", re.DOTALL)
@@ -90,7 +91,7 @@ def _refuse_strange(authority: str, path: str, fragment: str) -> None:
         raise ValueError("a login does not belong in a URL: give it as a header")
     if fragment:
         raise ValueError("a URL's `#` part is never sent: leave it out")
-    if not all("!" <= char <= "~" and char not in '\\"<>^`' for char in path):
+    if not all("!" <= char <= "~" and char not in '\\"<>^`{|}' for char in IN_URL.sub("", path)):
         raise ValueError("a URL's path holds a character that has to be written as `%XX`")
     if not authority:
         raise ValueError("the URL's host is missing")
@@ -133,6 +134,6 @@ def split(text: str) -> tuple[str, str]:
     return name, header_value(name, value.strip(" "))
 
 
-def names(texts: Iterable[str]) -> tuple[str, ...]:
-    """The variables that stand in texts, each once."""
-    return tuple(dict.fromkeys(found for text in texts for found in NAMED.findall(text)))
+def names(text: str, pattern: re.Pattern[str] = NAMED) -> tuple[str, ...]:
+    """The variables that stand in a header's value, or with `IN_URL` in a path, each once."""
+    return tuple(dict.fromkeys(pattern.findall(text)))

@@ -111,7 +111,7 @@ def test_forms(case: Case) -> None:
 @pytest.mark.parametrize(
     ("entry", "why"),
     [
-        pytest.param(Entry("a", url="https://x/mcp", kind="http"), "not contained yet", id="remote"),
+        pytest.param(Entry("a", url="https://x/mcp", kind="http"), "no command", id="remote"),
         pytest.param(Entry("a", kind="other"), "not a server", id="neither command nor address"),
         pytest.param(Entry("a", "x", faults=("`args` is not a list",)), "not a list", id="a fault"),
         pytest.param(
