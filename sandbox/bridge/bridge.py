@@ -18,9 +18,12 @@ from sandbox.bridge.words import UNREACHABLE, Dead, Failed
 
 ORDER_PATIENCE = 5.0
 """Seconds for which what follows a notification waits until the server has taken it."""
-LAST_ANSWERS = 1.0
-"""Seconds for the answers that are still due when the client has gone."""
-FAREWELL = 0.4
+FIRST_ANSWER, LAST_ANSWERS = 9.5, 0.6
+"""Seconds from the start, for a server that has said nothing when the client has gone, and from then on, for
+what else is still due: the session ends a moment later (`sandbox.lifecycle`)."""
+FIRST_WORD = 1.0
+"""Seconds for a client's first request, where the server has already proved not to be one."""
+FAREWELL = 0.25
 
 
 def carry(target: Target, stdin: int, stdout: int, notes: int) -> int:
@@ -54,11 +57,14 @@ class Bridge:
 
     def __init__(self, http: Http, inlet: Inlet, outlet: Outlet, notes: Notes, most: int) -> None:
         self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
         self._inlet = inlet
         self._outlet = outlet
         self._notes = notes
         self._calls = Calls()
         self._dead: asyncio.Future[str] = self._loop.create_future()
+        self._heard: asyncio.Future[None] = self._loop.create_future()
+        """Done once the client has said something: it will want to know why."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready = self._start(http.ready())
         self._exchange = Exchange(http, outlet, self._calls, most)
@@ -73,7 +79,11 @@ class Bridge:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if self._outlet.gone.done():
             return 0
-        if not self._dead.done():
+        if self._dead.done():
+            await asyncio.wait(
+                {self._heard, reading}, timeout=FIRST_WORD, return_when=asyncio.FIRST_COMPLETED
+            )
+        else:
             await self._last_answers()
         status = 1 if self._dead.done() else 0
         why = self._dead.result() if self._dead.done() else "the session has ended"
@@ -112,6 +122,8 @@ class Bridge:
             if line.strip():
                 self._notes.say("a line from the client's side is no message")
             return
+        if not self._heard.done():
+            self._heard.set_result(None)
         if message.is_response:
             await self._say(message)
             return
@@ -194,9 +206,13 @@ class Bridge:
             raise why
 
     async def _last_answers(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LAST_ANSWERS):
-                await self._calls.none_left()
+        if self._calls.due:
+            ends: set[asyncio.Future[Any]] = {self._outlet.first, self._outlet.gone, self._dead}
+            patience = max(self._began + FIRST_ANSWER - self._loop.time(), 0)
+            await asyncio.wait(ends, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        left = self._start(self._calls.none_due())
+        others: set[asyncio.Future[Any]] = {left, self._dead}
+        await asyncio.wait(others, timeout=LAST_ANSWERS, return_when=asyncio.FIRST_COMPLETED)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)

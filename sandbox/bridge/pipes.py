@@ -121,6 +121,8 @@ class Outlet:
         self._room: asyncio.Future[None] | None = None
         self.gone = self._loop.create_future()
         """Done once nobody reads any more."""
+        self.first = self._loop.create_future()
+        """Done once there was something to write."""
         os.set_blocking(fd, False)
 
     async def put(self, line: bytes) -> None:
@@ -135,6 +137,8 @@ class Outlet:
         """The same without waiting: for the few lines that are of our own making."""
         if self.gone.done():
             return
+        if not self.first.done():
+            self.first.set_result(None)
         if self._held:
             self._held += line
             return

@@ -83,9 +83,14 @@ class Calls:
         if self._changed is not None and not self._changed.done():
             self._changed.set_result(None)
 
-    async def none_left(self) -> None:
-        """Returns once nobody waits."""
-        while self._waiting:
+    @property
+    def due(self) -> bool:
+        """Whether somebody waits for an answer that may come soon, unlike that to a subscription."""
+        return any(call.method != "subscriptions/listen" for call in self._waiting.values())
+
+    async def none_due(self) -> None:
+        """Returns once nobody waits for one that may."""
+        while self.due:
             await asyncio.shield(self.changed())
 
     def changed(self) -> asyncio.Future[None]:

@@ -420,6 +420,19 @@ def test_the_end_of_the_client_ends_a_call_that_does_not() -> None:
         assert [message["id"] for message in client.rest] == [1]
 
 
+def test_a_client_that_writes_and_leaves_gets_its_answers_from_a_server_that_is_slow_to_start() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    with bridged(at(port)) as client:
+        client.send(INITIALIZE, modern(1, name="a"))
+        client.hang_up()
+        time.sleep(1.2)  # the server's time, longer than the client's end waits for what is due
+        with scripted(port=port):
+            assert client.end() == 0
+        assert [message["id"] for message in client.rest] == [0, 1]
+        assert all("result" in message for message in client.rest)
+
+
 def test_a_stream_that_cannot_be_taken_up_is_given_up() -> None:
     def script(talk: Talk, asked: Asked) -> None:
         if asked.method == "GET":
