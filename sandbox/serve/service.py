@@ -18,7 +18,7 @@ from sandbox.serve import replies
 from sandbox.serve.capacity import Capacity
 from sandbox.serve.child import PROGRAM, Child, arguments
 from sandbox.serve.session import Session
-from sandbox.serve.shared import Shared
+from sandbox.serve.shared import DISCOVER, Shared
 from sandbox.serve.words import Principal, Refused, Reply, Request, Routes
 from sandbox.wire import mcp_headers
 from sandbox.wire.jsonrpc import Fault, Frame
@@ -29,6 +29,7 @@ _VERSION, _SESSION = mcp_headers.VERSION.lower(), mcp_headers.SESSION.lower()
 _CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 _POST_ONLY = (("Allow", "POST"),)
 RETRY_S = 5
+REMEMBERED_S = 600.0
 LOOK_S = 15.0
 
 
@@ -58,6 +59,8 @@ class Service:
         self._report = report
         self._sessions: dict[str, Session] = {}
         self._shared: dict[tuple[Principal, str], Shared] = {}
+        self._legacy: dict[tuple[Principal, str], float] = {}
+        """Until when it is known that a server does not speak the stateless revision."""
         self._live: dict[Sandbox, int] = {}
         """Every sandbox that is not gone yet, and its number."""
         self._count = 0
@@ -167,14 +170,24 @@ class Service:
             return Reply(202)
         if (wrong := _envelope(request, frame)) is not None:
             return wrong
+        key = (request.principal, request.route)
+        if frame.method == DISCOVER and monotonic() < self._legacy.get(key, 0.0):
+            return _earlier(frame)
         shared = await self._shared_of(request)
         if isinstance(shared, Refused):
             return shared
         reply = await shared.post(frame, request.headers, request.principal.until)
         if shared.is_legacy and not shared.in_use:
             # Clients of both eras ask this first, and fall back: nobody else will use this sandbox.
+            if shared.knows_no_method:
+                self._remember(key)
             shared.ended_with("its server does not speak this revision")
         return reply
+
+    def _remember(self, key: tuple[Principal, str]) -> None:
+        now = monotonic()
+        self._legacy = {one: until for one, until in self._legacy.items() if until > now}
+        self._legacy[key] = now + REMEMBERED_S
 
     async def _shared_of(self, request: Request) -> Shared | Refused:
         key = (request.principal, request.route)
@@ -253,6 +266,11 @@ class Service:
             for one in list(self._live):
                 if not one.ended and not one.in_use and one.touched < before:
                     one.ended_with("it was idle for too long")
+
+
+def _earlier(frame: Frame) -> Refused:
+    why = "the server speaks only revisions with `initialize`"
+    return replies.refused(400, "earlier-revision", why, code=replies.METHOD_NOT_FOUND, id=frame.id)
 
 
 def _envelope(request: Request, frame: Frame) -> Refused | None:

@@ -36,7 +36,7 @@ class Shared:
         self._over = over
         self._calls: dict[int, Call] = {}
         self._ends: dict[int, asyncio.TimerHandle] = {}
-        self._answers = self._unknown = 0
+        self._answers = self._unknown = self._code = 0
         self._count = 0
         self._shelf = Shelf(self._hold, self._go_on, resumable=False)
         self._mirrored = Mirrored(self._ask)
@@ -45,6 +45,11 @@ class Shared:
     def is_legacy(self) -> bool:
         """Whether the server has said nothing but that it knows no `server/discover`."""
         return self._answers == 0 and self._unknown > 0
+
+    @property
+    def knows_no_method(self) -> bool:
+        """Whether it said so as servers of the other era do, rather than that no sandbox could be built."""
+        return self._code in (replies.METHOD_NOT_FOUND, replies.INVALID_PARAMS)
 
     @property
     def in_use(self) -> bool:
@@ -102,7 +107,7 @@ class Shared:
 
     def _count_answer(self, call: Call, heard: Heard) -> None:
         if call.method == DISCOVER and heard.code is not None:
-            self._unknown += 1
+            self._unknown, self._code = self._unknown + 1, heard.code
         else:
             self._answers += 1
         self._mirrored.saw(call.method, heard)
