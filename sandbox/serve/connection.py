@@ -301,10 +301,10 @@ class Connection(asyncio.Protocol):
         self.deadline = time.monotonic() + self._desk.limits.drain_s
         if self._waiting is not None and not self._waiting.done():
             self._waiting.cancel()
-        if transport.can_write_eof():
-            transport.write_eof()
-        else:
-            transport.close()
+        try:
+            transport.write_eof() if transport.can_write_eof() else transport.close()
+        except OSError:  # the client is gone already
+            transport.abort()
         if self._holds_back:
             self._holds_back = False
             transport.resume_reading()

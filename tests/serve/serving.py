@@ -168,6 +168,7 @@ def served(
     listen: str = "127.0.0.1:0",
     tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None,
     until: float | None = None,
+    sessions: Callable[[], Any] | None = None,
     **more: Any,
 ) -> Iterator[Served]:
     """A front whose tokens are TOKEN (`a`) and OTHER (`b`); its log is in `where`."""
@@ -184,13 +185,13 @@ def served(
         limits=limits or Limits(),
     )
     options = replace(options, **more)
-    sessions, log = Sessions(behave), where / "front.jsonl"
+    behind, log = sessions() if sessions else Sessions(behave), where / "front.jsonl"
     context, client = tls or (None, None)
     with http.bound(address) as sock, Sink("front", "serve", environ={}, path=str(log)) as sink:
         front = Front(options, sock, context, sink, os.environ)
         port = 0 if address.path else sock.getsockname()[1]
-        with running(front, sessions) as (loop, ended):
-            yield Served(address, port, sessions, log, front, loop, ended, client)
+        with running(front, behind) as (loop, ended):
+            yield Served(address, port, behind, log, front, loop, ended, client)
 
 
 @contextmanager
