@@ -7,9 +7,11 @@ import os
 import socket
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Final
+from threading import Thread
+from typing import Any, Final
 
 import h11
 from aiohappyeyeballs import AddrInfoType, start_connection
@@ -81,12 +83,35 @@ def _refuse_inner(host: str) -> None:
 
 async def _resolved(place: Place, *, named: bool) -> list[AddrInfoType]:
     """The addresses that may be asked: what only a document names lies in public."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+    found = await _looked_up(place.host, place.port)
     good = [one for one in found if named or addresses.kind(ip_address(one[4][0])) == "public"]
     if not good:
         raise NoDocument(_INNER)
-    return good  # type: ignore[return-value]
+    return good
+
+
+async def _looked_up(host: str, port: int) -> list[AddrInfoType]:
+    """The host's addresses; a lookup that hangs holds up neither its caller nor the process's end."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[list[AddrInfoType]] = loop.create_future()
+
+    def tell(found: list[AddrInfoType] | OSError) -> None:
+        if not answer.done():
+            answer.set_exception(found) if isinstance(found, OSError) else answer.set_result(found)
+
+    def look() -> None:
+        found: Any
+        try:
+            # As bytes: a str goes through the IDNA codec, which has errors of its own.
+            found = socket.getaddrinfo(host.encode(), port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            found = error
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(tell, found)
+
+    # Not the loop's own threads: those are waited for at its end, and a resolver takes its time.
+    Thread(target=look, daemon=True).start()
+    return await answer
 
 
 def _request(place: Place) -> bytes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
+import threading
 import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -282,3 +284,25 @@ def test_a_proxy_is_no_way_round(site: Documents, ca: str, host: str) -> None:
         asyncio.run(proxied.get(where, named=False))
     with pytest.raises(NoDocument, match="proxy"):
         asyncio.run(proxied.get(place.secure("https://keys.example/keys"), named=False))
+
+
+def test_a_resolver_that_hangs_holds_nothing_up(
+    site: Documents, ca: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the one who asked nor, in the end, the loop."""
+    answered = threading.Event()
+    monkeypatch.setattr(fetch, "DEADLINE_S", 0.2)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(60) and [])
+    fetcher = Fetcher(ssl.create_default_context(cafile=ca), {})
+    before = time.monotonic()
+    with pytest.raises(NoDocument, match="no whole answer"):
+        asyncio.run(fetcher.get(place.secure("https://slow.example/keys"), named=True))
+    answered.set()
+    assert time.monotonic() - before < 5
+
+
+@pytest.mark.parametrize("host", ["a..b.invalid", f"{'x' * 64}.invalid"])
+def test_a_name_that_is_none(ca: str, host: str) -> None:
+    fetcher = Fetcher(ssl.create_default_context(cafile=ca), {})
+    with pytest.raises(NoDocument, match=r"[Nn]ame|address"):
+        asyncio.run(fetcher.get(place.secure(f"https://{host}/keys"), named=True))
