@@ -13,14 +13,14 @@ CONNECT_S = 2.0
 
 def connect(port: int, within: float = CONNECT_S) -> socket:
     """A connected socket without a time-out, by IPv4, else by IPv6; OSError where nobody listens."""
-    last: OSError = ConnectionRefusedError(ECONNREFUSED, "nobody listens")
+    first: OSError | None = None
     for family, address in LOOPBACK:
         try:
             return _connected(family, address, port, within)
         except OSError as error:
-            # What IPv4 said matters more, unless it was only that nobody is there.
-            last = error if isinstance(last, ConnectionRefusedError) else last
-    raise last
+            # There may be no IPv6 at all, which is not why.
+            first = first or error
+    raise first or OSError("no address")
 
 
 def _connected(family: int, address: str, port: int, within: float) -> socket:

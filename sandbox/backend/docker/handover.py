@@ -52,7 +52,7 @@ def answer(connection: socket, connect: Callable[[int], socket]) -> bool:
     try:
         with connect(int(said)) as made:
             _send(connection, HERE, made.fileno())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         text = f"{getattr(error, 'errno', None) or 0} {getattr(error, 'strerror', None) or error}"
         connection.send(text.encode()[:LARGEST])
     return True
