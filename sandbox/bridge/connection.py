@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections import deque
 from typing import cast
@@ -83,6 +84,15 @@ class Connection(asyncio.Protocol):
         if reply is None:
             return True
         return reply.ended and not reply.surplus and reply.head is not None and reply.head.keeps_alive
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has come that the loop has not seen yet: the end of a kept connection, mostly."""
+        if self._transport is None:
+            return False
+        look = select.poll()
+        look.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN | select.POLLRDHUP)
+        return not look.poll(0)
 
     async def ask(self, request: bytes) -> Head:
         """Sends a request; its answer's head."""

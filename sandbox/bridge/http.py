@@ -212,7 +212,7 @@ class Http:
         now = self._loop.time()
         while self._idle:
             connection = self._idle.pop()
-            if connection.reusable and now - connection.since < IDLE_MAX:
+            if connection.reusable and now - connection.since < IDLE_MAX and connection.silent:
                 return connection
             self._drop(connection)
         return None

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
+import httpx2
 import pytest
 
 from tests.bridge.driving import INITIALIZE, at, bridged, call, modern, texts
@@ -106,6 +107,7 @@ def test_a_request_that_is_not_answered_gets_an_error_and_the_next_its_answer(
         client.open()
         said = client.ask(call(1))
         assert why in said["error"]["message"]
+        client.ask(call("l", "tools/list"))  # may be sent again, where the first connection has just ended
         assert texts(client.ask(call(2))) == ["honest"]
         assert client.end() == 0
         assert len([asked for asked in server.calls("tools/call") if asked.message["id"] == 1]) == 1
@@ -306,13 +308,28 @@ def test_any_other_redirect_is_refused_and_no_secret_goes_there(status: int, loc
 
         with (
             scripted(script) as server,
-            bridged(at(server.port, sent=[("Authorization", "Bearer secret")])) as client,
+            bridged(at(server.port, sent=[("X-Key", "secret")])) as client,
         ):
             said = client.ask(modern(1, name="a"))["error"]["message"]
             assert "not followed" in said
             assert "/mcp/" not in said.replace("`http://127.0.0.1:", "")
         assert other.asked == []
         assert len(server.asked) == 1
+
+
+def test_a_client_that_follows_redirects_takes_the_secret_there() -> None:
+    """The control: what the refusals above keep back is really lost by others."""
+    with scripted() as other:
+
+        def script(talk: Talk, _: Asked) -> None:
+            talk.answer(307, b"", "", f"Location: http://127.0.0.1:{other.port}/mcp")
+
+        with scripted(script) as server, httpx2.Client(follow_redirects=True) as client:
+            client.post(
+                f"http://127.0.0.1:{server.port}/mcp", json=modern(1, name="a"), headers={"X-Key": "secret"}
+            )
+        assert [asked.headers["x-key"] for asked in other.asked] == ["secret"]
+        assert other.asked[0].message["method"] == "tools/call"
 
 
 def test_redirects_in_a_ring_end() -> None:

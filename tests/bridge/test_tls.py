@@ -61,6 +61,11 @@ def test_a_server_that_is_not_is_sent_nothing(certificate: Callable[[], trustme.
         assert client.ended() == 1
         assert why in client.notes()
         assert server.asked == []
+        blind = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
+        with bridged(at(server.port, tls=blind, sent=[("Authorization", "secret")])) as careless:
+            assert careless.open()["result"] == SERVER, "the control: who does not look is served"
+        assert server.asked[0].headers["authorization"] == "secret"
 
 
 def test_a_server_without_tls_is_sent_nothing() -> None:
