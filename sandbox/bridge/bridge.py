@@ -50,6 +50,7 @@ async def _carry(target: Target, stdin: int, stdout: int, notes: Notes) -> int:
         inlet.close()
         await bridge.end()
         http.close()
+        await asyncio.sleep(0)  # the connections end in the loop's next round
 
 
 class Bridge:
@@ -75,29 +76,27 @@ class Bridge:
     async def run(self) -> int:
         """Until the client or the server has gone."""
         reading = self._start(self._read())
-        ends: set[asyncio.Future[Any]] = {reading, self._dead, self._outlet.gone}
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        if self._outlet.gone.done():
-            return 0
+        await _first_of(reading, self._dead, self._outlet.gone)
         if self._dead.done():
-            await asyncio.wait(
-                {self._heard, reading}, timeout=FIRST_WORD, return_when=asyncio.FIRST_COMPLETED
-            )
-        else:
+            await _first_of(self._heard, reading, within=FIRST_WORD)
+        elif not self._outlet.gone.done():
             await self._last_answers()
-        status = 1 if self._dead.done() else 0
-        why = self._dead.result() if self._dead.done() else "the session has ended"
-        for call in self._calls:
-            self._fail(call, Failed(why))
-        for message in (*self._held, *_requests(self._inlet.left())):
-            self._outlet.post(envelope.error_line(message.id, UNREACHABLE, why))
-        if status:
-            self._notes.say(why)
+        dead = self._dead.done()
+        self._tell(self._dead.result() if dead else "the session has ended", aloud=dead)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL):
                 await self._outlet.flush()
                 await self._exchange.farewell()
-        return status
+        return 1 if dead else 0
+
+    def _tell(self, why: str, *, aloud: bool) -> None:
+        """Answers all that wait with it, and where it is nobody's wish, tells a person."""
+        for call in self._calls:
+            self._fail(call, Failed(why))
+        for message in (*self._held, *_requests(self._inlet.left())):
+            self._outlet.post(envelope.error_line(message.id, UNREACHABLE, why))
+        if aloud:
+            self._notes.say(why)
 
     async def end(self) -> None:
         """Nothing of it goes on."""
@@ -207,12 +206,9 @@ class Bridge:
 
     async def _last_answers(self) -> None:
         if self._calls.due:
-            ends: set[asyncio.Future[Any]] = {self._outlet.first, self._outlet.gone, self._dead}
             patience = max(self._began + FIRST_ANSWER - self._loop.time(), 0)
-            await asyncio.wait(ends, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-        left = self._start(self._calls.none_due())
-        others: set[asyncio.Future[Any]] = {left, self._dead}
-        await asyncio.wait(others, timeout=LAST_ANSWERS, return_when=asyncio.FIRST_COMPLETED)
+            await _first_of(self._outlet.first, self._outlet.gone, self._dead, within=patience)
+        await _first_of(self._start(self._calls.none_due()), self._dead, within=LAST_ANSWERS)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
@@ -229,6 +225,11 @@ class Bridge:
             self._notes.say(why.why)
         elif why is not None and not self._dead.done():
             self._dead.set_result(f"a fault of the bridge's own: {type(why).__name__}")
+
+
+async def _first_of(*ends: asyncio.Future[Any], within: float | None = None) -> None:
+    """Returns once one of them is done, or time is up; none is cancelled for that."""
+    await asyncio.wait(ends, timeout=within, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _requests(lines: list[bytes]) -> Iterator[Message]:

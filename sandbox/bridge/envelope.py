@@ -45,6 +45,14 @@ class _Envelope(msgspec.Struct, gc=False):
 
 
 class _Error(msgspec.Struct, gc=False):
+    class Error(msgspec.Struct, gc=False):
+        code: int
+        message: str
+
+    error: Error
+
+
+class _RawError(msgspec.Struct, gc=False):
     error: msgspec.Raw
 
 
@@ -66,6 +74,7 @@ _envelope = msgspec.json.Decoder(_Envelope).decode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _error = msgspec.json.Decoder(_Error).decode
+_raw_error = msgspec.json.Decoder(_RawError).decode
 _cancelled = msgspec.json.Decoder(_Cancelled).decode
 _initialized = msgspec.json.Decoder(_Initialized).decode
 _Unread = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
@@ -126,7 +135,8 @@ def error_line(id: Id | None, code: int, why: str) -> bytes:
 def error_of(message: Message, id: Id | None) -> bytes | None:
     """The error that `message` carries, as the answer to `id`; None where it carries none."""
     try:
-        return _encode({"jsonrpc": "2.0", "id": id, "error": _error(message.line).error})
+        _error(message.line)
+        return _encode({"jsonrpc": "2.0", "id": id, "error": _raw_error(message.line).error})
     except _Unread:
         return None
 

@@ -109,10 +109,7 @@ class Streams:
         if status == 200 and response.head.kind == "text/event-stream":
             return response
         async with response:
-            if status == 404 and self._session.id is not None:
-                raise Dead("the server has ended the session (404)")
-            if status == 401:
-                raise self._http.wants_login()
+            # A 404 too: that is what many say who have no stream at all. A POST learns of a lost session.
             if status in _FOR_GOOD and status not in _BUSY:
                 raise Refused(f"the server has no stream to take up ({status})")
             raise _Busy(f"the server's stream cannot be taken up ({status} `{response.head.kind}`)")

@@ -77,4 +77,17 @@ def test_an_error_is_given_to_who_waits() -> None:
     assert json.loads(said) == {
         "jsonrpc": "2.0", "id": "seven", "error": {"code": -32022, "message": "\n"}
     }  # fmt: skip
-    assert envelope.error_of(Message(b'{"result":{}}\n', None, None), 1) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(b'{"result":{}}', id="a result"),
+        pytest.param(b'{"error":"no"}', id="a text"),
+        pytest.param(b'{"error":{"code":"1","message":"a"}}', id="a code that is a text"),
+        pytest.param(b'{"error":{"code":1}}', id="no words"),
+        pytest.param(b'{"error":{"code":1,"message":null}}', id="no words but null"),
+    ],
+)
+def test_what_is_no_error_is_given_to_nobody(line: bytes) -> None:
+    assert envelope.error_of(Message(line, None, None), 1) is None

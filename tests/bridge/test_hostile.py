@@ -412,6 +412,26 @@ def test_a_client_that_does_not_read_holds_up_the_server() -> None:
             assert client.receive()["method"] == "notifications/message"
 
 
+@pytest.mark.parametrize("kind", [JSON, f"Content-Type: {STREAM}"], ids=["documents", "streams"])
+def test_answers_that_are_never_finished_share_one_bound(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight of 50,000 bytes each, of which all together may hold 200,000: four are given up, four go on."""
+    monkeypatch.setattr("sandbox.bridge.unfinished.ALL_MAX", 200_000)
+    release = threading.Event()
+
+    def script(talk: Talk, asked: Asked) -> None:
+        talk.send(head(200, kind, "Content-Length: 60000") + b"data: " + b" " * 49_000)
+        assert release.wait(30)
+        talk.until_closed()
+
+    with scripted(script) as server, bridged(at(server.port, message=60_000)) as client:
+        client.send(*[modern(id, name="a") for id in range(8)])
+        given_up = [client.receive() for _ in range(4)]
+        assert all("unfinished" in answer["error"]["message"] for answer in given_up)
+        client.send(modern(9, name="a"))
+        server.wait(lambda: len(server.asked) == 9)
+        release.set()
+
+
 def test_a_client_that_asks_too_much_at_once_is_held_up() -> None:
     release = threading.Event()
 

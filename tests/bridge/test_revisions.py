@@ -143,6 +143,21 @@ def test_the_servers_own_stream_is_read_and_taken_up_from_its_last_event() -> No
     assert second.headers["accept"] == "text/event-stream"
 
 
+@pytest.mark.parametrize("status", [401, 404, 405, 500])
+def test_a_session_goes_on_where_the_server_has_no_stream_of_its_own(status: int) -> None:
+    def script(talk: Talk, asked: Asked) -> None:
+        if asked.method == "GET":
+            talk.answer(status, b"Cannot GET /mcp", "text/plain")
+        else:
+            honest(talk, asked)
+
+    with scripted(with_session(script)) as server, bridged(at(server.port)) as client:
+        client.open()
+        server.wait(lambda: len(server.of("GET")) == 1)
+        assert "result" in client.ask(call(1))
+        assert client.end() == 0
+
+
 def test_a_request_whose_stream_is_closed_to_be_polled_gets_its_answer() -> None:
     """MCP 2025-11-25: an event with an id and no data, a `retry`, and the connection may go."""
     calls: list[str] = []
