@@ -61,6 +61,11 @@ class Address:
         return (self.path or "/") + ("" if self.query is None else f"?{self.query}")
 
     @property
+    def name(self) -> str:
+        """The one spelling under which a login is kept: no path and the path `/` are one (RFC 3986 6.2.3)."""
+        return str(self) if self.path or self.query is not None else f"{self.origin}/"
+
+    @property
     def loopback(self) -> bool:
         """Whether it names this machine in so many words; what a name resolves to is not asked."""
         if self.host == "localhost":

@@ -55,7 +55,7 @@ def login(wish: Wish, environ: Mapping[str, str], say: Say) -> keeping.Login:
 
 def logout(url: str, environ: Mapping[str, str]) -> bool:
     """Forgets a login; whether its issuer agreed that the tokens are good for nothing any more."""
-    name = str(typed(url))
+    name = typed(url).name
     if not keeping.known(name, environ):
         raise LoginRefused("login-unknown", f"there is no login at `{name}`", hint="mcp-sandbox login --list")
     with keeping.alone(name, environ):
@@ -120,7 +120,7 @@ def _login(
 ) -> keeping.Login:
     client, issuer = wanted.client, found.issuer
     return keeping.Login(
-        url=str(server),
+        url=server.name,
         issuer=issuer.name,
         resource=found.resource,
         client_id=client.id,

@@ -25,7 +25,7 @@ def token_for(url: str, environ: Mapping[str, str]) -> str | None:
         return None  # the usual case, and not worth one module more
     from sandbox.login import keeping
 
-    name = str(typed(url))
+    name = typed(url).name
     if not keeping.known(name, environ):
         return None
     login = keeping.load(name, environ)

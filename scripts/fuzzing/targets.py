@@ -9,6 +9,7 @@ from typing import Any
 
 from fuzzing.conversations import SECRET
 from fuzzing.inspectors import Profile, kept, made_with, names
+from fuzzing.logins import logins
 from fuzzing.promises import Broken, Watched
 from fuzzing.requests import requests
 from fuzzing.stage import Stage
@@ -129,6 +130,7 @@ TARGETS: dict[str, Target] = {
     "headers": headers,
     "requests": requests,
     "tokens": tokens,
+    "logins": logins,
     **{name: judging(name) for name in names()},
     "all": judging(),
     "all-strict": judging(profile="strict"),

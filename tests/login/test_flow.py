@@ -56,6 +56,14 @@ def test_a_token_is_for_the_url_it_was_given_for(login: Login, server: Server) -
     assert token_for(server.url.replace("localhost", "LOCALHOST"), os.environ) is not None
 
 
+def test_no_path_and_a_slash_are_one_server(login: Login, server: Server) -> None:
+    server.routes["POST", "/"] = server.routes["POST", "/mcp"]
+    server.routes["GET", "/.well-known/oauth-protected-resource"] = lambda _: Told(body=server.metadata())
+    server.extra["resource"] = server.origin
+    kept = login(url=server.origin)
+    assert token_for(f"{server.origin}/", os.environ) == kept.secrets.access
+
+
 def _openid(issuer: Issuer, _: Server) -> None:
     route = issuer.routes.pop(("GET", "/.well-known/oauth-authorization-server"))
     issuer.routes["GET", "/.well-known/openid-configuration"] = route

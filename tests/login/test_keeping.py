@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ from sandbox.login.tokens import token_for
 from tests.conftest import ROOT
 from tests.login.conftest import Login
 from tests.login.sites import Issuer, Server, Told
+
+REAL_KEYRING = ring._keyring  # as it was before any fixture
 
 
 def file_of(server: Server) -> Path:
@@ -369,3 +372,21 @@ def test_a_keyring_that_is_gone_stops_the_start(keyring: Ring, login: Login, ser
     keyring.trouble, keyring.held = (lambda: None), {}
     with pytest.raises(SandboxNotBuilt, match="cannot be used"):
         token_for(server.url, os.environ)
+
+
+@pytest.mark.parametrize(
+    ("module", "counts"),
+    [
+        pytest.param("keyring.backends.SecretService", True, id="a desktop's"),
+        pytest.param("keyring.backends.fail", False, id="none"),
+        pytest.param("keyring.backends.null", False, id="one that forgets"),
+        pytest.param("keyrings.alt.file", False, id="a file of somebody else's"),
+    ],
+)
+def test_which_keyrings_count(module: str, counts: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = type("Keyring", (Ring,), {"__module__": module})()
+    monkeypatch.setitem(sys.modules, "keyring", SimpleNamespace(get_keyring=lambda: made))
+    monkeypatch.setattr(ring, "_keyring", REAL_KEYRING)
+    assert ring.answers() is counts
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    assert not ring.answers(), "the extra is not installed"

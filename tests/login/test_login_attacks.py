@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -558,3 +559,77 @@ def test_what_is_sent_is_bounded_by_what_a_login_needs(login: Login, server: Ser
             assert set(one.headers) <= FIELDS
         assert kept.secrets.access not in json.dumps(one.query)
     assert fetch.BODY_MAX < 1 << 20
+
+
+# --- through the host's own proxy -----------------------------------------------------------------------
+
+
+class Proxy:
+    """An HTTP proxy that resolves every name to this machine; what it was asked for is on record."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                one, _ = self._server.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(one,), daemon=True).start()
+
+    def _serve(self, one: socket.socket) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += one.recv(4096)
+        place = head.split()[1].decode()
+        self.asked.append(place)
+        with one, socket.create_connection(("127.0.0.1", int(place.rpartition(":")[2])), 5) as far:
+            one.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            both = [(one, far), (far, one)]
+            threads = [threading.Thread(target=self._carry, args=pair, daemon=True) for pair in both]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(10)
+
+    def _carry(self, here: socket.socket, there: socket.socket) -> None:
+        with suppress(OSError):
+            while piece := here.recv(65536):
+                there.sendall(piece)
+        with suppress(OSError):
+            there.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self._server.close()
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    """The host's."""
+    made = Proxy()
+    yield made
+    made.close()
+
+
+def test_the_hosts_proxy_is_used_and_no_address_gets_past_it(
+    proxy: Proxy, server: Server, issuer: Issuer, ca_file: str
+) -> None:
+    server.named("mcp.test")
+    issuer.named("auth.test")
+    asking = Asking(Reach(), {"HTTPS_PROXY": proxy.url}, ca_file)
+    assert (
+        asking.get(checked(f"{issuer.origin}/.well-known/oauth-authorization-server", "it", Reach())).status
+        == 200
+    )
+    assert proxy.asked == [f"auth.test:{issuer.port}"]
+    for host in (PRIVATE, METADATA, "127.0.0.1", "[::1]"):
+        with pytest.raises(LoginRefused, match="is not asked"):
+            asking.get(checked(f"https://{host}:{issuer.port}/", "it", Reach()))
+    assert len(proxy.asked) == 1
+    here = Asking(HERE, {"HTTPS_PROXY": proxy.url}, ca_file)
+    assert here.get(checked(f"https://localhost:{issuer.port}/", "it", HERE)).status == 404
+    assert len(proxy.asked) == 1, "this machine itself is not asked for through a proxy"
