@@ -183,6 +183,8 @@ HARMLESS = {
         "SOURCE_DATE_EPOCH",
         "VERSION_CODENAME",
     ),
+    # Whether `login`, which no client starts, has a browser to open; the name of a clock.
+    *("WAYLAND_DISPLAY", "WSL_DISTRO_NAME", "CLOCK_BOOTTIME"),
     *(
         "AWS_CONFIG_FILE",
         "AWS_SHARED_CREDENTIALS_FILE",
