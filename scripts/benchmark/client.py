@@ -58,6 +58,25 @@ class Client:
         """Seconds that one tools/call takes, from the first byte written to the last byte read."""
         return self.ask("tools/call", {"name": tool, "arguments": arguments})
 
+    def burst(self, tool: str, arguments: Mapping[str, object], count: int, width: int) -> float:
+        """Seconds that so many calls take, of which `width` are open at once."""
+        params = {"name": tool, "arguments": arguments}
+        frames = [
+            {"jsonrpc": "2.0", "id": self._last + at + 1, "method": "tools/call", "params": params}
+            for at in range(count)
+        ]
+        self._last += count
+        datas = [json.dumps(frame).encode() + b"\n" for frame in frames]
+        began = time.perf_counter()
+        self._write(b"".join(datas[:width]))
+        for at in range(count):
+            message = json.loads(self._line())
+            if "result" not in message or message["result"].get("isError"):
+                raise Failed(f"{self.argv}: {str(message)[:300]}")
+            if at + width < count:
+                self._write(datas[at + width])
+        return time.perf_counter() - began
+
     def found(self, tool: str, **arguments: object) -> list[float]:
         """What a tool that measures something itself has found."""
         result = self._answer("tools/call", {"name": tool, "arguments": arguments})[1]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmark import egress_page, inspection_page, numbers
+from benchmark import egress_page, http_page, inspection_page, numbers
 
 MARK = "<!-- scripts/bench writes below this line -->"
 DOCKER_MARK = "<!-- scripts/bench --backend docker writes below this line -->"
 EGRESS_MARK = "<!-- scripts/bench --egress writes below this line -->"
 INSPECTION_MARK = "<!-- scripts/bench --inspectors writes below this line -->"
-MARKS = {"egress": EGRESS_MARK, "docker": DOCKER_MARK, "inspection": INSPECTION_MARK}
+HTTP_MARK = "<!-- scripts/bench --http writes below this line -->"
+MARKS = {"egress": EGRESS_MARK, "docker": DOCKER_MARK, "inspection": INSPECTION_MARK, "http": HTTP_MARK}
 """What is written below a mark ends before the next heading of the second level."""
 KINDS = {
     "start": "start to the `initialize` result, ms",
@@ -43,6 +44,8 @@ def tables(run: dict[str, Any]) -> list[tuple[str, list[list[str]]]]:
     found = [("Marks", _marks(run))]
     if run.get("kind") == "egress":
         return found + egress_page.tables(run)
+    if run.get("kind") == "http":
+        return found + http_page.tables(run)
     if run.get("kind") == "inspection":
         return found + inspection_page.tables(run)
     for kind, title in KINDS.items():
