@@ -34,7 +34,7 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _TIMEOUT = re.compile(r"timeout=([0-9]{1,4})")
 _OURS = frozenset(
-    "host content-length transfer-encoding connection content-type accept accept-encoding cookie "
+    "host content-length transfer-encoding connection content-type accept accept-encoding "
     "mcp-session-id mcp-protocol-version last-event-id".split()
 )
 _LOCAL = frozenset({"127.0.0.1", "::1", "localhost"})
