@@ -75,7 +75,8 @@ class Stream:
             await waiter
         finally:
             timer.cancel()
-            self._waiter = None
+            if self._waiter is waiter:  # else another reader has taken over, and waits
+                self._waiter = None
         return bool(self.waiting) or self.ended
 
     @property
@@ -124,11 +125,13 @@ class Stream:
 
     def rewind(self, after: int) -> None:
         """All after the event `after` waits again; what of it is not there any more stays lost."""
-        self.sent = min(max(after, 0), self.last)
+        held, self.sent = self.held, min(max(after, 0), self.last)
         kept = self.events[0][0] if self.events else self.last + 1
         if self.answered and self.sent < self.last and kept > self.last:
             self.lost_answer = True
         self.sent = max(self.sent, kept - 1)
+        if self.reader is not None:
+            self._shelf.taken(held - self.held)
 
 
 def encoded(data: bytes, id: str) -> bytes:
