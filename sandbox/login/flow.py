@@ -64,8 +64,18 @@ def logout(url: str, environ: Mapping[str, str]) -> bool:
             ended = kept is not None and renewal.revoke(kept, environ)
         except SandboxError:
             ended = False  # what cannot be read can still be forgotten
-        keeping.forget(name, environ)
+        _forget(name, environ)
     return ended
+
+
+def _forget(name: str, environ: Mapping[str, str]) -> None:
+    try:
+        keeping.forget(name, environ)
+    except (OSError, ring.Silent) as error:
+        what = f"the login at `{name}` is used no longer, but a secret of it is left: {shown(error)}"
+        raise LoginRefused(
+            "login-not-forgotten", what, hint=f"look for `{ring.SERVICE}` in your keyring"
+        ) from error
 
 
 def _listener(path: str, port: int) -> Listener:

@@ -103,13 +103,15 @@ def save(login: Login, environ: Mapping[str, str]) -> None:
 
 
 def forget(url: str, environ: Mapping[str, str]) -> None:
-    """Nothing of a login is left."""
+    """Nothing of a login is left; `ring.Silent` where that could not be had of the keyring."""
     path = path_of(url, environ)
-    with suppress(OSError, ValueError):
-        if _read(path).kept == "keyring":
-            ring.drop(url)
-    with suppress(FileNotFoundError):
-        os.unlink(path)
+    try:
+        with suppress(OSError, ValueError):
+            if _read(path).kept == "keyring":
+                ring.drop(url)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 @contextmanager

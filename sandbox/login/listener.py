@@ -38,6 +38,8 @@ class Listener:
         self._open: dict[socket.socket, tuple[bytearray, float]] = {}
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket, selectors.EVENT_READ)
+        self._asking: socket.socket | None = None
+        """Whose question is whole and waits for its answer."""
 
     @property
     def redirect(self) -> str:
@@ -74,9 +76,6 @@ class Listener:
         return None
 
     # --- one event ---------------------------------------------------------------------------------------
-
-    _asking: socket.socket | None = None
-    """Whose question is whole and waits for its answer."""
 
     def _happened(self, what: object) -> str | None:
         if what is self._socket:
@@ -121,10 +120,10 @@ class Listener:
         return query if path == self._path else None
 
     def _pasted(self, terminal: int) -> str | None:
-        text = os.read(terminal, _PASTED_MAX).decode("ascii", "replace").strip()
-        if not text:
+        piece = os.read(terminal, _PASTED_MAX)
+        if not piece:
             self._selector.unregister(terminal)  # its end
-        before, _, query = text.partition("?")
+        before, _, query = piece.decode("ascii", "replace").strip().partition("?")
         return query if before == self.redirect else None
 
     # --- what they are told --------------------------------------------------------------------------------

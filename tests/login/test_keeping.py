@@ -374,6 +374,14 @@ def test_a_keyring_that_is_gone_stops_the_start(keyring: Ring, login: Login, ser
         token_for(server.url, os.environ)
 
 
+def test_a_secret_that_stays_in_the_keyring_is_told_of(keyring: Ring, login: Login, server: Server) -> None:
+    login()
+    keyring.trouble = _fails
+    with pytest.raises(LoginRefused, match="a secret of it is left"):
+        flow.logout(server.url, os.environ)
+    assert token_for(server.url, os.environ) is None
+
+
 @pytest.mark.parametrize(
     ("module", "counts"),
     [

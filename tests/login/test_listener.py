@@ -79,6 +79,7 @@ def test_a_flood_of_connections_leaves_room_for_the_answer() -> None:
             "{redirect}?state=a&code=b\n", "state=a&code=b", id="the address of the browser's error"
         ),
         pytest.param("  {redirect}?state=a \n", "state=a", id="with spaces"),
+        pytest.param("\n{redirect}?state=a\n", "state=a", id="after an empty line"),
         pytest.param("http://evil.test/cb?state=a\n", None, id="another address"),
         pytest.param("state=a\n", None, id="no address"),
         pytest.param("\x04", None, id="the end of what is typed"),
