@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 
 from sandbox.serve.words import Headers, Refused, Reply
@@ -39,7 +41,12 @@ def _line(name: str, value: str) -> str:
 
 
 def _date() -> str:
-    return formatdate(usegmt=True)
+    return _date_of(int(time.time()))
+
+
+@lru_cache(maxsize=1)
+def _date_of(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 def chunk(data: bytes) -> bytes:

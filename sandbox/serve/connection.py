@@ -161,7 +161,7 @@ class Connection(asyncio.Protocol):
 
     def _next(self) -> None:
         """Begins with the next request, once its head is whole."""
-        if self._reader is None:
+        if self._reader is None or not self._reader.held:
             return
         try:
             asked = self._reader.head()
@@ -302,7 +302,12 @@ class Connection(asyncio.Protocol):
         if self._waiting is not None and not self._waiting.done():
             self._waiting.cancel()
         try:
-            transport.write_eof() if transport.can_write_eof() else transport.close()
+            if transport.can_write_eof():
+                transport.write_eof()
+            elif (
+                self._is_read
+            ):  # with TLS there is no half of an end; who still sends ends it, or the time does
+                transport.close()
         except OSError:  # the client is gone already
             transport.abort()
         if self._holds_back:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from sandbox.records import dataclass
 from sandbox.serve.reading import Asked
@@ -120,6 +121,7 @@ def _accepts(asked: Asked, *kinds: str) -> Refused | None:
     return Refused(406, "wrong-accept", f"a client of MCP says in Accept that it takes {wanted}")
 
 
+@lru_cache(maxsize=16)
 def _ranges(accept: str) -> list[tuple[str, bool]]:
     """Each media range, and whether its weight is above 0."""
     found = []

@@ -7,7 +7,7 @@ but a head of bounded size and as much of a body as its reader agreed to.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from sandbox.records import dataclass
 from sandbox.wire.http_body import SIZE_LINE_MAX, TRAILER_MAX
@@ -59,6 +59,7 @@ class Reader:
         self._lines = Lines()
         self._body: _Sized | _Chunked | None = None
         self._line_is_sound = False
+        self._known: dict[bytes, tuple[str, str]] = {}
 
     def feed(self, data: bytes) -> None:
         """Takes the next bytes."""
@@ -80,7 +81,19 @@ class Reader:
         self._line_is_sound = False
         raw = bytes(data[:end])
         del data[: end + 4]
-        return _understood(raw)
+        with _readable():
+            return self._understood(raw)
+
+    def _understood(self, raw: bytes) -> Asked:
+        _refuse_odd_ends(raw)
+        first, *lines = raw.split(b"\r\n")
+        if len(lines) > FIELDS_MAX:
+            raise Wrong(431, "too-many-fields", f"more than {FIELDS_MAX} fields")
+        head, known = Head(first), self._known
+        # A client's requests on one connection are alike: what was read in the one before is not read again.
+        self._known = {line: known.get(line) or _field(line) for line in lines}
+        headers = _headers(head, [self._known[line] for line in lines])
+        return Asked(head.method, head.target, head.version, headers, head.body())
 
     def _refuse_begun(self) -> None:
         """A head that is not whole yet is refused at once where it never can be one."""
@@ -128,31 +141,23 @@ class _readable:
             raise Wrong(400, "malformed", str(error)) from None
 
 
-def _understood(raw: bytes) -> Asked:
-    with _readable():
-        _refuse_odd_ends(raw)
-        first, *rest = raw.split(b"\r\n")
-        if len(rest) > FIELDS_MAX:
-            raise Wrong(431, "too-many-fields", f"more than {FIELDS_MAX} fields")
-        head = Head(first)
-        headers = _headers(head, rest)
-        size = head.body()
-    if "host" not in headers:
-        raise Wrong(400, "no-host", "a request without Host")
-    return Asked(head.method, head.target, head.version, headers, size)
-
-
-def _headers(head: Head, lines: list[bytes]) -> dict[str, str]:
+def _headers(head: Head, fields: Iterable[tuple[str, str]]) -> dict[str, str]:
     headers: dict[str, str] = {}
-    for line in lines:
-        head.fields.add(line)
-        name, value = field(line)
-        if "_" in name:  # what stands behind CGI and its like takes it for `-`
-            raise Malformed(f"the field `{name}` with `_`")
+    for name, value in fields:
+        head.fields.keep(name, value)
         if name in headers and name not in _LISTS:
             raise Malformed(f"the field `{name}` more than once")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    if "host" not in headers:
+        raise Wrong(400, "no-host", "a request without Host")
     return headers
+
+
+def _field(line: bytes) -> tuple[str, str]:
+    name, value = field(line)
+    if "_" in name:  # what stands behind CGI and its like takes it for `-`
+        raise Malformed(f"the field `{name}` with `_`")
+    return name, value
 
 
 class _Sized:

@@ -97,7 +97,10 @@ class Fields:
         self._count += 1
         if self._count > FIELDS_MAX:
             raise Malformed(f"more than {FIELDS_MAX} fields")
-        name, value = field(line)
+        self.keep(*field(line))
+
+    def keep(self, name: str, value: str) -> None:
+        """Takes a field that `field` has read."""
         if name in self._kept:
             self._kept[name].append(value)
 

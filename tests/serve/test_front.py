@@ -345,3 +345,11 @@ def test_a_front_answers_to_another_name_that_was_given(tmp_path: Path) -> None:
         assert front.send(front.post(more="Host: mcp.example\r\n")).status == 200
         assert front.send(front.post(more=f"Host: MCP.example:{front.port}\r\n")).status == 200
         assert front.send(front.post(more="Host: other.example\r\n")).status == 421
+
+
+def test_over_tls_whoever_is_refused_before_its_body_reads_why(
+    tmp_path: Path, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    with served(tmp_path, tls=contexts, tls_cert="x", tls_key="y") as front:
+        for _ in range(5):
+            assert front.send(front.post(b"x" * 200_000, token=None)).status == 401
