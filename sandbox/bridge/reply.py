@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from sandbox.records import dataclass
 from sandbox.wire.http_head import FIELDS_MAX, LINE_MAX, Lines, Malformed, field, shown, status
@@ -21,6 +22,17 @@ _SWITCHING = 101
 _ONCE = frozenset({
     "content-length", "transfer-encoding", "content-type", "content-encoding", "location", "mcp-session-id",
 })  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def _field(line: bytes) -> tuple[str, str]:
+    """A server says the same with every answer, mostly."""
+    return field(line)
+
+
+@lru_cache(maxsize=32)
+def _status_line(line: bytes) -> tuple[int, str]:
+    return status(line), line[5:8].decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +94,28 @@ class Reply:
 
     # --- the head ------------------------------------------------------------------------------------
 
+    def _head_at_once(self) -> bool:
+        """A head that has come whole, as it mostly does; any doubt is left to who goes line by line."""
+        data, start = self._lines.data, self._lines.at
+        end = data.find(b"\r\n\r\n", start, start + LINE_MAX)
+        head = bytes(data[start:end]) if end > start else b""
+        lines = head.split(b"\r\n")
+        if not head or not head.count(b"\n") == head.count(b"\r") == len(lines) - 1:
+            return False
+        self._lines.at = end + 4
+        for line in lines[1:]:
+            self._add(line)
+        self._end_head(*_status_line(lines[0]))
+        return True
+
     def _head_line(self, _content: list[bytes]) -> bool:
+        if self._status is None and self._head_at_once():
+            return True
         line = self._lines.head_line("a status line" if self._status is None else "a field", LINE_MAX)
         if line is None:
             return False
         if self._status is None:
-            self._status = (status(line), line[5:8].decode("ascii"))
+            self._status = _status_line(line)
         elif line:
             self._add(line)
         else:
@@ -98,7 +126,7 @@ class Reply:
         self._count += 1
         if self._count > FIELDS_MAX:
             raise Malformed(f"more than {FIELDS_MAX} fields")
-        name, value = field(line)
+        name, value = _field(line)
         if name == "connection" and name in self._fields:
             value = f"{self._fields[name]},{value}"
         elif name in self._fields:
