@@ -56,7 +56,7 @@ def reached(policy: Policy, url: Url, origin: Origin) -> Policy:
 def _allowed(policy: Policy, url: Url, origin: Origin) -> tuple[HostRule, ...]:
     """A public host is granted by being named; what is of this machine or its network has to be listed."""
     rules = policy.network.allow
-    asked = "localhost" if url.host in remote.LOOPBACK else url.host
+    asked = _asked(url)
     if hosts.match(rules, url.host, url.port) or hosts.match(rules, asked, url.port):
         return rules
     kind = "loopback" if asked == "localhost" else _kind(url.host)
@@ -69,6 +69,17 @@ def _allowed(policy: Policy, url: Url, origin: Origin) -> tuple[HostRule, ...]:
             hint="" if kind == "metadata" else f"--allow-net {hosts.spelt(asked, url.port)}",
         )
     return hosts.inherited((*rules, HostRule(url.host, url.port, origin)))
+
+
+def _asked(url: Url) -> str:
+    return "localhost" if url.host in remote.LOOPBACK else url.host
+
+
+def near(url: Url) -> str:
+    """What has to be allowed besides, where the URL leads to this machine or its network."""
+    asked = _asked(url)
+    inner = asked == "localhost" or _kind(url.host) != "public"
+    return hosts.spelt(asked, url.port) if inner else ""
 
 
 def _kind(host: str) -> str:

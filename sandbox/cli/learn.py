@@ -72,12 +72,21 @@ def _learn(args: argparse.Namespace) -> int:
     if args.out is not None and os.path.lexists(args.out):
         raise UsageError("exists", f"`{args.out}` is there already", hint="name another file for `--out`")
     wish = options.wish(args, dict(os.environ), os.getcwd())
+    _refuse_elsewhere(wish)
     if args.trust_network:
         note(f"mcp-sandbox: waived: {TRUSTED}")
     try:
         return _differs(args, wish, calls) if args.diff is not None else _written(args, wish, calls)
     except Ended as ended:
         return ended.status
+
+
+def _refuse_elsewhere(wish: Wish) -> None:
+    from sandbox.remote import named
+
+    if named(wish.command) is not None:
+        what = "a server that runs elsewhere asks for nothing of this machine: there is nothing to learn"
+        raise UsageError("not-here", what, hint=f"mcp-sandbox profile new -- {wish.command[0]}")
 
 
 def _calls(given: list[list[str]]) -> list[tuple[str, dict[str, Any]]]:

@@ -70,7 +70,8 @@ def rows(policy: Policy) -> list[tuple[str, Any, Origin]]:
         ("server.command", list(policy.server.command), Origin("default"))
     ]
     found += _plain(policy, "match", "packages versions paths")
-    found += _plain(policy, "server", "transport port path image unpinned restart restarts")
+    found += _plain(policy, "server", "transport port path ready image unpinned restart restarts url ca pin")
+    found += [(f"server.headers.{name}", value, _NONE) for name, value in policy.server.headers]
     for access in ("read", "write", "programs"):
         rules = getattr(policy.files, access)
         texts = [

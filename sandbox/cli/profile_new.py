@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TextIO
 
-from sandbox import matching
+from sandbox import matching, remote
 from sandbox.choice import package_name
 from sandbox.cli.output import document, emit, note
 from sandbox.clients.credential import in_arguments
@@ -17,6 +17,7 @@ from sandbox.matching import Matched
 from sandbox.places import config_dir
 from sandbox.policy.diagnose import parse as sound
 from sandbox.policy.fields import PACKAGE
+from sandbox.policy.remote import Url
 from sandbox.policy.search import PROJECT_DIR, SUFFIX, names_in, shipped
 from sandbox.policy.starter import Start, text
 from sandbox.supply.docker_run import DockerRun
@@ -48,6 +49,8 @@ def new(name: str | None, command: Sequence[str], *, project: bool, as_json: boo
 
 def starter(name: str | None, command: tuple[str, ...]) -> Start:
     """What is known of the command, by reading its words."""
+    if (url := remote.named(command)) is not None:
+        return _elsewhere(name, url)
     try:
         request = parse(command)
     except SandboxError:
@@ -69,6 +72,18 @@ def starter(name: str | None, command: tuple[str, ...]) -> Start:
         image=run.image if run else "",
         paths=tuple(dict.fromkeys(matching.named_paths(args, home, os.getcwd()).values())),
         variables=_variables(run),
+    )
+
+
+def _elsewhere(name: str | None, url: Url) -> Start:
+    """What is known of a URL."""
+    return Start(
+        name=_name(name, url.host, None),
+        command=(),
+        extends="base",
+        title=f"the server at {url.origin}",
+        url=str(url),
+        near=remote.near(url),
     )
 
 

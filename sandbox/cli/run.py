@@ -93,11 +93,24 @@ def _run(args: argparse.Namespace, early: Early | None) -> int:
 
 
 def _with_login(prepared: Prepared, url: str) -> Prepared:
-    """The same, able to ask for the token of a login each time that it starts."""
+    """The same, where there is a login able to ask for its token each time that it starts.
+
+    A token lasts an hour, and clients keep servers for days: a session with a login is started again.
+    """
+    from sandbox.login.address import typed
+    from sandbox.login.keeping import known
     from sandbox.login.tokens import token_for
     from sandbox.records import replace
 
-    return replace(prepared, login=lambda: token_for(url, prepared.wish.environ))
+    policy, environ = prepared.policy, prepared.wish.environ
+    try:
+        if not known(str(typed(url)), environ):
+            return prepared
+    except SandboxError:
+        return prepared  # such as with a name in it: nobody logs in there
+    if "server.restart" not in dict(policy.origins):
+        policy = replace(policy, server=replace(policy.server, restart="on-crash"))
+    return replace(prepared, policy=policy, login=lambda: token_for(url, environ))
 
 
 def _run_again(prepared: Prepared, early: Early | None) -> int:

@@ -16,6 +16,7 @@ from sandbox.clients.credential import is_secret, literal, looked
 from sandbox.clients.shapes import SHAPES, Shape
 from sandbox.clients.words import Entry
 from sandbox.clients.wrapping import Fit, Left, inner, named, options_of
+from sandbox.inspect.entropy import looks_random
 from sandbox.policy import hosts, remote
 from sandbox.records import dataclass, field
 
@@ -29,6 +30,8 @@ _LOGIN: Final = re.compile(r"oauth|auth", re.IGNORECASE)
 _STRANGE: Final = frozenset("transport zed-nested".split())
 """Shapes in which a remote server is not written side by side with a command's members."""
 _PARAMETER: Final = re.compile(r"(?<=[?&])([^=&]+)=([^&]+)")
+_SEGMENT: Final = re.compile(r"(?<=[^/:]/)[^/?#]+(?=[^#]*)")
+_LONG: Final = 20
 _REFERENCE: Final = re.compile(r"\$\{\{[^}]*\}\}|\$\{[^}]*\}|\{(?:env|file):[^}]*\}|\$[A-Za-z_]\w*")
 
 
@@ -87,6 +90,8 @@ def _headers(members: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             continue
         if not isinstance(held, dict) or not all(isinstance(one, str) for one in held.values()):
             raise ValueError(f"`{member}` is not a table of texts")
+        if len({name.lower() for name in held}) < len(held):
+            raise ValueError(f"`{member}` has a header twice")
         yield from held.items()
 
 
@@ -127,12 +132,13 @@ def _address(made: _Made, entry: Entry, fit: Fit) -> str:
     """The URL as an argument, and the option without which a service of this machine is not reached."""
     text = _REFERENCE.sub(lambda found: _part(made, found[0], found[0]), entry.url)
     text = _PARAMETER.sub(lambda found: _parameter(made, found), text)
+    text = _SEGMENT.sub(lambda found: _segment(made, found[0]), text)
     try:
         url = remote.parse(text)
     except ValueError as why:
         raise ValueError(f"its URL cannot be used: {why}") from None
     if looked(str(url)):
-        raise ValueError("its URL holds a credential that is no parameter, and an argument may not")
+        raise ValueError("its URL holds a credential in a place where no variable can stand")
     if url.host in remote.LOOPBACK or (hosts.literal(url.host) and _inner(url.host)):
         if fit.stranger:
             raise ValueError("a project's file names a service of this machine or its network")
@@ -145,6 +151,13 @@ def _inner(address: str) -> bool:
     from ipaddress import ip_address
 
     return not ip_address(address).is_global
+
+
+def _segment(made: _Made, spelt: str) -> str:
+    """A part of the path: some servers have their key there."""
+    value = unquote(spelt)
+    secret = looked(value) or (len(value) >= _LONG and looks_random(value.encode(errors="replace")))
+    return _part(made, value, spelt) if secret and not remote.IN_URL.search(spelt) else spelt
 
 
 def _parameter(made: _Made, found: re.Match[str]) -> str:

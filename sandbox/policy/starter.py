@@ -26,6 +26,10 @@ class Start:
     """What the command names of this machine's files."""
     variables: tuple[str, ...] = ()
     """What the command takes from the environment."""
+    url: str = ""
+    """Of a server that runs elsewhere, in place of a command."""
+    near: str = ""
+    """`host:port` where that is one of this machine's or its network's, which no URL grants by itself."""
 
 
 def text(start: Start) -> str:
@@ -37,15 +41,37 @@ def _lines(start: Start) -> Iterator[str]:
     yield f"# What {start.title} may do."
     yield "#"
     yield "# A line that is a comment grants nothing: take the `#` away from what it needs."
-    yield "# `mcp-sandbox check` finds mistakes, `mcp-sandbox score` says how exposed it leaves you, and"
-    yield "# `mcp-sandbox learn -- COMMAND` finds out what a server needs by running it contained."
+    if start.url:
+        yield "# `mcp-sandbox check` finds mistakes; docs/remote.md has what else it may be sent."
+    else:
+        yield "# `mcp-sandbox check` finds mistakes, `mcp-sandbox score` says how exposed it leaves you, and"
+        yield "# `mcp-sandbox learn -- COMMAND` finds out what a server needs by running it contained."
     yield "schema = 1"
     yield f"extends = {quoted(start.extends)}"
     yield f"description = {quoted(start.title)}"
     yield from _match(start)
+    if start.url:
+        yield from _elsewhere(start)
+        return
     yield from _server(start)
     yield from _files(start)
     yield from _rest(start)
+
+
+def _elsewhere(start: Start) -> Iterator[str]:
+    yield ""
+    yield f"[server]   # what `mcp-sandbox run --profile {start.name}` speaks to"
+    yield f"url = {quoted(start.url)}"
+    yield '# pin = ["sha256:…"]   # the server\'s public key'
+    yield ""
+    yield "# [server.headers]   # or `mcp-sandbox login`, where it wants a login"
+    yield '# Authorization = "Bearer ${API_TOKEN}"'
+    yield "# [secrets.API_TOKEN]   # a credential: never in the log, taken out of what the model is told"
+    yield '# from = "env"   # from where it was started; or "keyring", "file:PATH", "command:…"'
+    if start.near:
+        yield ""
+        yield "[network]"
+        yield f"allow = [{quoted(start.near)}]   # this machine's own, which a URL alone does not grant"
 
 
 def _match(start: Start) -> Iterator[str]:
