@@ -98,7 +98,11 @@ class Connection(asyncio.Protocol):
         """Sends a request; its answer's head."""
         if self._transport is None or self._gone:
             raise Broken("the server has closed the connection", unanswered=True)
-        self._reply, self._begun = Reply(), False
+        # What nobody has read of the last answer is no part of this one.
+        self._content.clear()
+        self._reply, self._begun, self._held = Reply(), False, 0
+        if self._paused:
+            self._resume()
         self.used += 1
         self._transport.write(request)
         self._acknowledge_at_once()

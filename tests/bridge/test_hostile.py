@@ -351,6 +351,22 @@ def test_a_cookie_is_not_given_back() -> None:
         assert not any("cookie" in asked.headers for asked in server.asked)
 
 
+def test_what_nobody_reads_of_an_answer_is_no_part_of_the_next_one() -> None:
+    """The body of a refused GET, and then a call over the same connection."""
+
+    def script(talk: Talk, asked: Asked) -> None:
+        if asked.method == "GET":
+            talk.answer(404, ANSWER, "application/json")
+        else:
+            honest(talk, asked)
+
+    with scripted(script) as server, bridged(at(server.port)) as client:
+        client.open()
+        server.wait(lambda: len(server.of("GET")) == 1)
+        for id in range(2, 12):
+            assert texts(client.ask(call(id))) == ["honest"]
+
+
 def test_one_connection_serves_one_call_after_the_other() -> None:
     with scripted() as server, bridged(at(server.port)) as client:
         for id in range(20):
