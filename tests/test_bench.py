@@ -307,3 +307,55 @@ def test_a_run_in_a_container_is_judged_and_written_beside_the_others() -> None:
     assert "| echo | call over `docker run`, ms | below 0 | 0.00 | **not met** |" in after
     assert "engine 20.10, docker command line 28.0, " in after
     assert page.written(after, run) == after
+
+
+def http_numbers() -> Any:
+    """The marks over HTTP."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        from benchmark import http_numbers as found
+    finally:
+        sys.path.pop(0)
+    return found
+
+
+def test_a_run_over_http_is_judged_and_written_beside_the_others() -> None:
+    page = modules()[2]
+    ways = {"direct": [1.0], "mcp-sandbox": [1.2], "supergateway": [1.4], "mcp-proxy": [1.1]}
+    rates = {"direct": [9000.0], "mcp-sandbox": [3000.0], "supergateway": [1500.0], "mcp-proxy": [4000.0]}
+    large = {**ways, "supergateway": []}
+    side = {"call": ways, "medium": ways, "large": large, "rate": rates}
+    run: dict[str, Any] = {
+        "kind": "http", "date": "2026-11-26", "caller": "root", "others": {"supergateway": "4", "mcp-proxy": "1"},
+        "machine": {"cpus": 2, "model": "m", "kernel": "6", "python": "3.11", "load": 0.1},
+        "http": {"inside": side, "serve": side},
+    }  # fmt: skip
+    run["marks"] = http_numbers().marks(run)
+    met = {(one["server"], one["mark"]): (one["measured"], one["met"]) for one in run["marks"]}
+    assert met["inside", "a call of 200 bytes: added, times what supergateway adds"] == (0.5, True)
+    assert met["inside", "a call of 200 bytes: added, times what mcp-proxy adds"] == (2.0, False)
+    assert met["serve", "calls a second, times supergateway's"] == (2.0, True)
+    assert met["serve", "calls a second, times mcp-proxy's"] == (0.75, False)
+    before = f"head\n\n{page.HTTP_MARK}\n\nearlier\n\n## Next\n\n{page.MARK}\n\nkept\n"
+    after = page.written(before, run)
+    assert "earlier" not in after
+    assert "| a call of 1 MiB, ms | supergateway | refused | - | - | 0 |" in after
+    assert after.endswith(f"\n## Next\n\n{page.MARK}\n\nkept\n")
+    assert page.written(after, run) == after
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_quick_run_over_http_has_every_way(require: Require, tmp_path: Path) -> None:
+    require("native")
+    require("npm")
+    program = Path(sys.executable).parent / "mcp-sandbox"
+    bench("--http", "--quick", "--program", program, "--json", tmp_path / "run.json")
+    found = json.loads((tmp_path / "run.json").read_text())["http"]
+    for side in ("inside", "serve"):
+        for kind in ("call", "medium", "rate"):
+            ways = found[side][kind]
+            assert set(ways) == {"direct", "mcp-sandbox", "supergateway", "mcp-proxy"}
+            assert len({len(one) for one in ways.values()}) == 1
+            assert all(value > 0 for one in ways.values() for value in one)

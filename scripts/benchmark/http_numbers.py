@@ -9,6 +9,8 @@ from benchmark.numbers import Run
 
 OURS = "mcp-sandbox"
 KINDS = {"call": "a call of 200 bytes", "medium": "a call of 4 KiB", "large": "a call of 1 MiB"}
+JUDGED = ("call", "medium")
+"""What is read and inspected twice on its way is not compared with what is copied: 1 MiB is shown alone."""
 SIDES = {"inside": "stdio to a server that speaks HTTP", "serve": "HTTP to a server that speaks stdio"}
 
 
@@ -27,11 +29,9 @@ def marks(run: Run) -> list[Run]:
     rows = []
     for side, kinds in run["http"].items():
         for other in run["others"]:
-            for kind, title in KINDS.items():
-                if not kinds[kind][other]:
-                    continue  # it lets nothing so large through
+            for kind in JUDGED:
                 times = added(kinds[kind], OURS) / max(added(kinds[kind], other), 1e-6)
-                rows.append(_mark(side, f"{title}: added, times what {other} adds", times))
+                rows.append(_mark(side, f"{KINDS[kind]}: added, times what {other} adds", times))
             times = p50(kinds["rate"], OURS) / p50(kinds["rate"], other)
             rows.append(_mark(side, f"calls a second, times {other}'s", times, least=True))
     return rows
