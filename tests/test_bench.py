@@ -326,7 +326,8 @@ def test_a_run_over_http_is_judged_and_written_beside_the_others() -> None:
     large = {**ways, "supergateway": []}
     side = {"call": ways, "medium": ways, "large": large, "rate": rates}
     run: dict[str, Any] = {
-        "kind": "http", "date": "2026-11-26", "caller": "root", "others": {"supergateway": "4", "mcp-proxy": "1"},
+        "kind": "http", "date": "2026-11-26", "caller": "root",
+        "others": {"supergateway": "4", "mcp-proxy": "1"},
         "machine": {"cpus": 2, "model": "m", "kernel": "6", "python": "3.11", "load": 0.1},
         "http": {"inside": side, "serve": side},
     }  # fmt: skip
