@@ -10,7 +10,7 @@ from sandbox.learn.seen import Peaks, Seen
 from sandbox.learn.wants import CALL, HOST, READ, WRITE, Want, granted, times
 from sandbox.plan.spec import Spec, Tier
 from sandbox.policy import hosts
-from sandbox.policy.model import Policy, Quota
+from sandbox.policy.model import Policy, Quota, Server
 from sandbox.policy.quota import show_duration, show_size
 from sandbox.records import dataclass
 
@@ -97,6 +97,18 @@ def _server(made: Material) -> Iterator[str]:
         yield ""
     yield "[server]"
     yield f"command = [{', '.join(map(_quoted, made.command))}]"
+    yield from _listening(made.policy.server)
+
+
+def _listening(server: Server) -> Iterator[str]:
+    if server.transport != "http":
+        return
+    yield 'transport = "http"   # inside; the client sees stdin and stdout'
+    yield f"port = {server.port}"
+    if server.path is not None:
+        yield f"path = {_quoted(server.path)}"
+    if server.ready is not None:
+        yield f"ready = {_quoted(show_duration(server.ready))}"
 
 
 def _files(made: Material) -> Iterator[str]:

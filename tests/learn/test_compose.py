@@ -178,6 +178,15 @@ def test_what_options_gave_is_in_the_profile_and_what_the_parent_has_is_not(tmp_
     assert made["quota"] == {"memory": "1G", "cpus": 0.5, "idle": "2h", "disk": "32M"}
 
 
+def test_where_it_listened_is_in_the_profile(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path)}
+    given = load(None, environ=environ, cwd="/", flags=Flags(http="3000/x"))
+    place = tmp_path / "learnt.toml"
+    place.write_text(profile(material(Seen(), policy=given)))
+    found = load(str(place), environ=environ, cwd="/").server
+    assert (found.transport, found.port, found.path) == ("http", 3000, "/x")
+
+
 @pytest.mark.parametrize(
     ("version", "versions"),
     [
