@@ -11,7 +11,7 @@ from typing import Any
 from sandbox.cli.columns import cell
 from sandbox.cli.commanded import Commanded
 from sandbox.cli.output import document, emit, paint
-from sandbox.errors import ProfileError, UsageError
+from sandbox.errors import ProfileError, SandboxError, UsageError
 from sandbox.policy.load import read
 from sandbox.policy.model import Policy
 from sandbox.policy.score import Score, exposure
@@ -74,7 +74,20 @@ def _wanted(args: argparse.Namespace) -> list[tuple[Policy, Score]]:
     else:
         names = _sound() if args.all else args.profiles
         policies = [_read(name) for name in names]
-    return [(policy, exposure(policy)) for policy in policies]
+    return [(policy, exposure(policy)) for policy in map(_as_run, policies)]
+
+
+def _as_run(policy: Policy) -> Policy:
+    """With the host of a server that runs elsewhere, which its URL grants."""
+    if policy.server.url is None:
+        return policy
+    from sandbox.remote import read as url_of
+    from sandbox.remote import reached
+
+    try:
+        return reached(policy, url_of(policy.server.url, policy.name), policy.origin("server.url"))
+    except SandboxError:
+        return policy  # it would not start
 
 
 def _of_command(words: Sequence[str]) -> Policy:
