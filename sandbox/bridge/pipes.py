@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
 import select
 from collections import deque
 
 from sandbox.bridge.words import shown
 
-CHUNK = 1 << 16
+CHUNK, LARGE = 1 << 16, 1 << 20
+"""Bytes of one read or write, and of the next one where that was full."""
 AHEAD = 1 << 20
 """Bytes of lines that are read before anybody asks for them, and that wait to be written."""
 NOTES_MAX = 200
@@ -32,9 +35,11 @@ class Inlet:
         self._lines: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._ended = self._overlong = False
+        self._size = CHUNK
         self._reading = False
         self._waiter: asyncio.Future[None] | None = None
         os.set_blocking(fd, False)
+        _widen(fd)
         self._read_on()
 
     async def line(self) -> bytes | None:
@@ -78,12 +83,13 @@ class Inlet:
 
     def _readable(self) -> None:
         try:
-            chunk = os.read(self._fd, CHUNK)
+            chunk = os.read(self._fd, self._size)
         except BlockingIOError:
             return
         except OSError:
             chunk = b""
         if chunk:
+            self._size = LARGE if len(chunk) >= CHUNK else CHUNK
             self._take(chunk)
         else:
             self._end()
@@ -124,6 +130,7 @@ class Outlet:
         self.first = self._loop.create_future()
         """Done once there was something to write."""
         os.set_blocking(fd, False)
+        _widen(fd)
 
     async def put(self, line: bytes) -> None:
         """Returns as soon as no more than `AHEAD` bytes wait."""
@@ -166,7 +173,7 @@ class Outlet:
     def _writable(self) -> None:
         # A slice: a copy of all that waits, at every write, would cost its square.
         with memoryview(self._held) as view:
-            piece = bytes(view[:CHUNK])
+            piece = bytes(view[:LARGE])
         written = self._write(piece)
         del self._held[:written]
         if not self._held:
@@ -185,6 +192,12 @@ class Outlet:
         if self._room is not None:
             self._room.set_result(None)
             self._room = None
+
+
+def _widen(fd: int) -> None:
+    """A large message passes in one go, where the kernel lets a pipe hold it, not 64 KiB at a time."""
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, LARGE)
 
 
 class Notes:
