@@ -36,6 +36,8 @@ class Stream:
         self.last = 0
         """The number of the newest event; the first is 1."""
         self.sent = 0
+        self.entered = 0
+        """Up to which event the shelf may let go of them, one entry each."""
         self.ended = False
         self.answered = False
         """Whether the last event is the answer; a stream may also end without one."""
@@ -80,6 +82,11 @@ class Stream:
         return bool(self.waiting) or self.ended
 
     @property
+    def is_pinned(self) -> bool:
+        """Whether its oldest event waits for a reader that is there."""
+        return self.reader is not None and self.events[0][0] > self.sent
+
+    @property
     def waiting(self) -> int:
         """How many events nobody has taken."""
         return self.last - self.sent
@@ -102,6 +109,7 @@ class Stream:
         parts = [encoded(data, named and f"{named}{number}") for number, data in fresh]
         if fresh:
             self.sent = self.last
+            self._shelf.enter(self)
             self._shelf.taken(sum(len(data) for _, data in fresh))
         if self.lost_answer and self.ended and self.id is not None:
             self.lost_answer = False
@@ -111,17 +119,17 @@ class Stream:
     def attach(self, reader: object) -> None:
         """`reader` takes from now on; whoever did before is told to go."""
         if self.reader is None:
-            self._shelf.attached(self)
+            self._shelf.waits(self.held)
         self.reader = reader
         self.wake()
 
     def detach(self, reader: object | None) -> None:
         """`reader` is gone, if it still is the one; what waits is kept as far as there is room."""
         if reader is not None and reader is self.reader:
-            self._shelf.taken(self.held)
-            self.reader = None
+            held, self.reader = self.held, None
             self.wake()
-            self._shelf.trim()
+            self._shelf.enter(self)
+            self._shelf.taken(held)
 
     def rewind(self, after: int) -> None:
         """All after the event `after` waits again; what of it is not there any more stays lost."""
@@ -131,7 +139,7 @@ class Stream:
             self.lost_answer = True
         self.sent = max(self.sent, kept - 1)
         if self.reader is not None:
-            self._shelf.taken(held - self.held)
+            self._shelf.waits(self.held - held)
 
 
 def encoded(data: bytes, id: str) -> bytes:
@@ -157,7 +165,7 @@ class Shelf:
         self._go_on = go_on
         self._streams: dict[int, Stream] = {}
         self._order: deque[Stream] = deque()
-        """One entry an event, oldest first."""
+        """One entry for each event that was taken or has no reader, oldest first."""
         self._bytes = 0
         self._unread = 0
         self._stalled: asyncio.TimerHandle | None = None
@@ -180,16 +188,21 @@ class Shelf:
 
     def added(self, stream: Stream, size: int) -> None:
         """`stream` has one more event, of that size."""
-        self._order.append(stream)
         self._bytes += size
         if stream.reader is not None:
-            self._unread += size
-            self._check()
-        self.trim()
+            self.waits(size)
+        else:
+            self.enter(stream)
+            self._trim()
 
-    def attached(self, stream: Stream) -> None:
-        """`stream` has a reader."""
-        self._unread += stream.held
+    def enter(self, stream: Stream) -> None:
+        """All events of `stream` may go when there is no room."""
+        self._order.extend([stream] * (stream.last - stream.entered))
+        stream.entered = stream.last
+
+    def waits(self, size: int) -> None:
+        """So much more waits for a reader that is there."""
+        self._unread += size
         self._check()
 
     def taken(self, size: int) -> None:
@@ -199,16 +212,21 @@ class Shelf:
             self._stalled.cancel()
             self._stalled = None
             self._go_on()
+        self._trim()
 
-    def trim(self) -> None:
-        """Let go of the oldest that need not be kept: whatever a reader still has to take is."""
-        while self._order and (self._bytes > KEPT or len(self._order) > KEPT_EVENTS):
-            stream = self._order[0]
-            if stream.events and stream.reader is not None and stream.events[0][0] > stream.sent:
-                return
-            self._order.popleft()
-            if stream.events:
+    def _trim(self) -> None:
+        """Let go of the oldest; what a reader still has to take comes on top of what is kept."""
+        spared = 0
+        while self._is_full() and spared < len(self._order):
+            stream = self._order.popleft()
+            if stream.is_pinned:
+                self._order.append(stream)
+                spared += 1
+            else:
                 self._evict(stream)
+
+    def _is_full(self) -> bool:
+        return self._bytes - self._unread > KEPT or len(self._order) > KEPT_EVENTS
 
     def _evict(self, stream: Stream) -> None:
         number, data = stream.events.popleft()
@@ -221,16 +239,17 @@ class Shelf:
 
     def _forget(self, stream: Stream) -> None:
         if stream.reader is not None:
-            self.taken(stream.held)
+            self._unread -= stream.held
             stream.reader = None
         self._bytes -= sum(len(data) for _, data in stream.events)
-        for _ in range(len(stream.events)):
+        for _ in [number for number, _ in stream.events if number <= stream.entered]:
             # Mostly it was the last that came; the others are looked for.
             if self._order[-1] is stream:
                 self._order.pop()
             else:
                 self._order.remove(stream)
         stream.events.clear()
+        self.taken(0)
 
     def _check(self) -> None:
         if self._stalled is None and self._unread > HIGH:

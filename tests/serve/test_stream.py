@@ -15,7 +15,8 @@ from sandbox.serve.stream import Events, Shelf, Stream
 from sandbox.wire.sse import Decoder
 
 PUT, ATTACH, TAKE, DETACH, RESUME, DROP = range(6)
-OPS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2), st.integers(1, 900)), max_size=60)
+OFTEN = st.sampled_from([PUT, PUT, PUT, ATTACH, TAKE, TAKE, DETACH, RESUME, RESUME, DROP])
+OPS = st.lists(st.tuples(OFTEN, st.integers(0, 2), st.integers(1, 900)), min_size=20, max_size=80)
 KEPT, EVENTS, HIGH, LOW = 2000, 8, 1500, 500
 
 
@@ -72,17 +73,18 @@ class Played:
     def check(self) -> None:
         live = [one for n, one in enumerate(self.streams) if n not in self.dropped]
         assert self.shelf._bytes == sum(len(data) for one in live for _, data in one.events)
-        assert len(self.shelf._order) == sum(len(one.events) for one in live)
+        entered = [n for one in live for n, _ in one.events if n <= one.entered]
+        assert len(self.shelf._order) == len(entered)
         unread = sum(one.held for one in live if one.reader is not None)
         assert self.shelf._unread == unread
         # What nobody reads is within what is kept, and what somebody reads holds the server up.
-        assert self.shelf._bytes - unread <= KEPT + HIGH
+        assert self.shelf._bytes - unread <= KEPT
         assert self.is_held or unread <= HIGH
         for seen in self.seen.values():
             assert seen == sorted(set(seen))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(OPS)
 def test_readers_see_each_message_once_and_in_order(
     ops: list[tuple[int, int, int]],
