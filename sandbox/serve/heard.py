@@ -132,19 +132,27 @@ class Lines:
     """Cuts a child's output into messages; holds no more than one that is under way."""
 
     def __init__(self) -> None:
-        self._held = bytearray()
+        self._held: list[bytes] = []
+        self._size = 0
 
     def feed(self, chunk: bytes) -> list[Heard]:
         """What the bytes so far complete; raises `Strange` at the first line that is no message."""
-        if not self._held and chunk.find(b"\n") == len(chunk) - 1:
-            return [Heard(chunk)]
+        if chunk.find(b"\n") == len(chunk) - 1:
+            return [Heard(self._whole(chunk))]
         *lines, rest = chunk.split(b"\n")
-        found = []
-        for line in lines:
-            whole = bytes(self._held) + line + b"\n" if self._held else line + b"\n"
-            self._held.clear()
-            found.append(Heard(whole))
-        self._held += rest
-        if len(self._held) > LINE_MAX:
+        found = [Heard(self._whole(line + b"\n")) for line in lines]
+        if rest:
+            self._held.append(rest)
+            self._size += len(rest)
+        if self._size > LINE_MAX:
             raise Strange(f"a line of more than {LINE_MAX} bytes")
         return found
+
+    def _whole(self, end: bytes) -> bytes:
+        """The line that `end` ends; joined once, however many pieces it came in."""
+        if not self._held:
+            return end
+        whole = b"".join((*self._held, end))
+        self._held.clear()
+        self._size = 0
+        return whole
