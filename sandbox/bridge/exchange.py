@@ -152,7 +152,9 @@ class Exchange:
             await self._outlet.put(error)
         elif call.method != "initialize" or call.modern or status not in _OLD_SERVERS_SAY:
             code = NOT_FOUND if status in _METHODS_UNKNOWN else UNREACHABLE
-            raise Failed(f"the server refuses the request ({status})", code)
+            raise Failed(
+                f"the server refuses the request ({status}){self._http.wants_scope(response.head)}", code
+            )
 
     async def _refusal_body(self, response: Response) -> bytes:
         with contextlib.suppress(Failed, TimeoutError):

@@ -25,6 +25,7 @@ HOPE, HOPE_MAX = 0.01, 0.25
 """With so many connections a request waits so many seconds for a free one, before it opens another."""
 REDIRECTS_MAX = 3
 PATH_MAX = 4096
+SCOPE_MAX = 200
 RETRY_EVERY = (0.01, 0.25)
 
 _KEPT = {301, 302, 303, 307, 308}
@@ -32,6 +33,8 @@ _SAME_METHOD = {307, 308}
 _TARGET = re.compile(r"/[\x21-\x7e]*")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+# Nothing in it that a shell would read otherwise: it stands in a line to be pasted.
+_SCOPE = re.compile(r'\bscope="([A-Za-z0-9:._/-]+(?: [A-Za-z0-9:._/-]+)*)"')
 _TIMEOUT = re.compile(r"timeout=([0-9]{1,4})")
 _OURS = frozenset(
     "host content-length transfer-encoding connection content-type accept accept-encoding "
@@ -162,6 +165,13 @@ class Http:
         """What a 401 means, and what may help."""
         hint = f"; hint: {self._target.login}" if self._target.login else ""
         return Dead(f"{place(self._target)} wants a login or another token (401){hint}")
+
+    def wants_scope(self, head: Head) -> str:
+        """What helps where a login is not enough for a request (RFC 6750 3.1), or nothing."""
+        found = _SCOPE.search(head.fields.get("www-authenticate", ""))
+        if head.status != 403 or found is None or len(found[1]) > SCOPE_MAX or not self._target.login:
+            return ""
+        return f"; hint: {self._target.login} --scope '{found[1]}'"
 
     # --- one request ---------------------------------------------------------------------------------
 

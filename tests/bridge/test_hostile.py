@@ -218,6 +218,30 @@ def test_what_logs_in_is_said_with_a_401() -> None:
         assert "hint: `log in`" in client.notes()
 
 
+@pytest.mark.parametrize(
+    ("challenge", "hint"),
+    [
+        pytest.param('Bearer error="x", scope="a:b c/d"', "; hint: `log in` --scope 'a:b c/d'", id="two"),
+        pytest.param("Bearer scope=\"a'; rm -rf /;'\"", "", id="what a shell would run"),
+        pytest.param('Bearer scope="a\x9b2J"', "", id="what a terminal would do"),
+        pytest.param(f'Bearer scope="{"a" * 300}"', "", id="too much"),
+        pytest.param("Bearer", "", id="none"),
+    ],
+)  # fmt: skip
+def test_a_scope_that_is_wanted_is_said(challenge: str, hint: str) -> None:
+    def script(talk: Talk, asked: Asked) -> None:
+        if asked.is_call and asked.message["method"] == "tools/call":
+            talk.answer(403, b"", "", f"WWW-Authenticate: {challenge}")
+        else:
+            honest(talk, asked)
+
+    with scripted(script) as server, bridged(at(server.port, login="`log in`")) as client:
+        client.open()
+        said = client.ask(call(1))["error"]["message"]
+        assert said == f"the server refuses the request (403){hint}"
+        assert client.end() == 0
+
+
 def test_a_server_that_never_listens_is_told_of_by_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
