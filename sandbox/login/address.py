@@ -85,13 +85,13 @@ def typed(text: str) -> Address:
     return _encrypted(found, "the server's URL", Reach(loopback=True))
 
 
-def checked(text: object, what: str, reach: Reach) -> Address:
+def checked(text: object, what: str, reach: Reach, *, most: int = LONGEST) -> Address:
     """An address that a stranger chose, or `LoginRefused`; `what` says whose it is."""
-    return _encrypted(_parsed(text, what), what, reach)
+    return _encrypted(_parsed(text, what, most), what, reach)
 
 
-def _parsed(text: object, what: str) -> Address:
-    match = _URL.fullmatch(text) if isinstance(text, str) and len(text) <= LONGEST else None
+def _parsed(text: object, what: str, most: int = LONGEST) -> Address:
+    match = _URL.fullmatch(text) if isinstance(text, str) and len(text) <= most else None
     if match is None:
         raise LoginRefused("login-address", f"{what} is refused: `{shown(text)}`", rule=_RULE)
     scheme, path = match["scheme"].lower(), match["path"]

@@ -19,6 +19,7 @@ _ACCESS = re.compile(r"[A-Za-z0-9._~+/-]{1,32768}=*", re.ASCII)
 """A token as a header carries it (RFC 6750 2.1)."""
 _OPAQUE = re.compile(r"[\x20-\x7e]{1,32768}")
 _FIELDS = 20
+_LONGEST_PAGE = 8192  # of what some servers ask, dozens of scopes, each an address of its own
 _LONGEST_S = 10 * 365 * 86400
 
 
@@ -79,7 +80,10 @@ def page(issuer: Issuer, wanted: Wanted, reach: Reach) -> Address:
         )
     query = urlencode(params, quote_via=quote, safe="")
     whole = str(issuer.authorization) + (f"&{query}" if before else f"?{query}" if before is None else query)
-    return checked(whole, "the page to log in at", reach)
+    if len(whole) > _LONGEST_PAGE:
+        what = f"the address of the page would be {len(whole)} characters long"
+        raise LoginRefused("login-scopes", what, hint='--scope "WHAT YOU NEED"')
+    return checked(whole, "the page to log in at", reach, most=_LONGEST_PAGE)
 
 
 def challenge(verifier: str) -> str:

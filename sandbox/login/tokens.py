@@ -19,14 +19,12 @@ def token_for(url: str, environ: Mapping[str, str]) -> str | None:
 
     `SandboxNotBuilt` where there was a login and it has ended: nothing is asked without what it was to have.
     """
-    from sandbox.login.address import typed
-
     if not os.path.isdir(_folder(environ)):
         return None  # the usual case, and not worth one module more
     from sandbox.login import keeping
 
-    name = typed(url).name
-    if not keeping.known(name, environ):
+    name = _name(url)
+    if name is None or not keeping.known(name, environ):
         return None
     login = keeping.load(name, environ)
     if login is None or _good(login):
@@ -38,6 +36,17 @@ def token_for(url: str, environ: Mapping[str, str]) -> str | None:
             return _renewed(login, environ) if login and not _good(login) else _access(login)
     except OSError as error:
         raise _ended(name, f"it cannot be kept: {error.strerror}") from error
+
+
+def _name(url: str) -> str | None:
+    """What a login at the server would be kept under; None for a URL at which there can be none."""
+    from sandbox.login.address import typed
+    from sandbox.login.refused import LoginRefused
+
+    try:
+        return typed(url).name
+    except LoginRefused:
+        return None
 
 
 def _folder(environ: Mapping[str, str]) -> str:

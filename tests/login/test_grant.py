@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -50,6 +51,15 @@ def test_the_page_holds_what_is_asked_and_nothing_for_a_shell(before: str) -> No
     assert asked["redirect_uri"] == ["http://127.0.0.1:5/callback/x"]
     assert not set(page) & set("$()'\"` ;|<>\\")
     assert page.startswith(f"{NAME}/authorize{before.rstrip('?')}")
+
+
+def test_a_server_may_ask_for_much_and_not_for_everything() -> None:
+    many = tuple(f"https://www.example.com/auth/scope-{n}" for n in range(80))
+    page = grant.page(issuer(), replace(WANTED, scopes=many), Reach())
+    assert parse_qs(str(page).partition("?")[2])["scope"] == [" ".join(many)]
+    with pytest.raises(LoginRefused, match="characters long") as refused:
+        grant.page(issuer(), replace(WANTED, scopes=many * 3), Reach())
+    assert refused.value.hint.startswith("--scope")
 
 
 @pytest.mark.parametrize("name", ["client_id", "redirect_uri", "state", "scope", "code_challenge_method"])

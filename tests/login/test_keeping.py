@@ -50,6 +50,12 @@ def test_without_a_login_there_is_no_token(server: Server) -> None:
     assert not Path(os.environ["HOME"], ".local").exists()
 
 
+@pytest.mark.parametrize("url", ["https://h.example/a$b", "https://h.example/(x)", "http://h.example/mcp"])
+def test_a_url_at_which_there_is_no_login_is_not_held_up(url: str, login: Login) -> None:
+    login()
+    assert token_for(url, os.environ) is None
+
+
 def _readable(path: Path) -> None:
     path.chmod(0o640)
 
