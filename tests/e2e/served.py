@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sandbox.wire.sse import Decoder
+from sandbox.wire.sse import Decoder, Event
 from tests.e2e.caller import PROGRAM, Caller
 
 READY_S, END_S = 60.0, 15.0
@@ -97,16 +97,19 @@ class Client:
 
     def send(self, method: str, body: object = None, **more: str) -> tuple[int, bytes]:
         """The status and body of one HTTP request."""
+        answer = self._open(method, body, more)
+        self.session = self.session or answer.headers.get("Mcp-Session-Id", "")
+        said = answer.read()
+        is_stream = answer.headers.get("Content-Type", "") == "text/event-stream"
+        return answer.status, _last(said) if is_stream else said
+
+    def _open(self, method: str, body: object, more: dict[str, str]) -> http.client.HTTPResponse:
         headers = {"Authorization": f"Bearer {self._token}", "Accept": ACCEPT, **more}
         headers |= {"Mcp-Session-Id": self.session} if self.session else {}
         headers |= {"Content-Type": "application/json"} if method == "POST" else {}
         data = None if body is None else json.dumps(body)
         self._connection.request(method, self._path, data, headers)
-        answer = self._connection.getresponse()
-        self.session = self.session or answer.headers.get("Mcp-Session-Id", "")
-        said = answer.read()
-        is_stream = answer.headers.get("Content-Type", "") == "text/event-stream"
-        return answer.status, _last(said) if is_stream else said
+        return self._connection.getresponse()
 
     def ask(self, method: str, **params: Any) -> dict[str, Any]:
         """The result of one MCP request."""
@@ -118,6 +121,19 @@ class Client:
         assert "result" in answer, answer
         found: dict[str, Any] = answer["result"]
         return found
+
+    def broken_off(self, body: object) -> Event:
+        """The first event of a stream that the client then loses."""
+        decoder = Decoder(1 << 24)
+        answer = self._open("POST", body, {})
+        while not (found := decoder.feed(answer.read1(1))):
+            pass
+        self._connection.close()
+        return found[0]
+
+    def stream(self, headers: dict[str, str]) -> list[Event]:
+        """All of the stream that a GET opens, to its end."""
+        return Decoder(1 << 24).feed(self._open("GET", None, headers).read())
 
     def begin(self) -> Client:
         """Opens the session."""

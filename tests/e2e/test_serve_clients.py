@@ -95,6 +95,21 @@ def test_a_client_sees_over_http_what_it_sees_over_stdio(
     assert [_said(call) for call in found["calls"]] == [_said(call) for call in expected["calls"]]
 
 
+def test_a_stream_that_broke_off_is_taken_up_again(front: Served) -> None:
+    client = front.client("alice").begin()
+    meta = {"progressToken": "p"}
+    # The first answer only warms the server up.
+    client.ask("tools/call", name="test_tool_with_progress", arguments={})
+    body = {"jsonrpc": "2.0", "id": 50, "method": "tools/call"}
+    params = {"name": "test_tool_with_progress", "arguments": {}, "_meta": meta}
+    seen = client.broken_off({**body, "params": params})
+    assert seen.data == b""
+    rest = client.stream({"Last-Event-ID": seen.id})
+    methods = [json.loads(event.data).get("method", "answer") for event in rest if event.data]
+    assert methods == [*["notifications/progress"] * 3, "answer"]
+    assert json.loads(rest[-1].data)["id"] == 50
+
+
 def _said(call: dict[str, Any]) -> tuple[Any, bool]:
     """What of a result every generation of the SDKs keeps."""
     kept = ("type", "text", "data", "mimeType", "uri")

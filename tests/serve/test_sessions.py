@@ -190,6 +190,15 @@ def test_without_a_session_id_only_initialize_is_answered(method: str, body: obj
     played(play)
 
 
+def test_no_client_chooses_its_sessions_id() -> None:
+    async def play(world: World) -> None:
+        body = request("initialize", 0, protocolVersion="2025-11-25")
+        assert _status(await world.ask("POST", body, mcp_session_id="chosen")) == (404, "no-session")
+        assert not world.service.live
+
+    played(play)
+
+
 def test_ids_are_long_and_never_alike() -> None:
     async def play(world: World) -> None:
         ids = {(await world.begin()).id for _ in range(8)}
