@@ -127,17 +127,15 @@ class Front:
             )
             listener.start()
             tell(ready)
-            reason = await self._until_stopped()
-            listener.close()
-            await answerer.close()
-            await listener.stop(LAST_S)
+            try:
+                reason = await self._stop
+            finally:  # a log that cannot be written ends it too
+                listener.close()
+                await answerer.close()
+                await listener.stop(LAST_S)
             journal.settle()
             journal.write(Event("session.end", {"status": 0, "reason": reason}))
         return 0
-
-    async def _until_stopped(self) -> str:
-        assert self._stop is not None  # noqa: S101 - for mypy
-        return await self._stop
 
     def _broken(self, error: AuditError) -> None:
         if self._stop is not None and not self._stop.done():

@@ -258,10 +258,11 @@ def test_a_refusal_of_the_sessions_is_passed_on_and_logged(tmp_path: Path) -> No
 
 def test_a_log_that_cannot_be_written_ends_the_front(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="cannot write"), served(tmp_path) as front:  # noqa: PT012
-        sink = front.front._sink
-        os.dup2(os.open("/dev/full", os.O_WRONLY), sink._log)
+        with open("/dev/full", "wb") as full:
+            os.dup2(full.fileno(), front.front._sink._log)
         front.send(front.post(token=None))
         front.wait_until_ended()
+    assert front.sessions.closed == 1
 
 
 # --- ends --------------------------------------------------------------------------------------------------
