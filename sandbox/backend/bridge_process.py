@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import gc
 import os
+import posix
 import resource
 import signal
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import NoReturn
 
@@ -31,9 +33,7 @@ class Streams:
     notes: int
 
 
-def carry(
-    target: bridge.Target, streams: Streams, bpf: bytes, message: int, kept: tuple[int, ...] = ()
-) -> NoReturn:
+def carry(target: bridge.Target, streams: Streams, bpf: bytes, kept: tuple[int, ...] = ()) -> NoReturn:
     """Becomes the bridge in this process, which has to be a child of its own; ends with its status.
 
     `kept`: descriptors that `target.dial` needs; they stay where they are.
@@ -41,17 +41,28 @@ def carry(
     status = 1
     try:
         _alone(streams, kept)
-        _bounded(message)
+        _bounded(target.message)
         linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
         linux.prctl(linux.PR_SET_DUMPABLE, 0)
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
         linux.install_filter(bpf)
         status = bridge.run(target, 0, 1, 2)
     except BaseException as error:
-        with suppress(OSError):
-            os.write(2, f"mcp-sandbox: the bridge failed: {type(error).__name__}: {error}\n".encode()[:1000])
+        tell(2, error)
     finally:
         os._exit(status)
+
+
+def forget(environ: Mapping[str, str] | Mapping[bytes, bytes]) -> None:
+    """The caller's variables, which the forks before this one have brought along, are nobody's here."""
+    for value in environ.values():
+        linux.overwrite(value)
+
+
+def tell(notes: int, error: BaseException) -> None:
+    """One line about what should never happen."""
+    with suppress(OSError):
+        os.write(notes, f"mcp-sandbox: the bridge failed: {type(error).__name__}: {error}\n".encode()[:1000])
 
 
 def _alone(streams: Streams, kept: tuple[int, ...]) -> None:
@@ -59,6 +70,7 @@ def _alone(streams: Streams, kept: tuple[int, ...]) -> None:
         os.setsid()
     linux.set_name("mcp-bridge")
     linux.scrub_arguments("mcp-bridge")
+    forget(posix.environ)
     os.environ.clear()
     gc.enable()  # the wrapper starts without
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):

@@ -82,6 +82,18 @@ def test_it_is_reached_wherever_it_listens_and_waiting_for_it_is_no_attempt(host
     assert ports == [PORT + 1], "the control: another port where nobody listens is told as ever"
 
 
+@pytest.mark.long
+@pytest.mark.backends
+def test_a_message_is_as_large_as_the_profile_says(world: World) -> None:
+    text = f'schema = 1\n[server]\ntransport = "http"\nport = {PORT}\n[traffic]\nmessage = "24M"\n'
+    profile = world.file("large-http.toml", world.base, text)
+    with speaking(world, options=("--profile", str(profile))) as server:
+        server.begin()
+        assert len(server.got("big", size=20 << 20)) == 20 << 20
+        server.ask("big", size=25 << 20)
+        assert "error" in server.message(), "the control"
+
+
 # --- how it ends -----------------------------------------------------------------------------------
 
 Act = Callable[[Speaker, World], None]

@@ -9,7 +9,7 @@ from socket import socket
 from typing import NoReturn
 
 from sandbox import linux
-from sandbox.backend.bridge_process import Streams, carry
+from sandbox.backend.bridge_process import Streams, carry, tell
 from sandbox.backend.docker.dialler import Dialler
 from sandbox.backend.docker.orders import Orders
 from sandbox.backend.native import identity
@@ -59,10 +59,13 @@ def _become(told: Orders, holder: socket, streams: Streams) -> NoReturn:
         assert told.endpoint is not None  # noqa: S101 - a bridge leads somewhere
         host, port, path, ready = told.endpoint
         endpoint = Endpoint(host, port, path, ready=ready)
-        target = Target(endpoint, dial=Dialler(holder, endpoint.port).dial)
+        dial = Dialler(holder, endpoint.port).dial
+        target = Target(endpoint, dial=dial, message=told.message)
         load()  # as long as our files can be read
         _give_up_rights()
-        carry(target, streams, told.bridge.encode("latin-1"), told.message, (holder.fileno(),))
+        carry(target, streams, told.bridge.encode("latin-1"), (holder.fileno(),))
+    except BaseException as error:
+        tell(streams.notes, error)
     finally:
         os._exit(1)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping
 from errno import EPIPE
 
 from sandbox import linux
@@ -18,7 +19,7 @@ from sandbox.backend.native.reaper import Children, Reaper
 from sandbox.backend.running import RELEASE
 from sandbox.netlink import Netlink
 from sandbox.plan.spec import Spec, own_port
-from sandbox.records import dataclass, replace
+from sandbox.records import dataclass, field, replace
 from sandbox.trap import set_trap
 
 NAMESPACES = (
@@ -65,6 +66,8 @@ class Inside:
     """The filter of the bridge, where there is one."""
     carried: Carried | None = None
     """What the bridge is given in whose place no server runs."""
+    caller: Mapping[str, str] = field(default_factory=dict)
+    """What the bridge forgets."""
 
 
 def flags(spec: Spec) -> int:
@@ -176,9 +179,10 @@ def _start_bridge(spec: Spec, ends: Ends, inside: Inside) -> tuple[Children, tup
     assert endpoint is not None  # noqa: S101 - asked for where there is one
     bridge = os.fork()
     if bridge == 0:
-        target = Target(endpoint, dial=lambda: near.connect(endpoint.port))
+        target = Target(endpoint, dial=lambda: near.connect(endpoint.port), message=spec.message)
         streams = bridge_process.Streams(ends.stdin, ends.stdout, ends.stderr)
-        bridge_process.carry(target, streams, inside.bridge, spec.message)
+        bridge_process.forget(inside.caller)
+        bridge_process.carry(target, streams, inside.bridge)
     stdin, hold = os.pipe()
     return Children(0, bridge, hold), (stdin, ends.stderr, ends.stderr)
 
@@ -192,7 +196,8 @@ def _carry(spec: Spec, ends: Ends, inside: Inside, carried: Carried, fail: int) 
         rlimits.apply(spec.limits)
         target = bridging.target(spec, carried)
         streams = bridge_process.Streams(ends.stdin, ends.stdout, ends.stderr)
-        bridge_process.carry(target, streams, inside.bridge, spec.message)
+        bridge_process.forget(inside.caller)
+        bridge_process.carry(target, streams, inside.bridge)
     except BaseException as error:
         report.tell_error(fail, "bridge", error)
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+from collections.abc import Mapping
 
 from sandbox import linux
 from sandbox.backend import report
@@ -17,7 +18,7 @@ from sandbox.backend.native import bridging, identity, init, view
 from sandbox.backend.native.bridging import Carried
 from sandbox.backend.native.cgroup import Cgroup
 from sandbox.plan.spec import Spec
-from sandbox.records import dataclass
+from sandbox.records import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Orders:
     """The filter of the bridge, where the server speaks HTTP."""
     carried: Carried | None = None
     """Where the server runs elsewhere, and the bridge in its place."""
+    caller: Mapping[str, str] = field(default_factory=dict)
+    """The caller's own variables, of which the bridge's memory is to keep none."""
 
 
 def run(spec: Spec, ends: init.Ends, orders: Orders) -> None:
@@ -134,7 +137,7 @@ def _prepare(spec: Spec, ends: init.Ends, orders: Orders, tell: int, wait: int) 
             identity.drop_root(uid, gid)
         step = "namespaces"
         inside = init.Inside(
-            uid, gid, trees, orders.filter, orders.env, wait, orders.bridge, orders.carried
+            uid, gid, trees, orders.filter, orders.env, wait, orders.bridge, orders.carried, orders.caller
         )
         pid = linux.clone(init.flags(spec) | linux.CLONE_PARENT)
         if pid == 0:

@@ -83,6 +83,11 @@ def kill(pid: int) -> str:
     return "killed"
 
 
+def big(size: int) -> str:
+    """An answer of that many bytes."""
+    return "x" * size
+
+
 def leave(status: int) -> None:
     """Ends without an answer."""
     os._exit(status)
@@ -93,7 +98,7 @@ def hang() -> None:
     time.sleep(3600)
 
 
-TOOLS = {one.__name__: one for one in (connect, fetch, own_stdin, say, named, peek, kill, leave, hang)}
+TOOLS = {one.__name__: one for one in (connect, fetch, own_stdin, say, named, peek, kill, big, leave, hang)}
 
 
 def called(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
