@@ -306,3 +306,15 @@ def test_a_name_that_is_none(ca: str, host: str) -> None:
     fetcher = Fetcher(ssl.create_default_context(cafile=ca), {})
     with pytest.raises(NoDocument, match=r"[Nn]ame|address"):
         asyncio.run(fetcher.get(place.secure(f"https://{host}/keys"), named=True))
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["the settings name it", "only the metadata names it"])
+def test_a_public_name_with_a_private_address(
+    site: Documents, ca: str, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    where = place.secure(site.url)
+    address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", (where.host, where.port))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [address])
+    fetcher = Fetcher(ssl.create_default_context(cafile=ca), {})
+    with pytest.raises(NoDocument, match="certificate does not hold" if named else "no public address"):
+        asyncio.run(fetcher.get(place.secure("https://keys.example/keys"), named=named))

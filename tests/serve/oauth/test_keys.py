@@ -200,6 +200,20 @@ def test_a_withdrawn_key_is_forgotten() -> None:
     asyncio.run(story())
 
 
+def test_known_keys_are_fetched_again_now_and_then() -> None:
+    async def story() -> None:
+        issuer = Issuer(EC)
+        keys = issuer.kept()
+        await keys.start()
+        for _ in range(10):
+            issuer.now += FRESH_S / 5
+            assert await found(keys, "a") == "found"
+            await asyncio.sleep(0)
+        assert issuer.fetched == 2
+
+    asyncio.run(story())
+
+
 def test_without_the_issuer_keys_serve_for_a_while() -> None:
     async def story() -> None:
         issuer = Issuer(EC)
