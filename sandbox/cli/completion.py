@@ -10,7 +10,10 @@ from sandbox.cli.output import emit
 
 SHELLS = ("bash", "zsh", "fish")
 # By the name of the argument: what stands there is a path of the host.
-FILES = {"audit", "ca", "client_secret_file", "profile", "profiles", "file", "log"}
+FILES = {
+    "audit", "ca", "client_secret_file", "file", "log", "oauth", "profile", "profiles", "tls_cert", "tls_key",
+    "token_file",
+}  # fmt: skip
 DIRECTORIES = {"allow_read", "allow_write"}
 
 
