@@ -63,8 +63,15 @@ def test_two_clients_have_two_processes_homes_and_networks(front: Served, backen
     assert any(name.startswith("left-by-") for name in second["home"])
 
 
-def test_a_session_id_is_of_no_use_to_another_client(front: Served) -> None:
-    alice, bob = front.client("alice").begin(), front.client("bob").begin()
+def test_a_session_id_is_of_no_use_to_another_client_and_no_server_learns_of_it(front: Served) -> None:
+    alice = front.client("alice").begin()
+    told = json.dumps(alice.call("environment"))
+    (server,) = _servers(front.pid)
+    told += Path(f"/proc/{server}/environ").read_text() + Path(f"/proc/{server}/cmdline").read_text()
+    assert "telling.py" in told
+    assert TOKENS["alice"] not in told
+    assert alice.session not in told
+    bob = front.client("bob").begin()
     body = {"jsonrpc": "2.0", "id": 99, "method": "tools/list", "params": {}}
     thief = front.client("bob", alice.session)
     assert [thief.send("POST", body)[0], thief.send("GET")[0], thief.send("DELETE")[0]] == [404] * 3
@@ -112,13 +119,3 @@ def test_a_front_that_is_killed_leaves_no_server(front: Served) -> None:
     while (left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert left == []
-
-
-def test_no_token_reaches_a_server(front: Served) -> None:
-    alice = front.client("alice").begin()
-    told = json.dumps(alice.call("environment"))
-    (server,) = _servers(front.pid)
-    seen = told + Path(f"/proc/{server}/environ").read_text() + Path(f"/proc/{server}/cmdline").read_text()
-    assert TOKENS["alice"] not in seen
-    assert alice.session not in seen
-    assert "telling.py" in seen

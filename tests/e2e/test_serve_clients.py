@@ -37,6 +37,7 @@ ASKING: list[tuple[str, dict[str, Any]]] = [
     ("test_sampling", {"prompt": "hello"}),
     ("test_elicitation", {"message": "well?"}),
 ]
+QUICK = ("python 2, legacy", "python 2, auto")
 CLIENTS = ["python 2, legacy", "python 2, auto", "python 2, 2026-07-28", "python 1, legacy", "npm, legacy"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -48,7 +49,7 @@ def front(caller: Caller) -> Iterator[Served]:
         yield one
 
 
-@pytest.fixture(params=[pytest.param(one, marks=() if "2, " in one else pytest.mark.long) for one in CLIENTS])
+@pytest.fixture(params=[pytest.param(one, marks=() if one in QUICK else pytest.mark.long) for one in CLIENTS])
 def client(request: pytest.FixtureRequest) -> tuple[str, list[str]]:
     """Its name, and the command that plays a script over HTTP."""
     name: str = request.param
