@@ -18,7 +18,8 @@ PAUSE, PAUSE_MIN, PAUSE_MAX = 1.0, 0.05, 60.0
 ATTEMPTS_MAX = 5
 """Attempts in a row that bring nothing, before a request's stream is given up."""
 _FOR_GOOD = range(400, 500)
-_BUSY = frozenset({408, 425, 429})
+# 409: a server that allows one stream, and has not noticed yet that its last connection broke.
+_BUSY = frozenset({408, 409, 425, 429})
 
 
 class Refused(Failed):

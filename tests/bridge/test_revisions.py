@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+from collections.abc import Callable
 from functools import partial
 
 import pytest
 
 from tests.bridge.driving import INITIALIZE, VERSION, at, bridged, call, modern
-from tests.bridge.scripted import SERVER, Asked, Script, Talk, honest, scripted
+from tests.bridge.scripted import SERVER, STREAM, Asked, Script, Talk, honest, scripted
 
 SESSION = "Mcp-Session-Id: visible-0123"
 
@@ -141,6 +143,40 @@ def test_the_servers_own_stream_is_read_and_taken_up_from_its_last_event() -> No
     assert "last-event-id" not in first.headers
     assert second.headers["last-event-id"] == "one"
     assert second.headers["accept"] == "text/event-stream"
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(lambda talk: talk.answer(409), id="where its last connection still counts"),
+        pytest.param(lambda talk: talk.answer(503), id="where the server is busy"),
+        pytest.param(lambda talk: talk.answer(200, b"data: no\n\n", STREAM), id="after what is no message"),
+        pytest.param(lambda talk: talk.send(b"nonsense\r\n\r\n"), id="after what is no HTTP"),
+        pytest.param(lambda talk: talk.sock.shutdown(socket.SHUT_RDWR), id="after nothing"),
+    ],
+)
+def test_the_servers_own_stream_is_taken_up_again(
+    first: Callable[[Talk], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sandbox.bridge.streams.PAUSE", 0.05)
+    asked_before: list[Asked] = []
+
+    def script(talk: Talk, asked: Asked) -> None:
+        if asked.method != "GET":
+            honest(talk, asked)
+            return
+        asked_before.append(asked)
+        if len(asked_before) == 1:
+            first(talk)
+            return
+        talk.stream()
+        talk.event({"jsonrpc": "2.0", "method": "notifications/message"})
+        talk.until_closed()
+
+    with scripted(with_session(script)) as server, bridged(at(server.port)) as client:
+        client.open()
+        assert client.receive()["method"] == "notifications/message"
+        assert client.end() == 0
 
 
 @pytest.mark.parametrize("status", [401, 404, 405, 500])
