@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+import sys
 from collections.abc import Mapping, Sequence
 from errno import EINVAL
 
@@ -24,6 +25,9 @@ CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 CLONE_PARENT = 0x00008000
 SIGCHLD = 17
+
+_OWN_LEAST = 6
+"""Characters from which a text is nobody's constant that is shared."""
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE, MS_SLAVE = 32, 4096, 16384, 1 << 18, 1 << 19
@@ -250,6 +254,23 @@ def set_hostname(name: str) -> None:
     """sethostname(2) in the current UTS namespace."""
     raw = name.encode()
     _checked(_libc.sethostname(raw, ctypes.c_size_t(len(raw))), "sethostname")
+
+
+def overwrite(value: str | bytes) -> None:
+    """Fills an object's characters with `x` where they lie (CPython's layout): a secret that is not needed.
+
+    Short ones may be shared with everybody, and stay.
+    """
+    size = len(value)
+    if size < _OWN_LEAST:
+        return
+    if isinstance(value, bytes):
+        ctypes.memset(id(value) + sys.getsizeof(b"") - 1, ord("x"), size)
+    elif value.isascii():
+        ctypes.memset(id(value) + sys.getsizeof("") - 1, ord("x"), size)
+    else:
+        width = 1 if max(value) < "\u0100" else 2 if max(value) < "\U00010000" else 4
+        ctypes.memset(id(value) + sys.getsizeof("\x80") - 2, ord("x"), size * width)
 
 
 def scrub_arguments(title: str) -> None:

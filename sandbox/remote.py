@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 
 from sandbox.backend.native.bridging import Carried
-from sandbox.errors import CannotEnforce, SandboxNotBuilt, UsageError
+from sandbox.backend.native.keeper import Orders
+from sandbox.errors import CannotEnforce, SandboxError, SandboxNotBuilt, UsageError
 from sandbox.plan.remote import LOGIN, with_login
 from sandbox.plan.spec import Spec
 from sandbox.policy import hosts, remote
 from sandbox.policy.model import Behaviour, Files, HostRule, Origin, Policy
 from sandbox.policy.remote import Url
 from sandbox.records import replace
+
+TYPE_CHECKING = False  # as `typing` has it, without its import
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 Pairs = tuple[tuple[str, str], ...]
 """Variables with their values."""
@@ -108,9 +116,47 @@ def _behaviour(policy: Policy) -> Behaviour:
 def logged_in(spec: Spec, secrets: Pairs, login: Callable[[], str | None]) -> tuple[Spec, Pairs]:
     """The same with the token of a login, where there is one and the profile says nothing else to send."""
     assert spec.endpoint is not None  # noqa: S101 - asked of servers elsewhere alone
-    if "authorization" in dict(spec.endpoint.headers) or (token := login()) is None:
+    if "authorization" in dict(spec.endpoint.headers) or not (token := _apart(login)):
         return spec, secrets
     return with_login(spec), (*secrets, (LOGIN, token))
+
+
+def _apart(login: Callable[[], str | None]) -> str:
+    """Asked in a process of its own: the bridge, a fork of this one, shall not have the refresh token too."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _tell(writing, login)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    kind, *words = json.loads(said) if said else ["error", "login", "it ended without a word", "", ""]
+    if kind == "error":
+        raise SandboxNotBuilt(words[0], words[1], rule=words[2], hint=words[3])
+    return str(words[0])
+
+
+def _tell(to: int, login: Callable[[], str | None]) -> NoReturn:
+    try:
+        said = ["token", login() or ""]
+    except SandboxError as error:
+        said = ["error", error.code, error.what, error.rule, error.hint]
+    except BaseException as error:
+        said = ["error", "login", f"{type(error).__name__}: {error}"[:200], "", ""]
+    try:
+        with open(to, "w") as pipe:
+            json.dump(said, pipe)
+    finally:
+        os._exit(0)
+
+
+def bridged(orders: Orders, spec: Spec, secrets: Pairs, environ: Mapping[str, str]) -> Orders:
+    """The keeper's orders with what the bridge is to have, and what of ours it is to forget."""
+    told = replace(orders, caller=environ)
+    if spec.endpoint is None or not spec.endpoint.remote:
+        return told
+    return replace(told, carried=carried(spec, secrets, environ))
 
 
 def carried(spec: Spec, secrets: Pairs, environ: Mapping[str, str]) -> Carried:
@@ -123,13 +169,20 @@ def carried(spec: Spec, secrets: Pairs, environ: Mapping[str, str]) -> Carried:
 
         authorities = trusted(endpoint.ca, environ)
     headers = [(name, _header(name, text, values)) for name, text in endpoint.headers if _known(text, values)]
-    return Carried(_path(endpoint.path, values), tuple(headers), authorities, _login(spec))
+    own = tuple((name, _own(text)) for name, text in headers)
+    return Carried(_own(_path(endpoint.path, values)), own, authorities, _login(spec))
+
+
+def _own(text: str) -> str:
+    """An object of its own: what the caller's environment holds is overwritten where it lies (`forget`)."""
+    return text.encode().decode()
 
 
 def _login(spec: Spec) -> str:
     """What logs a person in; nothing where the profile has its own credential, which none replaces."""
     sent = dict(spec.endpoint.headers if spec.endpoint else ()).get("authorization", LOGIN)
-    return f"mcp-sandbox login {spec.argv[0].partition('?')[0]}" if LOGIN in sent else ""
+    url = spec.argv[0].partition("?")[0]
+    return f"mcp-sandbox login {shlex.quote(url)}" if LOGIN in sent else ""
 
 
 def _known(text: str, values: Mapping[str, str]) -> bool:

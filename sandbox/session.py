@@ -166,10 +166,10 @@ class Session:
         """By the backend that the plan chose; its keeper removes these files at the end, the lease last."""
         if self.spec.backend == "native":
             told = launch.orders(self.spec, self.id, (*self.spec.env, *secrets), remove, listened=True)
-            if self.spec.endpoint is not None and self.spec.endpoint.remote:
-                from sandbox.remote import carried
+            if self.spec.endpoint is not None:
+                from sandbox.remote import bridged
 
-                told = replace(told, carried=carried(self.spec, secrets, self.environ))
+                told = bridged(told, self.spec, secrets, self.environ)
             return launch.start(self.spec, told, self.gateway.trap)
         from sandbox import containers
         from sandbox.backend.docker.launch import Early

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sandbox import pins, remote
+from sandbox.backend.bridge_process import forget
 from sandbox.choice import Wish, choose
 from sandbox.errors import CannotEnforce, SandboxError, SandboxNotBuilt, UsageError
 from sandbox.plan.describe import rows
@@ -188,6 +189,14 @@ def test_a_value_that_no_header_can_hold(value: str) -> None:
     assert "evil" not in str(caught.value)
 
 
+def test_what_is_sent_outlives_the_callers_environment() -> None:
+    environ = {"T": "-".join(["a", "token", "of", "ours"]), "P": "-".join(["a", "path", "of", "ours"])}
+    made = remote.carried(spec_of("/{P}", x_key="${T}"), (("T", environ["T"]), ("P", environ["P"])), environ)
+    forget(environ)
+    assert environ["T"] == "x" * 15
+    assert (made.path, dict(made.headers)) == ("/a-path-of-ours", {"x-key": "a-token-of-ours"})
+
+
 def test_a_line_end_of_a_files_secret_is_no_part_of_it() -> None:
     assert dict(remote.carried(spec_of(x_key="${T}"), (("T", "abc\r\n"),), {}).headers) == {"x-key": "abc"}
 
@@ -204,5 +213,34 @@ def test_a_login_is_sent_where_the_profile_says_nothing_else() -> None:
     assert dict(secrets) == {LOGIN: "tok"}
     assert made.login == f"mcp-sandbox login {FAR}"
     own = spec_of(authorization="Basic ${TEAM}")
-    assert remote.logged_in(own, (), lambda: pytest.fail("it is not asked for")) == (own, ())
+    assert remote.logged_in(own, (), lambda: "tok") == (own, ())
     assert remote.logged_in(spec_of(), (), lambda: None) == (spec_of(), ())
+
+
+def test_a_login_that_has_ended_stops_the_start() -> None:
+    def ended() -> str:
+        raise SandboxNotBuilt("login-ended", "it has ended", rule="r", hint="mcp-sandbox login")
+
+    with pytest.raises(SandboxNotBuilt, match="it has ended") as caught:
+        remote.logged_in(spec_of(), (), ended)
+    assert (caught.value.code, caught.value.rule, caught.value.hint) == (
+        "login-ended",
+        "r",
+        "mcp-sandbox login",
+    )
+
+
+def test_what_only_the_login_has_seen_stays_with_it() -> None:
+    seen: list[str] = []
+
+    def token() -> str:
+        seen.append("the refresh token")
+        return "tok"
+
+    assert dict(remote.logged_in(spec_of(), (), token)[1]) == {LOGIN: "tok"}
+    assert seen == []
+
+
+def test_a_fault_of_the_logins_is_no_start_without_it() -> None:
+    with pytest.raises(SandboxNotBuilt, match="ZeroDivisionError"):
+        remote.logged_in(spec_of(), (), lambda: str(1 // 0))

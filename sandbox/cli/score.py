@@ -81,8 +81,8 @@ def _as_run(policy: Policy) -> Policy:
     """With the host of a server that runs elsewhere, which its URL grants."""
     if policy.server.url is None:
         return policy
-    from sandbox.remote import read as url_of
     from sandbox.remote import reached
+    from sandbox.remote import read as url_of
 
     try:
         return reached(policy, url_of(policy.server.url, policy.name), policy.origin("server.url"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,6 +18,7 @@ import trustme
 
 from sandbox.bridge.trust import fingerprint
 from tests.e2e.caller import Caller
+from tests.e2e.remains import adopted_orphans, descendants, named, processes, text
 from tests.e2e.small_remote import Remote, small_remote
 
 SERVER = Path(__file__).with_name("remote_server.py")
@@ -224,6 +227,13 @@ def test_a_certificate_that_is_not_the_servers(made: Any, why: str, ground: Grou
     )
 
 
+def test_a_certificate_for_an_address(ground: Ground) -> None:
+    remote = ground.serve(ground.certificate("127.0.0.1"))
+    url = remote.url.replace("localhost", "127.0.0.1")
+    assert ground.converse("--profile", str(ground.profile(url))).echoed == "hi"
+    assert "not valid for" in ground.converse("--profile", str(ground.profile(remote.url))).errors
+
+
 def test_without_the_private_authority_nothing_is_trusted(ground: Ground) -> None:
     remote = ground.serve(ground.certificate())
     got = ground.converse(*granted(remote), remote.url)
@@ -309,3 +319,65 @@ def test_what_does_not_start(words: str, code: str, hint: str, ground: Ground) -
     assert code in got.errors
     assert "abc" not in got.said
     assert "pw@" not in got.said
+
+
+# --- while it runs -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def held(ground: Ground, *words: str, **more: str) -> Iterator[subprocess.Popen[str]]:
+    """A session that has answered once, and goes on."""
+    argv = ground.caller.argv(*ground.caller.sandboxed(*words))
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    environ = {**ground.caller.environ, **more}
+    with subprocess.Popen(argv, cwd=ground.home, env=environ, **pipes) as process:
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(json.dumps(CALL[0]) + "\n")
+            process.stdin.flush()
+            assert "result" in json.loads(process.stdout.readline())
+            yield process
+        finally:
+            process.kill()
+
+
+def test_nothing_is_left_of_a_wrapper_that_is_killed(ground: Ground) -> None:
+    remote = ground.serve(None)
+    with adopted_orphans(), held(ground, *granted(remote), remote.url) as process:
+        pids = descendants(process.pid)
+        assert {"mcp-bridge", "mcp-init", "mcp-keeper"} <= {text(f"/proc/{pid}/comm").strip() for pid in pids}
+        process.kill()
+        process.wait()
+        until = time.monotonic() + 2
+        while alive := [pid for pid in pids if pid in {one for one, _, state in processes() if state != "Z"}]:
+            assert time.monotonic() < until, alive
+            time.sleep(0.01)
+
+
+def test_what_the_caller_has_besides_is_not_in_the_bridges_memory(ground: Ground) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("root alone reads another process's memory")
+    remote = ground.serve(None)
+    others, own = "canary-of-another-server-51c2", "canary-of-this-server-93ab"
+    words = (*granted(remote), "--header-from", "X-Key=OWN_TOKEN", remote.url)
+    with held(ground, *words, OTHER_TOKEN=others, OWN_TOKEN=own) as process:
+        wrapper, bridge = process.pid, named("mcp-bridge", process.pid)
+        assert others.encode() in memory(named("mcp-init", wrapper)), "what it was forked from"
+        found = memory(bridge)
+        assert remote.requests[0]["headers"]["x-key"] == own
+        assert own.encode() in found, "what it is to send"
+        assert others.encode() not in found
+
+
+def memory(pid: int) -> bytes:
+    """All that a process can read of its own."""
+    found = []
+    with open(f"/proc/{pid}/mem", "rb", 0) as file:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            area, rights, _, _, _, name = (*line.split(None, 5), "")[:6]
+            if rights.startswith("r") and not name.startswith("[v"):
+                start, end = (int(one, 16) for one in area.split("-"))
+                file.seek(start)
+                found.append(file.read(end - start))
+    return b"\n".join(found)
