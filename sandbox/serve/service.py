@@ -17,7 +17,7 @@ from sandbox.event import Event, Value
 from sandbox.serve import replies
 from sandbox.serve.capacity import Capacity
 from sandbox.serve.child import PROGRAM, Child, arguments
-from sandbox.serve.session import Session
+from sandbox.serve.session import OLDEST, Session
 from sandbox.serve.shared import DISCOVER, Shared
 from sandbox.serve.words import Principal, Refused, Reply, Request, Routes
 from sandbox.wire import mcp_headers
@@ -88,7 +88,7 @@ class Service:
         if frame.method == "initialize" and frame.kind == "request" and _SESSION not in request.headers:
             return await self._initialize(request, frame)
         found = self._session(request)
-        return found if isinstance(found, Refused) else await found.post(frame)
+        return found if isinstance(found, Refused) else await found.post(frame, _version(request))
 
     async def close(self) -> None:
         """Ends every session; when it returns no child is left."""
@@ -115,7 +115,7 @@ class Service:
         if isinstance(session, Refused):
             return session
         if request.method == "GET":
-            return session.listen(request.headers.get("last-event-id"))
+            return session.listen(request.headers.get("last-event-id"), _version(request))
         session.ended_with("its client has ended the session")
         return Reply(200)
 
@@ -266,6 +266,10 @@ class Service:
             for one in list(self._live):
                 if not one.ended and not one.in_use and one.touched < before:
                     one.ended_with("it was idle for too long")
+
+
+def _version(request: Request) -> str:
+    return request.headers.get(_VERSION, OLDEST)
 
 
 def _earlier(frame: Frame) -> Refused:

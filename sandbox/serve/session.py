@@ -22,6 +22,8 @@ SILENT_S, BEGIN_S = 0.1, 10.0
 """A request without any message for so long is answered by a stream, which can be resumed and kept alive; a
 sandbox that starts has longer, since the answer to `initialize` says whether there is a session at all."""
 RETRY_MS = 1000
+OLDEST = "2025-03-26"
+"""What a client speaks that sends no `MCP-Protocol-Version` (MCP 2025-11-25, Transports)."""
 _EVENT_ID = re.compile(r"([0-9]{1,12})\.([0-9]{1,12})")
 
 
@@ -56,25 +58,25 @@ class Session:
         """Whether somebody waits for an answer or listens."""
         return bool(self._routing.open) or self._general.reader is not None
 
-    async def post(self, frame: Frame) -> Reply | Refused:
-        """Answers one message of the client's."""
+    async def post(self, frame: Frame, version: str = OLDEST) -> Reply | Refused:
+        """Answers one message of the client's; `version` is what its header says, or the lack of one."""
         self.touched = monotonic()
         if frame.kind == "request":
-            return await self._request(frame)
+            return await self._request(frame, version)
         self._send(frame)
         if frame.method == "notifications/cancelled":
             self._withdraw(frame)
         await self._drain()
         return Reply(202, self._headers)
 
-    def listen(self, after: str | None) -> Reply | Refused:
+    def listen(self, after: str | None, version: str = OLDEST) -> Reply | Refused:
         """The stream of a GET: what belongs to no request, or the rest of a stream that broke off."""
         self.touched = monotonic()
         if after is not None:
-            return self._resume(after)
+            return self._resume(after, version)
         if self._general.reader is not None:
             return replies.refused(409, "second-stream", "this session has a GET stream already")
-        return streamed(Events(self._general, self._primer(self._general)), self._headers)
+        return streamed(Events(self._general, _primer(self._general, version)), self._headers)
 
     def delivered(self, heard: Heard) -> None:
         """A message of the server's finds its stream."""
@@ -103,7 +105,7 @@ class Session:
 
     # --- a request ---------------------------------------------------------------------------------------
 
-    async def _request(self, frame: Frame) -> Reply | Refused:
+    async def _request(self, frame: Frame, version: str) -> Reply | Refused:
         if frame.id in self._routing.open:
             return replies.refused(400, "open-id", "a request with this id is still open", id=frame.id)
         if len(self._routing.open) >= self._most:
@@ -121,29 +123,23 @@ class Session:
             # Hanging up is no cancellation in this era, and without an event's id nobody can come back.
             self._shelf.drop(stream)
             raise
-        return self._begun(stream)
+        return self._begun(stream, version)
 
-    def _begun(self, stream: Stream) -> Reply:
+    def _begun(self, stream: Stream, version: str) -> Reply:
         """JSON where the answer came first and alone, else a stream."""
         whole = stream.whole()
         if whole is not None:
             self._shelf.drop(stream)
             return Reply(200, (*replies.JSON, *self._headers), whole)
-        return streamed(Events(stream, self._primer(stream)), self._headers)
+        return streamed(Events(stream, _primer(stream, version)), self._headers)
 
-    def _primer(self, stream: Stream) -> bytes:
-        """An event without data, whose id is where a client resumes that saw nothing else."""
-        if self._version < PRIMED_SINCE:
-            return b""
-        return sse.encode(b"", id=f"{stream.number}.{stream.sent}", retry=RETRY_MS)
-
-    def _resume(self, after: str) -> Reply | Refused:
+    def _resume(self, after: str, version: str) -> Reply | Refused:
         found = _EVENT_ID.fullmatch(after)
         stream = self._shelf.get(int(found[1])) if found else None
         if found is None or stream is None:
             return replies.refused(400, "no-replay", "nothing is kept of the stream in `Last-Event-ID`")
         stream.rewind(int(found[2]))
-        return streamed(Events(stream, self._primer(stream)), self._headers)
+        return streamed(Events(stream, _primer(stream, version)), self._headers)
 
     def _agree(self, heard: Heard) -> None:
         version = (heard.result or {}).get("protocolVersion")
@@ -180,3 +176,10 @@ class Session:
     def _listens(self, number: int) -> bool:
         stream = self._shelf.get(number)
         return stream is not None and stream.reader is not None
+
+
+def _primer(stream: Stream, version: str) -> bytes:
+    """An event without data, whose id is where a client resumes that saw nothing else."""
+    if version < PRIMED_SINCE:
+        return b""
+    return sse.encode(b"", id=f"{stream.number}.{stream.sent}", retry=RETRY_MS)

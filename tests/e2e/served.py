@@ -19,6 +19,7 @@ from tests.e2e.caller import PROGRAM, Caller
 
 READY_S, END_S = 60.0, 15.0
 TOKENS = {name: f"{name}-{'t' * 40}" for name in ("alice", "bob")}
+VERSION = "2025-11-25"
 ACCEPT = "application/json, text/event-stream"
 
 
@@ -105,7 +106,8 @@ class Client:
 
     def _open(self, method: str, body: object, more: dict[str, str]) -> http.client.HTTPResponse:
         headers = {"Authorization": f"Bearer {self._token}", "Accept": ACCEPT, **more}
-        headers |= {"Mcp-Session-Id": self.session} if self.session else {}
+        if self.session:
+            headers |= {"Mcp-Session-Id": self.session, "MCP-Protocol-Version": VERSION}
         headers |= {"Content-Type": "application/json"} if method == "POST" else {}
         data = None if body is None else json.dumps(body)
         self._connection.request(method, self._path, data, headers)
@@ -138,7 +140,7 @@ class Client:
     def begin(self) -> Client:
         """Opens the session."""
         info = {"name": "plain", "version": "1"}
-        self.ask("initialize", protocolVersion="2025-11-25", capabilities={}, clientInfo=info)
+        self.ask("initialize", protocolVersion=VERSION, capabilities={}, clientInfo=info)
         assert self.send("POST", {"jsonrpc": "2.0", "method": "notifications/initialized"})[0] == 202
         return self
 

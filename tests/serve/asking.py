@@ -49,7 +49,7 @@ class World:
         reply = await self.ask("POST", body, who, route)
         assert isinstance(reply, Reply), reply
         assert reply.status == 200
-        return Client(self, who, dict(reply.headers)["Mcp-Session-Id"], route, result(reply)["pid"])
+        return Client(self, who, dict(reply.headers)["Mcp-Session-Id"], route, result(reply)["pid"], version)
 
     async def modern(
         self,
@@ -72,11 +72,15 @@ class World:
 class Client:
     """One session as its client sees it."""
 
-    def __init__(self, world: World, who: Principal, id: str, route: str, pid: int) -> None:
+    def __init__(
+        self, world: World, who: Principal, id: str, route: str, pid: int, version: str = "2025-11-25"
+    ) -> None:
         self.world, self.who, self.id, self.route, self.pid = world, who, id, route, pid
+        self.version = version
 
     async def send(self, method: str, body: object = None, **headers: str) -> Answer:
         """One HTTP request of the session's."""
+        headers = {"mcp_protocol_version": self.version, **headers}
         return await self.world.ask(method, body, self.who, self.route, mcp_session_id=self.id, **headers)
 
     async def call(self, method: str, id: object, **params: Any) -> Answer:
