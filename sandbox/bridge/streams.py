@@ -30,6 +30,7 @@ class _Busy(Failed):
     """It may have one later."""
 
 
+_BLANK = (b"\n\n", b"\r\n\r\n", b"\r\r")
 Deliver = Callable[[Message], Awaitable[None]]
 
 
@@ -78,7 +79,9 @@ class Streams:
                 unfinished.add(len(chunk))
                 held += len(chunk)
                 events = self._events(decoder, chunk)
-                if events:
+                if events or chunk.endswith(
+                    _BLANK
+                ):  # after a blank line nothing is held, nor after a comment
                     unfinished.drop(held)
                     held = 0
                 cursor.moved(decoder)

@@ -472,6 +472,20 @@ def test_answers_that_are_never_finished_share_one_bound(kind: str, monkeypatch:
         release.set()
 
 
+def test_a_stream_that_only_says_that_it_stands_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sandbox.bridge.unfinished.ALL_MAX", 10_000)
+
+    def patient(talk: Talk, _: Asked) -> None:
+        talk.stream()
+        for _ in range(2000):
+            talk.chunk(b": still here\n\n")
+        talk.chunk(b"data: " + ANSWER + b"\n\n")
+        talk.last()
+
+    with scripted(to_call(patient)) as server, bridged(at(server.port, message=5000)) as client:
+        assert "result" in client.ask(call(1))
+
+
 def test_a_client_that_asks_too_much_at_once_is_held_up() -> None:
     release = threading.Event()
 
