@@ -297,7 +297,7 @@ class Connection(asyncio.Protocol):
 
     def _drain(self, transport: asyncio.Transport) -> None:
         # A close with bytes unread resets the connection, and the client never sees the answer.
-        self._drains = True
+        self._drains, self._reader = True, None
         self.deadline = time.monotonic() + self._desk.limits.drain_s
         if self._waiting is not None and not self._waiting.done():
             self._waiting.cancel()

@@ -9,7 +9,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from sandbox.audit.sink import Sink
 from sandbox.errors import AuditError, UsageError
@@ -116,6 +116,7 @@ class Front:
         """Everything, once there is a loop; until `stop`, or a signal where they are ours to handle."""
         self._stop = asyncio.get_running_loop().create_future()
         journal = Journal(self._sink, self._options.limits.refusals_per_s, self._broken)
+        asyncio.get_running_loop().set_exception_handler(lambda loop, what: journal.fault(_fault_in(what)))
         async with AsyncExitStack() as stack:
             if handle_signals:
                 await stack.enter_async_context(self._signals())
@@ -208,6 +209,12 @@ class Front:
             journal.write(
                 Event("waiver", {"what": "HTTP without TLS over a network"}, rule="--insecure-http")
             )
+
+
+def _fault_in(context: dict[str, Any]) -> BaseException:
+    """What went wrong where nobody was there to catch it; on the terminal it would say what clients sent."""
+    error = context.get("exception")
+    return error if isinstance(error, BaseException) else RuntimeError()
 
 
 def tls_context(options: Options) -> ssl.SSLContext | None:

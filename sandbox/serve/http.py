@@ -81,8 +81,11 @@ class Listener:
                 return
             except OSError as error:
                 return self._rest(error)
-            peer.setblocking(False)
-            self._take_in(peer, address)
+            try:
+                peer.setblocking(False)
+                self._take_in(peer, address)
+            except OSError:  # it is gone again
+                peer.close()
 
     def _rest(self, error: OSError) -> None:
         """Where no descriptor is left somebody has to go; until then nobody is accepted."""
@@ -142,8 +145,16 @@ class Listener:
             now = time.monotonic()
             for one in self._guests():
                 if one.is_late(now):
-                    one.expire()
+                    self._expire(one)
             self._desk.journal.settle()
+
+    def _expire(self, one: Connection) -> None:
+        """What fails at one guest must not keep the others for ever."""
+        try:
+            one.expire()
+        except Exception as error:
+            self._desk.journal.fault(error)
+            one.abort()
 
 
 def uid_of(peer: socket.socket) -> int:

@@ -64,8 +64,7 @@ class Journal:
 
     def fault(self, error: BaseException) -> None:
         """Logs a mistake of our own, by its kind: what it says may hold what a client sent."""
-        detail: dict[str, Value] = {"status": 500, "why": type(error).__name__}
-        self.write(Event("http.refused", detail, rule=f"{_RULE}: fault"))
+        self.refused(Refused(500, "fault", type(error).__name__), "")
 
     def write(self, event: Event) -> None:
         """Logs one event; where it cannot be written that is told once, and the front ends."""
