@@ -21,6 +21,7 @@ from tests.e2e.caller import Caller
 from tests.e2e.remains import adopted_orphans, descendants, named, processes, text
 from tests.e2e.small_remote import Remote, small_remote
 
+LONG = pytest.mark.long
 SERVER = Path(__file__).with_name("remote_server.py")
 TOKEN = "tok-" + "5b1c9e7d" * 4
 CALL = [
@@ -138,7 +139,9 @@ def granted(remote: Remote) -> tuple[str, str]:
 # --- what is carried ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [[], ["--json"]], ids=["streams", "JSON"])
+@pytest.mark.parametrize(
+    "words", [pytest.param([], id="streams"), pytest.param(["--json"], id="JSON", marks=LONG)]
+)
 def test_a_server_at_a_url_answers_as_one_on_stdio(words: list[str], ground: Ground) -> None:
     remote = ground.real(ground.certificate(), *words)
     profile = ground.profile(
@@ -207,8 +210,8 @@ def anothers(ground: Ground) -> trustme.LeafCert:
     [
         pytest.param(altered, "unable to get local issuer certificate", id="altered: another authority's"),
         pytest.param(expired, "certificate has expired", id="expired"),
-        pytest.param(not_yet, "certificate is not yet valid", id="not yet valid"),
-        pytest.param(anothers, "not valid for 'localhost'", id="for another host"),
+        pytest.param(not_yet, "certificate is not yet valid", id="not yet valid", marks=LONG),
+        pytest.param(anothers, "not valid for 'localhost'", id="for another host", marks=LONG),
     ],
 )
 def test_a_certificate_that_is_not_the_servers(made: Any, why: str, ground: Ground) -> None:
@@ -227,6 +230,7 @@ def test_a_certificate_that_is_not_the_servers(made: Any, why: str, ground: Grou
     )
 
 
+@LONG
 def test_a_certificate_for_an_address(ground: Ground) -> None:
     remote = ground.serve(ground.certificate("127.0.0.1"))
     url = remote.url.replace("localhost", "127.0.0.1")
@@ -234,6 +238,7 @@ def test_a_certificate_for_an_address(ground: Ground) -> None:
     assert "not valid for" in ground.converse("--profile", str(ground.profile(remote.url))).errors
 
 
+@LONG
 def test_without_the_private_authority_nothing_is_trusted(ground: Ground) -> None:
     remote = ground.serve(ground.certificate())
     got = ground.converse(*granted(remote), remote.url)
@@ -259,7 +264,7 @@ def test_a_key_that_is_not_pinned(ground: Ground) -> None:
 
 
 @pytest.mark.parametrize(
-    "status", [307, *(pytest.param(status, marks=pytest.mark.long) for status in (301, 302, 303, 308))]
+    "status", [307, *(pytest.param(status, marks=LONG) for status in (301, 302, 303, 308))]
 )
 def test_a_redirect_to_another_origin(status: int, ground: Ground) -> None:
     thief = ground.serve(ground.certificate())
@@ -274,6 +279,7 @@ def test_a_redirect_to_another_origin(status: int, ground: Ground) -> None:
     assert "redirect" in got.errors, got.out + got.said
 
 
+@LONG
 def test_a_redirect_within_the_origin_is_followed(ground: Ground) -> None:
     remote = ground.serve(ground.certificate(), redirect="/moved")
     assert ground.converse("--profile", str(ground.profile(remote.url))).echoed == "hi"
@@ -300,15 +306,31 @@ PUBLIC = "https://example.com/mcp"
     [
         pytest.param("http://example.com/mcp", "invalid-url", "", id="without TLS"),
         pytest.param("http://localhost:1/mcp", "egress-denied", "--allow-net localhost:1", id="loopback"),
-        pytest.param("https://127.0.0.1/", "egress-denied", "--allow-net localhost:443", id="loopback, TLS"),
-        pytest.param("https://10.1.2.3/", "egress-denied", "--allow-net 10.1.2.3:443", id="private"),
-        pytest.param("https://169.254.169.254/", "egress-denied", "", id="metadata"),
-        pytest.param("https://user:pw@example.com/", "invalid-url", "", id="a login in it"),
-        pytest.param(f"{PUBLIC} more", "unknown-option", "", id="arguments"),
+        pytest.param(
+            "https://127.0.0.1/", "egress-denied", "--allow-net localhost:443", id="loopback, TLS", marks=LONG
+        ),
+        pytest.param(
+            "https://10.1.2.3/", "egress-denied", "--allow-net 10.1.2.3:443", id="private", marks=LONG
+        ),
+        pytest.param("https://169.254.169.254/", "egress-denied", "", id="metadata", marks=LONG),
+        pytest.param("https://user:pw@example.com/", "invalid-url", "", id="a login in it", marks=LONG),
+        pytest.param(f"{PUBLIC} more", "unknown-option", "", id="arguments", marks=LONG),
         pytest.param(f"--backend docker {PUBLIC}", "cannot-enforce", "", id="docker"),
-        pytest.param(f"--header X-Key:${{NONE}} {PUBLIC}", "secret-missing", "--secret NONE", id="no secret"),
-        pytest.param(f"--header Authorization:abc {PUBLIC}", "invalid-option", "", id="a literal credential"),
-        pytest.param("--header X-A:1 -- cat", "cannot-enforce", "", id="a header for a command"),
+        pytest.param(
+            f"--header X-Key:${{NONE}} {PUBLIC}",
+            "secret-missing",
+            "--secret NONE",
+            id="no secret",
+            marks=LONG,
+        ),
+        pytest.param(
+            f"--header Authorization:abc {PUBLIC}",
+            "invalid-option",
+            "",
+            id="a literal credential",
+            marks=LONG,
+        ),
+        pytest.param("--header X-A:1 -- cat", "cannot-enforce", "", id="a header for a command", marks=LONG),
     ],
 )
 def test_what_does_not_start(words: str, code: str, hint: str, ground: Ground) -> None:

@@ -121,12 +121,14 @@ def test_a_name_that_leads_where_no_url_may(
     assert port == PORT or internet.host_connections() != []
 
 
+@LONG
 def test_a_private_name_that_is_listed(internet: Internet, world: World, afar: Path) -> None:
     listed = f'[network]\nprivate = ["private.test:{PORT}"]\n'
     url = f"https://private.test:{PORT}/mcp"
     assert converse(internet, world, url, word=new_word(), network=listed).echoed
 
 
+@LONG
 def test_a_name_that_was_public_before(internet: Internet, world: World, afar: Path) -> None:
     url = f"https://{FLIPPED}:{PORT}/mcp"
     internet.rename(FLIPPED, V4)
