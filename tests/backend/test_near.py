@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sandbox.backend.near import connect
+from sandbox.backend.near import Tables, connect, listening
 
 
 @pytest.mark.parametrize(
@@ -67,3 +70,37 @@ def test_a_queue_that_nobody_empties_is_no_wait_for_ever() -> None:
         first.connect(("127.0.0.1", port))
         with pytest.raises(TimeoutError):
             connect(port, within=0.05)
+
+
+# --- where else somebody listens -------------------------------------------------------------------
+
+TABLE = b"""\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:0BB8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 1 1 0 100 0 0 10 0
+   1: 00000000:0035 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 1 1 0 100 0 0 10 0
+   2: 0100007F:C350 0100007F:0BB8 01 00000000:00000000 00:00000000 00000000  1000        0 1 1 0 100 0 0 10 0
+   3: 00000000000000000000000001000000:1F90 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00
+   4: 0100007F:2328 00000000:0000 0A 0000"""
+
+
+def test_the_ports_of_a_table() -> None:
+    assert listening(TABLE) == {3000, 53, 8080}
+
+
+@given(st.integers(0, len(TABLE)))
+def test_a_table_that_is_cut_anywhere(at: int) -> None:
+    assert listening(TABLE[:at]) <= {3000, 53, 8080}
+
+
+def test_where_it_listens_instead_is_said_and_what_is_ours_is_not() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, socket.create_server(("127.0.0.1", 0)) as own:
+        port, ours = other.getsockname()[1], own.getsockname()[1]
+        tables = Tables({ours})
+        assert port in tables.ports()
+        assert ours not in tables.ports()
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            with pytest.raises(ConnectionRefusedError, match="nobody listens there, but on port"):
+                connect(taken.getsockname()[1], tables)
+        for fd in tables.descriptors:
+            os.close(fd)

@@ -15,7 +15,7 @@ import pytest
 
 from sandbox import engine
 from tests.attacks.inside import World, furnished
-from tests.attacks.speaking import INITIALIZE, PORT, Speaker, speaking
+from tests.attacks.speaking import INITIALIZE, PORT, Speaker, program, speaking
 from tests.backends import NATIVE
 from tests.conftest import Ready
 from tests.e2e.remains import Remains, adopted_orphans, descendants, named, text
@@ -80,6 +80,15 @@ def test_it_is_reached_wherever_it_listens_and_waiting_for_it_is_no_attempt(host
     assert "a banner that is no message" in said, "its stdout goes where its stderr goes"
     ports = [event["detail"]["port"] for event in events(world, "egress.deny")]
     assert ports == [PORT + 1], "the control: another port where nobody listens is told as ever"
+
+
+@pytest.mark.long
+def test_one_that_listens_elsewhere_is_told_where(world: World) -> None:
+    options = ("--allow-read", str(world.program), *patient(world, 2.0))
+    argv = world.command(*options, server=program(world, str(PORT + 1)))
+    with Speaker(argv, world.environ) as server:
+        server.tell(INITIALIZE)
+        assert f"nobody listens there, but on port {PORT + 1}" in server.message()["error"]["message"]
 
 
 @pytest.mark.long

@@ -18,8 +18,8 @@ from contextlib import suppress
 from socket import socket
 
 from sandbox.backend.docker.handover import HELD, LARGEST, TAKE, TAKEN, answer, order
-from sandbox.backend.near import connect
-from sandbox.trap import set_trap
+from sandbox.backend.near import Tables, connect
+from sandbox.trap import DNS, set_trap
 
 ADDRESS = "/s/s"
 PATIENCE_S = 120
@@ -35,10 +35,13 @@ def main(address: str = ADDRESS) -> None:
         return
     with suppress(OSError):
         os.unlink(address)
-    if hold(taker):
-        with suppress(ConnectionError):
-            while answer(taker, connect):
-                pass
+    ours = hold(taker)
+    if ours is None:
+        return
+    tables = Tables(ours)
+    with suppress(ConnectionError):
+        while answer(taker, lambda port: connect(port, tables)):
+            pass
 
 
 def _listener(address: str) -> socket:
@@ -119,8 +122,11 @@ def _say(one: socket, word: bytes) -> bool:
         return False
 
 
-def hold(taker: socket) -> bool:
-    """Sets the trap as the taker says, gives up every right, and answers `HELD` or what went wrong."""
+def hold(taker: socket) -> set[int] | None:
+    """Sets the trap as the taker says, gives up every right, and answers `HELD` or what went wrong.
+
+    The ports on which the trap listens; None where it does not stand.
+    """
     try:
         ports, own, to = order(taker)
         try:
@@ -130,8 +136,8 @@ def hold(taker: socket) -> bool:
         drop_rights()
     except Exception as error:  # whatever it was: the taker must not wait for an answer
         _say(taker, f"{getattr(error, 'errno', None) or 0} {error}".encode()[:LARGEST])
-        return False
-    return _say(taker, HELD)
+        return None
+    return {*ports, DNS} if _say(taker, HELD) else None
 
 
 def drop_rights() -> None:

@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Mapping
 from errno import EPIPE
+from functools import partial
 
 from sandbox import linux
 from sandbox.backend import report
@@ -20,7 +21,7 @@ from sandbox.backend.running import RELEASE
 from sandbox.netlink import Netlink
 from sandbox.plan.spec import Spec, own_port
 from sandbox.records import dataclass, field, replace
-from sandbox.trap import set_trap
+from sandbox.trap import DNS, set_trap
 
 NAMESPACES = (
     linux.CLONE_NEWUSER
@@ -179,10 +180,12 @@ def _start_bridge(spec: Spec, ends: Ends, inside: Inside) -> tuple[Children, tup
     assert endpoint is not None  # noqa: S101 - asked for where there is one
     bridge = os.fork()
     if bridge == 0:
-        target = Target(endpoint, dial=lambda: near.connect(endpoint.port), message=spec.message)
+        tables = near.Tables({DNS, *(rule.port for rule in spec.egress.allow)})
+        dial = partial(near.connect, endpoint.port, tables)
+        target = Target(endpoint, dial=dial, message=spec.message)
         streams = bridge_process.Streams(ends.stdin, ends.stdout, ends.stderr)
         bridge_process.forget(inside.caller)
-        bridge_process.carry(target, streams, inside.bridge)
+        bridge_process.carry(target, streams, inside.bridge, tuple(tables.descriptors))
     stdin, hold = os.pipe()
     return Children(0, bridge, hold), (stdin, ends.stderr, ends.stderr)
 
