@@ -111,7 +111,7 @@ def _elsewhere(wish: Wish, policy: Policy, url: Url, origin: Origin) -> Choice:
     """A server at a URL: no program and no package is looked for."""
     from sandbox.remote import reached
 
-    name = wish.name or (url.host if wish.command else policy.name)
+    name = wish.name or (url.origin.partition("://")[2] if wish.command else policy.name)
     return Choice(reached(policy, url, origin), (), None, name)
 
 
