@@ -149,7 +149,7 @@ def test_without_a_front_a_second_request_hides_behind_both_lengths(front: Serve
 
 # --- time ------------------------------------------------------------------------------------------------
 
-SLOW = Limits(head_s=0.4, body_s=0.4, idle_s=0.4, body_rate=1 << 20)
+SLOW = Limits(head_s=0.25, body_s=0.25, idle_s=0.25, body_rate=1 << 20)
 
 
 def trickle(one: socket.socket, data: bytes, seconds: float) -> bytes:
@@ -194,7 +194,7 @@ def test_who_is_slow_is_let_go(tmp_path: Path, without: int, begun: Attack, code
         assert front.refusals() == [code]
     with socket.create_connection(("127.0.0.1", without)) as one:
         one.sendall(begun(front))
-        assert trickle(one, b"X-Slow: " + b"x" * 500, 0.8) == b"", "without a front it goes on"
+        assert trickle(one, b"X-Slow: " + b"x" * 500, 0.6) == b"", "without a front it goes on"
 
 
 def answer_raw(one: socket.socket) -> bytes:
