@@ -59,6 +59,7 @@ class Bridge:
     def __init__(self, http: Http, inlet: Inlet, outlet: Outlet, notes: Notes, most: int) -> None:
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
+        self._http = http
         self._inlet = inlet
         self._outlet = outlet
         self._notes = notes
@@ -76,13 +77,13 @@ class Bridge:
     async def run(self) -> int:
         """Until the client or the server has gone."""
         reading = self._start(self._read())
-        await _first_of(reading, self._dead, self._outlet.gone)
+        await _first_of(reading, self._inlet.ended, self._dead, self._outlet.gone)
         if self._dead.done():
             await _first_of(self._heard, reading, within=FIRST_WORD)
         elif not self._outlet.gone.done():
-            await self._last_answers()
+            await self._last_answers(reading)
         dead = self._dead.done()
-        self._tell(self._dead.result() if dead else "the session has ended", aloud=dead)
+        self._tell(self._dead.result() if dead else self._waits_for or "the session has ended", aloud=dead)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL):
                 await self._outlet.flush()
@@ -204,11 +205,21 @@ class Bridge:
         if not self._ready.cancelled() and (why := self._ready.exception()) is not None:
             raise why
 
-    async def _last_answers(self) -> None:
-        if self._calls.due:
+    @property
+    def _waits_for(self) -> str:
+        """Why the server cannot be spoken to yet."""
+        return "" if self._ready.done() else self._http.failure
+
+    async def _last_answers(self, reading: asyncio.Task[None]) -> None:
+        if self._calls.due or not reading.done():
             patience = max(self._began + FIRST_ANSWER - self._loop.time(), 0)
             await _first_of(self._outlet.first, self._outlet.gone, self._dead, within=patience)
-        await _first_of(self._start(self._calls.none_due()), self._dead, within=LAST_ANSWERS)
+        await _first_of(self._start(self._settled(reading)), self._dead, within=LAST_ANSWERS)
+
+    async def _settled(self, reading: asyncio.Task[None]) -> None:
+        """Returns once all that the client has said was sent, and answered where an answer is due."""
+        await asyncio.wait({reading})
+        await self._calls.none_due()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)

@@ -93,6 +93,8 @@ class Http:
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._opening = 0
+        self.failure = ""
+        """Why there has been no connection so far."""
         self._freed_at = 0.0
         self._hoping: deque[asyncio.Future[None]] = deque()
         self._fixed = _fixed(target)
@@ -110,6 +112,7 @@ class Http:
                 self._idle.append(connection)
                 return
             except Unreachable as why:
+                self.failure = why.why
                 if self._loop.time() + pause > deadline:
                     limit = f"not ready within {self._target.endpoint.ready:g} s"
                     raise Dead(f"{why.why} ({limit})") from None

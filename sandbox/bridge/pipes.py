@@ -35,6 +35,8 @@ class Inlet:
         self._lines: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._ended = self._overlong = False
+        self.ended = self._loop.create_future()
+        """Done once all of it has been read from the pipe, though perhaps by nobody from here."""
         self._size = CHUNK
         self._reading = False
         self._waiter: asyncio.Future[None] | None = None
@@ -115,6 +117,7 @@ class Inlet:
         if self._held:
             self._take(b"\n")
         self.close()
+        self.ended.set_result(None)
 
 
 class Outlet:

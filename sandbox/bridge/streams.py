@@ -61,6 +61,12 @@ class Cursor:
         return max(min(wanted * (1 << max(self._failures - 1, 0)), PAUSE_MAX), PAUSE_MIN)
 
 
+def _behind_blank(chunk: bytes, held: int) -> int:
+    """The bytes behind the last blank line, where an event ends; all that is held where there is none."""
+    ends = [at + len(blank) for blank in _BLANK if (at := chunk.rfind(blank)) >= 0]
+    return len(chunk) - max(ends) if ends else held
+
+
 class Streams:
     """Reads streams for the bridge."""
 
@@ -79,11 +85,9 @@ class Streams:
                 unfinished.add(len(chunk))
                 held += len(chunk)
                 events = self._events(decoder, chunk)
-                if events or chunk.endswith(
-                    _BLANK
-                ):  # after a blank line nothing is held, nor after a comment
-                    unfinished.drop(held)
-                    held = 0
+                done = held if events else held - _behind_blank(chunk, held)
+                unfinished.drop(done)
+                held -= done
                 cursor.moved(decoder)
                 for event in events:
                     await self._deliver(event, deliver)

@@ -267,6 +267,18 @@ def test_a_server_that_listens_late_is_waited_for() -> None:
             client.end()
 
 
+def test_a_client_that_leaves_before_a_server_listens_hears_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It writes all that it has to say, and goes: its end is seen while its first word still waits."""
+    monkeypatch.setattr("sandbox.bridge.bridge.FIRST_ANSWER", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    with bridged(at(port, ready=30.0)) as client:
+        client.send(INITIALIZE, {"jsonrpc": "2.0", "method": "notifications/initialized"}, call(1))
+        assert client.end() == 0
+        assert [message["id"] for message in client.rest] == [0, 1]
+        assert all("no connection to" in message["error"]["message"] for message in client.rest)
+
+
 def test_a_server_on_the_other_loopback_is_found() -> None:
     with scripted(host="::1") as server, bridged(at(server.port)) as client:
         assert client.open()["result"] == SERVER
@@ -473,12 +485,12 @@ def test_answers_that_are_never_finished_share_one_bound(kind: str, monkeypatch:
 
 
 def test_a_stream_that_only_says_that_it_stands_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sandbox.bridge.unfinished.ALL_MAX", 10_000)
+    monkeypatch.setattr("sandbox.bridge.unfinished.ALL_MAX", 600_000)
 
     def patient(talk: Talk, _: Asked) -> None:
         talk.stream()
-        for _ in range(2000):
-            talk.chunk(b": still here\n\n")
+        for _ in range(100):
+            talk.chunk(b": still here\n\n" * 1000)
         talk.chunk(b"data: " + ANSWER + b"\n\n")
         talk.last()
 
