@@ -30,6 +30,7 @@ _CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 _POST_ONLY = (("Allow", "POST"),)
 RETRY_S = 5
 REMEMBERED_S = 600.0
+SPARED_S = 60.0
 LOOK_S = 15.0
 
 
@@ -66,7 +67,7 @@ class Service:
         self._count = 0
         self._starting = asyncio.Semaphore(self._capacity.starting)
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-        self._ending: set[asyncio.Task[None]] = set()
+        self._ending: dict[Sandbox, asyncio.Task[None]] = {}
         self._watch: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -98,7 +99,7 @@ class Service:
         for one in list(self._live):
             one.ended_with("the server that this session was with is ending")
         while self._ending:
-            await asyncio.wait(self._ending)
+            await asyncio.wait(list(self._ending.values()))
 
     @property
     def live(self) -> Mapping[Sandbox, int]:
@@ -136,7 +137,7 @@ class Service:
         return found
 
     async def _initialize(self, request: Request, frame: Frame) -> Reply | Refused:
-        if (full := self._full(request.principal)) is not None:
+        if (full := await self._make_room(request.principal)) is not None:
             return full
         session = Session(
             secrets.token_urlsafe(32), request.route, request.principal, self._capacity.open, self._over
@@ -191,16 +192,34 @@ class Service:
 
     async def _shared_of(self, request: Request) -> Shared | Refused:
         key = (request.principal, request.route)
-        found = self._shared.get(key)
-        if found is not None and not found.ended:
+        if (found := self._shared.get(key)) is not None:
             return found
-        if (full := self._full(request.principal)) is not None:
+        full = await self._make_room(request.principal)
+        if (found := self._shared.get(key)) is not None:
+            return found
+        if full is not None:
             return full
         shared = self._shared[key] = Shared(request.route, request.principal, self._capacity.open, self._over)
         self._enter(shared)
         return await self._start(shared) or shared
 
     # --- sandboxes ---------------------------------------------------------------------------------------
+
+    async def _make_room(self, principal: Principal) -> Refused | None:
+        """Where there is none, the principal's own sandbox that was idle for longest gives way.
+
+        Many clients begin anew without ending what they had.
+        """
+        full = self._full(principal)
+        before = monotonic() - SPARED_S
+        mine = (one for one in self._live if one.principal.name == principal.name)
+        idle = [one for one in mine if not one.ended and not one.in_use and one.touched < before]
+        if full is None or not idle:
+            return full
+        oldest = min(idle, key=lambda one: one.touched)
+        oldest.ended_with("it was idle, and its client began another session")
+        await asyncio.wait([self._ending[oldest]])
+        return self._full(principal)
 
     def _full(self, principal: Principal) -> Refused | None:
         if len(self._live) >= self._capacity.sessions:
@@ -240,9 +259,7 @@ class Service:
             self._sessions.pop(sandbox.id, None)
         elif self._shared.get((sandbox.principal, sandbox.route)) is sandbox:
             del self._shared[sandbox.principal, sandbox.route]
-        task = asyncio.create_task(self._clear(sandbox, why))
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        self._ending[sandbox] = asyncio.create_task(self._clear(sandbox, why))
 
     async def _clear(self, sandbox: Sandbox, why: str) -> None:
         try:
@@ -250,6 +267,7 @@ class Service:
                 await sandbox.child.close()
         finally:
             number = self._live.pop(sandbox, 0)
+            self._ending.pop(sandbox, None)
         self._log("http.close", sandbox, number, {"why": why})
 
     def _log(self, kind: str, sandbox: Sandbox, number: int, more: dict[str, Value]) -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pytest
 
-from sandbox.serve import stream
+from sandbox.serve import service, stream
 from sandbox.serve.capacity import Capacity
 from sandbox.serve.words import Principal, Refused, Reply
 from tests.serve.asking import (
@@ -313,6 +313,26 @@ def test_there_are_only_so_many_sandboxes(capacity: Capacity, who: Principal, st
         await world.begin(who)
 
     played(play, capacity)
+
+
+def test_whoever_begins_anew_without_an_end_loses_the_session_that_was_idle_for_longest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(service, "SPARED_S", 0.0)
+
+    async def play(world: World) -> None:
+        first, second, other = await world.begin(), await world.begin(), await world.begin(BOB)
+        await first.call("echo", 1)
+        third = await world.begin()
+        assert _status(await second.call("echo", 1)) == (404, "no-session")
+        listening = [await one.send("GET") for one in (first, third)]
+        reply = await world.ask("POST", request("initialize", 0, protocolVersion="2025-11-25"))
+        assert reply.status == 429  # both are listened to
+        assert result(await other.call("echo", 1)) == {"echo": {}}
+        for one in listening:
+            await hang_up(one)
+
+    played(play, Capacity(sessions=9, each=2))
 
 
 def test_one_principals_sandboxes_leave_room_for_another() -> None:
