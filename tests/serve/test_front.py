@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -15,7 +16,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from sandbox.errors import SandboxNotBuilt
+from sandbox.errors import SandboxNotBuilt, UsageError
+from sandbox.serve.address import parse
+from sandbox.serve.front import Options, tls_context
 from sandbox.serve.limits import Limits
 from sandbox.serve.words import Refused, Reply, Request
 from tests.serve.serving import EVENTS, JSON, OTHER, TOKEN, Served, answer, forever, served
@@ -354,3 +357,40 @@ def test_over_tls_whoever_is_refused_before_its_body_reads_why(
     with served(tmp_path, tls=contexts, tls_cert="x", tls_key="y") as front:
         for _ in range(5):
             assert front.send(front.post(b"x" * 200_000, token=None)).status == 401
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Certificates and keys as they lie on a disk."""
+    place = tmp_path_factory.mktemp("tls")
+    made = {name: trustme.CA().issue_cert("localhost") for name in ("one", "two")}
+    for name, issued in made.items():
+        issued.private_key_and_cert_chain_pem.write_to_path(place / f"{name}.pem")
+    ask = ["openssl", "pkey", "-in", place / "one.pem", "-aes128", "-passout", "pass:secret"]
+    subprocess.run([*ask, "-out", place / "locked.pem"], check=True, capture_output=True)
+    (place / "none.pem").write_text("no certificate")
+    return {path.stem: str(path) for path in place.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "why"),
+    [
+        pytest.param("one", "two", "cannot load", id="another's key"),
+        pytest.param("none", "one", "cannot load", id="no certificate"),
+        pytest.param("one", "gone", "cannot load", id="no file"),
+        pytest.param("one", "locked", "has a password", id="a key with a password"),
+        pytest.param("one", "", "needs its key", id="no key"),
+    ],
+)
+def test_a_certificate_that_cannot_be_used_stops_the_start(
+    files: dict[str, str], cert: str, key: str, why: str
+) -> None:
+    options = Options({}, parse("localhost:0"), tls_cert=files[cert], tls_key=files.get(key, key))
+    with pytest.raises(UsageError, match=why):
+        tls_context(options)
+
+
+def test_no_old_tls(files: dict[str, str]) -> None:
+    context = tls_context(Options({}, parse("localhost:0"), tls_cert=files["one"], tls_key=files["one"]))
+    assert context is not None
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
