@@ -144,6 +144,13 @@ class Connection(asyncio.Protocol):
             is_idle = bool(self._who) and not (self._reader and self._reader.held)
             self._transport.close() if is_idle else self._refuse(_SLOW_HEAD)
 
+    def give_way(self) -> bool:
+        """Ends it if it rests between two requests: a client of HTTP opens another one when it needs it."""
+        if self._task is not None or self._transport is None or (self._reader and self._reader.held):
+            return False
+        self._transport.close()
+        return True
+
     def finish(self) -> bool:
         """Closes it if nothing is being answered on it; False where something is."""
         if self._task is None and self._transport is not None:

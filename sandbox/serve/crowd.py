@@ -22,6 +22,10 @@ class Guest(Protocol):
         """Ends it at once."""
         ...
 
+    def give_way(self) -> bool:
+        """Ends it if it rests between two requests; False where it does not."""
+        ...
+
 
 class Crowd:
     """Every open connection, in the order in which they came."""
@@ -72,14 +76,22 @@ class Crowd:
         """Keeps one that has said who it is, if that one has not too many connections already."""
         if self._known.get(guest) == principal.name:
             return None
-        if self._of[principal.name] >= self._limits.known_per_principal:
+        if self._of[principal.name] >= self._limits.known_per_principal and not self._rest(principal.name):
             return Refused(429, "too-many-connections", "this client has too many connections", _AGAIN)
-        if guest not in self._known and len(self._known) >= self._limits.known_max:
+        if guest not in self._known and len(self._known) >= self._limits.known_max and not self._rest():
             return Refused(503, "full", "as many clients are connected as this server bears", _AGAIN)
         self.leave(guest)
         self._known[guest] = principal.name
         self._of[principal.name] += 1
         return None
+
+    def _rest(self, name: str = "") -> bool:
+        """Ends the connection, of this client if one is named, that rests since longest; False for none."""
+        for one, who in self._known.items():
+            if name in ("", who) and one.give_way():
+                self.leave(one)
+                return True
+        return False
 
 
 def _less(counted: Counter[str], key: str) -> None:

@@ -20,11 +20,16 @@ ANN, BOB, CID = Principal("ann"), Principal("bob"), Principal("cid")
 
 
 class One:
-    def __init__(self) -> None:
+    def __init__(self, *, rests: bool = False) -> None:
         self.is_out = False
+        self._rests = rests
 
     def evict(self) -> None:
         self.is_out = True
+
+    def give_way(self) -> bool:
+        self.is_out = self.is_out or self._rests
+        return self._rests
 
 
 def test_the_stranger_that_came_first_goes() -> None:
@@ -51,6 +56,15 @@ def test_the_known_are_never_sent_away_for_others() -> None:
         crowd.enter(One(), "")
     assert not known.is_out
     assert len(crowd) == 4
+
+
+def test_a_connection_that_rests_gives_way_to_another_of_its_client() -> None:
+    crowd, busy, resting, newer = Crowd(LIMITS), One(), One(rests=True), One()
+    for one in (busy, resting, newer):
+        crowd.enter(one, "")
+        assert crowd.recognise(one, ANN) is None
+    assert [one.is_out for one in (busy, resting, newer)] == [False, True, False]
+    assert len(crowd) == 2
 
 
 def test_caps_of_the_known() -> None:

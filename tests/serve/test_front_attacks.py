@@ -16,8 +16,9 @@ import pytest
 
 from sandbox.serve import http
 from sandbox.serve.limits import Limits
+from sandbox.serve.words import Reply, Request
 from tests.serve.bare import bare
-from tests.serve.serving import FORM, OTHER, TOKEN, Answer, Served, answer, served
+from tests.serve.serving import FORM, OTHER, TOKEN, Answer, Served, answer, echo, forever, served
 
 Attack = Callable[[Served], bytes]
 
@@ -254,13 +255,26 @@ def test_a_known_client_keeps_its_place(tmp_path: Path) -> None:
 
 
 def test_one_client_has_so_many_connections_and_leaves_room_for_others(tmp_path: Path) -> None:
-    with served(tmp_path, limits=Limits(known_per_principal=3)) as front, ExitStack() as stack:
+    async def behave(request: Request) -> Reply:
+        return await (forever if request.body == b"[]" else echo)(request)
+
+    with served(tmp_path, behave=behave, limits=Limits(known_per_principal=3)) as front, ExitStack() as stack:
         for _ in range(3):
             one = stack.enter_context(front.connect())
-            one.sendall(front.post())
+            one.sendall(front.post(b"[]"))
             assert answer(one).status == 200
         assert front.send(front.post()).code == "too-many-connections"
         assert front.send(front.post(token=OTHER)).status == 200
+
+
+def test_a_connection_that_rests_is_closed_for_another_of_its_client(tmp_path: Path) -> None:
+    with served(tmp_path, limits=Limits(known_per_principal=3)) as front, ExitStack() as stack:
+        ones = [stack.enter_context(front.connect()) for _ in range(5)]
+        for one in ones:
+            one.sendall(front.post())
+            assert answer(one).status == 200
+        assert ones[0].recv(1) == b""
+        assert not front.refusals()
 
 
 def test_bodies_together_are_bounded(tmp_path: Path) -> None:
