@@ -325,7 +325,8 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        closes = not asked.keeps_alive()
+        # What anybody may ask for is answered without its body, which nobody shall take for a request.
+        closes = not (asked.keeps_alive() and self._is_read)
         reply = Reply(reply.status, (*reply.headers, *self._shared(asked)), reply.body)
         if isinstance(reply.body, bytes):
             transport.write(answers.spelt(reply, closes=closes))

@@ -138,6 +138,28 @@ def test_nothing_that_follows_a_refused_request_is_read(front: Served) -> None:
     assert not front.sessions.asked
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param("GET /.well-known/told HTTP/1.1\r\n", id="a document"),
+        pytest.param(
+            "OPTIONS /mcp HTTP/1.1\r\nOrigin: https://page\r\nAccess-Control-Request-Method: POST\r\n",
+            id="a page that asks whether it may",
+        ),
+    ],
+)
+def test_no_request_hides_in_the_body_of_one_that_is_answered_to_anybody(tmp_path: Path, first: str) -> None:
+    until = time.time() + 99
+    with served(tmp_path, until=until, allow_origins=("https://page",)) as front, front.connect() as one:
+        second = front.post(b"[1]")
+        one.sendall(f"{first}Host: localhost:{front.port}\r\nContent-Length: {len(second)}\r\n\r\n".encode())
+        one.sendall(second)
+        got = answer_raw(one)
+        assert got.count(b"HTTP/1.1 ") == 1
+        assert b"Connection: close" in got
+        assert not front.sessions.asked
+
+
 def test_without_a_front_a_second_request_hides_behind_both_lengths(front: Served, without: int) -> None:
     second = front.post(b"[1]")
     both = smuggled(f"Content-Length: {5 + len(second)}", "Transfer-Encoding: chunked", body=b"0\r\n\r\n")
