@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from sandbox.records import dataclass
+from sandbox.wire.mcp_headers import VERSION_KEY
+from sandbox.wire.strict import MAX_VALUES, Refusal, read_object
 from sandbox.wire.structs import msgspec
 
 Id = int | str
@@ -70,12 +72,23 @@ class _Initialized(msgspec.Struct, gc=False):
     result: Result
 
 
+class _Modern(msgspec.Struct, gc=False):
+    class Params(msgspec.Struct, gc=False):
+        class Meta(msgspec.Struct, gc=False):
+            version: str = msgspec.field(name=VERSION_KEY)
+
+        meta: Meta = msgspec.field(name="_meta")
+
+    params: Params
+
+
 _envelope = msgspec.json.Decoder(_Envelope).decode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _error = msgspec.json.Decoder(_Error).decode
 _raw_error = msgspec.json.Decoder(_RawError).decode
 _cancelled = msgspec.json.Decoder(_Cancelled).decode
+_modern = msgspec.json.Decoder(_Modern).decode
 _initialized = msgspec.json.Decoder(_Initialized).decode
 _Unread = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _JSON_SPACE = b" \t\r\n"
@@ -86,6 +99,8 @@ def read(data: bytes) -> list[Message]:
     _check_text(data)
     if data[:1] == b"{" or not data.lstrip(_JSON_SPACE).startswith(b"["):
         return [_message(data)]
+    if data.count(b",") > MAX_VALUES:  # ten megabytes of `[1,1,…` would take hundreds as a list
+        raise Malformed("a batch of too many values")
     try:
         parts = _list(data)
     except _Unread:
@@ -161,10 +176,17 @@ def version_in(line: bytes) -> str | None:
         return None
 
 
-def whole(line: bytes) -> dict[str, Any]:
-    """All of a message, for those few that have to be read; empty where it cannot be."""
+def modern_version(line: bytes) -> str | None:
+    """The revision that a message of the stateless era names in its `_meta`."""
     try:
-        found = msgspec.json.decode(line)
+        return _modern(line).params.meta.version
     except _Unread:
+        return None
+
+
+def whole(line: bytes) -> dict[str, Any]:
+    """All of a message, for those few that have to be read; empty where it is none, or would take too much."""
+    try:
+        return read_object(line)
+    except Refusal:
         return {}
-    return found if isinstance(found, dict) else {}

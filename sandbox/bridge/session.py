@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox.bridge.envelope import Message, whole
+from sandbox.bridge.envelope import Message, modern_version, whole
 from sandbox.bridge.http import Headers
 from sandbox.bridge.words import Failed
 from sandbox.wire import mcp_headers
@@ -68,9 +68,7 @@ class Stateless:
 
     def is_modern(self, message: Message) -> bool:
         """Whether this message is of the stateless era."""
-        return _MARK in message.line and mcp_headers.is_modern(
-            mcp_headers.version_of(whole(message.line)) or ""
-        )
+        return _MARK in message.line and mcp_headers.is_modern(modern_version(message.line))
 
     def headers(self, message: Message) -> Headers:
         """For one POST."""
