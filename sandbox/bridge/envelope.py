@@ -185,7 +185,7 @@ def modern_version(line: bytes) -> str | None:
 
 
 def whole(line: bytes) -> dict[str, Any]:
-    """All of a message, for those few that have to be read; empty where it is none, or would take too much."""
+    """All of a message, for those few that have to be read; empty where it is none or takes too much."""
     try:
         return read_object(line)
     except Refusal:
