@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sandbox import engine
-from tests.attacks.inside import World, furnished
+from tests.attacks.inside import Answer, World, furnished
 from tests.attacks.speaking import INITIALIZE, PORT, Speaker, program, speaking
 from tests.backends import NATIVE
 from tests.conftest import Ready
@@ -182,6 +182,49 @@ def test_a_server_that_never_listens_is_told_by_its_deadline(world: World, remai
     assert status == 1
     assert str(PORT) in said, said
     assert remains.within(SECONDS) == {}
+
+
+@pytest.mark.long
+def test_a_crashed_one_is_started_again_with_a_bridge_of_its_own(world: World, remains: Remains) -> None:
+    text = f'schema = 1\n[server]\ntransport = "http"\nport = {PORT}\nrestart = "on-crash"\n'
+    profile = world.file("again-http.toml", world.base, text)
+    with speaking(world, options=("--profile", str(profile))) as server:
+        server.begin()
+        before = named("mcp-bridge", server.process.pid)
+        server.ask("leave", status=7)
+        assert "error" in server.message()
+        deadline = time.monotonic() + 10
+        while "result" not in again(server):  # between the two nobody answers
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert named("mcp-bridge", server.process.pid) != before
+    assert remains.within(SECONDS) == {}
+
+
+def again(server: Speaker) -> Answer:
+    server.ask("own_stdin")
+    return server.message()
+
+
+@pytest.mark.long
+def test_a_frozen_one_and_its_bridge_stand_still(world: World) -> None:
+    server_ = f'[server]\ntransport = "http"\nport = {PORT}\n'
+    limits = '[quota]\nwall = "2s"\n[breach]\nwall = "freeze"\nanswer = "2s"\n'
+    profile = world.file("frozen-http.toml", world.base, f"schema = 1\n{server_}{limits}")
+    with speaking(world, options=("--profile", str(profile))) as server:
+        server.begin()
+        bridge = named("mcp-bridge", server.process.pid)
+        assert state(bridge) != "T", "the control"
+        deadline = time.monotonic() + 10
+        while state(bridge) != "T":
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert server.process.wait(10) == 124
+
+
+def state(pid: int) -> str:
+    """Of a process (proc(5), stat)."""
+    return text(f"/proc/{pid}/stat").rpartition(")")[2].split()[0]
 
 
 # --- the bridge ------------------------------------------------------------------------------------
