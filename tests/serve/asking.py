@@ -10,7 +10,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sandbox.event import Event
+from sandbox.serve import session
 from sandbox.serve.capacity import Capacity
 from sandbox.serve.service import Service
 from sandbox.serve.words import Principal, Refused, Reply, Request
@@ -159,11 +162,15 @@ async def world(capacity: Capacity | None = None, program: tuple[str, ...] = FAK
         assert not made.service.live
 
 
-def played(play: Callable[[World], Awaitable[None]], capacity: Capacity | None = None) -> None:
-    """Runs `play` in a world of its own."""
+def played(
+    play: Callable[[World], Awaitable[None]], capacity: Capacity | None = None, silent_s: float = 60.0
+) -> None:
+    """Runs `play` in a world of its own, where a busy machine makes no stream of what is an answer."""
 
     async def whole() -> None:
         async with asyncio.timeout(30), world(capacity) as made:
             await play(made)
 
-    asyncio.run(whole())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "SILENT_S", silent_s)
+        asyncio.run(whole())

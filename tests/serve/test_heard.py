@@ -92,7 +92,7 @@ def test_a_line_without_end_is_bounded() -> None:
 @pytest.mark.parametrize(
     "hostile",
     [
-        pytest.param({"params": {f"k{n}": n for n in range(400_000)}}, id="many names"),
+        pytest.param({"params": {f"k{n}": n for n in range(100_000)}}, id="many names"),
         pytest.param({"params": {"a": [[]] * 200_000}}, id="many lists"),
         pytest.param({"params": {"_meta": {"progressToken": "x" * 4_000_000}}}, id="a long token"),
     ],

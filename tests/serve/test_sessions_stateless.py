@@ -10,6 +10,7 @@ import pytest
 
 from sandbox.serve import shared
 from sandbox.serve.capacity import Capacity
+from sandbox.serve.shared import Shared
 from sandbox.serve.words import Principal, Reply
 from tests.serve.asking import (
     ALICE,
@@ -42,6 +43,17 @@ async def _heard(world: World, who: Principal = ALICE) -> list[dict[str, Any]]:
     return found[:-1]
 
 
+async def _opened(world: World, n: int) -> None:
+    """Until so many requests wait for an answer."""
+    async with asyncio.timeout(10):
+        while _open_calls(world) < n:  # noqa: ASYNC110 - what the world shows
+            await asyncio.sleep(0.01)
+
+
+def _open_calls(world: World) -> int:
+    return sum(len(one._calls) for one in world.service.live if isinstance(one, Shared))
+
+
 def test_requests_of_one_principal_have_one_child_and_another_has_its_own() -> None:
     async def play(world: World) -> None:
         pids = [result(await world.modern("heard", 1, who))["pid"] for who in (ALICE, ALICE, BOB)]
@@ -72,7 +84,7 @@ def test_progress_comes_under_the_clients_own_token_on_its_own_stream() -> None:
         waiting = asyncio.create_task(
             world.modern("say", 1, lines=[], silent=True, _meta={"progressToken": "t"})
         )
-        await asyncio.sleep(0.1)
+        await _opened(world, 1)
         reply = await world.modern("say", 1, lines=[PROGRESS], _meta={"progressToken": "t"})
         said = await messages(reply)
         assert [one.get("params", {}).get("progressToken") for one in said] == ["t", None]
@@ -175,7 +187,7 @@ def test_the_child_that_dies_answers_all_and_the_next_request_has_a_new_one() ->
 def test_nobody_of_another_principal_gets_an_answer_by_guessing_a_number() -> None:
     async def play(world: World) -> None:
         asking = asyncio.create_task(world.modern("say", 1, lines=[], silent=True))
-        await asyncio.sleep(0.1)
+        await _opened(world, 1)
         late = '{"jsonrpc":"2.0","id":1,"result":{"stolen":true}}'
         assert result(await world.modern("say", 1, BOB, lines=[late])) is not None
         assert not asking.done()
@@ -265,7 +277,7 @@ def test_a_notification_is_taken_and_reaches_nobody() -> None:
 
     async def play(world: World) -> None:
         waiting = asyncio.create_task(world.modern("say", 1, lines=[], silent=True))
-        await asyncio.sleep(0.1)
+        await _opened(world, 1)
         body = note("notifications/cancelled", requestId=1)
         assert (await world.ask("POST", body, **VERSION)).status == 202
         assert [one["method"] for one in await _heard(world)] == ["say"]
@@ -317,7 +329,7 @@ def test_silence_becomes_a_stream_that_is_kept_alive(monkeypatch: pytest.MonkeyP
 def test_only_so_many_requests_are_open_at_once() -> None:
     async def play(world: World) -> None:
         waiting = [asyncio.create_task(world.modern("say", n, lines=[], silent=True)) for n in range(2)]
-        await asyncio.sleep(0.1)
+        await _opened(world, 2)
         assert (await world.modern("echo", 9)).status == 429
         waiting[0].cancel()
         await asyncio.gather(waiting[0], return_exceptions=True)
