@@ -9,7 +9,7 @@ from time import monotonic
 from sandbox.serve import replies
 from sandbox.serve.child import Child
 from sandbox.serve.heard import Heard
-from sandbox.serve.routing import Routing
+from sandbox.serve.routing import GENERAL, Routing
 from sandbox.serve.stream import Events, Shelf, Stream, streamed
 from sandbox.serve.words import Headers, Principal, Refused, Reply
 from sandbox.wire import sse
@@ -55,8 +55,8 @@ class Session:
 
     @property
     def in_use(self) -> bool:
-        """Whether somebody waits for an answer or listens."""
-        return bool(self._routing.open) or self._general.reader is not None
+        """Whether somebody listens; an open request whose client is gone keeps nothing up."""
+        return self._listens(GENERAL) or any(map(self._listens, self._routing.open.values()))
 
     async def post(self, frame: Frame, version: str = OLDEST) -> Reply | Refused:
         """Answers one message of the client's; `version` is what its header says, or the lack of one."""
@@ -76,7 +76,7 @@ class Session:
             return self._resume(after, version)
         if self._general.reader is not None:
             return replies.refused(409, "second-stream", "this session has a GET stream already")
-        return streamed(Events(self._general, _primer(self._general, version)), self._headers)
+        return self._streamed(self._general, version)
 
     def delivered(self, heard: Heard) -> None:
         """A message of the server's finds its stream."""
@@ -122,6 +122,7 @@ class Session:
         except BaseException:
             # Hanging up is no cancellation in this era, and without an event's id nobody can come back.
             self._shelf.drop(stream)
+            self.touched = monotonic()
             raise
         return self._begun(stream, version)
 
@@ -131,7 +132,13 @@ class Session:
         if whole is not None:
             self._shelf.drop(stream)
             return Reply(200, (*replies.JSON, *self._headers), whole)
-        return streamed(Events(stream, _primer(stream, version)), self._headers)
+        return self._streamed(stream, version)
+
+    def _streamed(self, stream: Stream, version: str) -> Reply:
+        return streamed(Events(stream, _primer(stream, version), self._left), self._headers)
+
+    def _left(self, _stream: Stream) -> None:
+        self.touched = monotonic()
 
     def _resume(self, after: str, version: str) -> Reply | Refused:
         found = _EVENT_ID.fullmatch(after)
@@ -139,7 +146,7 @@ class Session:
         if found is None or stream is None:
             return replies.refused(400, "no-replay", "nothing is kept of the stream in `Last-Event-ID`")
         stream.rewind(int(found[2]))
-        return streamed(Events(stream, _primer(stream, version)), self._headers)
+        return self._streamed(stream, version)
 
     def _agree(self, heard: Heard) -> None:
         version = (heard.result or {}).get("protocolVersion")

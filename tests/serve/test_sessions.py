@@ -308,6 +308,25 @@ def test_an_idle_session_ends_and_one_that_somebody_listens_to_does_not() -> Non
     played(play, Capacity(idle_s=0.3))
 
 
+def test_a_call_that_never_ends_keeps_no_session_up_whose_client_is_gone() -> None:
+    async def play(world: World) -> None:
+        crashed, waits = await world.begin(), await world.begin(BOB)
+        token = {"progressToken": "t"}
+        unanswered = asyncio.create_task(crashed.call("say", 1, lines=[], silent=True))
+        waiting = asyncio.create_task(waits.call("say", 1, lines=[], silent=True))
+        begun = await crashed.call("say", 2, lines=[PROGRESS % "t"], silent=True, _meta=token)
+        await hang_up(begun)
+        unanswered.cancel()
+        await _until(lambda: len(world.service.live) == 1)
+        assert _status(await crashed.call("echo", 3)) == (404, "no-session")
+        # The control: whoever is still there has its call open for as long as it likes.
+        assert not waiting.done()
+        assert result(await waits.call("echo", 3)) == {"echo": {}}
+        waiting.cancel()
+
+    played(play, Capacity(idle_s=0.3))
+
+
 @pytest.mark.parametrize(
     ("capacity", "who", "status"),
     [
