@@ -97,6 +97,7 @@ def listen(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
 
 def front(args: argparse.Namespace, routes: dict[str, tuple[str, ...]]) -> int:
     """Serves until a signal; before it opens anything it has found out that every route could start."""
+    from sandbox.cli.aside import Aside
     from sandbox.serve.address import DEFAULT
     from sandbox.serve.front import check, serve
     from sandbox.serve.service import Service
@@ -113,7 +114,11 @@ def front(args: argparse.Namespace, routes: dict[str, tuple[str, ...]]) -> int:
         _tell(ready, say, in_json=bool(args.json))
 
     session = new_id("serve")
-    return serve(options, session, os.environ, lambda report: Service(routes, capacity, note, report), tell)
+    with Aside() as aside:
+        # What servers say on stderr is not waited for: who reads none of ours would hold up every client.
+        return serve(
+            options, session, os.environ, lambda report: Service(routes, capacity, aside, report), tell
+        )
 
 
 def _try(arguments: tuple[str, ...], progress: Callable[[str], None]) -> None:
