@@ -29,8 +29,12 @@ FAREWELL = 0.25
 def carry(target: Target, stdin: int, stdout: int, notes: int) -> int:
     """`run`, in a loop of its own; threads that still wait for a name or a socket do not hold up the end."""
     loop = asyncio.new_event_loop()
+    loop.set_debug(False)  # whatever the caller's environment asks for: it would read files
+    spoken = Notes(notes)
+    # The loop's own handler prints the objects at hand, in which headers stand.
+    loop.set_exception_handler(lambda _, fault: spoken.say(f"a fault: {fault.get('message')}"))
     try:
-        return loop.run_until_complete(_carry(target, stdin, stdout, Notes(notes)))
+        return loop.run_until_complete(_carry(target, stdin, stdout, spoken))
     finally:
         loop.close()
 
