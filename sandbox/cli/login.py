@@ -28,9 +28,7 @@ def parser() -> argparse.ArgumentParser:
         "--client-id", default="", metavar="ID", help="a client that you have registered there"
     )
     built.add_argument("--client-secret-file", metavar="PATH", help="the file with that client's secret")
-    built.add_argument(
-        "--scope", default="", metavar="SCOPES", help="ask for these, not what the server wants"
-    )
+    built.add_argument("--scope", default="", metavar="SCOPES", help="ask for these, and what you have")
     built.add_argument("--issuer", default="", metavar="URL", help="one of several that the server names")
     built.add_argument("--port", type=int, default=0, metavar="N", help="of 127.0.0.1, for the way back")
     built.add_argument("--ca", default="", metavar="PATH", help="trust these certificates too")

@@ -46,7 +46,7 @@ def login(wish: Wish, environ: Mapping[str, str], say: Say) -> keeping.Login:
     # A client made for this login has a path of its own too, so that no issuers are mixed up (RFC 9700 4.4).
     path = CALLBACK if wish.client_id else f"{CALLBACK}/{secrets.token_urlsafe(16)}"
     with _listener(path, wish.port) as listener:
-        wanted = _wanted(wish, asking, found, listener.redirect)
+        wanted = _wanted(wish, asking, found, listener.redirect, keeping.scopes(server.name, environ))
         code = _authorized(wish, environ, found, wanted, listener, say)
     fields = grant.redeemed(wanted, code)
     tokens = renewal.tokens_from(asking, found.issuer.token, fields, wanted.client, found.issuer.name)
@@ -86,8 +86,9 @@ def _listener(path: str, port: int) -> Listener:
         raise LoginRefused("login-port", what, hint="another `--port`") from error
 
 
-def _wanted(wish: Wish, asking: Asking, found: Found, redirect: str) -> grant.Wanted:
-    asked = scopes(wish.scope) or found.scopes
+def _wanted(wish: Wish, asking: Asking, found: Found, redirect: str, had: str) -> grant.Wanted:
+    # Who is told that more is needed (403) wants that besides what they have.
+    asked = scopes(f"{had} {wish.scope}") if wish.scope else found.scopes
     if "offline_access" in found.issuer.scopes and not wish.scope:
         asked = tuple(dict.fromkeys((*asked, "offline_access")))  # else some give nothing to renew with
     if wish.client_id:

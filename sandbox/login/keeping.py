@@ -83,6 +83,13 @@ def load(url: str, environ: Mapping[str, str]) -> Login | None:
         raise _unusable(path, error) from None
 
 
+def scopes(url: str, environ: Mapping[str, str]) -> str:
+    """What the login at a server may, as far as a file says that can be trusted."""
+    with suppress(OSError, ValueError):
+        return _read(path_of(url, environ)).scopes
+    return ""
+
+
 def every(environ: Mapping[str, str]) -> list[Login]:
     """All logins, without what is in the keyring; what cannot be read is left out."""
     folder = os.path.join(state_dir(environ), FOLDER)

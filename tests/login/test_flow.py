@@ -181,6 +181,13 @@ def test_scopes(
     assert query.get("scope") == asked
 
 
+def test_more_is_asked_for_besides_what_one_has(login: Login, server: Server, issuer: Issuer) -> None:
+    server.says = 'Bearer scope="read"'
+    assert login().scopes == "read"
+    assert login(scope="write read").scopes == "read write"
+    assert login().scopes == "read"
+
+
 def test_a_refresh_token_is_asked_for_where_that_takes_a_scope(login: Login, issuer: Issuer) -> None:
     issuer.extra["scopes_supported"] = ["openid", "offline_access"]
     login()
