@@ -206,12 +206,16 @@ class _Lines(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         *lines, self._held = (self._held + data).split(b"\n")
-        while len(self._held) > STDERR_LINE:
-            lines.append(self._held[:STDERR_LINE])
-            self._held = self._held[STDERR_LINE:]
         for line in lines:
-            self._say(line.decode(errors="replace"))
+            self._tell(line)
+        if len(self._held) > STDERR_LINE:
+            self._tell(self._held)
+            self._held = b""
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._held:
-            self._say(self._held.decode(errors="replace"))
+            self._tell(self._held)
+
+    def _tell(self, line: bytes) -> None:
+        for at in range(0, len(line) or 1, STDERR_LINE):
+            self._say(line[at : at + STDERR_LINE].decode(errors="replace"))
