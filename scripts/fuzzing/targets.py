@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+from fuzzing.answers import answers, envelopes
 from fuzzing.conversations import SECRET
 from fuzzing.inspectors import Profile, kept, made_with, names
 from fuzzing.logins import logins
@@ -129,6 +130,8 @@ TARGETS: dict[str, Target] = {
     "events": events,
     "headers": headers,
     "requests": requests,
+    "answers": answers,
+    "envelopes": envelopes,
     "tokens": tokens,
     "logins": logins,
     **{name: judging(name) for name in names()},
