@@ -39,11 +39,11 @@ def test_wrap_and_unwrap(home: Path, capsys: pytest.CaptureFixture[str]) -> None
     config = home / ".cursor" / "mcp.json"
     before = config.read_bytes()
     assert wrap("--yes") == 0
-    assert commands(home) == {"time": PROGRAM, "odd": PROGRAM, "far": ""}
+    assert commands(home) == {"time": PROGRAM, "odd": PROGRAM, "far": PROGRAM}
     shown = capsys.readouterr().out
     assert "- uvx mcp-server-time" in shown
     assert f"+ {PROGRAM} run --name time --profile time -- uvx mcp-server-time" in shown
-    assert "far: left as it is: a remote server" in shown
+    assert f"+ {PROGRAM} run --name far -- https://x.example/mcp" in shown
     wrapped = config.read_bytes()
     assert wrap("--yes") == 0
     assert "nothing to change" in capsys.readouterr().out
@@ -98,7 +98,7 @@ def test_a_person_is_asked(home: Path, typed: str, status: int) -> None:
     environ = {**os.environ, "TERM": "xterm"}
     found, shown = at_terminal(argv, environ, typed or " ", cwd=str(home))
     assert found == status, shown
-    assert "contain 2 servers? type `yes`:" in shown
+    assert "contain 3 servers? type `yes`:" in shown
     assert "\033[32m  + /opt/mcp-sandbox" in shown
     assert commands(home)["time"] == (PROGRAM if typed == "yes" else "uvx")
 
@@ -179,7 +179,7 @@ def test_list_counts_what_is_wrapped(home: Path, capsys: pytest.CaptureFixture[s
     wrap("--yes")
     capsys.readouterr()
     assert main(["clients", "list"]) == 0
-    assert "2 of 3 servers contained" in capsys.readouterr().out
+    assert "3 of 3 servers contained" in capsys.readouterr().out
 
 
 def test_a_profile_elsewhere_is_named_by_its_path(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +207,7 @@ def test_many_at_once(home: Path, action: str) -> None:
     ended = [(one.communicate(timeout=60)[1], one.returncode) for one in running]
     assert [status for _, status in ended] == [0] * 4, ended
     if action == "wrap":
-        assert commands(home) == {"time": PROGRAM, "odd": PROGRAM, "far": ""}
+        assert commands(home) == {"time": PROGRAM, "odd": PROGRAM, "far": PROGRAM}
         assert main(["clients", "unwrap", "--yes"]) == 0
     assert config.read_bytes() == before
 
