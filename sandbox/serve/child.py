@@ -17,7 +17,9 @@ from typing import Protocol
 from sandbox.serve.heard import Heard, Lines, Strange
 from sandbox.serve.words import Principal
 
-UNWRITTEN = 1 << 20
+UNWRITTEN, BACKLOG = 1 << 20, 4 << 20
+"""Bytes that a child has not taken: from the first on nobody is told that they were sent, beyond the second
+nothing more is taken for it."""
 STDERR_LINE = 4096
 EOF_S, TERM_S, KILL_S = 4.0, 3.0, 5.0
 """The child has two seconds for its own orderly end (docs/architecture.md); nobody waits for it for ever."""
@@ -93,6 +95,12 @@ class Child:
             self._early.append(line)
         elif not self._in.is_closing():
             self._in.write(line)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits for a child that does not read that nothing may be added."""
+        waiting = sum(map(len, self._early)) + (self._in.get_write_buffer_size() if self._in else 0)
+        return waiting > BACKLOG
 
     async def drain(self) -> None:
         """Returns once the child has taken most of what was sent."""

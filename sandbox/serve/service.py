@@ -31,6 +31,8 @@ _POST_ONLY = (("Allow", "POST"),)
 RETRY_S = 5
 REMEMBERED_S = 600.0
 SPARED_S = 60.0
+CARRIED, CARRIED_EACH = 128 << 20, 32 << 20
+"""Bytes of bodies at work at once, in all and of one principal: each is in memory some three times."""
 LOOK_S = 15.0
 
 
@@ -70,6 +72,7 @@ class Service:
         self._ending: dict[Sandbox, asyncio.Task[None]] = {}
         self._watch: asyncio.Task[None] | None = None
         self._is_closed = False
+        self._carried: Counter[str] = Counter()
 
     async def answer(self, request: Request) -> Reply | Refused:
         """Answers one request; cancelled when its client hangs up before there is a reply."""
@@ -81,6 +84,18 @@ class Service:
             self._watch = asyncio.create_task(self._end_idle())
         if request.method != "POST":
             return self._of_a_session(request)
+        name, size = request.principal.name, len(request.body)
+        if self._carried[name] + size > CARRIED_EACH or self._carried.total() + size > CARRIED:
+            return replies.busy("too much is being worked on at once")
+        self._carried[name] += size
+        try:
+            return await self._post(request)
+        finally:
+            self._carried[name] -= size
+            if not self._carried[name]:
+                del self._carried[name]
+
+    async def _post(self, request: Request) -> Reply | Refused:
         frame = replies.read(request.body)
         if isinstance(frame, Fault):
             return replies.malformed(frame)
@@ -150,7 +165,7 @@ class Service:
             session.ended_with("its client hung up before the session began")
             raise
         if isinstance(reply, Refused) or (isinstance(reply.body, bytes) and not session.agreed):
-            session.ended_with("the session did not begin")
+            session.ended_with("the session did not begin")  # where it has not by itself
             return reply if isinstance(reply, Refused) else Reply(reply.status, replies.JSON, reply.body)
         if not session.ended:
             self._sessions[session.id] = session

@@ -61,6 +61,8 @@ class Session:
     async def post(self, frame: Frame, version: str = OLDEST) -> Reply | Refused:
         """Answers one message of the client's; `version` is what its header says, or the lack of one."""
         self.touched = monotonic()
+        if self.child is not None and self.child.is_full:
+            return replies.busy("the server does not read what it was sent", frame.id)
         if frame.kind == "request":
             return await self._request(frame, version)
         self._send(frame)
@@ -89,6 +91,8 @@ class Session:
         if is_answer and heard.id is not None:
             self._routing.settle(heard.id)
             self.touched = monotonic()
+            if heard.id == self._initialize and not self.agreed:
+                self.ended_with("the session did not begin")
 
     def ended_with(self, why: str) -> None:
         """Whoever still waits is told; the streams end."""

@@ -63,6 +63,8 @@ class Shared:
         self.touched = monotonic()
         if len(self._calls) >= self._most:
             return replies.busy("too many open requests of this principal", frame.id)
+        if self.child is not None and self.child.is_full:
+            return replies.busy("the server does not read what it was sent", frame.id)
         if (why := await self._mirrored.differs(headers, frame)) is not None:
             return replies.refused(400, "header-mismatch", why, code=mcp_headers.MISMATCH, id=frame.id)
         number, stream = self._open(frame)

@@ -7,6 +7,7 @@ answers unless `silent`; `heard` tells all that arrived; `flood` writes notifica
 import json
 import os
 import sys
+import time
 
 heard = []
 
@@ -41,6 +42,7 @@ def work(message):
     if "id" not in message or method is None:
         return
     if method == "initialize":
+        time.sleep(params.get("after", 0))
         if params.get("hang"):
             return
         if params.get("refuse"):

@@ -282,6 +282,20 @@ def test_a_session_that_did_not_begin_leaves_nothing() -> None:
     played(play)
 
 
+def test_a_session_that_did_not_begin_after_a_long_while_leaves_nothing_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sandbox.serve.session.BEGIN_S", 0.05)
+
+    async def play(world: World) -> None:
+        body = request("initialize", 0, protocolVersion="1", refuse=True, after=0.3)
+        reply = await world.ask("POST", body)
+        assert [one["error"]["code"] for one in await messages(reply)] == [-32603]
+        await _until(lambda: not world.service.live)
+
+    played(play)
+
+
 def test_a_client_that_hangs_up_while_its_session_begins_leaves_nothing() -> None:
     async def play(world: World) -> None:
         body = request("initialize", 0, protocolVersion="2025-11-25")
@@ -576,6 +590,51 @@ def test_a_client_that_reads_nothing_holds_its_own_server_up_and_nothing_is_pile
         assert result(await other.call("echo", 1)) == {"echo": {}}
         said = await messages(reply)
         assert [one["params"]["n"] for one in said[:-1]] == list(range(200))
+
+    played(play)
+
+
+def test_a_server_that_reads_nothing_has_little_kept_for_it_and_its_neighbour_goes_on() -> None:
+    async def play(world: World) -> None:
+        client, other = await world.begin(), await world.begin(BOB)
+        os.kill(client.pid, signal.SIGSTOP)
+        sent = [
+            asyncio.create_task(client.send("POST", note("notifications/x", text="x" * (1 << 20))))
+            for _ in range(12)
+        ]
+        await asyncio.sleep(0)
+        refused = [one for one in sent if one.done() and _status(one.result()) == (429, "busy")]
+        assert len(refused) > 5
+        # Who hangs up takes nothing of it back, and makes no room for more.
+        for one in sent:
+            one.cancel()
+        await asyncio.gather(*sent, return_exceptions=True)
+        assert (await client.send("POST", note("notifications/x"))).status == 429
+        assert result(await other.call("echo", 1, text="x" * (1 << 20)))["echo"]["text"]
+        os.kill(client.pid, signal.SIGCONT)
+        await _until(lambda: not any(one.child and one.child.is_full for one in world.service.live))
+        assert result(await client.call("echo", 1)) == {"echo": {}}
+
+    played(play)
+
+
+def test_only_so_much_of_one_principal_is_worked_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "CARRIED_EACH", 3 << 20)
+
+    async def play(world: World) -> None:
+        client, other = await world.begin(), await world.begin(BOB)
+        text = "x" * (1 << 20)
+        calls = [
+            asyncio.create_task(client.call("say", n, lines=[], silent=True, text=text)) for n in range(5)
+        ]
+        await asyncio.sleep(0)
+        assert [one.done() for one in calls] == [False, False, True, True, True]
+        assert _status(calls[-1].result()) == (429, "busy")
+        assert result(await other.call("echo", 1, text=text))["echo"]["text"] == text
+        calls[0].cancel()
+        await asyncio.gather(calls[0], return_exceptions=True)
+        assert result(await client.call("echo", 9, text=text))["echo"]["text"] == text
+        calls[1].cancel()
 
     played(play)
 
