@@ -223,7 +223,7 @@ def _bridged(spec: Spec) -> dict[str, Any]:
     from sandbox.backend.native import narrowed
 
     here = os.uname().machine
-    bpf = narrowed.without(native_seccomp.load("net", here), narrowed.OUTSIDE, here)
+    bpf = narrowed.only(native_seccomp.load("net", here), narrowed.OUTSIDE, here)
     at = spec.endpoint
     return {
         "endpoint": (at.host, at.port, at.path, at.ready),

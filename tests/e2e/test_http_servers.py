@@ -14,7 +14,7 @@ from tests.e2e.caller import Caller
 from tests.e2e.servers import said
 from tests.e2e.test_servers import drive
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300), pytest.mark.backends(docker="root user")]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300), pytest.mark.backends(docker="user")]
 PORT = "3001"
 EVERYTHING = ("npx", "-y", "@modelcontextprotocol/server-everything")
 CONTEXT7 = ("npx", "-y", "@upstash/context7-mcp")

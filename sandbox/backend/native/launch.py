@@ -64,7 +64,8 @@ def _bridge_filter(spec: Spec) -> bytes:
         return b""
     from sandbox.backend.native import narrowed
 
+    net = seccomp.load("net", linux.MACHINE)
+    if not spec.endpoint.remote:
+        return narrowed.only(net, narrowed.INSIDE, linux.MACHINE)
     # Where a server elsewhere is, the C library asks our name service, by the files of the view that say so.
-    files = () if spec.endpoint.remote else narrowed.FILES
-    names = (*narrowed.PROGRAMS, *files, *narrowed.SERVING)
-    return narrowed.without(seccomp.load("net", linux.MACHINE), names, linux.MACHINE)
+    return narrowed.without(net, (*narrowed.PROGRAMS, *narrowed.SERVING), linux.MACHINE)
