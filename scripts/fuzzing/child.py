@@ -13,7 +13,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 DRAWN = "-drawn"
 """At the end of a target's name: Hypothesis draws the conversation from the bytes."""
 
-MEASURED = ["sandbox.wire", "sandbox.inspect", "sandbox.relay", "sandbox.serve"]
+MEASURED = ["sandbox.wire", "sandbox.inspect", "sandbox.relay", "sandbox.serve", "sandbox.bridge"]
 
 with atheris.instrument_imports(include=MEASURED):
     from fuzzing.targets import TARGETS
