@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from tests.e2e.caller import PROGRAM, Caller
 from tests.e2e.remains import descendants
-from tests.e2e.served import TOKENS, served
+from tests.e2e.served import TOKENS, Client, served
 from tests.e2e.test_serve_apart import PROFILE, SERVER
 
 END_S = 10.0
@@ -122,3 +123,41 @@ def test_a_unix_socket_is_its_owners(caller: Caller) -> None:
         process.terminate()
         assert process.wait(END_S) == 0
     assert not path.exists()
+
+
+FLOOD = (
+    "import os, sys; sys.stderr.write(100000 * 'nobody reads this\\\\n'); "
+    f"os.execv(sys.executable, [sys.executable, '{SERVER}'])"
+)
+FLOODING = f"""
+schema = 1
+extends = "base"
+[server]
+command = ["{sys.executable}", "-c", "{FLOOD}"]
+[files]
+read = ["{SERVER}"]
+"""
+
+
+def test_nobody_is_held_up_by_a_server_whose_stderr_nobody_reads(caller: Caller) -> None:
+    place = caller.directory()
+    path, tokens = place / "it.toml", place / "tokens"
+    path.write_text(FLOODING)
+    tokens.write_text("".join(f"{name} {token}\n" for name, token in TOKENS.items()))
+    tokens.chmod(0o600)
+    os.chown(tokens, caller.uid, caller.gid)
+    argv = [PROGRAM, "serve", "--json", "--listen", "127.0.0.1:0", "--token-file", str(tokens), f"it={path}"]
+    with subprocess.Popen(
+        caller.argv(*argv), cwd=place, env=caller.environ, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process, ExitStack() as stack:  # fmt: skip
+        assert process.stdout is not None
+        stack.callback(process.kill)
+        url = json.loads(process.stdout.readline())["urls"]["it"]
+        for name in TOKENS:
+            client = stack.enter_context(closing(Client(url, name)))
+            assert client.begin().ask("ping") == {}
+        process.terminate()
+        assert process.wait(END_S) == 0
+        assert process.stderr is not None
+        assert len(process.stderr.read()) < 1 << 20
