@@ -160,6 +160,7 @@ PURE_FILES = {
     "serve/oauth/metadata.py",
     "serve/oauth/place.py",
     "serve/address.py",
+    "serve/budget.py",
     "serve/crowd.py",
     "serve/guard.py",
     "serve/limits.py",

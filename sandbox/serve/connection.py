@@ -15,6 +15,7 @@ from typing import Any
 
 from sandbox.records import dataclass
 from sandbox.serve import answers, guard
+from sandbox.serve.budget import Budget
 from sandbox.serve.crowd import Crowd
 from sandbox.serve.guard import Rules
 from sandbox.serve.journal import Journal
@@ -24,7 +25,6 @@ from sandbox.serve.words import Answerer, Authenticator, Headers, Principal, Ref
 
 _AHEAD_MAX = 1 << 16
 """Bytes that a client may send before its request is answered."""
-_BUSY = Refused(503, "full", "too much is being read at once", (("Retry-After", "1"),))
 _DRAINED_MAX = 1 << 18
 _SLOW_HEAD = Refused(408, "slow-head", "the request's head did not arrive in time")
 _SLOW_BODY = Refused(408, "slow-body", "the request's body did not arrive in time")
@@ -43,8 +43,7 @@ class Desk:
     answerer: Answerer
     journal: Journal
     crowd: Crowd
-    held: list[int]
-    """One number: the bytes of all bodies that are being read."""
+    budget: Budget
 
 
 class Connection(asyncio.Protocol):
@@ -172,8 +171,8 @@ class Connection(asyncio.Protocol):
             return
         try:
             asked = self._reader.head()
-        except Wrong as wrong:
-            return self._refuse(Refused(wrong.status, wrong.code, wrong.why))
+        except Wrong as error:
+            return self._refuse(_refusal(error))
         if asked is not None:
             self._asked, self._is_read, self.deadline = asked, asked.size == 0, inf
             self._task = asyncio.get_running_loop().create_task(self._serve(asked))
@@ -226,8 +225,8 @@ class Connection(asyncio.Protocol):
             return wrong
         try:
             body = await self._body(asked)
-        except Wrong as error:
-            return Refused(error.status, error.code, error.why)
+        except (Wrong, _Full) as error:
+            return _refusal(error)
         request = Request(asked.method, route, guard.handed_on(asked.headers), body, principal)
         try:
             return await self._desk.answerer.answer(request)
@@ -268,19 +267,18 @@ class Connection(asyncio.Protocol):
         try:
             self._hold(size)
             body = self._reader.body(self._asked, self._desk.rules.body_max)
-        except Wrong as wrong:
-            return self._waiting.set_exception(wrong)
+        except (Wrong, _Full) as error:
+            return self._waiting.set_exception(error)
         if body is not None:
             self._waiting.set_result(body)
 
     def _hold(self, size: int) -> None:
-        if self._desk.held[0] + size > self._desk.limits.bodies_max:
-            raise Wrong(_BUSY.status, _BUSY.code, _BUSY.why)
-        self._desk.held[0] += size
+        if (full := self._desk.budget.take(self._who, size)) is not None:
+            raise _Full(full)
         self._held += size
 
     def _let_go(self) -> None:
-        self._desk.held[0] -= self._held
+        self._desk.budget.give_back(self._who, self._held)
         self._held = 0
 
     # --- what is answered ---------------------------------------------------------------------------
@@ -372,6 +370,16 @@ class Connection(asyncio.Protocol):
             await self._room
         finally:
             self._room = None
+
+
+class _Full(Exception):
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.why)
+        self.refused = refused
+
+
+def _refusal(error: Wrong | _Full) -> Refused:
+    return error.refused if isinstance(error, _Full) else Refused(error.status, error.code, error.why)
 
 
 @asynccontextmanager

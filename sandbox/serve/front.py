@@ -18,6 +18,7 @@ from sandbox.records import dataclass, field
 from sandbox.serve import address as addresses
 from sandbox.serve import http, tokens
 from sandbox.serve.address import Address
+from sandbox.serve.budget import Budget
 from sandbox.serve.connection import Desk
 from sandbox.serve.crowd import Crowd
 from sandbox.serve.guard import Rules
@@ -170,7 +171,15 @@ class Front:
             origins=addresses.origins(options.allow_origins),
             body_max=options.limits.body_max,
         )
-        return Desk(rules, options.limits, authenticator, answerer, journal, Crowd(options.limits), [0])
+        return Desk(
+            rules,
+            options.limits,
+            authenticator,
+            answerer,
+            journal,
+            Crowd(options.limits),
+            Budget(options.limits),
+        )
 
     @property
     def _port(self) -> int:

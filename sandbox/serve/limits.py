@@ -23,6 +23,8 @@ class Limits:
     body_max: int = 8 << 20
     bodies_max: int = 64 << 20
     """Of all bodies that are being read."""
+    bodies_each: int = 32 << 20
+    """Of those of one client, so that it is not in the way of another."""
     unknown_max: int = 256
     unknown_per_peer: int = 64
     """From one address that is not this machine's."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sandbox.audit.sink import Sink
 from sandbox.errors import AuditError
+from sandbox.serve.budget import Budget
 from sandbox.serve.crowd import Crowd
 from sandbox.serve.journal import Journal
 from sandbox.serve.limits import Limits
@@ -111,6 +112,19 @@ def test_the_counts_are_those_of_who_is_there(steps: list[tuple[str, int, str]])
         assert set(map(id, crowd.everybody())) == {id(ones[at]) for at in inside}
         assert sum(crowd._from.values()) + sum(crowd._of.values()) == len(crowd)
         assert all(count > 0 for count in (*crowd._from.values(), *crowd._of.values()))
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 60)), max_size=30))
+def test_a_budget_holds_what_was_taken(takes: list[tuple[str, int]]) -> None:
+    budget, held = Budget(Limits(bodies_max=100, bodies_each=70)), {"a": 0, "b": 0}
+    for who, size in takes:
+        refused = budget.take(who, size)
+        fits = held[who] + size <= 70 and sum(held.values()) + size <= 100
+        assert (refused is None) is fits
+        held[who] += size if fits else 0
+    for who, size in held.items():
+        budget.give_back(who, size)
+    assert budget.take("a", 70) is None
 
 
 # --- the log -----------------------------------------------------------------------------------------------

@@ -300,14 +300,31 @@ def test_a_connection_that_rests_is_closed_for_another_of_its_client(tmp_path: P
 
 
 def test_bodies_together_are_bounded(tmp_path: Path) -> None:
-    with served(tmp_path, limits=Limits(bodies_max=100_000)) as front, ExitStack() as stack:
-        head = front.head("POST", f"{FORM}Content-Length: 90000\r\n")
-        one, two = stack.enter_context(front.connect()), stack.enter_context(front.connect())
-        one.sendall(head + b"x" * 80000)
-        two.sendall(head + b"x" * 80000)
-        (refused,) = select.select([one, two], [], [], 5)[0]
-        assert answer(refused).status == 503
+    with served(tmp_path, limits=Limits(bodies_max=100_000, bodies_each=100_000)) as front:
+        refused = two_of_eighty(front, TOKEN, OTHER)
+        assert refused.status == 503
         assert front.send(front.post()).status == 200
+
+
+def test_bodies_of_one_client_leave_room_for_another(tmp_path: Path) -> None:
+    with served(tmp_path, limits=Limits(bodies_max=200_000, bodies_each=100_000)) as front:
+        refused = two_of_eighty(
+            front, TOKEN, TOKEN, lambda: front.send(front.post(b"x" * 90_000, token=OTHER))
+        )
+        assert (refused.status, refused.code) == (429, "too-much-at-once")
+
+
+def two_of_eighty(
+    front: Served, first: str, second: str, meanwhile: Callable[[], Answer] | None = None
+) -> Answer:
+    """What is said to one of two connections that hold 80,000 bytes each and do not go on."""
+    with front.connect() as one, front.connect() as two:
+        for each, token in ((one, first), (two, second)):
+            each.sendall(front.head("POST", f"{FORM}Content-Length: 90000\r\n", token) + b"x" * 80000)
+        (refused,) = select.select([one, two], [], [], 5)[0]
+        if meanwhile is not None:
+            assert meanwhile().status == 200
+        return answer(refused)
 
 
 def test_a_flood_is_counted_and_not_written_out(tmp_path: Path) -> None:
