@@ -50,6 +50,11 @@ class Client:
             self.end()
             raise
 
+    @property
+    def root(self) -> int:
+        """The process that was started; all others of this way are below it."""
+        return self.child.pid
+
     def list_tools(self) -> None:
         """Reads the tools, as every client does before it calls one."""
         self.ask("tools/list", {})

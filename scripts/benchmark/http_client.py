@@ -84,7 +84,9 @@ class Connection:
 class HttpClient:
     """One session with a server at a URL, on as many connections as calls are open."""
 
-    def __init__(self, url: str, token: str = "") -> None:
+    def __init__(self, url: str, token: str = "", root: int = 0) -> None:
+        self.root = root
+        """The process that stands between, and all below it; 0 where none does."""
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port or 80
         self._line = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n{ACCEPT}"

@@ -28,4 +28,6 @@ def _side(kinds: dict[str, dict[str, list[float]]]) -> list[list[str]]:
         rows.append(
             ["calls a second, 8 open", way, f"{p50:.0f}", f"{min(samples):.0f}", "-", str(len(samples))]
         )
+    for way, (held,) in kinds.get("memory", {}).items():
+        rows.append(["memory between, MiB", way, f"{held:.1f}", "-", "-", "1"])
     return rows

@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from benchmark import subjects
+from benchmark import memory, subjects
 from benchmark.client import Client, Failed
 from benchmark.http_client import HttpClient
 from benchmark.measure import LARGE, MEDIUM, SMALL, WORDS, turns
 
 HERE = Path(__file__).resolve().parent
-OTHERS = ("supergateway", "mcp-proxy")
+HTTP_ECHO, STDIO_ECHO = HERE / "echo_http.py", HERE / "echo_server.py"
 VERSIONS = {"supergateway": "4.0.0", "mcp-proxy": "0.13.0"}
 WIDTH, BURST = 8, 200
 """Calls that are open at once where throughput is measured, and how many in all."""
@@ -49,6 +49,9 @@ QUICK = Amount(rounds=5, calls=10, large=3, bursts=3)
 
 class Asking(Protocol):
     """A session with the echo server, on whichever way."""
+
+    @property
+    def root(self) -> int: ...
 
     def list_tools(self) -> None: ...
 
@@ -103,7 +106,14 @@ def _samples(ways: Mapping[str, Way], amount: Amount) -> dict[str, dict[str, lis
         for name in turns(names, amount.bursts):
             took = asking[name].burst("echo", _message(SMALL), BURST, WIDTH)
             found["rate"][name].append(round(BURST / took, 1))
+        found["memory"] = {name: [_held(one)] for name, one in asking.items() if name != "direct"}
     return found
+
+
+def _held(one: Asking) -> float:
+    """MiB of what stands between, after its work; the echo server is not of it."""
+    held: Any = memory.below(one.root, (str(HTTP_ECHO), str(STDIO_ECHO)))
+    return float(round(held["kib"] / 1024, 1))
 
 
 def _calls(one: Asking, size: int, count: int) -> list[float]:
@@ -160,12 +170,12 @@ def _through(place: Place, argv: Sequence[str]) -> Iterator[Asking]:
 
 @contextmanager
 def _echo_http(place: Place) -> Iterator[str]:
-    with _running(place, _listening(place, 0), says=True) as first:
+    with _running(place, _listening(place, 0), says=True) as (first, _):
         yield f"http://127.0.0.1:{first.strip()}/mcp"
 
 
 def _listening(place: Place, port: int) -> tuple[str, ...]:
-    return (place.python, "-I", str(HERE / "echo_http.py"), str(port))
+    return (place.python, "-I", str(HTTP_ECHO), str(port))
 
 
 # --- a server that speaks stdio, a client that speaks HTTP ------------------------------------------
@@ -173,7 +183,7 @@ def _listening(place: Place, port: int) -> tuple[str, ...]:
 
 def serving(place: Place) -> dict[str, Way]:
     """The ways from HTTP to `echo_server.py`."""
-    echo = (place.python, "-I", str(HERE / "echo_server.py"))
+    echo = (place.python, "-I", str(STDIO_ECHO))
     return {
         "direct": lambda: _stdio(place, echo),
         "mcp-sandbox": lambda: _served(place, echo),
@@ -191,9 +201,9 @@ def _served(place: Place, echo: Sequence[str]) -> Iterator[Asking]:
     profile = Path(place.scratch, "echo.toml")
     profile.write_text(f"schema = 1\n[server]\ncommand = {json.dumps([*echo])}\n")
     words = ("--quiet", "--json", "--listen", "127.0.0.1:0", "--token-file", str(tokens), str(profile))
-    with _running(place, (place.program, "serve", *words), says=True) as first:
+    with _running(place, (place.program, "serve", *words), says=True) as (first, root):
         (url,) = json.loads(first)["urls"].values()
-        with _ended(HttpClient(url, token)) as client:
+        with _ended(HttpClient(url, token, root)) as client:
             yield client
 
 
@@ -209,9 +219,9 @@ def _as_mcp_proxy(echo: Sequence[str]) -> Callable[[int], tuple[str, ...]]:
 @contextmanager
 def _behind(place: Place, argv: Callable[[int], tuple[str, ...]]) -> Iterator[Asking]:
     port = free_port()
-    with _running(place, argv(port), says=False):
+    with _running(place, argv(port), says=False) as (_, root):
         _wait(port)
-        with _ended(HttpClient(f"http://127.0.0.1:{port}/mcp")) as client:
+        with _ended(HttpClient(f"http://127.0.0.1:{port}/mcp", root=root)) as client:
             yield client
 
 
@@ -219,8 +229,8 @@ def _behind(place: Place, argv: Callable[[int], tuple[str, ...]]) -> Iterator[As
 
 
 @contextmanager
-def _running(place: Place, argv: Sequence[str], *, says: bool) -> Iterator[str]:
-    """A process and, where it says one, its first line."""
+def _running(place: Place, argv: Sequence[str], *, says: bool) -> Iterator[tuple[str, int]]:
+    """A process: its first line, where it says one, and its pid."""
     out = subprocess.PIPE if says else subprocess.DEVNULL
     with subprocess.Popen(  # noqa: S603 - the measured command
         argv, env=dict(place.environ), cwd=place.scratch, stdin=subprocess.DEVNULL, stdout=out,
@@ -230,7 +240,7 @@ def _running(place: Place, argv: Sequence[str], *, says: bool) -> Iterator[str]:
             first = running.stdout.readline().decode() if running.stdout else ""
             if says and not first:
                 raise Failed(f"{shlex.join(argv)}: it did not start")
-            yield first
+            yield first, running.pid
         finally:
             running.terminate()
             with suppress(subprocess.TimeoutExpired):

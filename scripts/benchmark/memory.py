@@ -30,6 +30,20 @@ def summed(ours: dict[str, int]) -> Held:
     }
 
 
+def below(root: int, servers: tuple[str, ...]) -> Held:
+    """What `root` and all processes below it hold, but an interpreter that runs one of `servers`."""
+    found, waiting = dict[str, int](), [root]
+    while waiting:
+        pid = waiting.pop()
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            waiting += map(int, task.read_text().split())
+        # By its own words: those around it name the server too, further back.
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        if not (words[1:2] == ["-I"] and words[2] in servers):
+            found[str(pid)] = pid
+    return summed(found)
+
+
 def _child(parent: int, name: str) -> int:
     for task in Path(f"/proc/{parent}/task").glob("*/children"):
         for pid in task.read_text().split():
