@@ -10,7 +10,7 @@ from sandbox.serve import replies
 from sandbox.serve.child import Child
 from sandbox.serve.heard import Heard
 from sandbox.serve.routing import GENERAL, Routing
-from sandbox.serve.stream import Events, Shelf, Stream, streamed
+from sandbox.serve.stream import Events, Shelf, Stream, body_of, streamed
 from sandbox.serve.words import Headers, Principal, Refused, Reply
 from sandbox.wire import sse
 from sandbox.wire.jsonrpc import INTERNAL_ERROR, Frame, error_frame
@@ -135,7 +135,7 @@ class Session:
         whole = stream.whole()
         if whole is not None:
             self._shelf.drop(stream)
-            return Reply(200, (*replies.JSON, *self._headers), whole)
+            return Reply(200, (*replies.JSON, *self._headers), body_of(self._shelf, whole))
         return self._streamed(stream, version)
 
     def _streamed(self, stream: Stream, version: str) -> Reply:

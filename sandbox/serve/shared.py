@@ -11,7 +11,7 @@ from sandbox.serve.child import Child
 from sandbox.serve.heard import Heard
 from sandbox.serve.mirrored import Mirrored
 from sandbox.serve.renumber import LISTEN, Call
-from sandbox.serve.stream import Events, Shelf, Stream, streamed
+from sandbox.serve.stream import Events, Shelf, Stream, body_of, streamed
 from sandbox.serve.words import Principal, Refused, Reply
 from sandbox.wire import mcp_headers
 from sandbox.wire.jsonrpc import INTERNAL_ERROR, Frame, error_frame
@@ -96,9 +96,11 @@ class Shared:
 
     def _deliver(self, number: int, call: Call, stream: Stream, heard: Heard) -> None:
         if heard.method == "notifications/cancelled":
-            # How a server over stdio ends a subscription; over HTTP the stream's end says it.
-            del self._calls[number]
-            stream.end()
+            # How a server over stdio ends a subscription; over HTTP the stream's end says it. Of a call's end it
+            # may not say that way: whoever waits gets an answer.
+            if call.method == LISTEN:
+                del self._calls[number]
+                stream.end()
         elif heard.kind == "response":
             del self._calls[number]
             self.touched = monotonic()
@@ -143,7 +145,7 @@ class Shared:
         if whole is None or frame.method == LISTEN:
             return streamed(Events(stream, gone=self._gone))
         self._shelf.drop(stream)
-        return Reply(self._status(frame, whole), replies.JSON, whole)
+        return Reply(self._status(frame, whole), replies.JSON, body_of(self._shelf, whole))
 
     def _status(self, frame: Frame, answer: bytes) -> int:
         status = replies.status_of(Heard(answer).code)

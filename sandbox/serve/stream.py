@@ -18,6 +18,7 @@ from sandbox.wire.salvage import Id
 
 HIGH, LOW = 1 << 20, 1 << 18
 KEPT, KEPT_EVENTS = 1 << 20, 1024
+SMALL = 1 << 16
 PING_S = 15.0
 """A silent stream says this often that it is alive: whoever forwards it may close an idle one."""
 STALL_S = 30.0
@@ -29,7 +30,7 @@ class Stream:
     """The messages of one answer; `reader` is who takes them now."""
 
     def __init__(self, shelf: Shelf, number: int, id: Id) -> None:
-        self._shelf = shelf
+        self.shelf = shelf
         self.number = number
         self.id = id
         self.events: deque[tuple[int, bytes]] = deque()
@@ -52,7 +53,7 @@ class Stream:
         self.ended = self.answered = last
         self.last += 1
         self.events.append((self.last, data))
-        self._shelf.added(self, len(data))
+        self.shelf.added(self, len(data))
         self.wake()
 
     def end(self) -> None:
@@ -102,24 +103,23 @@ class Stream:
             return self.events[0][1]
         return None
 
-    def take(self) -> bytes:
-        """All that waits, as events; empty if nothing does."""
+    def take(self) -> tuple[bytes, int]:
+        """All that waits, as events, and how many bytes of the shelf's that are; empty if nothing does."""
         fresh = [(number, data) for number, data in self.events if number > self.sent] if self.waiting else []
-        named = f"{self.number}." if self._shelf.resumable else ""
+        named = f"{self.number}." if self.shelf.resumable else ""
         parts = [encoded(data, named and f"{named}{number}") for number, data in fresh]
         if fresh:
             self.sent = self.last
-            self._shelf.enter(self)
-            self._shelf.taken(sum(len(data) for _, data in fresh))
+            self.shelf.enter(self)
         if self.lost_answer and self.ended and self.id is not None:
             self.lost_answer = False
             parts.append(encoded(_lost(self.id), ""))
-        return b"".join(parts)
+        return b"".join(parts), sum(len(data) for _, data in fresh)
 
     def attach(self, reader: object) -> None:
         """`reader` takes from now on; whoever did before is told to go."""
         if self.reader is None:
-            self._shelf.waits(self.held)
+            self.shelf.waits(self.held)
         self.reader = reader
         self.wake()
 
@@ -128,8 +128,8 @@ class Stream:
         if reader is not None and reader is self.reader:
             held, self.reader = self.held, None
             self.wake()
-            self._shelf.enter(self)
-            self._shelf.taken(held)
+            self.shelf.enter(self)
+            self.shelf.taken(held)
 
     def rewind(self, after: int) -> None:
         """All after the event `after` waits again; what of it is not there any more stays lost."""
@@ -139,7 +139,7 @@ class Stream:
             self.lost_answer = True
         self.sent = max(self.sent, kept - 1)
         if self.reader is not None:
-            self._shelf.waits(self.held - held)
+            self.shelf.waits(self.held - held)
 
 
 def encoded(data: bytes, id: str) -> bytes:
@@ -259,8 +259,9 @@ class Shelf:
     def _cut(self) -> None:
         """The reader that takes least loses its stream, so that the others go on."""
         self._stalled = None
-        slow = max(self._streams.values(), key=lambda one: one.held if one.reader is not None else -1)
-        slow.detach(slow.reader)
+        slow = max(self._streams.values(), key=lambda one: one.held if one.reader is not None else 0)
+        if slow.held:
+            slow.detach(slow.reader)
         if self._unread > HIGH:
             self._check()
         else:
@@ -274,8 +275,11 @@ class Events:
         self, stream: Stream, first: bytes = b"", gone: Callable[[Stream], None] | None = None
     ) -> None:
         self._stream = stream
+        self._shelf = stream.shelf
         self._first = first
         self._gone = gone
+        self._lent = 0
+        """What was handed out last: until the next is asked for it lies in a buffer of the connection's."""
         stream.attach(self)
 
     def __aiter__(self) -> Self:
@@ -284,9 +288,11 @@ class Events:
     async def __anext__(self) -> bytes:
         """What came since, in one piece; a comment where nothing does for long."""
         first, self._first = self._first, b""
+        self._give_back()
         while self._stream.reader is self:
-            if data := first + self._stream.take():
-                return data
+            data, self._lent = self._stream.take()
+            if data or first:
+                return first + data if first else data
             if self._stream.ended:
                 break
             if not await self._stream.news(PING_S) and self._stream.reader is self:
@@ -296,16 +302,54 @@ class Events:
 
     async def aclose(self) -> None:
         """The client is gone, or has all."""
+        self._give_back()
         self._stream.detach(self)
         gone, self._gone = self._gone, None
         if gone is not None:
             gone(self._stream)
+
+    def _give_back(self) -> None:
+        lent, self._lent = self._lent, 0
+        if lent:
+            self._shelf.taken(lent)
+
+
+class Whole:
+    """A large answer in one piece, which counts as waiting until its client has it."""
+
+    def __init__(self, shelf: Shelf, data: bytes) -> None:
+        self._shelf = shelf
+        self._data = data
+        self._size = len(data)
+        shelf.waits(self._size)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """All of it, once."""
+        data, self._data = self._data, b""
+        if data:
+            return data
+        await self.aclose()
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """The client is gone, or has it."""
+        size, self._size = self._size, 0
+        if size:
+            self._shelf.taken(size)
 
 
 EVENT_STREAM = (
     ("Content-Type", "text/event-stream"),
     ("X-Accel-Buffering", "no"),
 )
+
+
+def body_of(shelf: Shelf, whole: bytes) -> bytes | Whole:
+    """An answer as a body; a small one is handed over and forgotten."""
+    return whole if len(whole) <= SMALL else Whole(shelf, whole)
 
 
 def streamed(events: Events, headers: tuple[tuple[str, str], ...] = ()) -> Reply:

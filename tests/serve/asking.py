@@ -120,6 +120,15 @@ def result(reply: Answer) -> dict[str, Any]:
     return found
 
 
+async def large(reply: Answer) -> dict[str, Any]:
+    """The result of an answer in JSON that is taken in pieces."""
+    assert isinstance(reply, Reply), reply
+    assert not isinstance(reply.body, bytes), reply
+    assert dict(reply.headers)["Content-Type"] == "application/json"
+    found: dict[str, Any] = json.loads(b"".join([one async for one in reply.body]))["result"]
+    return found
+
+
 def code(reply: Answer) -> int:
     """The code of an error in JSON."""
     found: int = message(reply)["error"]["code"]

@@ -52,7 +52,7 @@ def work(message):
     elif method == "heard":
         answer(id, {"heard": heard, "argv": sys.argv[1:], "pid": os.getpid()})
     elif method == "subscriptions/listen":
-        pass
+        say(id, {"lines": [], **params, "silent": True})
     elif method == "die":
         os._exit(3)
     elif method in ("say", "flood"):

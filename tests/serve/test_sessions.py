@@ -22,6 +22,7 @@ from tests.serve.asking import (
     code,
     events,
     hang_up,
+    large,
     message,
     messages,
     note,
@@ -594,6 +595,23 @@ def test_a_client_that_reads_nothing_holds_its_own_server_up_and_nothing_is_pile
     played(play)
 
 
+def test_large_answers_that_nobody_takes_hold_their_server_up() -> None:
+    async def play(world: World) -> None:
+        client, other = await world.begin(), await world.begin(BOB)
+        text = "x" * (1 << 20)
+        untaken = await client.call("echo", 1, text=text)
+        waiting = asyncio.create_task(client.call("echo", 2, text=text))
+        assert result(await other.call("echo", 1)) == {"echo": {}}
+        await asyncio.sleep(0.1)  # for what must not come
+        assert not waiting.done()
+        await hang_up(untaken)
+        assert (await large(await waiting))["echo"]["text"] == text
+        session = next(one for one in world.service.live if one.principal == ALICE)
+        assert session._shelf._unread == 0
+
+    played(play)
+
+
 def test_a_server_that_reads_nothing_has_little_kept_for_it_and_its_neighbour_goes_on() -> None:
     async def play(world: World) -> None:
         client, other = await world.begin(), await world.begin(BOB)
@@ -610,7 +628,7 @@ def test_a_server_that_reads_nothing_has_little_kept_for_it_and_its_neighbour_go
             one.cancel()
         await asyncio.gather(*sent, return_exceptions=True)
         assert (await client.send("POST", note("notifications/x"))).status == 429
-        assert result(await other.call("echo", 1, text="x" * (1 << 20)))["echo"]["text"]
+        assert (await large(await other.call("echo", 1, text="x" * (1 << 20))))["echo"]["text"]
         os.kill(client.pid, signal.SIGCONT)
         await _until(lambda: not any(one.child and one.child.is_full for one in world.service.live))
         assert result(await client.call("echo", 1)) == {"echo": {}}
@@ -630,10 +648,10 @@ def test_only_so_much_of_one_principal_is_worked_on_at_once(monkeypatch: pytest.
         await asyncio.sleep(0)
         assert [one.done() for one in calls] == [False, False, True, True, True]
         assert _status(calls[-1].result()) == (429, "busy")
-        assert result(await other.call("echo", 1, text=text))["echo"]["text"] == text
+        assert (await large(await other.call("echo", 1, text=text)))["echo"]["text"] == text
         calls[0].cancel()
         await asyncio.gather(calls[0], return_exceptions=True)
-        assert result(await client.call("echo", 9, text=text))["echo"]["text"] == text
+        assert (await large(await client.call("echo", 9, text=text)))["echo"]["text"] == text
         calls[1].cancel()
 
     played(play)

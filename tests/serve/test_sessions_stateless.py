@@ -126,8 +126,18 @@ def test_a_subscription_ends_with_the_token_that_asked_for_it_and_its_server_hea
     played(play)
 
 
-def test_a_server_that_ends_a_subscription_ends_its_stream() -> None:
+def test_a_server_that_ends_a_subscription_ends_its_stream_and_that_of_no_call() -> None:
     async def play(world: World) -> None:
+        end = '{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"ID"}}'
+        listened = await world.modern("subscriptions/listen", "sub", lines=[CHANGED, end])
+        assert len(await messages(listened)) == 1
+        called = await world.modern("say", "call", lines=[CHANGED, end])
+        assert [one.get("id") for one in await messages(called)] == [None, "call"]
+
+    played(play)
+
+
+def play(world: World) -> None:
         end = '{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"ID"}}'
         stream = await world.modern("say", "sub", lines=[CHANGED, end], silent=True)
         assert len(await messages(stream)) == 1

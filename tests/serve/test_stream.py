@@ -32,6 +32,8 @@ class Played:
         self.seen: dict[int, list[int]] = {n: [] for n in range(3)}
         self.ids: dict[int, list[str]] = {n: [] for n in range(3)}
         self.dropped: set[int] = set()
+        self.all_readers: list[Events] = []
+        """Also those that were taken over, and have not been told to go yet."""
 
     def _hold(self) -> None:
         assert not self.is_held
@@ -49,12 +51,12 @@ class Played:
             self.put[n] += 1
             one.put(json.dumps({"n": self.put[n], "text": "x" * size}).encode() + b"\n")
         elif op == ATTACH and one.reader is None:
-            self.readers[n] = Events(one)
+            self._attach(n)
         elif op == RESUME and self.ids[n]:
             # Whoever comes back may have lost what was on the way to it.
             at = size % len(self.ids[n])
             one.rewind(int(self.ids[n][at].partition(".")[2]))
-            self.readers[n] = Events(one)
+            self._attach(n)
             del self.seen[n][at + 1 :], self.ids[n][at + 1 :]
         elif op == TAKE and n in self.readers and one.waiting and one.reader is self.readers[n]:
             self.take(n, await anext(self.readers[n]))
@@ -64,6 +66,10 @@ class Played:
             self.shelf.drop(one)
             self.dropped.add(n)
         self.check()
+
+    def _attach(self, n: int) -> None:
+        self.readers[n] = Events(self.streams[n])
+        self.all_readers.append(self.readers[n])
 
     def take(self, n: int, data: bytes) -> None:
         for event in Decoder(1 << 20).feed(data):
@@ -76,6 +82,7 @@ class Played:
         entered = [n for one in live for n, _ in one.events if n <= one.entered]
         assert len(self.shelf._order) == len(entered)
         unread = sum(one.held for one in live if one.reader is not None)
+        unread += sum(reader._lent for reader in self.all_readers)
         assert self.shelf._unread == unread
         # What nobody reads is within what is kept, and what somebody reads holds the server up.
         assert self.shelf._bytes - unread <= KEPT
@@ -97,8 +104,10 @@ def test_readers_see_each_message_once_and_in_order(
             played = Played()
             for op in ops:
                 await played.do(*op)
-            for reader in played.readers.values():
+            for reader in played.all_readers:
                 await reader.aclose()
+            played.check()
+            assert played.shelf._unread == 0
 
         asyncio.run(whole())
 
