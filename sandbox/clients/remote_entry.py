@@ -26,6 +26,9 @@ _HEADERS: Final = ("headers", "http_headers")
 _BEARER, _FROM_ENV = "bearer_token_env_var", "env_http_headers"
 """Codex's: a variable that has the token, and by header the variables that have their values."""
 _KIND: Final = {"array": ("type", "local", "remote"), "goose": ("type", "stdio", "streamable_http")}
+_USUAL: Final = ("command", "args", "env", "envFile", "cwd")
+_HELPER: Final = "headersHelper"
+"""Claude Code's."""
 _LOGIN: Final = re.compile(r"oauth|auth", re.IGNORECASE)
 _STRANGE: Final = frozenset("transport zed-nested".split())
 """Shapes in which a remote server is not written side by side with a command's members."""
@@ -59,7 +62,7 @@ class _Made:
 
 def wrapped(entry: Entry, members: Mapping[str, Any], program: str, fit: Fit) -> Reached | Left:
     """The entry with a command in place of its URL, or why it cannot have one."""
-    if why := _obstacle(entry):
+    if why := _obstacle(entry, members):
         return Left(why)
     made = _Made()
     try:
@@ -73,7 +76,9 @@ def wrapped(entry: Entry, members: Mapping[str, Any], program: str, fit: Fit) ->
     return Reached(_with_command(entry, members, program, args, made), tuple(_notes(made, members, address)))
 
 
-def _obstacle(entry: Entry) -> str:
+def _obstacle(entry: Entry, members: Mapping[str, Any]) -> str:
+    if _HELPER in members:
+        return f"its headers come from a program (`{_HELPER}`), which the client runs"
     if entry.faults:
         return entry.faults[0]
     if entry.shape in _STRANGE:
@@ -188,7 +193,7 @@ def _with_command(
     entry: Entry, members: Mapping[str, Any], program: str, args: Sequence[str], made: _Made
 ) -> dict[str, Any]:
     shape = SHAPES[entry.shape]
-    gone = {*(name for name, _ in shape.urls), *_HEADERS, _BEARER, _FROM_ENV}
+    gone = {*(name for name, _ in shape.urls), *_HEADERS, _BEARER, _FROM_ENV, *_of_a_command(shape)}
     after: dict[str, Any] = {}
     for name, value in members.items():
         if name in gone:
@@ -200,10 +205,18 @@ def _with_command(
         if isinstance(after.get(name), str):
             after[name] = local
     if made.env:
-        after[shape.env] = {**_table(after.get(shape.env)), **made.env}
+        after[shape.env] = dict(made.env)
     if made.passed and shape.passed:
-        after[shape.passed] = [*(after.get(shape.passed) or []), *made.passed]
+        after[shape.passed] = list(made.passed)
     return after
+
+
+def _of_a_command(shape: Shape) -> set[str]:
+    """What a client heeds beside a command alone: in a URL's entry it said nothing, and shall not begin to.
+
+    It would be our own program whose libraries, directory or variables a file of somebody's decides.
+    """
+    return {shape.command, shape.args, shape.env, shape.passed, *_USUAL} - {""}
 
 
 def _command(shape: Shape, program: str, args: Sequence[str]) -> dict[str, Any]:
@@ -232,7 +245,7 @@ def _notes(made: _Made, members: Mapping[str, Any], address: str) -> Iterator[st
 def unwrapped(entry: Entry, members: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
     """The members with the URL again: as the file had them, else as our own command says."""
     shape = SHAPES[entry.shape]
-    ours = {shape.command, shape.args, shape.env, shape.passed, *_HEADERS, _BEARER, _FROM_ENV} - {""}
+    ours = {*_of_a_command(shape), *_HEADERS, _BEARER, _FROM_ENV}
     ours |= {"type", "transport", *(name for name, _ in shape.urls)}
     kept = {name: value for name, value in members.items() if name not in ours}
     if before is not None:

@@ -21,7 +21,8 @@ IN_URL = re.compile(r"\$?\{([A-Za-z_][A-Za-z0-9_]{0,127})\}", re.ASCII)
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _PARTS = re.compile(r"([^/?#]*)(/[^?#]*)?(\?[^#]*)?(#.*)?", re.DOTALL)
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", re.ASCII)
+# Of the characters of RFC 9110 5.6.2 those that names have; one that begins with `-` would be an option.
+_TOKEN = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,127}", re.ASCII)
 _VALUE = re.compile(r"[!-~]([ -~]*[!-~])?", re.ASCII)
 # What says how a message is framed, and what the protocol itself sets: a profile has no say in those.
 _OURS = frozenset(

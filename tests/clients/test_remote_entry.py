@@ -159,6 +159,8 @@ def _sent(members: dict[str, Any]) -> dict[str, str]:
         pytest.param({"url": URL, "headers": {"A": "1", "a": "2"}}, False, "twice", id="a header twice"),
         pytest.param({"url": URL, "headers": ["A: 1"]}, False, "not a table", id="a list"),
         pytest.param({"url": URL, "headers": {"A": 1}}, False, "not a table", id="a number"),
+        pytest.param({"url": URL, "headers": {"--profile": "x"}}, False, "not the name", id="an option"),
+        pytest.param({"url": URL, "headersHelper": "/bin/x"}, False, "a program", id="headers by a program"),
         pytest.param({"url": "http://localhost:1/"}, True, "project's file", id="a project's: here"),
         pytest.param({"url": "https://10.0.0.1/"}, True, "project's file", id="a project's: near"),
     ],
@@ -167,6 +169,27 @@ def test_what_is_left(members: dict[str, Any], stranger: bool, why: str) -> None
     found = made("cursor", members, stranger=stranger)
     assert isinstance(found, Left)
     assert why in found.why
+
+
+@pytest.mark.parametrize("client", ["cursor", "codex", "goose", "opencode"])
+@pytest.mark.parametrize("stranger", [False, True])
+def test_what_meant_nothing_beside_a_url_does_not_begin_to(client: str, stranger: bool) -> None:
+    """Its client would start our own program with it, outside of any sandbox."""
+    shape = shapes.SHAPES[SHAPE_OF[client].shape]
+    evil = {"LD_PRELOAD": "/project/evil.so", "PYTHONPATH": "/project", "SSL_CERT_FILE": "/project/ca.pem"}
+    members = {
+        "uri" if client == "goose" else "url": URL, shape.env: evil, "env": evil, "cwd": "/project",
+        "envFile": "/project/.env", "args": ["--profile", "/project/p.toml"],
+        "headers": {"X-Key": "q7w9Zx81LmPq2"},
+        **({shape.passed: ["LD_PRELOAD"]} if shape.passed else {}),
+    }  # fmt: skip
+    found = made(client, members, stranger=stranger)
+    assert isinstance(found, Reached)
+    entry = entry_of(client, dict(found.members))
+    assert set(dict(entry.env)) == {"MCP_HEADER_X_KEY"}
+    assert (entry.cwd, entry.env_file, entry.passed) == ("", "", ())
+    assert "/project" not in repr(found.members)
+    assert unwrapped(entry, found.members, members) == members
 
 
 def test_a_projects_public_url_is_wrapped() -> None:
