@@ -96,11 +96,11 @@ class Shared:
 
     def _deliver(self, number: int, call: Call, stream: Stream, heard: Heard) -> None:
         if heard.method == "notifications/cancelled":
-            # How a server over stdio ends a subscription; over HTTP the stream's end says it. Of a call's end it
-            # may not say that way: whoever waits gets an answer.
+            # How a server over stdio ends a subscription; over HTTP the stream's end says it.
             if call.method == LISTEN:
                 del self._calls[number]
                 stream.end()
+            # A call does not end like this: whoever waits for it gets an answer.
         elif heard.kind == "response":
             del self._calls[number]
             self.touched = monotonic()

@@ -137,14 +137,6 @@ def test_a_server_that_ends_a_subscription_ends_its_stream_and_that_of_no_call()
     played(play)
 
 
-def play(world: World) -> None:
-        end = '{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"ID"}}'
-        stream = await world.modern("say", "sub", lines=[CHANGED, end], silent=True)
-        assert len(await messages(stream)) == 1
-
-    played(play)
-
-
 def test_hanging_up_before_the_first_word_cancels_too() -> None:
     async def play(world: World) -> None:
         asking = asyncio.create_task(world.modern("say", 7, lines=[], silent=True))
