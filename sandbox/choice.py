@@ -69,6 +69,10 @@ def choose(wish: Wish) -> Choice:
         found = matching.best(wish.command, request, wish.environ, wish.cwd)
     name = found.profile if found else wish.profile
     policy = load(name, environ=wish.environ, cwd=wish.cwd, flags=wish.flags)
+    if wish.command and policy.server.url is not None:
+        from sandbox.remote import here
+
+        policy = here(policy)
     if wish.profile is not None and policy.match.packages:
         known = dict.fromkeys(policy.match.packages, matching.row(policy))
         found = matching.matched(wish.command, request, wish.environ, wish.cwd, known)

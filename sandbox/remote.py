@@ -53,12 +53,22 @@ def reached(policy: Policy, url: Url, origin: Origin) -> Policy:
             f"`{url.origin}`",
             hint="name the profile alone, or another one",
         )
+    if policy.origin("server.transport").file == "--http":
+        raise UsageError(
+            "invalid-option", "`--http` is for a server that listens inside, and a URL is elsewhere"
+        )
     at = policy.origin("server.url") if own == str(url) else origin
     server = replace(policy.server, url=str(url), command=(), transport="stdio", port=None, path=None)
     origins = {**dict(policy.origins), "server.url": at}
     network = replace(policy.network, allow=_allowed(policy, url, at), behaviour=_behaviour(policy))
     files = Files(home=policy.files.home, tmp=policy.files.tmp)
     return replace(policy, server=server, network=network, files=files, origins=tuple(origins.items()))
+
+
+def here(policy: Policy) -> Policy:
+    """The policy for a command in place of its URL: what it may do, and nobody to send headers to."""
+    server = replace(policy.server, url=None, headers=(), ca=None, pin=())
+    return replace(policy, server=server)
 
 
 def _allowed(policy: Policy, url: Url, origin: Origin) -> tuple[HostRule, ...]:
@@ -210,4 +220,4 @@ def _path(text: str, values: Mapping[str, str]) -> str:
         return text
     from urllib.parse import quote
 
-    return remote.IN_URL.sub(lambda found: quote(values[found[1]], safe=""), text)
+    return remote.IN_URL.sub(lambda found: quote(values[found[1]], safe="", errors="surrogateescape"), text)

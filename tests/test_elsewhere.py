@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,6 +76,19 @@ def test_a_profile_is_for_its_own_origin() -> None:
     for other in ("https://b.example/mcp", "https://a.example:8443/mcp"):
         with pytest.raises(UsageError, match="is for"):
             remote.reached(mine, parse(other), mine.origin("x"))
+
+
+def test_a_server_inside_is_no_server_elsewhere() -> None:
+    with pytest.raises(UsageError, match="--http"):
+        choose(Wish((FAR,), {}, "/", flags=Flags(http="3000/mcp")))
+
+
+def test_a_command_takes_the_place_of_a_profiles_url(tmp_path: Path) -> None:
+    far = tmp_path / "far.toml"
+    far.write_text(f"schema = 1\n[server]\nurl = '{FAR}'\n[server.headers]\nX-A = 'b'\n")
+    chosen = choose(Wish(("cat",), {}, "/", profile=str(far)))
+    assert (chosen.command, chosen.policy.server.url, chosen.policy.server.headers) == (("cat",), None, ())
+    assert choose(Wish((), {}, "/", profile=str(far))).policy.server.url == FAR
 
 
 @pytest.mark.parametrize(
@@ -199,6 +213,10 @@ def test_what_is_sent_outlives_the_callers_environment() -> None:
 
 def test_a_line_end_of_a_files_secret_is_no_part_of_it() -> None:
     assert dict(remote.carried(spec_of(x_key="${T}"), (("T", "abc\r\n"),), {}).headers) == {"x-key": "abc"}
+
+
+def test_a_value_that_is_no_text_is_sent_byte_for_byte() -> None:
+    assert remote.carried(spec_of("/{KEY}"), (("KEY", "a\udcff\0"),), {}).path == "/a%FF%00"
 
 
 def test_a_url_whose_secret_is_not_set() -> None:

@@ -82,11 +82,12 @@ def _learn(args: argparse.Namespace) -> int:
 
 
 def _refuse_elsewhere(wish: Wish) -> None:
+    from sandbox.choice import load_for
     from sandbox.remote import named
 
-    if named(wish.command) is not None:
+    if named(wish.command) is not None or (not wish.command and load_for(wish).server.url is not None):
         what = "a server that runs elsewhere asks for nothing of this machine: there is nothing to learn"
-        raise UsageError("not-here", what, hint=f"mcp-sandbox profile new -- {wish.command[0]}")
+        raise UsageError("not-here", what, hint="mcp-sandbox profile new -- URL")
 
 
 def _calls(given: list[list[str]]) -> list[tuple[str, dict[str, Any]]]:
