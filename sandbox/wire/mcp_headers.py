@@ -28,7 +28,8 @@ TOKEN_MAX = 128
 _KEY = "x-mcp-header"
 _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
-_PLAIN = re.compile(r"(?:[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?")
+# A tab within is allowed, and turned into a space by some on the way: it is encoded.
+_PLAIN = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?")
 _FIELD = re.compile(r"[\t\x20-\x7e]*")
 _WRAPPED = re.compile(r"=\?base64\?(.*)\?=", re.S)
 _SESSION = re.compile(rf"[\x21-\x7e]{{1,{SESSION_MAX}}}")

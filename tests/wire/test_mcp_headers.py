@@ -53,6 +53,8 @@ VALUES = [
     pytest.param("", "", id="empty"),
     pytest.param("a\r\nX-Injected: 1", "=?base64?YQ0KWC1JbmplY3RlZDogMQ==?=", id="another header"),
     pytest.param("\t", "=?base64?CQ==?=", id="a tab alone"),
+    pytest.param("a\tb", "=?base64?YQli?=", id="a tab within"),
+    pytest.param("a b", "a b", id="a space within"),
 ]
 
 
