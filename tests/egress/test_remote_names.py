@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from tests.attacks.inside import World
+from tests.egress import proxies, services
 from tests.egress.battery import V4, new_word
+from tests.egress.extra_services import Extra
 from tests.egress.internet import Internet
 
 SERVER = Path(__file__).parent.parent / "e2e" / "remote_server.py"
@@ -63,7 +65,9 @@ class Told:
         return [one["detail"] for one in self.events if one["kind"] == "egress.deny"]
 
 
-def converse(internet: Internet, world: World, url: str, *, word: str, network: str = "") -> Told:
+def converse(
+    internet: Internet, world: World, url: str, *, word: str, network: str = "", **variables: str
+) -> Told:
     """By `run`, with a profile that names the URL, and sends it a secret."""
     server = f'[server]\nurl = "{url}"\nready = "200ms"\nca = "{internet.ca_file}"\n'
     head = f'schema = 1\nextends = "base"\n{server}'
@@ -75,7 +79,7 @@ def converse(internet: Internet, world: World, url: str, *, word: str, network: 
     argv = argv[:-2]  # the profile says where the server is
     lines = "".join(json.dumps(one) + "\n" for one in (HELLO, CALL))
     done = subprocess.run(
-        [*internet.prefix(), *argv], env={**world.environ, "KEY": word}, cwd="/", input=lines,
+        [*internet.prefix(), *argv], env={**world.environ, "KEY": word, **variables}, cwd="/", input=lines,
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert log.exists(), done.stderr
@@ -140,3 +144,17 @@ def test_a_name_that_was_public_before(internet: Internet, world: World, afar: P
     second = converse(internet, world, url, word=new_word())
     assert "(loopback)" in second.denials()[0]["reason"]
     assert internet.host_connections() == []
+
+
+@LONG
+def test_by_the_hosts_own_proxy(internet: Internet, world: World, afar: Path) -> None:
+    """It is asked for the host and port, and carries what it cannot read."""
+    word = new_word()
+    url = f"https://allowed.test:{PORT}/mcp"
+    with Extra(internet) as extra:
+        proxy = f"http://{proxies.USER}:{proxies.PASSWORD}@{services.INTERNET}:{proxies.CONNECT}"
+        told = converse(internet, world, url, word=word, HTTPS_PROXY=proxy)
+        asked = {(one["host"], one["port"]) for one in extra.proxied()}
+    assert told.echoed, told.said
+    assert asked == {("allowed.test", PORT)}
+    assert proxies.PASSWORD not in told.said + json.dumps(told.events)
