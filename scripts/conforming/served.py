@@ -33,7 +33,7 @@ def bare(server: Sequence[str], log: Path) -> Iterator[Subject]:
 
 
 @contextmanager
-def served(sandbox: str, profile: str, place: Path) -> Iterator[Subject]:
+def served(sandbox: str, profile: str, place: Path, backend: str = "auto") -> Iterator[Subject]:
     """What `profile` describes behind `mcp-sandbox serve`: a sandbox for every session."""
     place.mkdir(parents=True, exist_ok=True)
     place.joinpath("everything.toml").write_text(profile)
@@ -43,7 +43,7 @@ def served(sandbox: str, profile: str, place: Path) -> Iterator[Subject]:
     tokens.write_text(f"suite {token}\n")
     argv = [
         sandbox, "serve", "--json", "--listen", "127.0.0.1:0", "--token-file", str(tokens),
-        "--each", "512", "--sessions", "512", str(place / "everything.toml"),
+        "--backend", backend, "--each", "512", "--sessions", "512", str(place / "everything.toml"),
     ]  # fmt: skip
     with _started(argv, place / "serve.log") as first:
         (address,) = json.loads(first)["urls"].values()
