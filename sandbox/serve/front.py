@@ -116,7 +116,7 @@ class Front:
     async def run(self, opened: Opened, tell: Callable[[Ready], None], *, handle_signals: bool = True) -> int:
         """Everything, once there is a loop; until `stop`, or a signal where they are ours to handle."""
         self._stop = asyncio.get_running_loop().create_future()
-        journal = Journal(self._sink, self._options.limits.refusals_per_s, self._broken)
+        journal = Journal(self._sink, self._options.limits, self._broken)
         asyncio.get_running_loop().set_exception_handler(lambda loop, what: journal.fault(_fault_in(what)))
         async with AsyncExitStack() as stack:
             if handle_signals:
@@ -135,7 +135,7 @@ class Front:
                 listener.close()
                 await answerer.close()
                 await listener.stop(LAST_S)
-            journal.settle()
+            journal.settle(is_last=True)
             journal.write(Event("session.end", {"status": 0, "reason": reason}))
         return 0
 

@@ -184,15 +184,16 @@ def bound(address: Address) -> Iterator[socket.socket]:
         where = f"unix:{address.path}" if address.path else f"{address.host}:{address.port}"
         hint = "`--listen localhost:0` takes any free port" if error.errno == errno.EADDRINUSE else ""
         raise SandboxNotBuilt("cannot-listen", f"`{where}`: {error.strerror}", hint=hint) from error
+    own = os.lstat(address.path).st_ino if address.path else 0
     try:
         sock.listen(BACKLOG)
         sock.setblocking(False)
         yield sock
     finally:
-        sock.close()
-        if address.path:
-            with suppress(OSError):
+        with suppress(OSError):  # the next front may have begun already, while this one's sandboxes ended
+            if address.path and os.lstat(address.path).st_ino == own:
                 os.unlink(address.path)
+        sock.close()
 
 
 def _bound_to_host(address: Address) -> socket.socket:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from sandbox.audit.sink import Sink
 from sandbox.errors import AuditError
 from sandbox.event import Event, Value
+from sandbox.serve.limits import Limits
 from sandbox.serve.words import Refused
 
 _SHOWN_MAX = 64
@@ -25,13 +26,14 @@ class Journal:
     def __init__(
         self,
         sink: Sink,
-        per_second: float,
+        limits: Limits,
         broken: Callable[[AuditError], None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sink, self._broken, self._now = sink, broken, now
-        self._rate = per_second
-        self._left, self._at = per_second, now()
+        self._limits = limits
+        self._left, self._at = float(limits.refusals_at_once), now()
+        self._settled = now()
         self._uncounted: Counter[str] = Counter()
         self._is_broken = False
 
@@ -50,12 +52,15 @@ class Journal:
 
     def _refill(self) -> None:
         now = self._now()
-        self._left = min(self._rate, self._left + (now - self._at) * self._rate)
+        more = (now - self._at) * self._limits.refusals_per_s
+        self._left = min(float(self._limits.refusals_at_once), self._left + more)
         self._at = now
 
-    def settle(self) -> None:
-        """Logs how many refusals were only counted."""
-        if self._uncounted:
+    def settle(self, *, is_last: bool = False) -> None:
+        """Logs now and then, and at the end, how many refusals were only counted."""
+        now = self._now()
+        if self._uncounted and (is_last or now - self._settled >= self._limits.counted_s):
+            self._settled = now
             counted: dict[str, Value] = dict(self._uncounted)
             self._uncounted.clear()
             self.write(

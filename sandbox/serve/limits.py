@@ -30,5 +30,8 @@ class Limits:
     """From one address that is not this machine's."""
     known_max: int = 1024
     known_per_principal: int = 256
-    refusals_per_s: float = 10.0
+    refusals_per_s: float = 1.0
+    refusals_at_once: int = 50
     """Of those that are logged one by one; the others are counted."""
+    counted_s: float = 10.0
+    """How often the count is logged."""

@@ -139,13 +139,15 @@ def lines(path: Path) -> list[dict[str, object]]:
 def test_refusals_are_logged_at_a_rate_and_counted_beyond_it(tmp_path: Path) -> None:
     now = [0.0]
     with Sink("s", "serve", environ={}, path=str(tmp_path / "log")) as sink:
-        journal = Journal(sink, 2.0, lambda error: None, lambda: now[0])
+        limits = Limits(refusals_at_once=2, refusals_per_s=0.5, counted_s=10)
+        journal = Journal(sink, limits, lambda error: None, lambda: now[0])
         for _ in range(10):
             journal.refused(REFUSED, "127.0.0.1", "POST", "/mcp?token=secret", "ann")
+            journal.settle()
+        now[0] += 10
         journal.settle()
-        now[0] += 1
         journal.refused(REFUSED, "127.0.0.1")
-        journal.settle()
+        journal.settle(is_last=True)
     first, second, counted, last = lines(tmp_path / "log")
     assert first == second
     assert first == {
@@ -159,7 +161,7 @@ def test_refusals_are_logged_at_a_rate_and_counted_beyond_it(tmp_path: Path) -> 
 def test_a_log_that_fails_is_told_once(tmp_path: Path) -> None:
     told: list[AuditError] = []
     sink = Sink("s", "serve", environ={}, path=str(tmp_path / "log"))
-    journal = Journal(sink, 10, told.append)
+    journal = Journal(sink, Limits(), told.append)
     sink.close()
     for _ in range(3):
         journal.refused(REFUSED, "")

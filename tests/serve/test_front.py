@@ -394,3 +394,11 @@ def test_no_old_tls(files: dict[str, str]) -> None:
     context = tls_context(Options({}, parse("localhost:0"), tls_cert=files["one"], tls_key=files["one"]))
     assert context is not None
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_a_front_that_ends_leaves_the_socket_of_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "own" / "socket"
+    with served(tmp_path, listen=f"unix:{path}"), socket.socket(socket.AF_UNIX) as following:
+        path.rename(path.with_name("old"))  # its number stays taken, or the next one could get it
+        following.bind(str(path))
+    assert path.is_socket()
