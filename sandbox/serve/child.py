@@ -21,8 +21,10 @@ UNWRITTEN, BACKLOG = 1 << 20, 4 << 20
 """Bytes that a child has not taken: from the first on nobody is told that they were sent, beyond the second
 nothing more is taken for it."""
 STDERR_LINE = 4096
-EOF_S, TERM_S, KILL_S = 4.0, 3.0, 5.0
+EOF_S, TERM_S, KILL_S = 2.5, 3.0, 5.0
 """The child has two seconds for its own orderly end (docs/architecture.md); nobody waits for it for ever."""
+UNREAD_S = 0.1
+"""One that does not read will not see the end of its input either."""
 PROGRAM = (sys.executable, "-P", "-c", "import sandbox.cli.main as m; raise SystemExit(m.main())")
 
 
@@ -125,10 +127,15 @@ class Child:
             return
         await asyncio.wait([self._opening])
         self.go_on()
-        if self._in is not None:
+        patience = UNREAD_S if self._in is not None and self._in.get_write_buffer_size() else EOF_S
+        if self._in is not None and not self._in.is_closing():
             # What was sent and is not taken would keep the pipe open, and nobody waits for its answer.
             (self._in.abort if self._in.get_write_buffer_size() else self._in.close)()
-        for seconds, number in ((EOF_S, signal.SIGTERM), (TERM_S, signal.SIGKILL), (KILL_S, signal.SIGKILL)):
+        for seconds, number in (
+            (patience, signal.SIGTERM),
+            (TERM_S, signal.SIGKILL),
+            (KILL_S, signal.SIGKILL),
+        ):
             if await self._is_gone(seconds):
                 break
             with suppress(ProcessLookupError):
