@@ -16,18 +16,27 @@ CLIENT = ("client, 0.1.16", "client, 0.2, 2025-06-18", "client, 0.2, 2025-11-25"
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
-SIDES = [
-    pytest.param(("--http", inside), suite, id=f"serve, {inside} inside, {suite}")
-    for inside in ("stdio", "http", "url")
-    for suite in SERVER
-] + [pytest.param(("--client",), suite, id=suite) for suite in CLIENT]
+SIDES = (
+    [
+        pytest.param(("--http", inside), suite, id=f"serve, {inside} inside, {suite}")
+        for inside in ("stdio", "http", "url")
+        for suite in SERVER
+    ]
+    + [
+        pytest.param(
+            ("--http", "http", "--backend", "docker"), suite, id=f"serve, http inside docker, {suite}"
+        )
+        for suite in SERVER[2:]
+    ]
+    + [pytest.param(("--client",), suite, id=suite) for suite in CLIENT]
+)
 
 
 @pytest.mark.parametrize(("words", "suite"), SIDES)
 def test_every_check_says_the_same(
     words: tuple[str, ...], suite: str, tmp_path: Path, require: Callable[[str], None]
 ) -> None:
-    require("native")
+    require("docker" if "docker" in words else "native")
     require("npm")
     done = subprocess.run(
         [
