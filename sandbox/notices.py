@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import deque
 from collections.abc import Callable
 
@@ -49,6 +50,15 @@ class Notices:
         # A cut before the secret is found would leave its beginning.
         where, reason = (one_line(self._clean(text)) for text in (where, reason))
         return one_line(self._text(_cut(where, HOST_MAX), _cut(reason, REASON_MAX), rule))
+
+    def unreached(self, where: str, why: str, *, now: float) -> str:
+        """Tells a person once why a server elsewhere was not reached; the words for open calls."""
+        shown = re.sub(r"^\[Errno -?\d+\] ", "", self._clean(why))
+        text = one_line(f"`{_cut(self._clean(where), HOST_MAX)}` was not reached: {_cut(shown, REASON_MAX)}")
+        if text not in self._told and self._may_tell(now):
+            self._remember(text)
+            self._note(f"mcp-sandbox: {text}")
+        return text
 
     def _text(self, where: str, reason: str, rule: str) -> str:
         return f"denied `{where}` to `{self._server}` (profile `{self._profile}`): {reason} [{rule}]"

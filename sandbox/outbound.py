@@ -24,6 +24,7 @@ from sandbox.errors import AuditError
 from sandbox.event import Event, Value
 from sandbox.gateway import Gateway
 from sandbox.notices import Notices
+from sandbox.policy.hosts import spelt
 from sandbox.prepare import Prepared
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ KINDS = frozenset({"egress.allow", "egress.deny", "egress.close", "dns.deny", "c
 """What the gateway may tell of."""
 LARGEST = 1 << 16
 SETTLE_S = 0.25
+_OURS = frozenset(("closed", "session", "denied", "breach"))
+"""How a connection ends that is told of otherwise, or needs no word."""
 RECENT = 20
 _SHOWN = ("host", "port", "protocol", "reason", "up", "down", "end")
 _TEXT_MAX = 256
@@ -67,6 +70,7 @@ class Outbound:
         self._calls = calls
         self._changed = changed
         self._notices = Notices(prepared.policy, prepared.spec.server, note, redactor)
+        self._elsewhere = prepared.spec.endpoint is not None and prepared.spec.endpoint.remote
         self._watcher = Watcher(prepared.policy.network.behaviour)
         self._needles = _needles(canaries)
         self._finishing = False
@@ -164,6 +168,8 @@ class Outbound:
         if kind == "egress.close":
             up, down = self.carried
             self.carried = up + int(detail.get("up", 0)), down + int(detail.get("down", 0))
+            if self._elsewhere and "address" not in detail:
+                self._tell_unreached(detail)
         self._clerk.emit(Event(kind, detail, rule=self._rule(said)))
         self.recent.append((time.monotonic(), {"kind": kind, **_short(detail)}))
 
@@ -179,6 +185,14 @@ class Outbound:
         )  # fmt: skip
         if text:
             self._calls.explain(text)
+
+    def _tell_unreached(self, detail: Mapping[str, Any]) -> None:
+        """Why a server elsewhere was not reached: inside it looks like one that hangs up."""
+        end = str(detail.get("end", ""))
+        if end in _OURS:
+            return
+        where = spelt(str(detail["host"]), int(detail["port"]))
+        self._calls.explain(self._notices.unreached(where, end, now=time.monotonic()))
 
     def _behave(self, said: Mapping[str, Any], now: float, calls: int) -> list[Finding]:
         if "activity" in said:

@@ -21,6 +21,7 @@ from sandbox.errors import AuditError
 from sandbox.event import Event
 from sandbox.gateway import Gateway
 from sandbox.outbound import RECENT, Outbound
+from sandbox.plan.spec import Endpoint
 from sandbox.policy.model import Policy
 from sandbox.prepare import Prepared
 
@@ -66,7 +67,7 @@ class Calls:
 class Ear:
     """An Outbound that listens, and the gateway's end of its channel."""
 
-    def __init__(self) -> None:
+    def __init__(self, endpoint: Endpoint | None = None) -> None:
         ours, self.there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.there.settimeout(SECONDS)
         self.gateway = Gateway()
@@ -74,7 +75,9 @@ class Ear:
         self.log, self.calls, self.notes = Log(), Calls(), list[str]()
         self.changed = threading.Event()
         policy = Policy(name="p")
-        prepared = cast(Prepared, SimpleNamespace(policy=policy, spec=SimpleNamespace(server="s")))
+        prepared = cast(
+            Prepared, SimpleNamespace(policy=policy, spec=SimpleNamespace(server="s", endpoint=endpoint))
+        )
         self.outbound = Outbound(
             self.gateway, cast(Clerk, self.log), self.calls, prepared,
             self.notes.append, self.changed.set, (), Redactor([]),
@@ -97,8 +100,8 @@ class Ear:
 
 
 @pytest.fixture
-def ear() -> Iterator[Ear]:
-    made = Ear()
+def ear(request: pytest.FixtureRequest) -> Iterator[Ear]:
+    made = Ear(getattr(request, "param", None))
     yield made
     made.log.may.set()
     made.there.close()
@@ -300,3 +303,42 @@ def test_the_end_waits_for_a_gateway_that_hangs_a_bounded_time(
     assert 0.04 < time.monotonic() - started < 1.0
     assert ear.outbound.breach is None
     assert ear.there.recv(16) == b"", "it was told that nothing more is answered"
+
+
+# --- a server elsewhere ---------------------------------------------------------------------------------
+
+FAR = Endpoint("far.example", 443, "/mcp", tls=True, remote=True)
+INSIDE = Endpoint("127.0.0.1", 3000, "/mcp")
+
+
+def unreached(end: str, **more: Any) -> Mapping[str, Any]:
+    detail = {"host": "far.example", "port": 443, "end": end, **more}
+    return {"kind": "egress.close", "detail": detail, "rule": "", "quiet": True}
+
+
+@pytest.mark.parametrize("ear", [FAR], indirect=True)
+def test_why_a_server_elsewhere_is_not_reached_is_told_once(ear: Ear) -> None:
+    why = "[Errno -2] Name or service not known"
+    ear.say(unreached(why), unreached(why), ALLOW)
+    assert ear.there.recv(16) == WRITTEN
+    text = "`far.example:443` was not reached: Name or service not known"
+    assert ear.calls.told == [text, text]
+    assert ear.notes == [f"mcp-sandbox: {text}"]
+    assert len(ear.log.events) == 3
+
+
+@pytest.mark.parametrize(
+    ("ear", "fact"),
+    [
+        pytest.param(FAR, unreached("closed"), id="a good end"),
+        pytest.param(FAR, unreached("session"), id="the session's end"),
+        pytest.param(FAR, unreached("[Errno 104] reset", address="1.2.3.4"), id="one that was reached"),
+        pytest.param(INSIDE, unreached("[Errno 111] refused"), id="a server inside"),
+        pytest.param(None, unreached("[Errno 111] refused"), id="a server on stdio"),
+    ],
+    indirect=["ear"],
+)
+def test_what_needs_no_word(ear: Ear, fact: Mapping[str, Any]) -> None:
+    ear.say(fact, ALLOW)
+    assert ear.there.recv(16) == WRITTEN
+    assert (ear.calls.told, ear.notes) == ([], [])
