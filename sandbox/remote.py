@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 
+from sandbox.backend.apart import asked_apart
 from sandbox.backend.native.bridging import Carried
 from sandbox.backend.native.keeper import Orders
-from sandbox.errors import CannotEnforce, SandboxError, SandboxNotBuilt, UsageError
+from sandbox.errors import CannotEnforce, SandboxNotBuilt, UsageError
 from sandbox.plan.remote import LOGIN, with_login
 from sandbox.plan.spec import Spec
 from sandbox.policy import hosts, remote
 from sandbox.policy.model import Behaviour, Files, HostRule, Origin, Policy
 from sandbox.policy.remote import Url
 from sandbox.records import replace
-
-TYPE_CHECKING = False  # as `typing` has it, without its import
-if TYPE_CHECKING:
-    from typing import NoReturn
 
 Pairs = tuple[tuple[str, str], ...]
 """Variables with their values."""
@@ -126,39 +121,13 @@ def _behaviour(policy: Policy) -> Behaviour:
 def logged_in(spec: Spec, secrets: Pairs, login: Callable[[], str | None]) -> tuple[Spec, Pairs]:
     """The same with the token of a login, where there is one and the profile says nothing else to send."""
     assert spec.endpoint is not None  # noqa: S101 - asked of servers elsewhere alone
-    if "authorization" in dict(spec.endpoint.headers) or not (token := _apart(login)):
+    if "authorization" in dict(spec.endpoint.headers):
+        return spec, secrets
+    # The bridge is a fork of this process, and shall not have the refresh token too.
+    token = asked_apart(lambda: login() or "")
+    if not token:
         return spec, secrets
     return with_login(spec), (*secrets, (LOGIN, token))
-
-
-def _apart(login: Callable[[], str | None]) -> str:
-    """Asked in a process of its own: the bridge, a fork of this one, shall not have the refresh token too."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _tell(writing, login)
-    os.close(writing)
-    with open(reading, "rb") as pipe:
-        said = pipe.read()
-    os.waitpid(child, 0)
-    kind, *words = json.loads(said) if said else ["error", "login", "it ended without a word", "", ""]
-    if kind == "error":
-        raise SandboxNotBuilt(words[0], words[1], rule=words[2], hint=words[3])
-    return str(words[0])
-
-
-def _tell(to: int, login: Callable[[], str | None]) -> NoReturn:
-    try:
-        said = ["token", login() or ""]
-    except SandboxError as error:
-        said = ["error", error.code, error.what, error.rule, error.hint]
-    except BaseException as error:
-        said = ["error", "login", f"{type(error).__name__}: {error}"[:200], "", ""]
-    try:
-        with open(to, "w") as pipe:
-            json.dump(said, pipe)
-    finally:
-        os._exit(0)
 
 
 def bridged(orders: Orders, spec: Spec, secrets: Pairs, environ: Mapping[str, str]) -> Orders:
