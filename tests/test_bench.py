@@ -357,6 +357,6 @@ def test_a_quick_run_over_http_has_every_way(require: Require, tmp_path: Path) -
     for side in ("inside", "serve"):
         for kind in ("call", "medium", "rate"):
             ways = found[side][kind]
-            assert set(ways) == {"direct", "mcp-sandbox", "supergateway", "mcp-proxy"}
+            assert {"direct", "mcp-sandbox", "supergateway", "mcp-proxy"} <= set(ways)
             assert len({len(one) for one in ways.values()}) == 1
             assert all(value > 0 for one in ways.values() for value in one)

@@ -28,7 +28,7 @@ def marks(run: Run) -> list[Run]:
     """That we add less than each of the others, and let more calls through."""
     rows = []
     for side, kinds in run["http"].items():
-        for other in run["others"]:
+        for other in (name for name in run["others"] if name in kinds["call"]):
             for kind in JUDGED:
                 times = added(kinds[kind], OURS) / max(added(kinds[kind], other), 1e-6)
                 rows.append(_mark(side, f"{KINDS[kind]}: added, times what {other} adds", times))

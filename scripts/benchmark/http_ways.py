@@ -28,7 +28,8 @@ from benchmark.measure import LARGE, MEDIUM, SMALL, WORDS, turns
 
 HERE = Path(__file__).resolve().parent
 HTTP_ECHO, STDIO_ECHO = HERE / "echo_http.py", HERE / "echo_server.py"
-VERSIONS = {"supergateway": "4.0.0", "mcp-proxy": "0.13.0"}
+VERSIONS = {"supergateway": "4.0.0", "mcp-proxy": "0.13.0", "npm's mcp-proxy": "6.7.19"}
+"""The second is PyPI's; the third, of another author, knows one direction only."""
 WIDTH, BURST = 8, 200
 """Calls that are open at once where throughput is measured, and how many in all."""
 READY_S = 30.0
@@ -189,6 +190,7 @@ def serving(place: Place) -> dict[str, Way]:
         "mcp-sandbox": lambda: _served(place, echo),
         "supergateway": lambda: _behind(place, _as_supergateway(echo)),
         "mcp-proxy": lambda: _behind(place, _as_mcp_proxy(echo)),
+        "npm's mcp-proxy": lambda: _behind(place, _as_npm_mcp_proxy(echo)),
     }
 
 
@@ -214,6 +216,21 @@ def _as_supergateway(echo: Sequence[str]) -> Callable[[int], tuple[str, ...]]:
 
 def _as_mcp_proxy(echo: Sequence[str]) -> Callable[[int], tuple[str, ...]]:
     return lambda port: (_mcp_proxy(), "--log-level", "ERROR", "--port", str(port), "--", *echo)
+
+
+def _as_npm_mcp_proxy(echo: Sequence[str]) -> Callable[[int], tuple[str, ...]]:
+    words = _npm("mcp-proxy", VERSIONS["npm's mcp-proxy"], "dist/bin/mcp-proxy.mjs")
+    return lambda port: (
+        *words,
+        "--server",
+        "stream",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--",
+        *echo,
+    )
 
 
 @contextmanager
@@ -277,12 +294,17 @@ def free_port() -> int:
 
 
 def _supergateway() -> tuple[str, str]:
-    place = subjects.cache() / "npm"
-    entry = place / "node_modules" / "supergateway" / "dist" / "index.js"
+    return _npm("supergateway", VERSIONS["supergateway"], "dist/index.js")
+
+
+def _npm(package: str, version: str, program: str) -> tuple[str, str]:
+    """node, and what it runs of a package in a place of its own."""
+    place = subjects.cache() / f"{package}-{version}"
+    entry = place / "node_modules" / package / program
     if not entry.exists():
         place.mkdir(parents=True, exist_ok=True)
-        wanted = f"supergateway@{VERSIONS['supergateway']}"
-        install = ("npm", "install", "--silent", "--no-audit", "--no-fund", f"--prefix={place}", wanted)
+        quiet = ("--silent", "--no-audit", "--no-fund", "--ignore-scripts", f"--prefix={place}")
+        install = ("npm", "install", *quiet, f"{package}@{version}")
         subprocess.run(install, check=True, timeout=600)  # noqa: S603 - our own words
     return str(shutil.which("node")), str(entry)
 
