@@ -1,4 +1,4 @@
-"""A question that is asked in a process of its own: this one and its forks never hold what was read for it."""
+"""A question that is asked in a process of its own: nothing else of what was read for it stays here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def asked_apart(question: Callable[[], str]) -> str:
-    """The answer alone, or what stopped it, raised here; its process ends with ours. Before any thread exists."""
+    """The answer alone, or what stopped it, raised here; its process ends with ours. Before any thread."""
     reading, writing = os.pipe()
     ours, child = os.getpid(), os.fork()
     if child == 0:
