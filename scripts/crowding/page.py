@@ -49,7 +49,7 @@ def table(run: dict[str, Any]) -> str:
     ]
     head = (
         f"{run['date']}, {run['cpus']} processors, as {run['caller']}: {run['sandboxes']} sandboxes at once, "
-        f"half Python, half Node, each with {run['pace']:g} calls of 200 bytes a second for "
+        f"half Python, half Node, each making calls of 200 bytes, {run['pace']:g} a second, for "
         f"{run['seconds'] / 60:.1f} minutes (`{_how(run)}`); load of the machine at the start "
         f"{run['load'][0]}, at the end {run['load'][1]}."
     )
