@@ -131,28 +131,39 @@ def test_who_takes_it_over_can_talk_and_nothing_else(
     assert control == dict.fromkeys(control, "got"), "the control"
 
 
-def test_its_end_is_not_ours_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends with whoever started it, however that ended."""
+def test_it_ends_with_whoever_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However that ended."""
+    monkeypatch.setattr("sandbox.bridge.run.run", lambda *_: _say_and_stay())
     told, tell = os.pipe()
     parent = os.fork()
     if parent == 0:
+        _start_and_stay(tell)
+    try:
+        os.close(tell)
+        with open(told, "rb", buffering=0) as answer:
+            assert answer.read(16) == b"runs", "the control"
+            os.kill(parent, signal.SIGKILL)
+            assert answer.read(1) == b"", "its end of the pipe is closed"
+    finally:
+        os.kill(parent, signal.SIGKILL)
+        os.waitpid(parent, 0)
+
+
+def _start_and_stay(tell: int) -> None:
+    try:
+        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
         null = os.open(os.devnull, os.O_RDWR)
-        monkeypatch.setattr(
-            "sandbox.bridge.run.run", lambda *_: os.write(1, b"%d" % os.getpid()) and _sleep()
-        )
         bpf = narrowed.only(seccomp.load("net", linux.MACHINE), narrowed.OUTSIDE, linux.MACHINE)
         if os.fork() == 0:
             target = Target(Endpoint("127.0.0.1", 1, "/"))
             bridge_process.carry(target, bridge_process.Streams(null, tell, null), bpf)
+        os.close(tell)
         signal.pause()
-    os.close(tell)
-    with open(told, "rb", buffering=0) as answer:
-        assert answer.read(16) == b"runs", "the control"
-        os.kill(parent, signal.SIGKILL)
-        os.waitpid(parent, 0)
-        assert answer.read(1) == b"", "its end of the pipe is closed"
+    finally:
+        os._exit(1)
 
 
-def _sleep() -> int:
+def _say_and_stay() -> int:
+    os.write(1, b"runs")
     threading.Event().wait()
     return 0
