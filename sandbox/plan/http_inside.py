@@ -29,11 +29,8 @@ def unenforceable(policy: Policy) -> Iterator[tuple[str, str, Origin | None]]:
         why = "is a port of `network.allow`" if port != _DNS else "is that of the sandbox's own name service"
         yield "server.port", f"{why}, where we listen ourselves: let the server listen on another", None
     if policy.syscalls == "strict":
-        yield (
-            "server.transport",
-            'is `http`; `syscalls.tier = "strict"` leaves no socket to listen with',
-            None,
-        )
+        why = 'is `http`, and `syscalls.tier = "strict"` leaves no socket to listen with'
+        yield "server.transport", why, None
     if policy.isolation.runtime == "gvisor":
         why = "is `http`, which is carried out of no gVisor sandbox: its network is not this kernel's"
         yield "server.transport", why, None
@@ -44,8 +41,6 @@ def rows(policy: Policy) -> Iterator[Row]:
     if policy.server.transport != "http":
         return
     found = endpoint(policy.server)
-    what = (
-        f"speaks HTTP at {HOST}:{found.port}{found.path} of its own network, within {duration(found.ready)}"
-    )
+    what = f"speaks HTTP at {HOST}:{found.port}{found.path} of its network, within {duration(found.ready)}"
     how = "a bridge in front, which the client sees as stdin and stdout; no port outside"
     yield Row("process", what, how, "server.port")
