@@ -131,6 +131,11 @@ def _refused(placed: list[tuple[str, str, Origin]]) -> CannotEnforce:
 
 
 def _hint(key: str, origin: Origin) -> str:
+    if key == "server.port":
+        option = "--http PORT" if origin.file == "--http" else f"`{key}` in {origin}"
+        return f"let the server listen elsewhere: {option}, from {FIRST_PORT} on and not in `network.allow`"
+    if origin.file == "--http":
+        return 'a profile under which it may listen: `--profile base`, or one with `syscalls.tier = "net"`'
     if origin.file.startswith("--"):
         return f"leave `{origin}` out; the server then runs without that grant"
     return f"remove `{key}` from {origin}, if the server may run without it"

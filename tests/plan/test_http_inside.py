@@ -46,6 +46,23 @@ def test_the_trap_has_no_port_of_the_servers(port: int, words: str) -> None:
     assert words in caught.value.what
 
 
+@pytest.mark.parametrize(
+    ("text", "table", "words"),
+    [
+        ("443", {}, "--http PORT, from 1024 on"),
+        ("8443", {"network": {"allow": ["b.example:8443"]}}, "--http PORT, from 1024 on"),
+        ("3000", {"syscalls": "strict"}, "--profile base"),
+    ],
+)
+def test_the_hint_is_about_the_port_and_not_about_leaving_it_out(
+    text: str, table: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(CannotEnforce) as caught:
+        plan(add(policy(table), Flags(http=text)), facts(), survey({}))
+    assert words in caught.value.hint
+    assert "leave" not in caught.value.hint
+
+
 def test_any_other_port_may_be_the_servers_beside_a_network() -> None:
     table = {"server": HTTP, "network": {"allow": ["a.example"]}}
     assert plan(policy(table), facts(), survey({})).endpoint is not None
