@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
@@ -75,6 +76,16 @@ def options_of(args: argparse.Namespace, listen: str, routes: Mapping[str, tuple
         insecure_http=args.insecure_http,
         oauth=_issuer(args.oauth, tuple(routes)) if args.oauth else None,
     )
+
+
+def private(options: Options) -> list[tuple[str, str]]:
+    """What no server behind the front may see, with the option that says where it is."""
+    named = (
+        ("--token-file", options.token_file),
+        ("--tls-key", options.tls_key),
+        ("--listen", options.address.path),
+    )
+    return [(option, os.path.realpath(path)) for option, path in named if path]
 
 
 def _issuer(path: str, routes: tuple[str, ...]) -> Callable[[], Issued]:

@@ -78,7 +78,7 @@ def named(given: Iterable[str]) -> dict[str, str]:
         if not _NAME.fullmatch(name):
             raise UsageError("bad-name", f"`{name}` cannot be part of a URL", hint=f"NAME={one}")
         if name in found:
-            raise UsageError("two-of-a-name", f"two profiles are named `{name}`", hint=f"{name}-2={one}")
+            raise UsageError("two-of-a-name", f"two profiles are named `{name}`", hint=f"{name}-2={profile}")
         found[name] = profile
     return found
 
@@ -107,8 +107,9 @@ def front(args: argparse.Namespace, routes: dict[str, tuple[str, ...]]) -> int:
     say: Callable[[str], None] = (lambda text: None) if args.quiet else note
     capacity = _capacity(args)
     check(options)
+    private = fronting.private(options)
     for arguments in routes.values():
-        _try(arguments, lambda text: say(f"mcp-sandbox: {text}"))
+        _try(arguments, private, lambda text: say(f"mcp-sandbox: {text}"))
 
     def tell(ready: Ready) -> None:
         _tell(ready, say, in_json=bool(args.json))
@@ -121,14 +122,16 @@ def front(args: argparse.Namespace, routes: dict[str, tuple[str, ...]]) -> int:
         )
 
 
-def _try(arguments: tuple[str, ...], progress: Callable[[str], None]) -> None:
+def _try(arguments: tuple[str, ...], private: list[tuple[str, str]], progress: Callable[[str], None]) -> None:
     """Plans one sandbox as `run` would, and says what a person is told before its start."""
     from sandbox.cli import options, run
     from sandbox.prepare import prepare
+    from sandbox.serve.private import refuse_shown
 
     prepared = prepare(
         options.wish(run.parser().parse_args(list(arguments)), os.environ, os.getcwd()), progress
     )
+    refuse_shown(prepared.spec.view, private)
     for line in run.said(prepared, verbose=False):
         note(f"mcp-sandbox: {line}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +43,39 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         assert main.main(["run", "--listen", where, "--", "/bin/cat"]) == 125
     assert "in use" in capsys.readouterr().err
+
+
+def test_the_hint_about_two_of_a_name_can_be_typed() -> None:
+    with pytest.raises(UsageError) as caught:
+        serve.named(["red=p.toml", "red=q.toml"])
+    assert caught.value.hint == "red-2=q.toml"
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        pytest.param("--token-file", "tokens", id="tokens"),
+        pytest.param("--listen", "socket", id="a socket that is not there yet"),
+    ],
+)
+@pytest.mark.parametrize("linked", [False, True])
+def test_no_server_sees_what_is_the_front_s_own(
+    option: str, name: str, linked: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "mounted"
+    folder.mkdir(mode=0o700)
+    named = folder
+    if linked:
+        named = tmp_path / "link"
+        named.symlink_to(folder)
+    value = f"unix:{named / name}" if option == "--listen" else str(named / name)
+    where = () if option == "--listen" else ("--listen", "127.0.0.1:0")
+    words = ["run", *where, option, value, "--allow-read", str(folder), "--", "/bin/cat"]
+    assert main.main(words) == 2
+    said = capsys.readouterr().err
+    assert "front-shown" in said
+    assert f"name another place for `{option}`" in said
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(
