@@ -23,6 +23,7 @@ _URL = re.compile(
     rf"(?:\?(?P<query>(?:[A-Za-z0-9._~+@:=,/?&-]|{_ESCAPED})*))?",
     re.ASCII | re.IGNORECASE,
 )
+_USER = re.compile(r"//[^/?#]*@")
 _RULE = "an address of a login is a plain https:// one, without user, fragment and special characters"
 
 
@@ -90,15 +91,20 @@ def checked(text: object, what: str, reach: Reach, *, most: int = LONGEST) -> Ad
     return _encrypted(_parsed(text, what, most), what, reach)
 
 
+def _bare(text: object) -> object:
+    """The text without a password that somebody wrote into it."""
+    return _USER.sub("//…@", text[:LONGEST]) if isinstance(text, str) else text
+
+
 def _parsed(text: object, what: str, most: int = LONGEST) -> Address:
     match = _URL.fullmatch(text) if isinstance(text, str) and len(text) <= most else None
     if match is None:
-        raise LoginRefused("login-address", f"{what} is refused: `{shown(text)}`", rule=_RULE)
+        raise LoginRefused("login-address", f"{what} is refused: `{shown(_bare(text))}`", rule=_RULE)
     scheme, path = match["scheme"].lower(), match["path"]
     port = int(match["port"] or PORTS[scheme])
     host = (match["six"] or match["host"]).lower()
     if not 0 < port < 65536 or not _whole(path) or not _host(host, six=match["six"] is not None):
-        raise LoginRefused("login-address", f"{what} is refused: `{shown(text)}`", rule=_RULE)
+        raise LoginRefused("login-address", f"{what} is refused: `{shown(_bare(text))}`", rule=_RULE)
     return Address(scheme, host, port, path, match["query"])
 
 

@@ -122,3 +122,10 @@ def test_whatever_passes_holds_nothing_for_a_shell(text: str) -> None:
     assert not set(str(found)) & set("$`\"'\\;|<>(){}[]!*^ \t\r\n\x0b\x0c#\u202e\u0430é")
     assert "&" not in str(found).partition("?")[0]
     assert checked(str(found), "it", AWAY) == found
+
+
+def test_a_password_in_an_address_is_not_repeated() -> None:
+    with pytest.raises(LoginRefused) as caught:
+        typed("https://ann:correct-horse@example.org/mcp")
+    assert "correct-horse" not in str(caught.value.what)
+    assert "example.org" in str(caught.value.what)
