@@ -33,9 +33,9 @@ ca = "{place}/ca.pem"
 SERVED = """\
 schema = 1
 [server]
-command = ["python3", "{place}/tiny_server.py", "{place}/notes"]
+command = ["python3", "{place}/server/tiny_server.py", "{place}/notes"]
 [files]
-read = ["{place}/tiny_server.py", "{place}/notes"]
+read = ["{place}/server/tiny_server.py", "{place}/notes"]
 """
 REMOTE = """\
 schema = 1
@@ -109,7 +109,9 @@ def free_port() -> int:
 def _lay_out(place: Path, authority: trustme.CA, port: int, issuer: Issuer) -> None:
     (place / "notes").mkdir()
     (place / "notes" / "a.txt").write_text("a note\n")
-    shutil.copy(SERVER, place)
+    # What lies beside a server is shown to it: the front's key may not.
+    (place / "server").mkdir()
+    shutil.copy(SERVER, place / "server")
     authority.cert_pem.write_to_path(str(place / "ca.pem"))
     certificate = authority.issue_cert("localhost")
     certificate.private_key_pem.write_to_path(str(place / "key.pem"))
@@ -154,6 +156,8 @@ def test_a_person_logs_in_and_gets_what_the_scopes_give(caller: Caller) -> None:
         whole = converse(caller, place)
         assert {one["name"] for one in whole[2]["result"]["tools"]} == {"read_text_file", "list_directory"}
         assert whole[3]["result"]["content"][0]["text"] == "a note\n"
+        # A kept login keeps its scopes when it asks for more.
+        caller.run(PROGRAM, "logout", f"https://localhost:{port}/notes/mcp", cwd=place)
         log_in(caller, place, port, "--scope=notes:list")
         narrow = converse(caller, place)
         assert {one["name"] for one in narrow[2]["result"]["tools"]} == {"list_directory"}
