@@ -46,7 +46,7 @@ allow = ["localhost:{port}"]
 url = "https://localhost:{port}/notes/mcp"
 ca = "{place}/ca.pem"
 """
-CALLS = [
+CALLS: list[dict[str, Any]] = [
     {"id": 1, "method": "initialize", "params": {
         "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}},
     {"method": "notifications/initialized"},
