@@ -35,6 +35,15 @@ _STRANGE: Final = frozenset("transport zed-nested".split())
 _PARAMETER: Final = re.compile(r"(?<=[?&])([^=&]+)=([^&]+)")
 _SEGMENT: Final = re.compile(r"(?<=[^/:]/)[^/?#]+(?=[^#]*)")
 _LONG: Final = 20
+_PLAIN: Final = frozenset(
+    "user-agent accept-language x-mcp-toolsets x-mcp-tools x-mcp-readonly x-region".split()
+)
+"""Headers that say nothing secret by what they are."""
+_KEY: Final = re.compile(
+    r"(?:^|[_.-])(?:token|key|apikey|secret|sig|signature|auth|session|sid|pass(?:word)?|pwd|code)(?:$|[_.-])|api_?key|token$",
+    re.IGNORECASE,
+)
+"""Parameters that hold a credential, whatever it looks like."""
 _REFERENCE: Final = re.compile(r"\$\{\{[^}]*\}\}|\$\{[^}]*\}|\{(?:env|file):[^}]*\}|\$[A-Za-z_]\w*")
 
 
@@ -102,18 +111,18 @@ def _headers(members: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _header(made: _Made, name: str, value: str) -> None:
     header = remote.header_name(name)
-    if literal(value) and not is_secret(header, value):
-        try:
-            remote.header_value(header, value)
-        except ValueError:
-            pass  # a credential by its name, or what no argument should hold
-        else:
-            made.options += ["--header", f"{header}: {value}"]
-            return
+    if header in _PLAIN and literal(value) and not looked(value):
+        made.options += ["--header", f"{header}: {remote.header_value(header, value)}"]
+        return
     variable = HEADER + re.sub(r"[^A-Z0-9]", "_", header.upper())
     if variable in made.env:
         raise ValueError(f"it has the header `{header}` twice")
-    made.variable(variable, value)
+    if literal(value) and not is_secret(header, value) and not remote.names_a_credential(header):
+        # No argument either, which everybody may read; but not looked for in what is said, as a secret is.
+        made.env[variable] = value
+        made.options += ["--allow-env", variable]
+    else:
+        made.variable(variable, value)
     made.options += ["--header-from", f"{header}={variable}"]
 
 
@@ -167,7 +176,8 @@ def _segment(made: _Made, spelt: str) -> str:
 
 def _parameter(made: _Made, found: re.Match[str]) -> str:
     name, value = found[1], found[2]
-    if remote.IN_URL.search(value) or not is_secret(unquote(name), unquote(value)):
+    secret = _KEY.search(unquote(name)) or is_secret(unquote(name), unquote(value))
+    if remote.IN_URL.search(value) or not secret:
         return found[0]
     return f"{name}={_part(made, unquote(value), value)}"
 

@@ -160,6 +160,8 @@ def obstacle(entry: Entry, fit: Fit) -> str | None:
         return entry.faults[0]
     if entry.url and not entry.command:
         return "a remote server: no command of its own"
+    if entry.url:
+        return "it has a command and a URL: which of them its client takes is not certain"
     if not entry.command.strip() or entry.kind not in ("stdio", ""):
         return "not a server that is started by a command"
     if any(map(_unspeakable, (entry.command, *entry.args, *(text for pair in entry.env for text in pair)))):

@@ -119,11 +119,16 @@ def header_value(name: str, text: str) -> str:
     """The value as written, or ValueError: printable ASCII, and of a credential no more than where it is."""
     if not _VALUE.fullmatch(text) or len(text) > 8192:
         raise ValueError(f"the value of `{name}` is not printable ASCII without spaces at its ends")
-    if _CREDENTIAL.search(name) and not NAMED.search(text):
+    if names_a_credential(name) and not NAMED.search(text):
         raise ValueError(
             f"the credential in `{name}` is written down: name a secret, as in `Bearer ${{TOKEN}}`"
         )
     return text
+
+
+def names_a_credential(name: str) -> bool:
+    """Whether a header is called like one that holds a credential."""
+    return _CREDENTIAL.search(name) is not None
 
 
 def split(text: str) -> tuple[str, str]:

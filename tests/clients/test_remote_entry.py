@@ -77,7 +77,20 @@ CASES = [
         id="a key in the path",
     ),
     pytest.param(
-        Case("cursor", {"url": URL, "headers": {"X-Team": "blue"}}, "--header 'x-team: blue'"), id="no secret"
+        Case("cursor", {"url": URL, "headers": {"X-Team": "blue"}},
+             "--allow-env MCP_HEADER_X_TEAM --header-from x-team=MCP_HEADER_X_TEAM",
+             {"MCP_HEADER_X_TEAM": "blue"}),
+        id="no secret",
+    ),
+    pytest.param(
+        Case("cursor", {"url": URL, "headers": {"X-MCP-Toolsets": "repos"}},
+             "--header 'x-mcp-toolsets: repos'"),
+        id="plain by its name",
+    ),
+    pytest.param(
+        Case("cursor", {"url": f"{URL}?token=zzz"}, "--secret MCP_URL_1", {"MCP_URL_1": "zzz"},
+             f"{URL}?token={{MCP_URL_1}}"),
+        id="a short key in the URL",
     ),
     pytest.param(
         Case("cursor", {"url": "http://localhost:3000/sse"}, "--allow-net localhost:3000",

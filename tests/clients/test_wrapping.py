@@ -112,6 +112,7 @@ def test_forms(case: Case) -> None:
     ("entry", "why"),
     [
         pytest.param(Entry("a", url="https://x/mcp", kind="http"), "no command", id="remote"),
+        pytest.param(Entry("a", "x", url="https://x/mcp"), "a command and a URL", id="both"),
         pytest.param(Entry("a", kind="other"), "not a server", id="neither command nor address"),
         pytest.param(Entry("a", "x", faults=("`args` is not a list",)), "not a list", id="a fault"),
         pytest.param(

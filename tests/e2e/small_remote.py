@@ -14,7 +14,7 @@ import trustme
 
 
 class Remote(ThreadingHTTPServer):
-    """What it was asked and where it is; `redirect`: where `/mcp` is said to be, `token`: what is asked for."""
+    """What it was asked and where it is; `redirect`: where `/mcp` shall be, `token`: what has to come."""
 
     daemon_threads = True
 
