@@ -65,6 +65,19 @@ def text(path: str) -> str:
         return ""
 
 
+def memory(pid: int) -> bytes:
+    """All that a process can read of its own."""
+    found = []
+    with open(f"/proc/{pid}/mem", "rb", 0) as file:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            area, rights, _, _, _, name = (*line.split(None, 5), "")[:6]
+            if rights.startswith("r") and not name.startswith("[v"):
+                start, end = (int(one, 16) for one in area.split("-"))
+                file.seek(start)
+                found.append(file.read(end - start))
+    return b"\n".join(found)
+
+
 def mounts() -> set[str]:
     """The mounts of this process's namespace; a kept namespace would show as one, of type nsfs."""
     return set(text("/proc/self/mountinfo").splitlines())

@@ -18,7 +18,7 @@ from tests.attacks.inside import Answer, World, furnished
 from tests.attacks.speaking import INITIALIZE, PORT, Speaker, program, speaking
 from tests.backends import NATIVE
 from tests.conftest import Ready
-from tests.e2e.remains import Remains, adopted_orphans, descendants, named, text
+from tests.e2e.remains import Remains, adopted_orphans, descendants, memory, named, text
 
 pytestmark = pytest.mark.backends(docker="user")
 SECONDS = 2.0
@@ -101,6 +101,21 @@ def test_a_message_is_as_large_as_the_profile_says(world: World) -> None:
         assert len(server.got("big", size=20 << 20)) == 20 << 20
         server.ask("big", size=25 << 20)
         assert "error" in server.message(), "the control"
+
+
+def test_what_the_caller_has_besides_is_not_in_the_bridges_memory(world: World) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("root alone reads another process's memory")
+    other = "canary-of-another-server-51c2"
+    argv = world.command(
+        "--allow-read", str(world.program), "--http", str(PORT), server=program(world, str(PORT))
+    )
+    with Speaker(argv, {**world.environ, "OTHER_TOKEN": other}) as server:
+        server.begin()
+        (wrapper, *_) = [pid for pid in descendants(os.getpid()) if other.encode() in memory(pid)]
+        assert wrapper, "the control: what it was forked from"
+        assert other.encode() not in memory(named("mcp-bridge", server.process.pid))
+        server.finish()
 
 
 # --- how it ends -----------------------------------------------------------------------------------

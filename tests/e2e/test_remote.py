@@ -18,7 +18,7 @@ import trustme
 
 from sandbox.bridge.trust import fingerprint
 from tests.e2e.caller import Caller
-from tests.e2e.remains import adopted_orphans, descendants, named, processes, text
+from tests.e2e.remains import adopted_orphans, descendants, memory, named, processes, text
 from tests.e2e.small_remote import Remote, small_remote
 
 LONG = pytest.mark.long
@@ -390,16 +390,3 @@ def test_what_the_caller_has_besides_is_not_in_the_bridges_memory(ground: Ground
         assert remote.requests[0]["headers"]["x-key"] == own
         assert own.encode() in found, "what it is to send"
         assert others.encode() not in found
-
-
-def memory(pid: int) -> bytes:
-    """All that a process can read of its own."""
-    found = []
-    with open(f"/proc/{pid}/mem", "rb", 0) as file:
-        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-            area, rights, _, _, _, name = (*line.split(None, 5), "")[:6]
-            if rights.startswith("r") and not name.startswith("[v"):
-                start, end = (int(one, 16) for one in area.split("-"))
-                file.seek(start)
-                found.append(file.read(end - start))
-    return b"\n".join(found)

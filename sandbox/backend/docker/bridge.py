@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping
 from contextlib import suppress
 from socket import socket
 from typing import NoReturn
 
 from sandbox import linux
-from sandbox.backend.bridge_process import Streams, carry, tell
+from sandbox.backend.bridge_process import Streams, carry, forget, tell
 from sandbox.backend.docker.dialler import Dialler
 from sandbox.backend.docker.orders import Orders
 from sandbox.backend.native import identity
@@ -19,12 +20,12 @@ from sandbox.plan.spec import Endpoint
 class Bridge:
     """Forked before the keeper has threads; readable (`fileno`) once it is over."""
 
-    def __init__(self, told: Orders, holder: socket, streams: Streams) -> None:
+    def __init__(self, told: Orders, holder: socket, streams: Streams, caller: Mapping[str, str]) -> None:
         self.code: int | None = None
         """Its status, or the signal below 0, once it was collected."""
         self._process = os.fork()
         if self._process == 0:
-            _become(told, holder, streams)
+            _become(told, holder, streams, caller)
         self._pidfd = os.pidfd_open(self._process)
         os.close(streams.stdin)
         os.close(streams.stdout)
@@ -52,7 +53,7 @@ class Bridge:
         self.collect()
 
 
-def _become(told: Orders, holder: socket, streams: Streams) -> NoReturn:
+def _become(told: Orders, holder: socket, streams: Streams, caller: Mapping[str, str]) -> NoReturn:
     from sandbox.bridge.run import Target, load
 
     try:
@@ -63,6 +64,7 @@ def _become(told: Orders, holder: socket, streams: Streams) -> NoReturn:
         target = Target(endpoint, dial=dial, message=told.message)
         load()  # as long as our files can be read
         _give_up_rights()
+        forget(caller)
         carry(target, streams, told.bridge.encode("latin-1"), (holder.fileno(),))
     except BaseException as error:
         tell(streams.notes, error)

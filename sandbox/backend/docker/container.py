@@ -115,7 +115,8 @@ class Container:
             return None
         self.step = "bridge"
         assert self._held is not None  # noqa: S101 - refused in the plan where no holder of ours is
-        self._bridge = Bridge(self._orders, self._held.connection, Streams(stdin, stdout, notes))
+        streams = Streams(stdin, stdout, notes)
+        self._bridge = Bridge(self._orders, self._held.connection, streams, self._environ)
         return self._bridge
 
     def start(self, stdin: int, stdout: int, stderr: int) -> pump.Output:
