@@ -76,6 +76,8 @@ def listener(world: World, port: int) -> Iterator[Speaker]:
         yield server
 
 
+@pytest.mark.threat("S1", proves="a server's port inside is refused to the host, which reaches the bare one")
+@pytest.mark.threat("S4", proves="a server's port inside is refused to the host, which reaches the bare one")
 def test_not_from_the_host(world: World) -> None:
     port = free_port()
     with listener(world, port) as server:
@@ -95,6 +97,7 @@ def networks(server: Speaker) -> set[str]:
     return {*holder["NetworkSettings"]["Networks"], *(name for one in ports for name in one)}
 
 
+@pytest.mark.threat("S1", proves="a server's port inside is refused to another sandbox")
 def test_not_from_another_sandbox(world: World) -> None:
     """Not even from one that may connect to that port of the host's, where the bare server is."""
     port, own = free_port(), free_port()

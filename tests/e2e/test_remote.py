@@ -205,6 +205,7 @@ def anothers(ground: Ground) -> trustme.LeafCert:
     return ground.certificate("elsewhere.test")
 
 
+@pytest.mark.threat("S4", proves="a remote server with an altered or expired certificate is sent nothing")
 @pytest.mark.parametrize(
     ("made", "why"),
     [
@@ -252,6 +253,7 @@ def key_of(certificate: trustme.LeafCert) -> str:
     return fingerprint(PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode()))
 
 
+@pytest.mark.threat("S4", proves="a remote server with another key than the pinned one is sent nothing")
 def test_a_key_that_is_not_pinned(ground: Ground) -> None:
     pinned, other = ground.certificate(), ground.certificate()
     text = f'pin = ["{key_of(pinned)}"]\n'
@@ -263,6 +265,7 @@ def test_a_key_that_is_not_pinned(ground: Ground) -> None:
     assert ground.converse("--profile", str(ground.profile(right.url, text))).echoed == "hi"
 
 
+@pytest.mark.threat("S4", proves="a redirect to another origin takes no secret along")
 @pytest.mark.parametrize(
     "status", [307, *(pytest.param(status, marks=LONG) for status in (301, 302, 303, 308))]
 )

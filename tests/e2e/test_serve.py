@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.caller import PROGRAM, Caller
 from tests.e2e.remains import descendants
 from tests.e2e.served import TOKENS, Client, served
@@ -86,6 +88,8 @@ def test_nothing_is_left_of_a_front_that_is_killed(caller: Caller) -> None:
     assert json.loads(done.stdout)["sessions"] == []
 
 
+@pytest.mark.threat("S1", proves="a client without its token gets 401, and the log that holds says so")
+@pytest.mark.threat("C1", proves="a client without its token gets 401, and the log that holds says so")
 def test_its_log_says_who_came_and_who_was_refused_and_holds(caller: Caller) -> None:
     with served(caller, PROFILE, "--quiet") as front:
         front.client("alice").begin()
@@ -104,6 +108,7 @@ def test_its_log_says_who_came_and_who_was_refused_and_holds(caller: Caller) -> 
     assert not [token for token in TOKENS.values() if token in log.read_text()]
 
 
+@pytest.mark.threat("C1", proves="the unix socket is 0600 in a folder of its owner's alone")
 def test_a_unix_socket_is_its_owners(caller: Caller) -> None:
     place = caller.directory()
     path = place / "own" / "socket"

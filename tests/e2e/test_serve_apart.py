@@ -46,6 +46,7 @@ def front(caller: Caller) -> Iterator[Served]:
         assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
+@pytest.mark.threat("S5", proves="two clients of one URL share no process, home or network")
 @pytest.mark.backends(docker="root")
 def test_two_clients_have_two_processes_homes_and_networks(front: Served, backend: str) -> None:
     alice, again, bob = (front.client(who).begin() for who in ("alice", "alice", "bob"))
@@ -63,6 +64,8 @@ def test_two_clients_have_two_processes_homes_and_networks(front: Served, backen
     assert any(name.startswith("left-by-") for name in second["home"])
 
 
+@pytest.mark.threat("S5", proves="a session's id is of no use to another client")
+@pytest.mark.threat("C1", proves="a session's id is of no use to another client")
 def test_a_session_id_is_of_no_use_to_another_client_and_no_server_learns_of_it(front: Served) -> None:
     alice = front.client("alice").begin()
     told = json.dumps(alice.call("environment"))
@@ -94,6 +97,7 @@ def _servers(front: int) -> list[int]:
     return found
 
 
+@pytest.mark.threat("S5", proves="the end of one client's sandbox leaves another's calls alone")
 def test_the_end_of_one_sandbox_is_nobody_elses(front: Served) -> None:
     alice = front.client("alice").begin()
     (victim,) = _servers(front.pid)

@@ -108,6 +108,7 @@ UNFINISHED_BARE = {"a request in a GET's body", "a body too long in chunks", "a 
 """What leaves a server waiting for the rest."""
 
 
+@pytest.mark.threat("S1", proves="a bad token, Origin, Host or framing is refused and logged")
 @pytest.mark.parametrize(("attack", "status", "code"), ATTACKS.values(), ids=ATTACKS)
 def test_refused_with_its_status_and_logged(front: Served, attack: Attack, status: int, code: str) -> None:
     got = front.send(attack(front))
@@ -358,6 +359,7 @@ def as_uid(uid: int, path: str, data: bytes) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+@pytest.mark.threat("C1", proves="another uid at the unix socket is refused")
 @pytest.mark.root
 def test_another_user_is_not_answered_even_where_the_folder_is_open(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
