@@ -175,6 +175,9 @@ def _keep_an_eye_on(peer: socket.socket) -> None:
 # --- the socket -----------------------------------------------------------------------------------------
 
 
+_ANY_PORT = "`--listen localhost:0` takes any free port"
+
+
 @contextmanager
 def bound(address: Address) -> Iterator[socket.socket]:
     """A socket that listens there; a unix socket's name goes with it."""
@@ -182,7 +185,8 @@ def bound(address: Address) -> Iterator[socket.socket]:
         sock = _bound_to_path(address.path) if address.path else _bound_to_host(address)
     except OSError as error:
         where = f"unix:{address.path}" if address.path else f"{address.host}:{address.port}"
-        hint = "`--listen localhost:0` takes any free port" if error.errno == errno.EADDRINUSE else ""
+        free = "another front listens there: name another path" if address.path else _ANY_PORT
+        hint = free if error.errno == errno.EADDRINUSE else ""
         raise SandboxNotBuilt("cannot-listen", f"`{where}`: {error.strerror}", hint=hint) from error
     own = os.lstat(address.path).st_ino if address.path else 0
     try:
