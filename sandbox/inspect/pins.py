@@ -20,7 +20,7 @@ from sandbox.inspect.canonical import (
 )
 from sandbox.inspect.canonical import key as key_of
 from sandbox.inspect.judged import DROP, Asked, Edit, Finding, Judged, changed, denied, found, pointer
-from sandbox.inspect.pin_diff import quoted, word
+from sandbox.inspect.pin_diff import quoted, spelt, word
 from sandbox.inspect.pin_keeping import Keeping
 from sandbox.inspect.pin_view import Read, Store, Telling, View
 from sandbox.inspect.pinned import MOST_WAITING, Item, Pinned
@@ -30,6 +30,8 @@ from sandbox.wire.splice import Place
 
 LONGEST_TTL_MS: Final = 3_600_000
 """A client may keep a list for that long, and not at all while anything of it is withheld."""
+MOST_NAMED: Final = 100
+"""Characters of what a server says of itself, in a finding."""
 MOST_TOLD: Final = 16
 """Findings about one message; the last one counts the others."""
 MOST_REMEMBERED: Final = 20_000
@@ -245,7 +247,7 @@ class Pins:
     def _self_differs(self, one: Read, held: Item | None) -> Finding:
         members = {"instructions": "instructions", "identity": "serverInfo"}
         place: Place = ("result", members.get(one.key, "protocolVersion"))
-        what = f"the server's {one.key}"
+        what = f"the server's {spelt(one.key, MOST_NAMED)}"  # a client names the revision it asks for
         if held is None:
             return Finding(self.name, "pins.new", pointer(place), f"{what} was never approved")
         return self._keeping.difference(SERVER, what, place, held, one)

@@ -406,6 +406,17 @@ def test_another_answer_to_the_same_revision_is_told() -> None:
     assert session.rules() == ["pins.changed"]
 
 
+def test_what_a_client_hides_in_a_revision_is_seen() -> None:
+    Session(store := Memory()).initialize(serverInfo=INFO)
+    session = Session(store, locked=True)
+    session.initialize("\u202eabc", serverInfo=INFO)
+    assert session.judged is not None
+    (finding,) = session.judged.findings
+    assert finding.rule == "pins.new"
+    assert "\u202e" not in finding.reason
+    assert "abc was never approved" in finding.reason
+
+
 def test_both_eras_are_one_server() -> None:
     meta = {"io.modelcontextprotocol/serverInfo": INFO}
     Session(store := Memory()).initialize(instructions="Be good.", serverInfo=INFO)
