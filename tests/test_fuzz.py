@@ -124,7 +124,7 @@ def _play(fuzzing: Callable[[str], ModuleType], inspector: Inspector) -> list[Fr
 
 
 def _squares(frame: Frame) -> None:
-    for _ in range(len(frame.data) ** 2 // 1000):
+    for _ in range(len(frame.data) ** 2 // 250):
         pass
 
 
