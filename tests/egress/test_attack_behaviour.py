@@ -270,8 +270,8 @@ def test_a_theft(
     )
     (event,) = inside.rows("canary.seen")
     assert event["detail"].items() <= evidence.items()
-    # 16 letters and digits of it are what is looked for, 15 may arrive; what stands behind them in a log is of
-    # another connection, and now and then begins with the very letter that is next.
+    # 16 letters and digits of it are what is looked for, 15 may arrive; what stands behind them in a log is
+    # another connection's, and now and then begins with the very letter that is next.
     spelt = [part for text in (secret, secret[::-1]) for part in (least(text), text.encode().hex()[:40])]
     assert not any(one in answer for one in spelt)
     assert not any(heard(internet, one) for one in spelt)
