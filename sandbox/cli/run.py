@@ -105,10 +105,12 @@ def _with_login(prepared: Prepared, url: str) -> Prepared:
 
     policy, environ = prepared.policy, prepared.wish.environ
     try:
-        if not known(str(typed(url)), environ):
-            return prepared
+        asked = str(typed(url))
     except SandboxError:
         return prepared  # such as with a name in it: nobody logs in there
+    # Outside of that: a login that is kept and cannot be trusted stops the start.
+    if not known(asked, environ):
+        return prepared
     if "server.restart" not in dict(policy.origins):
         policy = replace(policy, server=replace(policy.server, restart="on-crash"))
     return replace(prepared, policy=policy, login=lambda: token_for(url, environ))

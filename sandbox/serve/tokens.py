@@ -97,7 +97,10 @@ def _read(path: str) -> str:
             raise UsageError("token-file", f"`{path}` is not a regular file")
         if status.st_uid not in (os.geteuid(), 0) or status.st_mode & 0o077:
             raise UsageError("token-file", f"`{path}` is open to other users", hint=f"chmod 600 {path}")
-        return file.read(FILE_MAX).decode("utf-8", "replace")
+        text = file.read(FILE_MAX + 1)
+    if len(text) > FILE_MAX:  # the beginning of a token would be one
+        raise UsageError("token-file", f"`{path}` has more than {FILE_MAX >> 20} MiB")
+    return text.decode("utf-8", "replace")
 
 
 def _write(path: str, text: str) -> None:

@@ -110,3 +110,11 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
         with pytest.raises(UsageError):
             tokens.obtain(str(tmp_path / name))
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_file_that_is_too_large_is_refused_and_not_cut(tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    path.write_text(f"a {'x' * tokens.FILE_MAX}\n")
+    path.chmod(0o600)
+    with pytest.raises(UsageError, match="more than 1 MiB"):
+        tokens.obtain(str(path))
