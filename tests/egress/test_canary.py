@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import string
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
@@ -293,3 +294,14 @@ def test_what_is_kept_of_lookups_is_bounded() -> None:
         stream.feed((b"e" * 63, b"b" * 63, b"c" * 63, b"d%d" % n, b"com"))
     assert len(stream._domains) == SUFFIXES
     assert all(len(text) <= NEEDLES.longest for texts in stream._domains.values() for text in texts)
+
+
+@given(st.integers(0, 1 << 64), st.booleans())
+def test_byte_by_byte_it_is_seen_at_the_sixteenth_letter(seed: int, backwards: bool) -> None:
+    value = "".join(random.Random(seed).choices(string.ascii_letters + string.digits + "/+", k=40))
+    stream, letters = Stream(Needles({"key": value})), 0
+    for char in value[::-1] if backwards else value:
+        letters += char.isalnum()
+        if stream.feed(char.encode()) is not None:
+            break
+    assert letters == LEAST, "not one later: what was fed before it has left"
