@@ -1,6 +1,8 @@
 """The package store: trees by content, requests by key, one builder a key, nothing half done.
 
     trees/DIGEST/{tree,manifest}   complete, or absent: renamed into place
+    trees/DIGEST/{stamps,used}     what spares reading it again; locked by those who use it, dated by the last
+    blobs/XX/SHA256[.x]            a file of some tree, which all trees with the same one share by hard links
     keys/KEY.json                  which tree answers a request
     locks/KEY                      held while KEY is built; the kernel drops it with its holder
     staging/KEY.XXXX/{tree,log}    a build under way; swept when its lock is free
@@ -10,7 +12,6 @@ The warm path reads one small file; everything heavy is imported where a build n
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -22,10 +23,16 @@ from contextlib import contextmanager, suppress
 from sandbox.errors import SandboxNotBuilt
 from sandbox.plan.image import Image
 from sandbox.records import dataclass
+from sandbox.supply.disk import remove as remove
+from sandbox.supply.disk import sync_directory, write
 from sandbox.supply.key import SCHEMA
 
 Stamp = tuple[int, int]
 """Size and modification time in ns: tells one build of an interpreter from the next without running it."""
+
+
+_HELD: dict[str, set[str]] = {}
+"""By store, the digests of the trees that this process holds until it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +94,45 @@ class Store:
     def _path(self, *names: str) -> str:
         return os.path.join(self.root, *names)
 
+    def place(self, digest: str) -> str:
+        """Where all that belongs to the tree of that digest is, or would be."""
+        return self._path("trees", digest)
+
     def tree(self, digest: str) -> str:
         """Where the tree of that digest is, or would be."""
         return self._path("trees", digest, "tree")
 
+    def hold(self, digest: str) -> bool:
+        """Nobody removes the tree before this process ends; False where there is none."""
+        held = _HELD.setdefault(self.root, set())
+        try:
+            if digest not in held:
+                hold(self._path("trees", digest, "used"))
+                held.add(digest)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            pass  # whoever cannot write there cannot lock it, and only its owner could remove it
+        return os.path.isdir(self.tree(digest))
+
+    def hold_staged(self, staging: str, digest: str) -> None:
+        """The tree that is about to be put in its place is held from before it is there."""
+        hold(os.path.join(staging, "used"))
+        _HELD.setdefault(self.root, set()).add(digest)
+
+    def hold_anew(self, digest: str) -> bool:
+        """The tree that is there now is held, whatever stood in its place before."""
+        _HELD.setdefault(self.root, set()).discard(digest)
+        return self.hold(digest)
+
     def lookup(self, key: str) -> Entry | None:
-        """The entry of a request whose tree is there; None for anything that needs a build."""
+        """The entry of a request whose tree is there, and held; None for anything that needs a build."""
         try:
             with open(self._path("keys", f"{key}.json"), "rb") as opened:
                 entry = _entry(json.load(opened))
         except (FileNotFoundError, ValueError):
             return None
-        if entry is None or not os.path.isdir(self.tree(entry.digest)):
-            return None
-        return entry
+        return entry if entry is not None and self.hold(entry.digest) else None
 
     def check_owner(self) -> None:
         """A store that others could have written is refused: it decides what runs."""
@@ -116,7 +148,7 @@ class Store:
 
     def prepare(self) -> None:
         """The directories of the store, for this user alone."""
-        for name in ("", "trees", "keys", "locks", "staging"):
+        for name in ("", "trees", "blobs", "keys", "locks", "staging"):
             os.makedirs(self._path(name) if name else self.root, mode=0o700, exist_ok=True)
 
     @contextmanager
@@ -141,11 +173,11 @@ class Store:
     def note_failure(self, key: str, error: SandboxNotBuilt) -> None:
         """Those who wait for the lock right now learn why there is nothing to share."""
         said = json.dumps([time.monotonic_ns(), error.code, error.what, error.hint])
-        _write(self._path("locks", key), said.encode(), 0o600)
+        write(self._path("locks", key), said.encode(), 0o600)
 
     def forget_failure(self, key: str) -> None:
         """What failed before, perhaps before the clock started again, is nobody's news."""
-        _write(self._path("locks", key), b"", 0o600)
+        write(self._path("locks", key), b"", 0o600)
 
     def failure(self, key: str, *, since: int) -> SandboxNotBuilt | None:
         """The failure noted after `since` (the monotonic clock, in ns), while this process waited."""
@@ -193,23 +225,10 @@ class Store:
             remove(staging)
 
     def keep(self, staging: str, digest: str, manifest: bytes) -> None:
-        """Put the staged tree in its place, all of it or nothing, as the disk sees it too."""
-        with suppress(FileNotFoundError):
-            os.unlink(os.path.join(staging, "log"))
-        _write(os.path.join(staging, "manifest"), manifest, 0o444)
-        _sync_filesystem(staging)
-        # mkdtemp gave 0700; a tree is read by the sandbox's own uid through its mount.
-        os.chmod(staging, 0o755)  # noqa: S103 - the store above it is 0700
-        place = self._path("trees", digest)
-        if not os.path.isdir(self.tree(digest)):
-            remove(place)  # half deleted by hand
-        try:
-            os.rename(staging, place)
-        except OSError as error:
-            # The same content under another key: one tree answers both.
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-        _sync_directory(self._path("trees"))
+        """Put the staged tree in its place, all of it or nothing, as the disk sees it too; it is held."""
+        from sandbox.supply.keeping import keep  # only after a build
+
+        keep(self, staging, digest, manifest)
 
     def remember(self, key: str, entry: Entry) -> None:
         """From now on the key is answered by `entry`, also after a crash; its lock is held."""
@@ -217,76 +236,21 @@ class Store:
 
         body = json.dumps({"schema": SCHEMA, **asdict(entry)}, indent=1).encode()
         part = self._path("staging", f"{key}.entry")
-        _write(part, body, 0o600)
+        write(part, body, 0o600)
         os.rename(part, self._path("keys", f"{key}.json"))
-        _sync_directory(self._path("keys"))
+        sync_directory(self._path("keys"))
 
 
-def _write(path: str, content: bytes, mode: int) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-    with os.fdopen(fd, "wb") as opened:
-        opened.write(content)
-        opened.flush()
-        os.fsync(fd)
+def hold(path: str) -> None:
+    """A shared lock on a tree's `used` file until this process ends, and the time of it.
 
-
-def _sync_directory(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _sync_filesystem(path: str) -> None:
-    """Everything written below `path` is on the disk: thousands of fsync calls in one."""
-    import subprocess
-
-    # coreutils calls syncfs(2), which Python does not have; without it sync(2) does more than needed.
-    try:
-        subprocess.run(  # noqa: S603 - a fixed program and a directory of ours
-            ["/usr/bin/sync", "--file-system", path], check=True, timeout=120, capture_output=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        os.sync()
-
-
-def remove(path: str) -> None:
-    """The file or directory is gone, whatever modes a build left in it; nothing there is fine too."""
-    import shutil
-
-    if not os.path.isdir(path) or os.path.islink(path):
-        with suppress(FileNotFoundError):
-            os.unlink(path)
-        return
-    with suppress(OSError, RecursionError):
-        shutil.rmtree(path)
-    if os.path.lexists(path):
-        _remove_flat(path)
-
-
-def _remove_flat(top: str) -> None:
-    """For what stops rmtree: directories without their write bit, paths too long, trees too deep.
-
-    A package chooses its own modes and depth, and remains that stay would fail every later start. Each
-    directory is moved up to `top` before it is emptied, so that no path grows.
+    Its descriptor is never closed: what a start forks keeps the lock too, and what it executes does not.
     """
-    waiting, moved = [top], 0
-    while waiting:
-        here = waiting.pop()
-        os.chmod(here, 0o700)
-        for name in os.listdir(here):
-            place = os.path.join(here, name)
-            if os.path.islink(place) or not os.path.isdir(place):
-                os.unlink(place)
-                continue
-            if here != top:
-                os.chmod(place, 0o700)  # its `..` is about to change
-                while os.path.lexists(up := os.path.join(top, f".moved-{moved}")):
-                    moved += 1
-                os.rename(place, up)
-                place = up
-            waiting.append(place)
-        if here != top:
-            os.rmdir(here)
-    os.rmdir(top)
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(fd), os.stat(path)):
+                os.utime(fd)
+                return
+        os.close(fd)  # of a tree that went while we waited

@@ -5,31 +5,69 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from sandbox.errors import SandboxNotBuilt
+from sandbox.supply import manifest
+from sandbox.supply.manifest import DIRECTORY, FILE, LINK, PROGRAM, Record
 
 DEEPEST = 200
 """Levels of directories: node_modules in node_modules comes to some thirty. Python recurses into each."""
+MODES = {PROGRAM: 0o555, FILE: 0o444, DIRECTORY: 0o755}
+"""Of a sealed tree. Directories stay writable for their owner so that a person can delete the cache;
+inside, the mount is read-only."""
+
+Found = tuple[str, os.DirEntry[str]]
+Hash = Callable[[str, int], str]
+"""The SHA-256 of the file at a path that has this mode in a sealed tree."""
 
 
-def _entries(root: str, below: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Everything below `root`, depth first, in the order of its names."""
+def walk(root: str, enter: Callable[[str], None], below: str = "") -> Iterator[Found]:
+    """Everything below `root`, depth first, in the order of names; `enter` comes before each directory."""
     if below.count("/") >= DEEPEST:
-        raise SandboxNotBuilt(
-            "package-not-built", f"the package has directories more than {DEEPEST} levels deep"
-        )
+        raise SandboxNotBuilt("package-not-built", f"it has directories more than {DEEPEST} levels deep")
     here = os.path.join(root, below)
-    # Directories stay writable for their owner so that a person can delete the cache; inside, the
-    # mount is read-only.
-    os.chmod(here, 0o755)  # noqa: S103 - the store above it is 0700
+    enter(here)
     with os.scandir(here) as found:
         entries = sorted(found, key=lambda entry: os.fsencode(entry.name))
     for entry in entries:
         path = f"{below}/{entry.name}" if below else entry.name
         yield path, entry
         if entry.is_dir(follow_symlinks=False):
-            yield from _entries(root, path)
+            yield from walk(root, enter, path)
+
+
+def record(path: str, entry: os.DirEntry[str], hashed: Hash) -> Record:
+    """What a manifest says of one entry; special files are refused."""
+    status, name = entry.stat(follow_symlinks=False), os.fsencode(path)
+    if stat.S_ISREG(status.st_mode):
+        kind = PROGRAM if status.st_mode & 0o111 else FILE
+        return kind, hashed(entry.path, MODES[kind]).encode(), name
+    if stat.S_ISLNK(status.st_mode):
+        return LINK, os.fsencode(os.readlink(entry.path)), name
+    if stat.S_ISDIR(status.st_mode):
+        return DIRECTORY, b"", name
+    shown = manifest.shown(name)
+    raise SandboxNotBuilt("package-not-built", f"there is `{shown}`, which is no file, directory or link")
+
+
+def seal(root: str) -> tuple[str, bytes]:
+    """The digest and the manifest of the tree; files become 0444 or 0555, special files are refused."""
+    records = [record(path, entry, _sealed) for path, entry in walk(root, _enter)]
+    made = manifest.spell(records)
+    return hashlib.sha256(made).hexdigest(), made
+
+
+def _enter(directory: str) -> None:
+    os.chmod(directory, MODES[DIRECTORY])
+
+
+def _sealed(path: str, mode: int) -> str:
+    try:
+        return _file(path, mode)
+    except PermissionError:
+        os.chmod(path, mode, follow_symlinks=True)  # ours, but without the read bit: no link, as lstat said
+        return _file(path, mode)
 
 
 def _file(path: str, mode: int) -> str:
@@ -39,38 +77,6 @@ def _file(path: str, mode: int) -> str:
     with os.fdopen(fd, "rb") as opened:
         os.fchmod(fd, mode)
         return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def seal(root: str) -> tuple[str, bytes]:
-    """The digest and the manifest of the tree; files become 0444 or 0555, special files are refused.
-
-    A manifest is NUL-ended records: `x` or `f` and the SHA-256, `l` and the target, `d`; then the path.
-    """
-    records = []
-    for path, entry in _entries(root):
-        status = entry.stat(follow_symlinks=False)
-        if stat.S_ISREG(status.st_mode):
-            runs = bool(status.st_mode & 0o111)
-            line = f"{'x' if runs else 'f'} {_readable(entry.path, 0o555 if runs else 0o444)}"
-        elif stat.S_ISLNK(status.st_mode):
-            line = f"l {os.readlink(entry.path)}"
-        elif stat.S_ISDIR(status.st_mode):
-            line = "d"
-        else:
-            raise SandboxNotBuilt(
-                "package-not-built", f"the package left `{path}`, which is no file, directory or link"
-            )
-        records.append(os.fsencode(f"{line} {path}"))
-    manifest = b"\0".join(records) + b"\0"
-    return hashlib.sha256(manifest).hexdigest(), manifest
-
-
-def _readable(path: str, mode: int) -> str:
-    try:
-        return _file(path, mode)
-    except PermissionError:
-        os.chmod(path, mode, follow_symlinks=True)  # ours, but without the read bit: no link, as lstat said
-        return _file(path, mode)
 
 
 def within(root: str, path: str) -> str | None:
