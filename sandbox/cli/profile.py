@@ -118,7 +118,7 @@ _SIZES = frozenset(
 )
 _TIMES = frozenset(
     """quota.wall quota.idle quota.cpu_time quota.busy traffic.timeout traffic.stall tools.window tools.answer
-    breach.grace breach.answer""".split()
+    breach.grace breach.answer supply.age""".split()
 )
 _RATES = frozenset(("traffic.rate", "traffic.flood", "tools.rate"))
 _TABLES = (
@@ -128,7 +128,7 @@ _TABLES = (
     ("inspect", "poison secrets protocol waive"),
     ("client", "roots sampling elicitation"),
     ("isolation", "runtime decoys"),
-    ("supply", "scripts"),
+    ("supply", "scripts hosts lock age age_waive provenance advisories lookalikes advisories_at"),
     ("audit", "payloads path"),
     (
         "breach",

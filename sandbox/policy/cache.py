@@ -18,7 +18,8 @@ from sandbox.policy.search import Found
 from sandbox.records import dataclass
 
 LARGEST = 4 << 20
-_CODE = "codec model fields profile argument_table resolve quota hosts paths positions remote server_table"
+_CODE = """codec model fields profile argument_table resolve quota hosts paths positions remote server_table
+    supply_table"""
 
 
 @dataclass(frozen=True, slots=True)

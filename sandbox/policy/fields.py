@@ -28,6 +28,7 @@ Space = Annotated[int, *_read(quota.space, _SIZE, "64M")]
 Frame = Annotated[int, *_read(quota.frame, _SIZE, "8M")]
 Amount = Annotated[int, *_read(quota.size, _SIZE, "10M")]
 Seconds = Annotated[float, *_read(quota.duration, _TIME, "5m", "12h", number="number")]
+Age = Annotated[float, *_read(quota.age, _TIME, "3d", 0, number="number")]
 _RATE_SCHEMA = WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?/ ?(s|m|h)$"})
 Rate = Annotated[float, BeforeValidator(quota.rate), _RATE_SCHEMA]
 _CPU_SCHEMA = WithJsonSchema({"type": "number", "minimum": 0.01, "maximum": 1024})

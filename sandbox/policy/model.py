@@ -22,6 +22,8 @@ Action = Literal["off", "log", "breach"]
 Ending = Literal["kill", "freeze", "warn"]
 Stopping = Literal["kill", "freeze", "warn", "deny"]
 Restart = Literal["never", "on-crash"]
+LockUse = Literal["use", "require"]
+Judgement = Literal["require", "warn", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,9 +290,23 @@ class Isolation:
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """How an `npx` or `uvx` package is built: `scripts` names packages whose install scripts may run."""
+    """How an `npx` or `uvx` package is built, and what has to be known of it before it is locked."""
 
     scripts: tuple[str, ...] = ()
+    """Packages whose install scripts may run."""
+    hosts: tuple[str, ...] = ()
+    """What a build may reach besides the configured registries: `host` or `host:port`."""
+    lock: LockUse = "use"
+    """`require`: what has no lock does not start."""
+    age: float = 259200.0
+    """Seconds since a version was published before it is locked; 0: however young."""
+    age_waive: tuple[str, ...] = ()
+    """Packages that may be younger (waivers)."""
+    provenance: Judgement = "warn"
+    advisories: Judgement = "require"
+    lookalikes: Judgement = "warn"
+    advisories_at: str | None = None
+    """A directory, zip or file of OSV records; None: what `MCP_SANDBOX_OSV` names."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 Merging along `extends`: tables merge key by key. The lists `files.read`, `files.write`,
 `files.programs`, `files.expose`, `network.allow`, `network.opaque`, `network.private`, `env.pass`,
-`tools.deny`, `tools.ask`, `inspect.waive` and `supply.scripts` are added to the parent's; every other
-value replaces the parent's.
+`tools.deny`, `tools.ask`, `inspect.waive`, `supply.scripts`, `supply.hosts` and `supply.age_waive` are
+added to the parent's; every other value replaces the parent's.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ from sandbox.policy.model import (
     Tier,
 )
 from sandbox.policy.server_table import ServerTable
+from sandbox.policy.supply_table import SupplyTable
 
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
 
@@ -271,12 +272,6 @@ class IsolationTable(_Table):
 
     runtime: Literal["default", "gvisor"] = "default"
     decoys: bool = False
-
-
-class SupplyTable(_Table):
-    """How a package is built before it runs."""
-
-    scripts: list[Glob] = Field(default=[], description="Packages whose install scripts may run")
 
 
 class BreachTable(_Table):

@@ -55,6 +55,11 @@ def duration(value: object) -> float:
     return float(seconds)
 
 
+def age(value: object) -> float:
+    """Seconds as `duration` reads them, or 0: however young."""
+    return 0.0 if _is_number(value) and value == 0 else duration(value)
+
+
 def rate(value: object) -> float:
     """Events per second from `"100/s"`, `"30/m"` or `"500/h"`."""
     found = _RATE.fullmatch(value) if isinstance(value, str) else None

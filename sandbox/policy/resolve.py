@@ -48,6 +48,8 @@ ADDED = frozenset(
         ("tools", "ask_tainted"),
         ("inspect", "waive"),
         ("supply", "scripts"),
+        ("supply", "hosts"),
+        ("supply", "age_waive"),
     }
 )
 """The lists that a child adds to; every other value of a child replaces its parent's."""
