@@ -18,7 +18,7 @@ from sandbox.plan.plan import plan
 from sandbox.plan.spec import Bind, File, Spec, ViewStep
 from sandbox.policy.model import Files, Policy, Quota
 from sandbox.records import replace
-from sandbox.supply.job import BuildJob
+from sandbox.supply.job import BuildJob, BuildOutcome
 
 WALL_S = 900.0
 LOG_BYTES = 4 << 20
@@ -29,10 +29,10 @@ POLICY = Policy(
 )
 
 
-def builder(facts: HostFacts, environ: Mapping[str, str]) -> Callable[[BuildJob], int]:
+def builder(facts: HostFacts, environ: Mapping[str, str]) -> Callable[[BuildJob], BuildOutcome]:
     """What `freeze` calls to run a job: each step in a sandbox of its own, until one fails."""
 
-    def run(job: BuildJob) -> int:
+    def run(job: BuildJob) -> BuildOutcome:
         base = build_spec(job, facts, environ)
         for number, step in enumerate(job.steps):
             session = f"build-{os.getpid()}-{number}"
@@ -40,8 +40,8 @@ def builder(facts: HostFacts, environ: Mapping[str, str]) -> Callable[[BuildJob]
             told = launch.orders(spec, session, spec.env, (_lease(session, spec, environ),))
             status = collect(launch.start(spec, told), step[0], job.log)
             if status != 0:
-                return status
-        return 0
+                return BuildOutcome(status)
+        return BuildOutcome(0)
 
     return run
 

@@ -25,7 +25,7 @@ from sandbox.plan.plan import plan
 from sandbox.plan.spec import Bind, File, Spec, ViewStep
 from sandbox.records import replace
 from sandbox.supply.inside import PYTHON
-from sandbox.supply.job import CONFIG, BuildJob
+from sandbox.supply.job import CONFIG, BuildJob, BuildOutcome
 
 JOB = f"{CONFIG}/job.json"
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
@@ -43,11 +43,11 @@ for step in told["steps"]:
 """
 
 
-def builder(facts: HostFacts, place: Container, environ: Mapping[str, str]) -> Callable[[BuildJob], int]:
+def builder(facts: HostFacts, place: Container, environ: Mapping[str, str]) -> Callable[[BuildJob], BuildOutcome]:
     """What `freeze` calls to run a job: all its steps in one container of `place`, until one fails."""
 
-    def run(job: BuildJob) -> int:
-        return _run(build_spec(job, facts, place, environ), job.log, environ)
+    def run(job: BuildJob) -> BuildOutcome:
+        return BuildOutcome(_run(build_spec(job, facts, place, environ), job.log, environ))
 
     return run
 

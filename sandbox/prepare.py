@@ -28,7 +28,7 @@ TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
     from sandbox.plan.facts import Container
     from sandbox.plan.image import Image
-    from sandbox.supply.job import BuildJob
+    from sandbox.supply.job import BuildJob, BuildOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ def _instead(asked: Asked, refused: CannotEnforce) -> Prepared:
 
 
 def _frozen(asked: Asked) -> Frozen | None:
-    def run(job: BuildJob) -> int:
+    def run(job: BuildJob) -> BuildOutcome:
         from sandbox.build import builder  # where there is something to build
 
         return builder(asked.facts, asked.wish.environ)(job)
@@ -215,7 +215,7 @@ def _frozen_inside(asked: Asked, place: Container) -> Frozen | None:
 
         leases.reap(asked.wish.environ)  # a build that was killed may still write where the next one clears
 
-    def run(job: BuildJob) -> int:
+    def run(job: BuildJob) -> BuildOutcome:
         from sandbox.container_build import builder
 
         return builder(asked.facts, place, asked.wish.environ)(job)
@@ -229,7 +229,7 @@ def _peeked(asked: Asked, image: Image | None) -> Frozen | None:
     return peek(asked.request, environ=asked.wish.environ, scripts=scripts, image=image)
 
 
-def _supplied(asked: Asked, run: Callable[[BuildJob], int], image: Image | None) -> Frozen | None:
+def _supplied(asked: Asked, run: Callable[[BuildJob], BuildOutcome], image: Image | None) -> Frozen | None:
     wish, request = asked.wish, asked.request
     assert request is not None  # noqa: S101 - asked of packages alone
     if not asked.build:

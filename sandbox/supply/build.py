@@ -11,7 +11,7 @@ from typing import Protocol
 from sandbox.errors import SandboxNotBuilt
 from sandbox.records import replace
 from sandbox.supply import inside, npm, programs, pypi, spec
-from sandbox.supply.job import SCRATCH, BuildJob, Order
+from sandbox.supply.job import SCRATCH, BuildJob, BuildOutcome, Order
 from sandbox.supply.programs import Interpreter
 from sandbox.supply.request import Request
 from sandbox.supply.store import Entry, Stamp, Store, remove, stamp_of
@@ -105,9 +105,9 @@ def build(order: Order, store: Store, key: str, before: Entry | None) -> Entry:
         tree = os.path.join(staging, "tree")
         maker.prepare(tree)
         for job in maker.jobs(order, specs, interpreter, staging):
-            status = order.run_build(job)
-            if status:
-                raise _failure(job, status)
+            outcome = order.run_build(job)
+            if outcome.status:
+                raise _failure(job, outcome)
         remove(os.path.join(tree, SCRATCH))
         maker.finish(tree)
         unrun = maker.unrun(tree, order.scripts)
@@ -165,15 +165,27 @@ def _pinned(specs: Sequence[str], before: Entry) -> tuple[str, ...]:
     return tuple(spec.pin(each, version) for each, version in zip(specs, versions, strict=True))
 
 
-def _failure(job: BuildJob, status: int) -> SandboxNotBuilt:
+def _failure(job: BuildJob, outcome: BuildOutcome) -> SandboxNotBuilt:
     """The error with the installer's own last lines, without escapes and passwords."""
     said = _log_end(job.log)
     lines = [line for line in said.splitlines() if not _NOISE.match(line)][-_TAIL:]
-    what = "\n".join([f"{job.title} could not be built (exit {status})", *lines])
+    what = "\n".join([f"{job.title} could not be built (exit {outcome.status})", *lines])
+    if outcome.reached:
+        return _denied(what, outcome.reached)
     for pattern, code, hint in _CAUSES:
         if re.search(pattern, said):
             return SandboxNotBuilt(code, what, hint=hint)
     return SandboxNotBuilt("package-not-built", what)
+
+
+def _denied(what: str, reached: tuple[str, ...]) -> SandboxNotBuilt:
+    """A registry that keeps its files elsewhere fails like this, and so does a package that wants more."""
+    tried = ", ".join(f"`{one}`" for one in reached[:4])
+    return SandboxNotBuilt(
+        "build-denied",
+        f"{what}\nit tried to reach {tried}: a build reaches the configured registries alone",
+        hint=f'where your own registry keeps its files there, allow it: `[supply] hosts = ["{reached[0]}"]`',
+    )
 
 
 def _log_end(path: str) -> str:

@@ -22,7 +22,7 @@ from sandbox.supply.store import Entry, Store, fits
 
 if TYPE_CHECKING:
     from sandbox.plan.image import Image
-    from sandbox.supply.job import BuildJob, Order
+    from sandbox.supply.job import BuildJob, BuildOutcome, Order
 
 
 def peek(
@@ -45,7 +45,7 @@ def freeze(
     cwd: str,
     scripts: Sequence[str] = (),
     refresh: bool = False,
-    run_build: Callable[[BuildJob], int],
+    run_build: Callable[[BuildJob], BuildOutcome],
     progress: Callable[[str], None],
     image: Image | None = None,
 ) -> Frozen:

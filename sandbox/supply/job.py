@@ -9,7 +9,7 @@ from sandbox.records import dataclass
 from sandbox.supply.frozen import MOUNT, Frozen
 from sandbox.supply.request import Request
 
-__all__ = ["CONFIG", "MOUNT", "SCRATCH", "BuildJob", "Frozen", "Order", "Settings"]
+__all__ = ["CONFIG", "MOUNT", "SCRATCH", "BuildJob", "BuildOutcome", "Frozen", "Order", "Settings"]
 
 CONFIG = "/opt/mcp-config"
 """Where the user's registry settings stand while a tree is built; nothing of it is in the tree."""
@@ -44,6 +44,21 @@ class BuildJob:
     files: tuple[tuple[str, bytes], ...] = ()
     """Files that exist inside only; they may hold tokens and belong in no log."""
     mount: str = MOUNT
+    hosts: tuple[str, ...] = ()
+    """What its steps may reach, as `[network] allow` spells it: the registries of the settings
+    (`supply.registries`). Nothing else is, but for what the profile adds by `[supply] hosts`."""
+    proxies: tuple[tuple[str, str], ...] = ()
+    """The proxy that the settings name, by its variable; it is the gateway's, no step sees it."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOutcome:
+    """What came of one job."""
+
+    status: int
+    """The exit status of the last step that ran."""
+    reached: tuple[str, ...] = ()
+    """What its steps tried to reach and were denied: names, `name:port` or `address:port`, each once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +69,7 @@ class Order:
     environ: Mapping[str, str]
     cwd: str
     scripts: tuple[str, ...]
-    run_build: Callable[[BuildJob], int]
+    run_build: Callable[[BuildJob], BuildOutcome]
     progress: Callable[[str], None]
     image: Image | None = None
     """The image whose programs build and run it; None: the host's do."""

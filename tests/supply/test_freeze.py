@@ -16,7 +16,7 @@ from sandbox.plan.facts import Engine
 from sandbox.plan.image import Image
 from sandbox.supply.freeze import peek
 from sandbox.supply.inside import refuse_far, refuse_without_tools
-from sandbox.supply.job import BuildJob
+from sandbox.supply.job import BuildJob, BuildOutcome
 from sandbox.supply.request import parse
 from tests.supply.toolchain import PACKAGE, Builder, asked, frozen, install, node_at, store_of, world
 
@@ -77,15 +77,15 @@ def test_a_failed_refresh_keeps_what_was_there(tmp_path: Path) -> None:
     environ, builder = world(tmp_path), Builder(tmp_path / "count")
     before = frozen("npx pkg", environ, builder)
     with pytest.raises(SandboxNotBuilt):
-        frozen("npx pkg", environ, lambda job: 1, refresh=True)
+        frozen("npx pkg", environ, lambda job: BuildOutcome(1), refresh=True)
     assert frozen("npx pkg", environ, builder).digest == before.digest
 
 
 def _failing(words: str) -> object:
-    def run(job: BuildJob) -> int:
+    def run(job: BuildJob) -> BuildOutcome:
         install(Path(job.staging))
         Path(job.log).write_text(words)
-        return 1
+        return BuildOutcome(1)
 
     return run
 
@@ -125,7 +125,7 @@ def test_a_failed_build_says_why_and_leaves_nothing(tmp_path: Path, words: str, 
 def test_an_interrupted_build_leaves_nothing(tmp_path: Path) -> None:
     environ = world(tmp_path)
 
-    def interrupted(job: BuildJob) -> int:
+    def interrupted(job: BuildJob) -> BuildOutcome:
         install(Path(job.staging))
         raise KeyboardInterrupt
 
@@ -137,12 +137,12 @@ def test_an_interrupted_build_leaves_nothing(tmp_path: Path) -> None:
 def test_a_tree_that_refuses_to_be_removed_is_removed(tmp_path: Path) -> None:
     environ = world(tmp_path)
 
-    def closed(job: BuildJob) -> int:
+    def closed(job: BuildJob) -> BuildOutcome:
         below = Path(job.staging) / "a/b"
         below.mkdir(parents=True)
         (below / "c").write_text("")
         below.chmod(0)
-        return 1
+        return BuildOutcome(1)
 
     with pytest.raises(SandboxNotBuilt):
         frozen("npx pkg", environ, closed)
@@ -167,10 +167,10 @@ def _nothing_but_locks(environ: dict[str, str]) -> None:
 def test_a_package_that_lies_about_itself_is_not_kept(tmp_path: Path, words: str) -> None:
     environ = world(tmp_path)
 
-    def lying(job: BuildJob) -> int:
+    def lying(job: BuildJob) -> BuildOutcome:
         install(Path(job.staging))
         (Path(job.staging) / "node_modules/pkg/package.json").write_text(words)
-        return 0
+        return BuildOutcome(0)
 
     with pytest.raises(SandboxNotBuilt) as refused:
         frozen("npx pkg", environ, lying)

@@ -11,7 +11,7 @@ import pytest
 
 from sandbox.errors import CommandNotFound, SandboxError, SandboxNotBuilt
 from sandbox.supply import pypi
-from sandbox.supply.job import BuildJob, Order
+from sandbox.supply.job import BuildJob, BuildOutcome, Order
 from sandbox.supply.programs import Interpreter
 from tests.supply.toolchain import asked, frozen
 
@@ -19,7 +19,7 @@ PYTHON = Interpreter("/p/python3.11", "3.11.2", "cpython-311")
 
 
 def _jobs(command: str, environ: Mapping[str, str], *scripts: str) -> list[BuildJob]:
-    order = Order(asked(command), environ, "/", scripts, lambda job: 0, lambda line: None)
+    order = Order(asked(command), environ, "/", scripts, lambda job: BuildOutcome(0), lambda line: None)
     return pypi.jobs(order, order.request.specs, PYTHON, "/staging")
 
 
@@ -145,7 +145,7 @@ def test_versions_are_read_from_the_tree(tmp_path: Path) -> None:
 
 def test_a_python_that_is_not_there_is_named(uv_world: dict[str, str]) -> None:
     with pytest.raises(CommandNotFound, match=r"python 3\.99") as refused:
-        frozen("uvx -p 3.99 a", uv_world, lambda job: 0)
+        frozen("uvx -p 3.99 a", uv_world, lambda job: BuildOutcome(0))
     assert refused.value.exit_status == 127
 
 
@@ -156,7 +156,7 @@ def test_uv_run_in_a_project_is_refused_unless_it_leaves_the_project_out(
     (tmp_path / "project/pyproject.toml").write_text("")
     below = str(tmp_path / "project/below")
     with pytest.raises(SandboxError, match="project") as refused:
-        frozen("uv run --with a b", uv_world, lambda job: 0, cwd=below)
+        frozen("uv run --with a b", uv_world, lambda job: BuildOutcome(0), cwd=below)
     assert refused.value.code == "project-environment"
     with pytest.raises(CommandNotFound):  # further: this world has no python
-        frozen("uv run --no-project --with a b", uv_world, lambda job: 0, cwd=below)
+        frozen("uv run --no-project --with a b", uv_world, lambda job: BuildOutcome(0), cwd=below)

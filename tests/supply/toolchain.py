@@ -15,7 +15,7 @@ from pathlib import Path
 from sandbox.errors import SandboxError
 from sandbox.plan.image import Image
 from sandbox.supply.freeze import freeze
-from sandbox.supply.job import BuildJob, Frozen
+from sandbox.supply.job import BuildJob, BuildOutcome, Frozen
 from sandbox.supply.request import Request, parse
 
 PACKAGE = {"name": "pkg", "version": "1.2.3", "bin": {"pkg": "main.js", "other": "other.js"}}
@@ -77,7 +77,7 @@ class Builder:
         self.count, self.seconds, self.package, self.status = count, seconds, package, status
         self.jobs: list[BuildJob] = []
 
-    def __call__(self, job: BuildJob) -> int:
+    def __call__(self, job: BuildJob) -> BuildOutcome:
         self.jobs.append(job)
         with self.count.open("a") as opened:
             opened.write(f"{os.getpid()}\n")
@@ -85,7 +85,7 @@ class Builder:
         for number in range(20 if self.seconds else 0):
             (Path(job.staging) / f"node_modules/{number}").write_bytes(os.urandom(1) * number)
             time.sleep(self.seconds / 20)
-        return self.status
+        return BuildOutcome(self.status)
 
     @property
     def calls(self) -> int:
@@ -101,7 +101,7 @@ def asked(command: str) -> Request:
 def frozen(
     command: str,
     environ: Mapping[str, str],
-    run_build: Callable[[BuildJob], int],
+    run_build: Callable[[BuildJob], BuildOutcome],
     *,
     scripts: tuple[str, ...] = (),
     refresh: bool = False,
