@@ -21,10 +21,13 @@ TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
     from sandbox.policy.remote import Url
     from sandbox.supply.docker_run import DockerRun
+    from sandbox.supply.mcpb import Bundle
 
 COMMAND = Origin("command")
 """Where a grant comes from that the command's own words name."""
 NO_FLAGS = Flags()
+BUNDLES = (".mcpb", ".dxt")
+"""How the file of a bundle is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class Choice:
     told: tuple[str, ...] = ()
     hint: str = ""
     """For a server that no profile is for: how it gets one."""
+    bundle: Bundle | None = None
+    """The bundle that the command names, its command filled in."""
 
 
 def choose(wish: Wish) -> Choice:
@@ -97,6 +102,8 @@ def _of_command(wish: Wish, policy: Policy, request: Request | None, found: Matc
         what = f"profile `{policy.name}` names no server, and no command was given"
         hint = "write the server's command after `--`, or as `command` under `[server]`"
         raise UsageError("no-command", what, hint=hint)
+    if command and command[0].lower().endswith(BUNDLES):
+        return _of_bundle(wish, policy, command)
     if not wish.command:
         request = parse(command)
     if found is not None:
@@ -104,6 +111,18 @@ def _of_command(wish: Wish, policy: Policy, request: Request | None, found: Matc
     name = _name(wish, policy, request, command)
     hint = unmatched(command, request) if _alone(wish, found) else ""
     return Choice(policy, command, request, name, hint=hint)
+
+
+def _of_bundle(wish: Wish, policy: Policy, command: tuple[str, ...]) -> Choice:
+    """A bundle's own command, with its settings from the profile and the options."""
+    from sandbox import bundles  # for the few that come as one
+
+    bundle = bundles.opened(command, wish.environ, wish.cwd)
+    bundle, told = bundles.filled(bundle, policy, wish.environ, command[1:])
+    hint = unmatched(command, None).replace("COMMAND", bundles.shown(bundle)) if _alone(wish, None) else ""
+    own = policy.name if policy.server.command and wish.profile is not None else bundle.name
+    asked, name = bundles.request(bundle), wish.name or own
+    return Choice(policy, bundles.words(bundle), asked, name, told=told, hint=hint, bundle=bundle)
 
 
 def load_for(wish: Wish) -> Policy:

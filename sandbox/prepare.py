@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sandbox.plan.facts import Container
     from sandbox.plan.image import Image
     from sandbox.supply.job import BuildJob, BuildOutcome
+    from sandbox.supply.mcpb import Bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +140,24 @@ def _natively(asked: Asked) -> Prepared:
     asked = _reaching(asked)
     wish, policy = asked.wish, asked.policy
     frozen = _frozen(asked) if asked.request else None
-    needs = _closure(asked, frozen)
+    if asked.chosen.bundle is not None:
+        frozen, needs = _unbundled(asked, asked.chosen.bundle, frozen, None)
+    else:
+        needs = _closure(asked, frozen)
     seen = survey(policy, needs, environ=wish.environ, cwd=wish.cwd)
     return asked.planned(plan(policy, asked.facts, seen), needs, frozen)
+
+
+def _unbundled(
+    asked: Asked, bundle: Bundle, packages: Frozen | None, image: Image | None
+) -> tuple[Frozen | None, Closure]:
+    """A bundle's tree, and all that it needs to start."""
+    from sandbox import bundles
+
+    environ, progress = asked.wish.environ, asked.progress
+    return bundles.closed(
+        bundle, packages, environ=environ, progress=progress, build=asked.build, image=image
+    )
 
 
 def _reaching(asked: Asked) -> Asked:
@@ -165,10 +181,17 @@ def _contained(asked: Asked) -> Prepared:
     wish, policy = asked.wish, asked.policy
     if asked.request:
         _refuse_to_build(asked, asked.request)  # before an image of the profile's own is pulled
-    needs = containers.closure_inside(asked.command, policy, wish.environ, wish.cwd)
+    bundle = asked.chosen.bundle
+    needs = (
+        containers.closure_inside(asked.command, policy, wish.environ, wish.cwd)
+        if bundle is None
+        else Closure(asked.command)
+    )
     place = containers.container(policy, asked.facts, needs, asked.request, wish.environ)
     frozen = _frozen_inside(asked, place) if asked.request else None
-    if frozen is not None:
+    if bundle is not None:
+        frozen, needs = _unbundled(asked, bundle, frozen, place.image)
+    elif frozen is not None:
         needs = Closure(frozen.argv, ((frozen.tree, frozen.mount),), why="a frozen package")
     seen = survey(policy, needs, environ=wish.environ, cwd=wish.cwd)
     return asked.planned(plan(policy, asked.facts, seen, container=place), needs, frozen)

@@ -13,6 +13,7 @@ from typing import Literal
 from sandbox.records import dataclass
 from sandbox.supply import hostile_json
 from sandbox.supply.hostile_json import Malformed, Table, spelt
+from sandbox.supply.uv_project import Project
 
 MANIFEST = "manifest.json"
 MOUNT = "/opt/mcp-bundle"
@@ -61,24 +62,6 @@ class Manifest:
     node: str = ""
     """The versions of node that it says it runs with."""
     python: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """A bundle's file, by content."""
-
-    path: str
-    sha256: str
-    manifest: Manifest
-    digest: str = ""
-    """Of its tree in the store, where it was unpacked before."""
-    dependencies: tuple[str, ...] = ()
-    """Type `uv`: what its `pyproject.toml` asks for."""
-
-    @property
-    def name(self) -> str:
-        """What the server is called: the manifest's name, as a profile could be called."""
-        return plain_name(self.manifest.name)
 
 
 def named(command: tuple[str, ...]) -> bool:
@@ -321,6 +304,30 @@ def _merged(parts: list[Word]) -> Iterator[Word]:
         text, count = "", count + 1
     if text or not count:
         yield Word(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle's file, by content."""
+
+    path: str
+    sha256: str
+    manifest: Manifest
+    signed: str = ""
+    """Who signed it, as a person is told; empty where nobody did."""
+    unchecked: str = ""
+    """What could not be checked of that, in a sentence."""
+    project: Project = Project()
+    """What it runs with; its dependencies where it leaves them to uv."""
+    start: Start | None = None
+    """Its command, once it is filled in."""
+    cwd: str = ""
+    """The directory that its command asks for."""
+
+    @property
+    def name(self) -> str:
+        """What the server is called: the manifest's name, as a profile could be called."""
+        return plain_name(self.manifest.name)
 
 
 # --- what it is told -------------------------------------------------------------------------------
