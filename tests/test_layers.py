@@ -37,6 +37,7 @@ LAYERS = [
         "gateway",
         "notify_program",
         "notify",
+        "image_locks",
         "images",
         "inspection",
         "kill_watch",
@@ -71,7 +72,7 @@ FREE_AMONG_THEMSELVES = [LAYERS[0], LAYERS[8]]
 # System calls are made by what asks the kernel (host) and what builds with it (backend).
 ONLY_FROM = {
     "linux": {"host", "backend", "gateway", "attempt", "watchdog"},
-    "engine": {"host", "backend", "containers", "images", "imaging", "leases", "build", "cli"},
+    "engine": {"host", "backend", "containers", "image_locks", "images", "imaging", "leases", "build", "cli"},
     "netlink": {"trap", "host", "backend", "egress"},
     "observer": {"trap"},
     "scope": {"host", "backend"},
@@ -100,7 +101,10 @@ PURE_FILES = {
     "policy/tools.py",
     "policy/versions.py",
     "supply/cms.py",
+    "supply/cosign.py",
     "supply/docker_run.py",
+    "supply/oci.py",
+    "supply/oci_files.py",
     "supply/hostile_json.py",
     "supply/mcpb.py",
     "supply/mcpb_signature.py",
