@@ -14,6 +14,8 @@ from sandbox.supply.disk import remove, sync_directory, sync_filesystem, write
 from sandbox.supply.store import Store
 from sandbox.supply.verify import Listed, remember, verify
 
+_OWN = frozenset(("tree", "manifest", "stamps", "used"))
+
 
 def keep(store: Store, staging: str, digest: str, listed: bytes) -> None:
     """The staged tree is in its place, all of it or nothing, also after a crash; this process holds it."""
@@ -58,7 +60,15 @@ def _placed(store: Store, staging: str, digest: str) -> bool:
     except OSError as error:
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
             raise
-        return _stands(store, digest) or _put_aside(place, staging)
+        return (_stands(store, digest) and _completed(place, staging)) or _put_aside(place, staging)
+    return True
+
+
+def _completed(place: str, staging: str) -> bool:
+    """What this build knows besides of the same tree, such as how it was resolved, is what counts now."""
+    for name in os.listdir(staging):
+        if name not in _OWN:
+            os.rename(os.path.join(staging, name), os.path.join(place, name))
     return True
 
 

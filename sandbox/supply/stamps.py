@@ -53,6 +53,15 @@ def parse(kept: bytes, digest: str) -> tuple[list[bytes], array[int]] | None:
     return paths, numbers
 
 
+def read(path: str, digest: str) -> tuple[list[bytes], array[int]] | None:
+    """What is kept at `path`; None where nothing is, or not of that tree."""
+    try:
+        with open(path, "rb") as file:
+            return parse(file.read(), digest)
+    except OSError:
+        return None
+
+
 def same(kept: tuple[list[bytes], array[int]], listed: str, root: int) -> bool:
     """Nothing was touched since: neither the file `listed`, nor the open `root`, nor anything below it."""
     paths, numbers = kept

@@ -73,7 +73,7 @@ def _stamp(size: int, mtime_ns: int) -> Stamp:
     return size, mtime_ns
 
 
-def _entry(raw: object) -> Entry | None:
+def entry_of(raw: object) -> Entry | None:
     """An entry as it was written; anything else (an older schema, a damaged file) is no entry."""
     try:
         if not isinstance(raw, dict) or raw.pop("schema") != SCHEMA:
@@ -129,7 +129,7 @@ class Store:
         """The entry of a request whose tree is there, and held; None for anything that needs a build."""
         try:
             with open(self._path("keys", f"{key}.json"), "rb") as opened:
-                entry = _entry(json.load(opened))
+                entry = entry_of(json.load(opened))
         except (FileNotFoundError, ValueError):
             return None
         return entry if entry is not None and self.hold(entry.digest) else None

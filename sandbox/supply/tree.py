@@ -9,21 +9,23 @@ from collections.abc import Callable, Iterator
 
 from sandbox.errors import SandboxNotBuilt
 from sandbox.supply import manifest
+from sandbox.supply.compared import SEALED
 from sandbox.supply.manifest import DIRECTORY, FILE, LINK, PROGRAM, Record
 
 DEEPEST = 200
 """Levels of directories: node_modules in node_modules comes to some thirty. Python recurses into each."""
-MODES = {PROGRAM: 0o555, FILE: 0o444, DIRECTORY: 0o755}
-"""Of a sealed tree. Directories stay writable for their owner so that a person can delete the cache;
-inside, the mount is read-only."""
-
 Found = tuple[str, os.DirEntry[str]]
 Hash = Callable[[str, int], str]
 """The SHA-256 of the file at a path that has this mode in a sealed tree."""
 
 
-def walk(root: str, enter: Callable[[str], None], below: str = "") -> Iterator[Found]:
-    """Everything below `root`, depth first, in the order of names; `enter` comes before each directory."""
+def walk(
+    root: str, enter: Callable[[str], None], below: str = "", *, without: frozenset[str] = frozenset()
+) -> Iterator[Found]:
+    """Everything below `root`, depth first, in the order of names; `enter` comes before each directory.
+
+    `without`: names at its top that are passed over.
+    """
     if below.count("/") >= DEEPEST:
         raise SandboxNotBuilt("package-not-built", f"it has directories more than {DEEPEST} levels deep")
     here = os.path.join(root, below)
@@ -31,6 +33,8 @@ def walk(root: str, enter: Callable[[str], None], below: str = "") -> Iterator[F
     with os.scandir(here) as found:
         entries = sorted(found, key=lambda entry: os.fsencode(entry.name))
     for entry in entries:
+        if entry.name in without:
+            continue
         path = f"{below}/{entry.name}" if below else entry.name
         yield path, entry
         if entry.is_dir(follow_symlinks=False):
@@ -42,7 +46,7 @@ def record(path: str, entry: os.DirEntry[str], hashed: Hash) -> Record:
     status, name = entry.stat(follow_symlinks=False), os.fsencode(path)
     if stat.S_ISREG(status.st_mode):
         kind = PROGRAM if status.st_mode & 0o111 else FILE
-        return kind, hashed(entry.path, MODES[kind]).encode(), name
+        return kind, hashed(entry.path, SEALED[kind]).encode(), name
     if stat.S_ISLNK(status.st_mode):
         return LINK, os.fsencode(os.readlink(entry.path)), name
     if stat.S_ISDIR(status.st_mode):
@@ -59,7 +63,7 @@ def seal(root: str) -> tuple[str, bytes]:
 
 
 def _enter(directory: str) -> None:
-    os.chmod(directory, MODES[DIRECTORY])
+    os.chmod(directory, SEALED[DIRECTORY])
 
 
 def _sealed(path: str, mode: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
@@ -27,6 +26,7 @@ class Listed:
     stamps: str
     modes: Mapping[bytes, int] = field(default_factory=dict)
     without: frozenset[str] = frozenset()
+    hint: str = REPAIR
 
 
 def verify(store: Store, digest: str, *, deep: bool = False) -> None:
@@ -49,7 +49,7 @@ def check(listed: Listed, known: Mapping[bytes, stamps.Stamp] | None = None) -> 
     """
     try:
         with _opened(listed.root) as root:
-            kept = _kept(listed) if known is None else None
+            kept = stamps.read(listed.stamps, listed.digest) if known is None else None
             if kept is None or not stamps.same(kept, listed.manifest, root):
                 _look(root, listed, stamps.by_path(kept) if kept else known or {})
     except FileNotFoundError:
@@ -66,7 +66,7 @@ def refusal(listed: Listed, error: Changed) -> SandboxNotBuilt:
         where = listed.manifest
     else:
         where = listed.root if error.path == b"." else f"{listed.root}/{manifest.shown(error.path)}"
-    return SandboxNotBuilt("tree-changed", f"`{where}` {error.how}", rule=RULE, hint=REPAIR)
+    return SandboxNotBuilt("tree-changed", f"`{where}` {error.how}", rule=RULE, hint=listed.hint)
 
 
 @contextmanager
@@ -77,14 +77,6 @@ def _opened(path: str) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
-
-
-def _kept(listed: Listed) -> tuple[list[bytes], array[int]] | None:
-    try:
-        with open(listed.stamps, "rb") as file:
-            return stamps.parse(file.read(), listed.digest)
-    except OSError:
-        return None
 
 
 def _look(root: int, listed: Listed, known: Mapping[bytes, stamps.Stamp]) -> None:
