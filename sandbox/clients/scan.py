@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 from sandbox.clients.credential import in_arguments, in_plain_text
-from sandbox.clients.lookalike import like
 from sandbox.clients.variables import steers
 from sandbox.clients.words import Entry
 from sandbox.clients.wrapping import Fit, inner, is_wrapped, options_of, words_of
 from sandbox.errors import SandboxError
 from sandbox.records import dataclass
 from sandbox.supply.docker_run import parse as engine_run
+from sandbox.supply.lookalikes import like
 from sandbox.supply.request import Request, parse
 from sandbox.supply.shell import unwrapped
 

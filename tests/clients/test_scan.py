@@ -15,11 +15,11 @@ from ruamel.yaml import YAML
 from sandbox.cli.clients import parser
 from sandbox.cli.output import spelt
 from sandbox.clients.credential import MASK, in_arguments, in_plain_text, is_secret, masked
-from sandbox.clients.lookalike import like
 from sandbox.clients.report import Exposed, document, sarif
 from sandbox.clients.scan import RULES, Server, failing, findings
 from sandbox.clients.words import Entry
 from sandbox.clients.wrapping import Fit
+from sandbox.supply.lookalikes import like
 from tests.inspect.secret_values import GITHUB
 
 OURS = "/opt/bin/mcp-sandbox"
