@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import IO, Any, cast
 
@@ -35,6 +36,12 @@ _KINDS = {
     tarfile.BLKTYPE: "block device",
     tarfile.FIFOTYPE: "fifo",
 }
+
+_NO_IMAGE = (
+    *(tarfile.TarError, EOFError, OSError, zlib.error),
+    *(ValueError, LookupError, TypeError, AttributeError, RecursionError),
+)
+"""What reading an archive raises that is none, whether its tar, its gzip or its JSON is at fault."""
 
 Listed = list[tuple[str, Entry]]
 
@@ -111,7 +118,7 @@ def saved(chunks: Iterable[bytes]) -> Saved:
     """The image of an engine's `save` stream."""
     try:
         return _Reading().image(chunks)
-    except (tarfile.TarError, EOFError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except _NO_IMAGE as error:
         raise Unreadable(
             f"what the engine gave out is no image: {' '.join(str(error).split())[:200]}"
         ) from error
@@ -123,7 +130,7 @@ def exported(chunks: Iterable[bytes]) -> Listed:
     try:
         with _archive(Chunks(chunks)) as archive:
             return list(_entries(archive, 0, room))
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+    except _NO_IMAGE as error:
         raise Unreadable(f"what the engine gave out is no file system: {error}") from error
 
 

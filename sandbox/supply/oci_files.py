@@ -56,15 +56,15 @@ def _lay(tree: Tree, entries: list[tuple[str, Entry]]) -> None:
             gone = posixpath.join(folder, name.removeprefix(_WHITEOUT))
             tree.pop(gone, None)
             _clear(tree, gone)
+    folders = _folders(tree)
     for path, entry in entries:
         if not posixpath.basename(path).startswith(_WHITEOUT):
+            if entry.kind != DIRECTORY and path in folders:
+                _clear(tree, path)
             _put(tree, path, entry)
 
 
 def _put(tree: Tree, path: str, entry: Entry) -> None:
-    was = tree.get(path)
-    if was is not None and was.kind == DIRECTORY and entry.kind != DIRECTORY:
-        _clear(tree, path)
     tree[path] = tree.get(entry.value, entry) if entry.kind == HARD else entry
 
 
