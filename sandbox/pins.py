@@ -125,16 +125,11 @@ class Store:
 
     def known_as(self, key: str) -> str:
         """The name under which an item is kept: with a digest in place of what is secret in it."""
-        clean = self._clean(key)
-        return key if clean == key else f"{clean} (sha256 {sha256(key.encode()).hexdigest()[:SECRET_MARK]})"
+        return known_as(key, self._clean)
 
     def conceal(self, value: Any) -> Any:
         """A JSON value without secrets, in names and texts."""
-        if type(value) is str:
-            return self._clean(value)
-        if type(value) is dict:
-            return {self._clean(name): self.conceal(one) for name, one in value.items()}
-        return [self.conceal(one) for one in value] if type(value) is list else value
+        return concealed(value, self._clean)
 
     def _change(self, change: Callable[[Pinned], None]) -> Pinned:
         """What another session has written meanwhile stays; what could not be written was not changed."""
@@ -164,6 +159,21 @@ class Store:
 
 class FileChanged(OSError):
     """What was shown is not what waits any more."""
+
+
+def known_as(key: str, clean: Callable[[str], str]) -> str:
+    """The name under which an item is kept: with a digest in place of what is secret in it."""
+    kept = clean(key)
+    return key if kept == key else f"{kept} (sha256 {sha256(key.encode()).hexdigest()[:SECRET_MARK]})"
+
+
+def concealed(value: Any, clean: Callable[[str], str]) -> Any:
+    """A JSON value without secrets, in names and texts."""
+    if type(value) is str:
+        return clean(value)
+    if type(value) is dict:
+        return {clean(name): concealed(one, clean) for name, one in value.items()}
+    return [concealed(one, clean) for one in value] if type(value) is list else value
 
 
 # --- files -------------------------------------------------------------------------------------------

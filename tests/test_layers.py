@@ -65,6 +65,9 @@ LAYERS = [
     | {"waived", "watch"},
     {"attack", "clients", "demo", "examine", "login", "serve"},
     {"learn"},  # leads the conversation of `examine`
+    {"looked"},  # as `learn` does, and reads its log as that does
+    {"locking"},
+    {"update"},
     {"cli"},
 ]
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}

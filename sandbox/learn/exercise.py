@@ -62,11 +62,11 @@ class Run:
         return self.silence, self.tools, tuple((one.tool, one.how) for one in self.called)
 
 
-def exercise(prepared: Prepared, calls: Calls, note: Callable[[str], None], linger: float = LINGER_S) -> Run:
+def exercise(prepared: Prepared, calls: Calls, note: Callable[[str], None], wait: float = LINGER_S) -> Run:
     """Runs it in the legacy era, or in the modern one where it does not speak that."""
     watched = observed(prepared)
-    legacy = _run(watched, "legacy", calls, note, linger)
-    return _run(watched, "modern", calls, note, linger) if legacy.refused else legacy
+    legacy = _run(watched, "legacy", calls, note, wait)
+    return _run(watched, "modern", calls, note, wait) if legacy.refused else legacy
 
 
 def observed(prepared: Prepared) -> Prepared:
@@ -76,13 +76,13 @@ def observed(prepared: Prepared) -> Prepared:
     return replace(prepared, policy=policy, spec=replace(prepared.spec, observed=True))
 
 
-def _run(prepared: Prepared, era: Era, calls: Calls, note: Callable[[str], None], linger: float) -> Run:
+def _run(prepared: Prepared, era: Era, calls: Calls, note: Callable[[str], None], wait: float) -> Run:
     conversation, silence = Conversation(era, calls=calls), ""
     settle()
     with started(prepared, note) as running:
         try:
             talk(running, conversation, Judge(()), prepared.spec.message)
-            _linger(running, linger)
+            linger(running, wait)
         except Silence as broken:
             silence = str(broken)
         status = running.end()
@@ -91,7 +91,7 @@ def _run(prepared: Prepared, era: Era, calls: Calls, note: Callable[[str], None]
     return _told(prepared, conversation, silence, running.pid)
 
 
-def _linger(running: Started, seconds: float) -> None:
+def linger(running: Started, seconds: float) -> None:
     """Reads on for a moment, so that nobody inside waits for us."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:

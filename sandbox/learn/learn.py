@@ -99,7 +99,7 @@ def _tried(order: Order, learnt: Learnt, made: Material) -> Written:
 
 def _exercised(order: Order, prepared: Prepared) -> Run:
     try:
-        return exercise(prepared, order.calls, order.note, linger=0.0)
+        return exercise(prepared, order.calls, order.note, wait=0.0)
     except Ended as ended:
         return Run(Seen(), (), (), ("", ""), f"it ended with status {ended.status}")
 
