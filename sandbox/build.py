@@ -3,54 +3,57 @@
 from __future__ import annotations
 
 import os
-import select
 from collections.abc import Callable, Mapping
 
 from sandbox import leases
 from sandbox.backend.native import launch
 from sandbox.backend.native.cgroup import places
-from sandbox.backend.running import Running
+from sandbox.building import Building, Note, policy_of
 from sandbox.errors import CannotEnforce
+from sandbox.gateway import Gateway
 from sandbox.host.closure import closure_of_program
 from sandbox.host.survey import survey
 from sandbox.plan.facts import Closure, HostFacts
 from sandbox.plan.plan import plan
 from sandbox.plan.spec import Bind, File, Spec, ViewStep
-from sandbox.policy.model import Files, Policy, Quota
+from sandbox.policy.model import Policy
 from sandbox.records import replace
 from sandbox.supply.job import BuildJob, BuildOutcome
 
-WALL_S = 900.0
-LOG_BYTES = 4 << 20
-POLICY = Policy(
-    name="build",
-    files=Files(home=256 << 20, tmp=1 << 30),
-    quota=Quota(memory=2 << 30, cpus=None, pids=512, open_files=8192, disk=2 << 30, wall=WALL_S),
-)
 
+def builder(
+    facts: HostFacts, environ: Mapping[str, str], hosts: tuple[str, ...] = (), note: Note = lambda line: None
+) -> Callable[[BuildJob], BuildOutcome]:
+    """What `freeze` calls to run a job: each step in a sandbox of its own, until one fails.
 
-def builder(facts: HostFacts, environ: Mapping[str, str]) -> Callable[[BuildJob], BuildOutcome]:
-    """What `freeze` calls to run a job: each step in a sandbox of its own, until one fails."""
+    `hosts`: the profile's `[supply] hosts`. `note` is told what a step was denied.
+    """
 
     def run(job: BuildJob) -> BuildOutcome:
-        base = build_spec(job, facts, environ)
-        for number, step in enumerate(job.steps):
-            session = f"build-{os.getpid()}-{number}"
-            spec = replace(base, argv=step)
-            told = launch.orders(spec, session, spec.env, (_lease(session, spec, environ),))
-            status = collect(launch.start(spec, told), step[0], job.log)
-            if status != 0:
-                return BuildOutcome(status)
-        return BuildOutcome(0)
+        policy = policy_of(job, hosts, environ)
+        base = build_spec(job, policy, facts, environ)
+        with Building(job, policy, environ, note) as building:
+            for number, argv in enumerate(job.steps):
+                status = _step(building, replace(base, argv=argv), number, environ)
+                if status != 0:
+                    break
+            return building.ended(status)
 
     return run
 
 
-def build_spec(job: BuildJob, facts: HostFacts, environ: Mapping[str, str]) -> Spec:
-    """The plan of `POLICY` with the tree, writable, and the settings of the user's registries."""
+def _step(building: Building, spec: Spec, number: int, environ: Mapping[str, str]) -> int:
+    session = f"{building.session}-{number}"
+    told = launch.orders(spec, session, spec.env, (_lease(session, spec, environ),))
+    gateway = Gateway()
+    return building.step(launch.start(spec, told, gateway.trap), gateway, spec)
+
+
+def build_spec(job: BuildJob, policy: Policy, facts: HostFacts, environ: Mapping[str, str]) -> Spec:
+    """The plan of `policy` with the tree, writable, and the settings of the user's registries."""
     needs = _programs(job, environ)
-    seen = survey(POLICY, needs, environ=environ, cwd="/")
-    spec = plan(POLICY, facts, seen, network="host")
+    seen = survey(policy, needs, environ=environ, cwd="/")
+    spec = plan(policy, facts, seen)
     idmap = spec.identity.drop and facts.idmap.works
     if spec.identity.drop and not idmap:
         raise CannotEnforce(
@@ -90,40 +93,3 @@ def _lease(session: str, spec: Spec, environ: Mapping[str, str]) -> str:
     cgroups = tuple(places(spec.limits, session).values())
     lease = leases.Lease(session, spec.server, os.getpid(), leases.start_time(os.getpid()), cgroups)
     return leases.take(lease, environ)
-
-
-def collect(running: Running, program: str, log: str) -> int:
-    """The exit status of a build that is being started; all it prints goes to the log."""
-    try:
-        running.release()
-        running.ready(program)
-        os.close(running.take_stdin())
-        _collect(running, log)
-        ended = running.wait(5.0)
-        return ended.exit_status if ended is not None else 124
-    finally:
-        running.kill()
-        running.wait(5.0)
-        for fd in (running.stdin, running.stdout, running.stderr):
-            if fd >= 0:
-                os.close(fd)
-
-
-def _collect(running: Running, log: str) -> None:
-    """Copies both outputs to the log, bounded, until both end or the wall is reached."""
-    import time
-
-    deadline = time.monotonic() + WALL_S
-    room = LOG_BYTES
-    ends = {running.stdout, running.stderr}
-    with open(log, "ab") as file:
-        while ends:
-            ready, _, _ = select.select(list(ends), [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
-                return
-            for fd in ready:
-                data = os.read(fd, 65536)
-                if not data:
-                    ends.discard(fd)
-                file.write(data[:room])
-                room -= len(data[:room])

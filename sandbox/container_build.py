@@ -1,8 +1,8 @@
 """The build container: npm or uv of an image install a package for it, with no project, home or secrets.
 
-It has the network of the engine's machine, as the build sandbox has: a registry may be reached by a proxy or
-a resolver on loopback alone. What the settings say, logins among it, comes by files that this container
-alone sees: neither `docker inspect` nor an image has it.
+It has a holder's network, as servers have, and reaches the configured registries through this machine's
+gateway. What the settings say, logins among it, comes by files that this container alone sees: neither
+`docker inspect` nor an image has it.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 
 from sandbox import containers, leases
-from sandbox.backend.docker.keeper import HELD
 from sandbox.backend.docker.launch import Early
 from sandbox.backend.docker.orders import Orders
-from sandbox.build import POLICY, collect, owner_of
+from sandbox.build import owner_of
+from sandbox.building import Building, Note, policy_of
 from sandbox.errors import CannotEnforce
+from sandbox.gateway import Gateway
 from sandbox.host.survey import survey
 from sandbox.plan.contained import over_the_image
-from sandbox.plan.etc import NETWORKED
 from sandbox.plan.facts import Closure, Container, HostFacts
 from sandbox.plan.plan import plan
 from sandbox.plan.spec import Bind, File, Spec, ViewStep
+from sandbox.policy.model import Policy
 from sandbox.records import replace
 from sandbox.supply.inside import PYTHON
 from sandbox.supply.job import CONFIG, BuildJob, BuildOutcome
@@ -43,20 +44,34 @@ for step in told["steps"]:
 """
 
 
-def builder(facts: HostFacts, place: Container, environ: Mapping[str, str]) -> Callable[[BuildJob], BuildOutcome]:
-    """What `freeze` calls to run a job: all its steps in one container of `place`, until one fails."""
+def builder(
+    facts: HostFacts,
+    place: Container,
+    environ: Mapping[str, str],
+    hosts: tuple[str, ...] = (),
+    note: Note = lambda line: None,
+) -> Callable[[BuildJob], BuildOutcome]:
+    """What `freeze` calls to run a job: all its steps in one container of `place`, until one fails.
+
+    `hosts`: the profile's `[supply] hosts`. `note` is told what a step was denied.
+    """
 
     def run(job: BuildJob) -> BuildOutcome:
-        return BuildOutcome(_run(build_spec(job, facts, place, environ), job.log, environ))
+        policy = policy_of(job, hosts, environ)
+        spec = build_spec(job, policy, facts, place, environ)
+        with Building(job, policy, environ, note) as building:
+            return building.ended(_run(building, spec, environ))
 
     return run
 
 
-def build_spec(job: BuildJob, facts: HostFacts, place: Container, environ: Mapping[str, str]) -> Spec:
-    """The plan of `POLICY` in the image, with the tree, writable, and the user's registry settings."""
+def build_spec(
+    job: BuildJob, policy: Policy, facts: HostFacts, place: Container, environ: Mapping[str, str]
+) -> Spec:
+    """The plan of `policy` in the image, with the tree, writable, and the user's registry settings."""
     argv = (PYTHON, "-I", "-S", "-c", _STEPS, JOB)
-    seen = survey(POLICY, Closure(argv, why="the image"), environ=environ, cwd="/")
-    spec = plan(POLICY, facts, seen, container=place)
+    seen = survey(policy, Closure(argv, why="the image"), environ=environ, cwd="/")
+    spec = plan(policy, facts, seen, container=place)
     idmap = spec.identity.drop and facts.idmap.works and place.engine.place == "local"
     if spec.identity.drop and not idmap:
         raise CannotEnforce(
@@ -64,11 +79,9 @@ def build_spec(job: BuildJob, facts: HostFacts, place: Container, environ: Mappi
             f"the store needs an idmapped mount: {facts.idmap.detail or 'the engine has its own machine'}",
             hint=facts.idmap.hint or "start it as an unprivileged user",
         )
-    # The engine gives the files of its own machine, whose network this is.
-    kept = [step for step in spec.view if not (isinstance(step, File) and step.target in NETWORKED)]
-    view: list[ViewStep] = [*kept, *_job(job, idmap=idmap)]
-    view += over_the_image(place, POLICY.files.tmp, view)
-    return replace(spec, cwd=job.mount, view=tuple(view), network="host", server="build")
+    view: list[ViewStep] = [*spec.view, *_job(job, idmap=idmap)]
+    view += over_the_image(place, policy.files.tmp, view)
+    return replace(spec, cwd=job.mount, view=tuple(view), server="build")
 
 
 def _job(job: BuildJob, *, idmap: bool) -> Iterator[ViewStep]:
@@ -89,33 +102,24 @@ def _trust() -> dict[str, str]:
     return {found: BUNDLE} if found else {}
 
 
-def _run(spec: Spec, log: str, environ: Mapping[str, str]) -> int:
-    session = f"build-{os.getpid()}-{os.urandom(4).hex()}"
-    own = os.getpid()
+def _run(building: Building, spec: Spec, environ: Mapping[str, str]) -> int:
+    session, own = building.session, os.getpid()
     empty = leases.Lease(
-        session, spec.server, own, leases.start_time(own), backend="docker", profile=POLICY.name
+        session, spec.server, own, leases.start_time(own), backend="docker", profile=building.policy.name
     )
     lease = containers.with_containers(empty, environ)
     early = Early(environ)
     try:
         told = orders(spec, session, environ, leases.take(lease, environ))
-        running = early.start(told, (_no_trap(), -1))
+        gateway = Gateway()
+        running = early.start(told, gateway.trap)
     finally:
         early.close()
-    return collect(running, spec.argv[0], log)
-
-
-def _no_trap() -> int:
-    """What a keeper waits for before it starts anything, said already: there is nothing to be held here."""
-    read, write = os.pipe()
-    os.write(write, HELD)
-    os.close(write)
-    return read
+    return building.step(running, gateway, spec, containers.far(spec, session, environ))
 
 
 def orders(spec: Spec, session: str, environ: Mapping[str, str], lease: str) -> Orders:
-    """As for a server, but without a holder, and with labels that say what it is."""
+    """As for a server, with labels that say what it is."""
     told = containers.orders(spec, session, environ, (), (lease,))
     labels = containers.labels(session, "build")
-    body = {**told.body, "Labels": dict(labels), "Hostname": spec.identity.hostname}
-    return replace(told, body=body, labels=list(labels), holder="", spares="")
+    return replace(told, body={**told.body, "Labels": dict(labels)}, labels=list(labels))

@@ -19,7 +19,7 @@ from sandbox.audit.clerk import Clerk
 from sandbox.audit.redact import Redactor
 from sandbox.egress.behaviour import Finding, Watcher
 from sandbox.egress.decide import DEFAULT_DENY
-from sandbox.egress.words import SETTLE, SETTLED, WRITTEN
+from sandbox.egress.words import KINDS, LARGEST, SETTLE, SETTLED, WRITTEN
 from sandbox.errors import AuditError
 from sandbox.event import Event, Value
 from sandbox.gateway import Gateway
@@ -30,9 +30,6 @@ from sandbox.prepare import Prepared
 if TYPE_CHECKING:
     from sandbox.egress.canary import Needles
 
-KINDS = frozenset({"egress.allow", "egress.deny", "egress.close", "dns.deny", "canary.seen"})
-"""What the gateway may tell of."""
-LARGEST = 1 << 16
 SETTLE_S = 0.25
 _OURS = frozenset(("closed", "session", "denied", "breach"))
 """How a connection ends that is told of otherwise, or needs no word."""

@@ -216,7 +216,7 @@ def _frozen(asked: Asked) -> Frozen | None:
     def run(job: BuildJob) -> BuildOutcome:
         from sandbox.build import builder  # where there is something to build
 
-        return builder(asked.facts, asked.wish.environ)(job)
+        return builder(asked.facts, asked.wish.environ, asked.policy.supply.hosts, asked.progress)(job)
 
     return _supplied(asked, run, None)
 
@@ -241,7 +241,8 @@ def _frozen_inside(asked: Asked, place: Container) -> Frozen | None:
     def run(job: BuildJob) -> BuildOutcome:
         from sandbox.container_build import builder
 
-        return builder(asked.facts, place, asked.wish.environ)(job)
+        hosts = asked.policy.supply.hosts
+        return builder(asked.facts, place, asked.wish.environ, hosts, asked.progress)(job)
 
     return _supplied(asked, run, place.image)
 

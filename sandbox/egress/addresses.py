@@ -14,6 +14,8 @@ Kind = Literal[
     "public", "private", "loopback", "link-local", "metadata", "multicast", "reserved", "embedding", "own"
 ]
 Address = IPv4Address | IPv6Address
+NOWHERE: frozenset[Kind] = frozenset({"metadata", "link-local", "multicast", "embedding"})
+"""Kinds that no name may lead to, whoever configured it."""
 
 # Services of a cloud that hand out credentials, wherever their address lies: AWS (EC2, ECS, EKS), Azure,
 # Alibaba, Oracle, Scaleway, Tencent; by IPv6 Google, Oracle, Scaleway, Akamai, Alibaba, OpenStack.
@@ -78,15 +80,23 @@ def kind(address: Address) -> Kind:
 
 
 def reachable(
-    found: Address, *, private: bool, listed: Callable[[str], bool], own: Callable[[Address], bool]
+    found: Address,
+    *,
+    private: bool,
+    listed: Callable[[str], bool],
+    own: Callable[[Address], bool],
+    anywhere: bool = False,
 ) -> Kind | None:
     """None where a connection may go to `found`, else the kind that forbids it.
 
-    `listed` says whether the profile allows the literal itself, `own` whether it is this machine's address.
+    `listed` says whether the profile allows the literal itself, `own` whether it is this machine's address,
+    `anywhere` that the name is a registry's (`HostRule.anywhere`).
     """
     if listed(found.compressed):
         return None
     what = kind(found)
+    if anywhere:
+        return what if what in NOWHERE else None
     if what not in ("public", "private"):
         return what
     translated = isinstance(found, IPv6Address) and found in _NAT64 and own(_translated(found))

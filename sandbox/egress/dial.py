@@ -94,6 +94,7 @@ class Dialer:
             kind = addresses.reachable(
                 address,
                 private=target.rule.private,
+                anywhere=target.rule.anywhere,
                 listed=lambda text: _listed(self._rules, text, target.port),
                 own=_is_own,
             )

@@ -6,3 +6,7 @@ WRITTEN, SETTLE = b"+", b"?"
 """The wrapper's: the oldest fact is in the log; say all that has happened so far."""
 SETTLED = b'{"settled": true}'
 """The gateway's answer to `SETTLE`, after those facts."""
+KINDS = frozenset({"egress.allow", "egress.deny", "egress.close", "dns.deny", "canary.seen"})
+"""Of the log: what the gateway may tell of."""
+LARGEST = 1 << 16
+"""Bytes of one message."""

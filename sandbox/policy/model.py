@@ -111,6 +111,9 @@ class HostRule:
     """What is spoken there is not checked: neither SNI nor Host has to name the host."""
     private: bool = False
     """The name may resolve to a private address (RFC 1918, 4193, 6598)."""
+    anywhere: bool = False
+    """It may resolve to any address of one host, but not to a cloud's metadata: a registry of the user's own
+    settings, which this machine's name service may lead wherever it is. No profile can say it."""
 
 
 @dataclass(frozen=True, slots=True)

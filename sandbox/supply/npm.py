@@ -7,10 +7,11 @@ import os
 from collections.abc import Mapping, Sequence
 
 from sandbox.errors import SandboxNotBuilt
-from sandbox.supply import inside, programs, settings, spec
-from sandbox.supply.job import CONFIG, MOUNT, SCRATCH, BuildJob, Order, Settings
+from sandbox.supply import inside, programs, registries, settings, spec
+from sandbox.supply.job import CONFIG, MOUNT, SCRATCH, BuildJob, Order
 from sandbox.supply.key import which
 from sandbox.supply.programs import Interpreter
+from sandbox.supply.registries import Registries
 from sandbox.supply.request import Request
 from sandbox.supply.tree import head, names, within
 
@@ -48,26 +49,31 @@ def jobs(order: Order, specs: Sequence[str], node: Interpreter, staging: str) ->
     request, environ = order.request, order.environ
     cli, package = _npm(order, node)
 
-    def job(title: str, words: Sequence[str], found: Settings) -> BuildJob:
+    def job(title: str, words: Sequence[str], asked: Registries) -> BuildJob:
         return BuildJob(
             title=title,
             steps=((node.path, cli, *words),),
             staging=os.path.join(staging, "tree"),
             programs=(node.path,),
-            env=found.env,
+            env=asked.settings.env,
             log=os.path.join(staging, "log"),
-            mounts=(*found.mounts, *package),
-            files=found.files,
+            mounts=(*asked.settings.mounts, *package),
+            files=asked.settings.files,
+            hosts=asked.hosts,
+            proxies=asked.proxies,
         )
 
     prefix = os.path.dirname(os.path.dirname(_of_host(order, node)))
     install = (*_INSTALL, *request.options, "--", *specs)
-    made = [job(request.title, install, settings.npm(environ, prefix=prefix))]
+    asked = registries.npm(settings.npm(environ, prefix=prefix), request.options)
+    made = [job(request.title, install, asked)]
     scripts = [spec.npm_name(spec.npm(each)) for each in order.scripts]
     if scripts:
-        # A package's own code gets the way to the network (proxy, CA) and none of the logins.
+        # A package's own code reaches no registry, and gets none of the logins.
         title = f"install scripts of {', '.join(scripts)} (npm)"
-        made.append(job(title, (*_REBUILD, "--", *scripts), settings.without_logins(environ)))
+        made.append(
+            job(title, (*_REBUILD, "--", *scripts), registries.nowhere(settings.without_logins(environ)))
+        )
     return made
 
 

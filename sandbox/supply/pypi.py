@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from sandbox.errors import CommandNotFound, SandboxNotBuilt
 from sandbox.records import replace
-from sandbox.supply import inside, programs, settings, spec
+from sandbox.supply import inside, programs, registries, settings, spec
 from sandbox.supply.job import CONFIG, MOUNT, SCRATCH, BuildJob, Order
 from sandbox.supply.key import uv_path, wanted_python
 from sandbox.supply.programs import Interpreter
@@ -53,8 +53,9 @@ def interpreter(request: Request, environ: Mapping[str, str]) -> Interpreter:
 def jobs(order: Order, specs: Sequence[str], python: Interpreter, staging: str) -> list[BuildJob]:
     """A venv with wheels in it; a source distribution runs its own code and is built only if in `scripts`."""
     request, environ = order.request, order.environ
-    found = settings.pypi(environ, request.options)
     uv, binary = (inside.UV, ()) if order.image else _placed(uv_path(request.runner, environ))
+    asked = registries.pypi(settings.pypi(environ, request.options), request.options, "uv" if uv else "pip")
+    found = asked.settings
     if order.image and request.python:
         # uv looks for it among the image's, and says it where there is none.
         python = replace(python, path=request.python)
@@ -76,6 +77,8 @@ def jobs(order: Order, specs: Sequence[str], python: Interpreter, staging: str) 
             log=os.path.join(staging, "log"),
             mounts=(*found.mounts, *binary),
             files=found.files,
+            hosts=asked.hosts,
+            proxies=asked.proxies,
         )
     ]
 
