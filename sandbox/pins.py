@@ -50,7 +50,11 @@ class Store:
         self._path = path_of(name, environ)
         self._clean = clean
         self._seen: tuple[int, ...] | None = None
-        self._pinned = Pinned(server)
+        self._pinned = self.held(Pinned(server))
+
+    def held(self, pinned: Pinned) -> Pinned:
+        """What holds besides what the file says: of a server with a lock, what that says."""
+        return pinned
 
     def open(self) -> Pinned:
         """The pins as they are; a file that cannot be trusted stops the start."""
@@ -140,7 +144,7 @@ class Store:
                 fresh = Pinned(self._server)
             except ValueError as error:
                 raise OSError(errno.EINVAL, str(error), self._path) from None
-            change(fresh)
+            change(self.held(fresh))
             replace_private(self._path, msgspec.json.encode(fresh))
             self._pinned, self._seen = fresh, _signature(os.stat(self._path))
         return self._pinned
@@ -151,10 +155,10 @@ class Store:
             seen = _signature(os.stat(self._path, follow_symlinks=False))
         except FileNotFoundError:
             if self._seen is not None:
-                self._pinned, self._seen = Pinned(self._server), None
+                self._pinned, self._seen = self.held(Pinned(self._server)), None
             return
         if seen != self._seen:
-            self._pinned, self._seen = load(self._path), seen
+            self._pinned, self._seen = self.held(load(self._path)), seen
 
 
 class FileChanged(OSError):

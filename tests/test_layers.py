@@ -43,6 +43,7 @@ LAYERS = [
         "kill_watch",
         "leases",
         "lifecycle",
+        "locked_pins",
         "matching",
         "metering",
         "notices",

@@ -7,7 +7,7 @@ read: a client that calls from its memory is no way around a pin.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sandbox.inspect.canonical import (
     KINDS,
@@ -58,12 +58,22 @@ class Pins:
 
     name = "pins"
 
-    def __init__(self, name: str, store: Store, telling: Telling, *, locked: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        telling: Telling,
+        *,
+        locked: bool,
+        revisions: Literal["as-locked", "first-use"] = "as-locked",
+    ) -> None:
+        """`revisions`: which of a `locked` server's answers to a client's revision hold without a yes."""
         self._server = name
         self._store = store
         self._keeping = Keeping(store)
         self._telling = telling
         self._locked = locked
+        self._answers_grow = not locked or revisions == "first-use"
         self._views = {kind.name: View() for kind in KINDS}
         self._begins: bool | None = None
         """Whether nothing was known of the server itself when it first answered."""
@@ -237,7 +247,7 @@ class Pins:
             for one in read
             # Which revisions a client asks for is its own affair: an answer not heard before is pinned.
             if one.key not in section
-            and (self._begins or (not self._locked and one.key.startswith(REVISION)))
+            and (self._begins or (self._answers_grow and one.key.startswith(REVISION)))
         }
         if not new and (SERVER in pinned.begun or self._locked):
             return pinned
