@@ -39,6 +39,7 @@ LAYERS = [
         "notify_program",
         "notify",
         "image_locks",
+        "image_signatures",
         "images",
         "inspection",
         "kill_watch",

@@ -35,6 +35,7 @@ class Entry:
 
 
 Tree = dict[str, Entry]
+_ENGINES = Entry(FILE, 0, (0, 0))
 
 
 def stacked(layers: Iterable[Iterable[tuple[str, Entry]]]) -> Tree:
@@ -84,7 +85,7 @@ def container_tree(entries: Iterable[tuple[str, Entry]]) -> Tree:
 
 def differences(image: Tree, container: Tree) -> Iterator[tuple[str, str]]:
     """Each path where a container is not what its image's layers make, and how; in the paths' order."""
-    implied = _folders(image)
+    implied = _folders({**image, **dict.fromkeys(MADE_BY_ENGINE, _ENGINES)})
     for path in sorted(image.keys() | container.keys()):
         if path in MADE_BY_ENGINE:
             continue
