@@ -141,7 +141,8 @@ def _verify(store: Store, args: argparse.Namespace) -> int:
         try:
             verify(store, one.digest, deep=True)
         except SandboxNotBuilt as error:
-            faults[one.digest] = error.what
+            if os.path.isdir(store.tree(one.digest)):  # else it was pruned while we read it
+                faults[one.digest] = error.what
     gone = [digest for digest in faults if args.remove and discard(store, digest)]
     if args.json:
         document({"store": store.root, "trees": [_judged(one, faults, gone) for one in found]})
