@@ -128,7 +128,7 @@ _TABLES = (
     ("inspect", "poison secrets protocol waive"),
     ("client", "roots sampling elicitation"),
     ("isolation", "runtime decoys"),
-    ("supply", "scripts hosts lock age age_waive provenance advisories lookalikes advisories_at"),
+    ("supply", "scripts hosts lock age age_waive provenance image_keys advisories lookalikes advisories_at"),
     ("audit", "payloads path"),
     (
         "breach",

@@ -306,6 +306,8 @@ class Supply:
     age_waive: tuple[str, ...] = ()
     """Packages that may be younger (waivers)."""
     provenance: Judgement = "warn"
+    image_keys: tuple[str, ...] = ()
+    """PEM files of public keys, by one of which an image has to be signed (cosign)."""
     advisories: Judgement = "require"
     lookalikes: Judgement = "warn"
     advisories_at: str | None = None

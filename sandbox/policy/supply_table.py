@@ -31,6 +31,9 @@ class SupplyTable(BaseModel):
         default="warn",
         description="Signatures of the registry and attestations: `require` refuses what has none that holds",
     )
+    image_keys: list[Place] = Field(
+        default=[], description="Public keys (PEM files), by one of which an image has to be signed (cosign)"
+    )
     advisories: Judgement = Field(
         default="require", description="`require` refuses what a database of advisories (OSV) names"
     )
