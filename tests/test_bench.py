@@ -360,3 +360,26 @@ def test_a_quick_run_over_http_has_every_way(require: Require, tmp_path: Path) -
             assert {"direct", "mcp-sandbox", "supergateway", "mcp-proxy"} <= set(ways)
             assert len({len(one) for one in ways.values()}) == 1
             assert all(value > 0 for one in ways.values() for value in one)
+
+
+def test_a_run_from_locks_is_marked_against_every_other_way(tmp_path: Path) -> None:
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        from benchmark import freeze_numbers, page
+    finally:
+        sys.path.pop(0)
+    start = {"bare": [300.0], "locked": [370.0], "unlocked": [372.0], "runner": [900.0], "docker": [360.0]}
+    machine = {"cpus": 2, "model": "any", "kernel": "6.1", "python": "3.11", "load": 0.0}
+    run: dict[str, Any] = {
+        "kind": "freeze", "date": "2026-01-01", "caller": "root", "quick": True, "machine": machine,
+        "servers": {"everything": {"samples_ms": {"start": start}}},
+    }  # fmt: skip
+    run["marks"] = freeze_numbers.marks(run)
+    assert {one["mark"]: (one["measured"], one["met"]) for one in run["marks"]} == {
+        "start from the lock over bare, ms": (70.0, True),
+        "start from the lock over the bare runner, ms": (-530.0, True),
+        "start from the lock over `docker run`, ms": (10.0, False),
+    }
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    assert "| everything | locked | 370.0 |" in page.written(f"{page.FREEZE_MARK}\n", run)
+    assert "unlocked" in bench("--from", tmp_path / "run.json")

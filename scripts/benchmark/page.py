@@ -11,7 +11,14 @@ DOCKER_MARK = "<!-- scripts/bench --backend docker writes below this line -->"
 EGRESS_MARK = "<!-- scripts/bench --egress writes below this line -->"
 INSPECTION_MARK = "<!-- scripts/bench --inspectors writes below this line -->"
 HTTP_MARK = "<!-- scripts/bench --http writes below this line -->"
-MARKS = {"egress": EGRESS_MARK, "docker": DOCKER_MARK, "inspection": INSPECTION_MARK, "http": HTTP_MARK}
+FREEZE_MARK = "<!-- scripts/bench --freeze writes below this line -->"
+MARKS = {
+    "egress": EGRESS_MARK,
+    "docker": DOCKER_MARK,
+    "inspection": INSPECTION_MARK,
+    "http": HTTP_MARK,
+    "freeze": FREEZE_MARK,
+}
 """What is written below a mark ends before the next heading of the second level."""
 KINDS = {
     "start": "start to the `initialize` result, ms",
@@ -54,7 +61,7 @@ def tables(run: dict[str, Any]) -> list[tuple[str, list[list[str]]]]:
             found.append(
                 (title, [["server", "variant", "p50", "p99", "over bare", "times bare", "n"], *rows])
             )
-    return [*found, ("own memory after use, MiB", _memory(run))]
+    return found if run.get("kind") == "freeze" else [*found, ("own memory after use, MiB", _memory(run))]
 
 
 def _marks(run: dict[str, Any]) -> list[list[str]]:
