@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 
+from sandbox import wanted
 from sandbox.errors import CannotEnforce, SandboxError, UsageError
 from sandbox.policy.model import Policy
 from sandbox.records import replace
@@ -14,6 +15,7 @@ from sandbox.supply.frozen import Frozen
 from sandbox.supply.hostile_json import Malformed
 from sandbox.supply.mcpb import Bundle, Setting, Start, Values, Word
 from sandbox.supply.request import Request
+from sandbox.wanted import Hidden, Wanted
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
@@ -108,7 +110,7 @@ def _values(bundle: Bundle, policy: Policy, environ: Mapping[str, str]) -> tuple
     home = environ.get("HOME", "/")
     places = {name: os.path.join(home, below) if below else home for name, below in _PLACES}
     given, secrets, missing, told = dict[str, tuple[str, ...]](), dict[str, str](), list[Setting](), []
-    sources = _sources(policy, environ)
+    sources = wanted.given(policy, environ)
     for setting in bundle.manifest.settings:
         value = sources.get(setting.variable)
         if value is None:
@@ -117,7 +119,7 @@ def _values(bundle: Bundle, policy: Policy, environ: Mapping[str, str]) -> tuple
                 given[setting.key] = default
             elif setting.required:
                 missing.append(setting)
-        elif isinstance(value, _Secret):
+        elif isinstance(value, Hidden):
             secrets[setting.key] = setting.variable
         else:
             given[setting.key] = _read(setting, value, home)
@@ -125,24 +127,9 @@ def _values(bundle: Bundle, policy: Policy, environ: Mapping[str, str]) -> tuple
                 told.append(f"`{setting.variable}` is sensitive, and a plain variable: `--secret` keeps it")
         told += _unmounted(setting, given.get(setting.key, ()), policy)
     if missing:
-        raise _missing(bundle, missing)
+        rule = "`required` in its `user_config`"
+        raise wanted.missing(bundle.name, [*map(_wanted, missing)], shown(bundle), rule)
     return Values(given, secrets, places), tuple(told)
-
-
-class _Secret:
-    """A value that is there and that nobody reads before the start."""
-
-
-_SECRET = _Secret()
-
-
-def _sources(policy: Policy, environ: Mapping[str, str]) -> dict[str, str | _Secret]:
-    """Every variable that the policy gives the server: a bundle gets no other of the caller's."""
-    found: dict[str, str | _Secret] = {name: environ[name] for name in policy.env.passed if environ.get(name)}
-    found |= {name: value for name, value in policy.env.fixed if value}
-    # One of the environment that is not there stops the start later, unless it may be absent.
-    there = [one.name for one in policy.secrets if one.source != "env?" or environ.get(one.name)]
-    return found | dict.fromkeys(there, _SECRET)
 
 
 def _placed(text: str, places: Mapping[str, str]) -> str:
@@ -166,24 +153,11 @@ def _read(setting: Setting, text: str, home: str) -> tuple[str, ...]:
     return values
 
 
-def _missing(bundle: Bundle, settings: Sequence[Setting]) -> SandboxError:
-    """What has to be said, each by the variable that says it, and how."""
-    lines = [f"`{bundle.name}` needs {'settings' if len(settings) > 1 else 'a setting'} that nothing gives"]
-    lines += [f"`{one.variable}`: {_title(one)}" for one in settings]
-    options = [
-        f"--secret {one.variable}" if one.sensitive else f"--set-env {one.variable}=…" for one in settings
-    ]
-    profile = f"`mcp-sandbox profile new -- {shown(bundle)}` writes a profile with all of them"
-    hint = f"{' '.join(options)}; {profile}"
-    return CannotEnforce(
-        "setting-missing", "\n".join(lines), rule="`required` in its `user_config`", hint=hint
-    )
-
-
-def _title(setting: Setting) -> str:
+def _wanted(setting: Setting) -> Wanted:
     kind = "paths" if setting.multiple and setting.kind in ("directory", "file") else setting.kind
-    title = setting.title[:100] if setting.title[:100].isprintable() else setting.key
-    return f"{title} ({'a secret' if setting.sensitive else kind})"
+    return Wanted(
+        setting.variable, setting.title, "a secret" if setting.sensitive else kind, setting.sensitive
+    )
 
 
 def _unmounted(setting: Setting, values: Sequence[str], policy: Policy) -> list[str]:
@@ -240,7 +214,8 @@ def closed(
         frozen = replace(frozen, mount=mcpb.MOUNT)
         binds = (*found.binds, tree)
     env = (*found.env, *variables(bundle))
-    return frozen, replace(found, argv=argv, binds=binds, env=env, why="a bundle", cwd=bundle.cwd)
+    cwd = bundle.cwd.replace(mcpb.MOUNT, tree[0], 1)
+    return frozen, replace(found, argv=argv, binds=binds, env=env, why="a bundle", cwd=cwd)
 
 
 def _say_signed(bundle: Bundle, progress: Callable[[str], None]) -> None:
@@ -311,9 +286,9 @@ def _interpreter(bundle: Bundle, program: str, environ: Mapping[str, str]) -> st
     from sandbox.supply.store import Entry, fits, stamp_of
 
     path = which("node" if program == "node" else "python3", environ)
-    wanted = bundle.project.python if program == "python" else bundle.manifest.node
+    versions = bundle.project.python if program == "python" else bundle.manifest.node
     store = unbundle.environment_store(environ)
-    key = unbundle.key_of(f"{bundle.sha256} {program} {path} {wanted}")
+    key = unbundle.key_of(f"{bundle.sha256} {program} {path} {versions}")
     entry = store.lookup(key)
     if entry is not None and fits(entry, None):
         return entry.interpreter
@@ -321,8 +296,8 @@ def _interpreter(bundle: Bundle, program: str, environ: Mapping[str, str]) -> st
         found = programs.node(path, environ)
     else:
         uv = uv_path("", environ)
-        found = programs.python(wanted if uv and wanted else None, uv, environ)
-    _refuse_version(bundle, program, found.version, wanted)
+        found = programs.python(versions if uv and versions else None, uv, environ)
+    _refuse_version(bundle, program, found.version, versions)
     tree = store.lookup(unbundle.key_of(bundle.sha256))
     stamp = stamp_of(found.path)
     if tree is not None and stamp is not None:
@@ -332,14 +307,14 @@ def _interpreter(bundle: Bundle, program: str, environ: Mapping[str, str]) -> st
     return found.path
 
 
-def _refuse_version(bundle: Bundle, program: str, version: str, wanted: str) -> None:
+def _refuse_version(bundle: Bundle, program: str, version: str, versions: str) -> None:
     """What it says that it does not run with is not tried; a range that is not understood says nothing."""
-    if not wanted:
+    if not versions:
         return
     from sandbox.policy.versions import within
 
-    if within(version.removeprefix("v"), wanted) is False:
-        what = f"`{bundle.name}` runs with {program} {wanted}, and this is {version}"
+    if within(version.removeprefix("v"), versions) is False:
+        what = f"`{bundle.name}` runs with {program} {versions}, and this is {version}"
         raise CannotEnforce("interpreter-does-not-fit", what, rule="`compatibility` in its manifest")
 
 

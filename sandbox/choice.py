@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import Literal
 
 from sandbox import matching
 from sandbox.errors import UsageError
@@ -23,11 +24,15 @@ if TYPE_CHECKING:
     from sandbox.supply.docker_run import DockerRun
     from sandbox.supply.mcpb import Bundle
 
+LockUse = Literal["use", "require", "never"]
+
 COMMAND = Origin("command")
 """Where a grant comes from that the command's own words name."""
 NO_FLAGS = Flags()
 BUNDLES = (".mcpb", ".dxt")
 """How the file of a bundle is called."""
+DESCRIBED = "server.json"
+"""How the file is called that describes a server for the MCP registry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Wish:
     name: str | None = None
     refresh: bool = False
     backend: str = "auto"
+    locks: LockUse = "use"
+    """`require`: nothing starts without a lock; `never`: as if there were none, for those who make one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,11 @@ class Choice:
 
 def choose(wish: Wish) -> Choice:
     """The choice of one wish; nothing of the host is looked at but profiles and the paths that are named."""
+    if wish.command and DESCRIBED in wish.command[0]:
+        from sandbox import described  # for the few that come as a file of the MCP registry
+
+        if described.named(wish.command[0]):
+            return described.choice(wish)
     if wish.command and "://" in wish.command[0]:
         from sandbox import remote  # for the few that run elsewhere
 
@@ -102,6 +114,8 @@ def _of_command(wish: Wish, policy: Policy, request: Request | None, found: Matc
         what = f"profile `{policy.name}` names no server, and no command was given"
         hint = "write the server's command after `--`, or as `command` under `[server]`"
         raise UsageError("no-command", what, hint=hint)
+    if not wish.command and command and DESCRIBED in command[0]:
+        return choose(replace(wish, command=command))
     if command and command[0].lower().endswith(BUNDLES):
         return _of_bundle(wish, policy, command)
     if not wish.command:
@@ -119,7 +133,7 @@ def _of_bundle(wish: Wish, policy: Policy, command: tuple[str, ...]) -> Choice:
 
     bundle = bundles.opened(command, wish.environ, wish.cwd)
     bundle, told = bundles.filled(bundle, policy, wish.environ, command[1:])
-    hint = unmatched(command, None).replace("COMMAND", bundles.shown(bundle)) if _alone(wish, None) else ""
+    hint = no_profile(bundles.shown(bundle)) if _alone(wish, None) else ""
     own = policy.name if policy.server.command and wish.profile is not None else bundle.name
     asked, name = bundles.request(bundle), wish.name or own
     return Choice(policy, bundles.words(bundle), asked, name, told=told, hint=hint, bundle=bundle)
@@ -300,7 +314,11 @@ def unmatched(command: Sequence[str], request: Request | None) -> str:
     before = command[: len(command) - len(request.args)] if request and request.args else command
     # Neither what a shell would read otherwise, nor an index with its login.
     whole = request is not None and not any(matching.unsafe(word) or "://" in word for word in before)
-    shown = " ".join(before) if whole else "COMMAND"
+    return no_profile(" ".join(before) if whole else "COMMAND")
+
+
+def no_profile(shown: str) -> str:
+    """The line for a server that no profile is for; `shown` is what it is started by."""
     return (
         "no profile is for this server, so it has no files and no network; "
         f"`mcp-sandbox profile new -- {shown}` writes one"

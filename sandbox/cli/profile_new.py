@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from sandbox import matching, remote
-from sandbox.choice import package_name
+from sandbox.choice import DESCRIBED, package_name
 from sandbox.cli.output import document, emit, note
 from sandbox.clients.credential import in_arguments
 from sandbox.errors import SandboxError, UsageError
@@ -21,6 +21,7 @@ from sandbox.policy.remote import Url
 from sandbox.policy.search import PROJECT_DIR, SUFFIX, names_in, shipped
 from sandbox.policy.starter import Start, text
 from sandbox.supply.docker_run import DockerRun
+from sandbox.supply.mcpb import named as bundled
 from sandbox.supply.request import Request, parse
 
 _ECOSYSTEM = {"npm": "node", "pypi": "python"}
@@ -49,6 +50,20 @@ def new(name: str | None, command: Sequence[str], *, project: bool, as_json: boo
 
 def starter(name: str | None, command: tuple[str, ...]) -> Start:
     """What is known of the command, by reading its words."""
+    if bundled(command):
+        from sandbox.cli.profile_described import of_bundle
+
+        return of_bundle(name, command)
+    if DESCRIBED in command[0]:
+        from sandbox.cli.profile_described import of_server_json, reads
+
+        if reads(command[0]):
+            return of_server_json(name, command)
+    return of_command(name, command)
+
+
+def of_command(name: str | None, command: tuple[str, ...]) -> Start:
+    """What is known of a command or a URL."""
     if (url := remote.named(command)) is not None:
         return _elsewhere(name, url)
     try:
@@ -62,7 +77,7 @@ def starter(name: str | None, command: tuple[str, ...]) -> Start:
     args = run.args if run else request.args if request else command[1:]
     home = os.environ.get("HOME", "")
     return Start(
-        name=_name(name, _short(command, request, run), found),
+        name=proper_name(name, _short(command, request, run), found),
         command=run.args if run else command,
         extends=parent,
         title="the server " + "".join(char if char.isprintable() else " " for char in title),
@@ -78,7 +93,7 @@ def starter(name: str | None, command: tuple[str, ...]) -> Start:
 def _elsewhere(name: str | None, url: Url) -> Start:
     """What is known of a URL."""
     return Start(
-        name=_name(name, url.host, None),
+        name=proper_name(name, url.host, None),
         command=(),
         extends="base",
         title=f"the server at {url.origin}",
@@ -120,7 +135,7 @@ def _variables(run: DockerRun | None) -> tuple[str, ...]:
     return tuple(name for name in asked if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", name, re.ASCII))
 
 
-def _name(name: str | None, short: str, found: Matched | None) -> str:
+def proper_name(name: str | None, short: str, found: Matched | None) -> str:
     """The name that was given, else the package's own; a shipped one only for the server that it is for.
 
     A user's profile stands before the shipped one of its name, for every server that finds it.

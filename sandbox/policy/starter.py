@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
 from sandbox.errors import UsageError
 from sandbox.records import dataclass
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value that the server says it wants to be told."""
+
+    variable: str
+    title: str
+    secret: bool = False
+    required: bool = False
+    value: str = ""
+    """What it is where nobody says otherwise."""
+    header: str = ""
+    """Of a server that runs elsewhere: the header that it is sent in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +45,15 @@ class Start:
     """What the command takes from the environment."""
     url: str = ""
     """Of a server that runs elsewhere, in place of a command."""
+    settings: tuple[Setting, ...] = ()
     near: str = ""
     """`host:port` where that is one of this machine's or its network's, which no URL grants by itself."""
+
+
+_LOGIN = (
+    Setting("", "", value="Bearer ${API_TOKEN}", header="Authorization"),
+    Setting("API_TOKEN", "", secret=True),
+)
 
 
 def text(start: Start) -> str:
@@ -65,9 +89,15 @@ def _elsewhere(start: Start) -> Iterator[str]:
     yield '# pin = ["sha256:…"]   # the server\'s public key'
     yield ""
     yield "# [server.headers]   # or `mcp-sandbox login`, where it wants a login"
-    yield '# Authorization = "Bearer ${API_TOKEN}"'
-    yield "# [secrets.API_TOKEN]   # a credential: never in the log, taken out of what the model is told"
-    yield '# from = "env"   # from where it was started; or "keyring", "file:PATH", "command:…"'
+    settings = start.settings or _LOGIN
+    for one in settings:
+        if one.header:
+            name = one.header if _BARE.fullmatch(one.header) else quoted(one.header)
+            yield f"# {name} = {quoted(one.value)}"
+    for one in settings:
+        if one.secret:
+            yield from _secret(one.variable, _about(one))
+    yield from _variables(one for one in settings if not one.secret and not one.header)
     if start.near:
         yield ""
         yield "[network]"
@@ -109,17 +139,39 @@ def _files(start: Start) -> Iterator[str]:
 
 
 def _rest(start: Start) -> Iterator[str]:
-    names = start.variables or ("API_TOKEN",)
+    hidden = [one for one in start.settings if one.secret]
+    names = start.variables or () if start.settings else start.variables or ("API_TOKEN",)
     yield ""
     yield "[network]"
     yield '# allow = ["api.example.com", "localhost:5432"]   # port 443 unless said; your own `localhost`'
     yield ""
     yield "[env]"
     yield '# pass = ["LOG_LEVEL"]   # variables of yours that it sees'
-    for name in names:
+    yield from _variables(one for one in start.settings if not one.secret)
+    for name, about in (*((name, "") for name in names), *((one.variable, _about(one)) for one in hidden)):
         yield ""
-        yield f"# [secrets.{name}]   # a credential: never in the log, taken out of what the model is told"
-        yield '# from = "env"   # from where it was started; or "keyring", "file:PATH", "command:…"'
+        yield from _secret(name, about)
+
+
+def _secret(name: str, about: str) -> Iterator[str]:
+    told = about or "   # a credential: never in the log, taken out of what the model is told"
+    yield f"# [secrets.{name}]{told}"
+    yield '# from = "env"   # from where it was started; or "keyring", "file:PATH", "command:…"'
+
+
+def _variables(settings: Iterable[Setting]) -> Iterator[str]:
+    listed = [f"# {one.variable} = {quoted(one.value)}{_about(one)}" for one in settings]
+    if listed:
+        yield "# [env.set]   # what it says it wants to be told"
+        yield from listed
+
+
+def _about(one: Setting) -> str:
+    """What it is, as a comment of one line."""
+    title = "".join(char if char.isprintable() else " " for char in one.title[:100]).strip()
+    needed = "required" if one.required else ""
+    said = ": ".join(filter(None, (needed, title)))
+    return f"   # {said}" if said else ""
 
 
 def quoted(value: str) -> str:
