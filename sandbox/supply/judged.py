@@ -209,5 +209,5 @@ def _likes(packages: list[Package], ecosystem: Ecosystem, policy: Supply, known:
 
 
 def _reached(resolution: Resolution) -> Iterator[Finding]:
-    for host in getattr(resolution, "reached", ()):
+    for host in resolution.reached:
         yield Finding("reach", plain(host, 300), "", "the build tried to reach it and was denied", "refuse")
