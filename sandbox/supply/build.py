@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from sandbox.errors import SandboxNotBuilt
@@ -14,6 +15,8 @@ from sandbox.supply import inside, npm, programs, pypi, spec
 from sandbox.supply.job import SCRATCH, BuildJob, BuildOutcome, Order
 from sandbox.supply.programs import Interpreter
 from sandbox.supply.request import Request
+from sandbox.supply.resolved import Resolution, write_beside
+from sandbox.supply.shape import Unfit
 from sandbox.supply.store import Entry, Stamp, Store, remove, stamp_of
 from sandbox.supply.tree import seal
 
@@ -37,6 +40,11 @@ _CAUSES = (
         r"does not satisfy Python|Requires-Python|requires a different Python",
         "python-does-not-fit",
         "name a python that the package accepts, for example `uvx --python 3.13 …`",
+    ),
+    (
+        r"with a date before|exclude-newer",
+        "package-too-young",
+        "what fits was published too recently: wait, or name it in `[supply] age_waive`",
     ),
     (
         r"\bE404\b|ETARGET|notarget|not found in the package registry|no version of|No matching distribution",
@@ -73,10 +81,11 @@ class Maker(Protocol):
     """What one ecosystem knows: the steps before, and what stands in the tree after them."""
 
     def interpreter(self, request: Request, environ: Mapping[str, str]) -> Interpreter: ...
-    def prepare(self, tree: str) -> None: ...
+    def prepare(self, tree: str, order: Order, specs: Sequence[str]) -> None: ...
     def jobs(
         self, order: Order, specs: Sequence[str], interpreter: Interpreter, staging: str
     ) -> list[BuildJob]: ...
+    def found(self, tree: str, order: Order, log: str) -> Resolution: ...
     def finish(self, tree: str) -> None: ...
     def starts(self, tree: str, interpreter: Interpreter) -> dict[str, tuple[str, ...]]: ...
     def default(self, tree: str, specs: Sequence[str]) -> str | None: ...
@@ -103,16 +112,15 @@ def build(order: Order, store: Store, key: str, before: Entry | None) -> Entry:
     order.progress(f"building {request.title} in {place}…")
     with store.stage(key) as staging:
         tree = os.path.join(staging, "tree")
-        maker.prepare(tree)
-        for job in maker.jobs(order, specs, interpreter, staging):
-            outcome = order.run_build(job)
-            if outcome.status:
-                raise _failure(job, outcome)
+        maker.prepare(tree, order, specs)
+        found = _run(maker, order, maker.jobs(order, specs, interpreter, staging))
+        unrun = maker.unrun(tree, order.scripts)
         remove(os.path.join(tree, SCRATCH))
         maker.finish(tree)
-        unrun = maker.unrun(tree, order.scripts)
         entry = _describe(maker, tree, order, interpreter)
         digest, manifest = seal(tree)
+        if found is not None:
+            write_beside(tree, replace(found, unrun=unrun), store.tree(digest))
         store.keep(staging, digest, manifest)
         entry = replace(entry, digest=digest)
         store.remember(key, entry)
@@ -121,6 +129,21 @@ def build(order: Order, store: Store, key: str, before: Entry | None) -> Entry:
         names = ", ".join(unrun)
         order.progress(f"install scripts of {names} were not run; `[supply] scripts` allows them by name")
     return entry
+
+
+def _run(maker: Maker, order: Order, jobs: Sequence[BuildJob]) -> Resolution | None:
+    """Every job; what the first one resolved, read before any other runs a package's own code."""
+    found: Resolution | None = None
+    reached: dict[str, None] = {}
+    for number, job in enumerate(jobs):
+        outcome = order.run_build(job)
+        if outcome.status:
+            raise _failure(job, outcome)
+        reached.update(dict.fromkeys(outcome.reached))
+        if number == 0 and not order.locked:
+            with suppress(Unfit):  # only a lock needs it, and `lock` says what is missing
+                found = maker.found(job.staging, order, _log_end(job.log))
+    return found and replace(found, reached=tuple(reached))
 
 
 def _interpreter(maker: Maker, order: Order) -> Interpreter:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from sandbox.plan.image import Image
 from sandbox.records import dataclass
 from sandbox.supply.frozen import MOUNT, Frozen
+from sandbox.supply.lock import Package
 from sandbox.supply.request import Request
 
 __all__ = ["CONFIG", "MOUNT", "SCRATCH", "BuildJob", "BuildOutcome", "Frozen", "Order", "Settings"]
@@ -73,3 +74,9 @@ class Order:
     progress: Callable[[str], None]
     image: Image | None = None
     """The image whose programs build and run it; None: the host's do."""
+    age: float | None = None
+    """Seconds that a release must be old to be chosen, 0 for any; None where nobody asks for its date."""
+    age_waive: tuple[str, ...] = ()
+    """Packages that may be younger, by name; what is asked for by its very version may be, too."""
+    locked: tuple[Package, ...] = ()
+    """What was resolved before, to be installed again and nothing else; empty: it is resolved now."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 
 from sandbox.errors import SandboxNotBuilt
-from sandbox.supply import inside, programs, registries, settings, spec
+from sandbox.records import replace
+from sandbox.supply import inside, npm_cache, npm_lock, programs, registries, settings, spec
 from sandbox.supply.job import CONFIG, MOUNT, SCRATCH, BuildJob, Order
 from sandbox.supply.key import which
+from sandbox.supply.lock import Package
 from sandbox.supply.programs import Interpreter
 from sandbox.supply.registries import Registries
 from sandbox.supply.request import Request
-from sandbox.supply.tree import head, names, within
+from sandbox.supply.resolved import Resolution
+from sandbox.supply.tree import content, drop, head, names, within
 
 _QUIET = (
     "--no-audit",
@@ -34,9 +38,15 @@ _REGISTRY_ONLY = (
     "--allow-directory=none",
     f"--git={CONFIG}/no-git",
 )
-_INSTALL = ("install", "--ignore-scripts", "--save-exact", "--omit=dev", *_REGISTRY_ONLY, *_QUIET)
+_INERT = ("--ignore-scripts", "--omit=dev", *_REGISTRY_ONLY, *_QUIET)
+# Where an archive came from is recorded, whatever the user's own locks leave out.
+_INSTALL = ("install", "--save-exact", "--omit-lockfile-registry-resolved=false", *_INERT)
+_AGAIN = ("ci", *_INERT)
 _REBUILD = ("rebuild", "--ignore-scripts=false", "--foreground-scripts", *_QUIET)
 _LARGEST = 4 << 20
+_LOCK = "package-lock.json"
+_EMPTY = b'{"private": true}\n'
+_UNDATED = "its registry says of no package when it was published, so that no age is known"
 
 
 def interpreter(request: Request, environ: Mapping[str, str]) -> Interpreter:
@@ -64,9 +74,8 @@ def jobs(order: Order, specs: Sequence[str], node: Interpreter, staging: str) ->
         )
 
     prefix = os.path.dirname(os.path.dirname(_of_host(order, node)))
-    install = (*_INSTALL, *request.options, "--", *specs)
     asked = registries.npm(settings.npm(environ, prefix=prefix), request.options)
-    made = [job(request.title, install, asked)]
+    made = [job(request.title, _install(order, specs), asked)]
     scripts = [spec.npm_name(spec.npm(each)) for each in order.scripts]
     if scripts:
         # A package's own code reaches no registry, and gets none of the logins.
@@ -75,6 +84,25 @@ def jobs(order: Order, specs: Sequence[str], node: Interpreter, staging: str) ->
             job(title, (*_REBUILD, "--", *scripts), registries.nowhere(settings.without_logins(environ)))
         )
     return made
+
+
+def _install(order: Order, specs: Sequence[str]) -> tuple[str, ...]:
+    """To resolve and install, or to install again what was resolved."""
+    options = order.request.options
+    if order.locked:
+        return (*_AGAIN, *options)
+    return (*_INSTALL, *_aged(order, specs), *options, "--", *specs)
+
+
+def _aged(order: Order, specs: Sequence[str]) -> tuple[str, ...]:
+    """Nothing published later than `age` ago; npm then asks its registry for the dates, too."""
+    if order.age is None:
+        return ()
+    newest = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - order.age))
+    # What is asked for by its very version is the judge's to refuse. An npm that does not know the option
+    # takes an older version, or finds none.
+    exempt = {*order.age_waive, *(spec.npm_name(each) for each in specs if spec.npm_pinned(each))}
+    return (f"--before={newest}", *(f"--min-release-age-exclude={name}" for name in sorted(exempt)))
 
 
 def _npm(order: Order, node: Interpreter) -> tuple[str, tuple[tuple[str, str], ...]]:
@@ -93,14 +121,52 @@ def _of_host(order: Order, node: Interpreter) -> str:
     return os.path.realpath(which("node", order.environ, beside=order.request.runner) or inside.NODE)
 
 
-def prepare(tree: str) -> None:
-    """An empty project for npm to install into, the same for every request."""
-    with open(os.path.join(tree, "package.json"), "w") as opened:
-        opened.write('{"private": true}\n')
+def prepare(tree: str, order: Order, specs: Sequence[str]) -> None:
+    """An empty project for npm to install into, the same for every request; or what was resolved, as one."""
+    manifest, lock = _EMPTY, b""
+    if order.locked:
+        manifest, lock = npm_lock.project(order.locked, [spec.npm_name(each) for each in specs])
+    for name, text in (("package.json", manifest), (_LOCK, lock)):
+        if text:
+            with open(os.path.join(tree, name), "wb") as opened:
+                opened.write(text)
+
+
+def found(tree: str, order: Order, log: str) -> Resolution:
+    """What npm resolved and what the registry says of it, read before any package's own code runs."""
+    text = content(os.path.join(tree, _LOCK), npm_lock.LARGEST) or b""
+    packages = npm_lock.packages(text)
+    wanted: dict[str, set[str]] = {}
+    for each in packages:
+        wanted.setdefault(each.name, set()).add(each.version)
+    dated = order.age is not None
+    origins = npm_cache.origins(os.path.join(tree, SCRATCH, "npm"), wanted) if dated else {}
+    # The list of packages has the warnings alone; the documents have them too.
+    warned = {**npm_lock.deprecated(text), **{key: each.said for key, each in origins.items()}}
+    return Resolution(
+        tuple(_dated(each, origins.get((each.name, each.version))) for each in packages),
+        said=tuple(each for _, each in sorted(warned.items()) if each.says),
+        ran=tuple(sorted({each.name for each in packages if each.scripts} & _allowed(order.scripts))),
+        unchecked=(_UNDATED,) if dated and not any(each.published for each in origins.values()) else (),
+        dated=dated,
+    )
+
+
+def _dated(package: Package, origin: npm_cache.Origin | None) -> Package:
+    if origin is None:
+        return package
+    return replace(package, published=origin.published, publisher=origin.publisher)
 
 
 def finish(tree: str) -> None:
     """What a machine's settings leave in the tree is taken out: equal packages give equal trees."""
+    for name in (_LOCK, f"node_modules/.{_LOCK}", "package.json"):
+        drop(tree, name)
+    fd = os.open(
+        os.path.join(tree, "package.json"), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644
+    )
+    with os.fdopen(fd, "wb") as opened:
+        opened.write(_EMPTY)
 
 
 def _manifest(tree: str, name: str) -> dict[str, object]:
@@ -128,18 +194,21 @@ def resolved(tree: str, specs: Sequence[str]) -> tuple[str, ...]:
 
 def unrun(tree: str, scripts: Sequence[str]) -> tuple[str, ...]:
     """The installed packages that have install scripts which were not allowed to run, by npm's own list."""
-    allowed = {spec.npm_name(spec.npm(each)) for each in scripts}
-    real = within(tree, os.path.join(tree, "package-lock.json"))
+    allowed = _allowed(scripts)
     try:
-        with open(os.path.join(tree, real or "package-lock.json"), "rb") as opened:
-            listed = json.loads(opened.read(4 * _LARGEST))["packages"].items()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        text = content(os.path.join(tree, _LOCK), npm_lock.LARGEST)
+        listed = json.loads(text or b"")["packages"].items()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ()
     has = [place for place, one in listed if isinstance(one, dict) and one.get("hasInstallScript")]
     # Packages for other systems are listed and not installed; a name that is not plain text is nobody's.
     there = [place for place in has if place.isprintable() and os.path.isdir(os.path.join(tree, place))]
     found = {place.rpartition("node_modules/")[2] for place in there}
     return tuple(sorted(found - allowed))
+
+
+def _allowed(scripts: Sequence[str]) -> set[str]:
+    return {spec.npm_name(spec.npm(each)) for each in scripts}
 
 
 def default(tree: str, specs: Sequence[str]) -> str | None:

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from sandbox.records import dataclass
 from sandbox.supply.resolved import Said, Signature
 from sandbox.supply.shape import address, line, moment
+from sandbox.supply.tree import content
 
 _KEY = "make-fetch-happen:request-cache:"
 _INDEX_FILES = 50_000
@@ -77,7 +78,7 @@ def _below(folder: str) -> list[str]:
 
 
 def _records(path: str) -> Iterator[Mapping[str, Any]]:
-    for text in (read(path, _INDEX_BYTES) or b"").split(b"\n"):
+    for text in (content(path, _INDEX_BYTES) or b"").split(b"\n"):
         try:
             record = json.loads(text.partition(b"\t")[2])
         except (ValueError, RecursionError):
@@ -105,14 +106,14 @@ def _document(cache: str, name: str, contents: Iterable[str]) -> Mapping[str, An
     """The package's document, with its dates where any answer had them."""
     best: Mapping[str, Any] = {}
     for sri in list(dict.fromkeys(contents))[:4]:
-        path = _content(os.path.join(cache, "_cacache"), sri)
-        document = _parsed(read(path, _DOCUMENT)) if path else {}
+        path = _place(os.path.join(cache, "_cacache"), sri)
+        document = _parsed(content(path, _DOCUMENT)) if path else {}
         if document.get("name") == name and (not best or ("time" in document and "time" not in best)):
             best = document
     return best
 
 
-def _content(root: str, sri: str) -> str:
+def _place(root: str, sri: str) -> str:
     algorithm, _, encoded = sri.split(" ")[0].partition("-")
     try:
         digest = base64.b64decode(encoded, validate=True).hex()
@@ -121,21 +122,6 @@ def _content(root: str, sri: str) -> str:
     if algorithm not in ("sha512", "sha256", "sha1") or len(digest) < 40:
         return ""
     return os.path.join(root, "content-v2", algorithm, digest[:2], digest[2:4], digest[4:])
-
-
-def read(path: str, largest: int) -> bytes | None:
-    """A regular file of at most `largest` bytes, whatever was put in its place; None for anything else."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    with os.fdopen(fd, "rb") as opened:
-        if os.fstat(fd).st_size > largest:
-            return None
-        try:
-            return opened.read(largest)
-        except OSError:
-            return None
 
 
 def _parsed(text: bytes | None) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sandbox.supply.lock import Package, plain
+from sandbox.supply.resolved import Said
 from sandbox.supply.shape import Unfit, Value, address, line, value
 
 LARGEST = 32 << 20
@@ -75,11 +76,15 @@ def _name(place: str, alias: object) -> str:
     return alias
 
 
-def deprecated(text: bytes) -> Mapping[str, str]:
-    """The registry's warning of each place that has one."""
+def deprecated(text: bytes) -> dict[tuple[str, str], Said]:
+    """The registry's warnings in a list that `packages` has read, by name and version."""
     listed = json.loads(text)["packages"]
-    warned = ((place, one.get("deprecated")) for place, one in listed.items() if isinstance(one, dict))
-    return {place: line(said or "deprecated") for place, said in warned if isinstance(said, str)}
+    found = {}
+    for place, one in listed.items():
+        if place and isinstance(said := one.get("deprecated"), str):
+            name, version = _name(place, one.get("name")), one["version"]
+            found[name, version] = Said(name, version, deprecated=line(said))
+    return found
 
 
 def without_integrity(found: Iterable[Package]) -> Iterator[Package]:

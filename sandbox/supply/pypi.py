@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 from sandbox.errors import CommandNotFound, SandboxNotBuilt
 from sandbox.records import replace
-from sandbox.supply import inside, programs, registries, settings, spec
+from sandbox.supply import inside, programs, pypi_lock, registries, settings, spec
 from sandbox.supply.job import CONFIG, MOUNT, SCRATCH, BuildJob, Order
 from sandbox.supply.key import uv_path, wanted_python
 from sandbox.supply.programs import Interpreter
 from sandbox.supply.request import Request
-from sandbox.supply.tree import head, names
+from sandbox.supply.resolved import Resolution, Said
+from sandbox.supply.tree import content, drop, head, names, within
 
 _UV_INSIDE = f"{CONFIG}/bin/uv"
 _VENV = f"{MOUNT}/bin/python"
+_ASKED = f"{CONFIG}/asked.txt"
+# An uv that knows no such file writes hashed requirements into it, and reads them: `pypi_lock` reads both.
+_LOCK, _REPORT = "pylock.toml", "report.json"
+_UNDATED = "its index says of no file when it was published, so that no age is known"
 _COMPILE = (
     "import compileall, py_compile; "
     f"compileall.compile_dir('{MOUNT}/lib', quiet=2, "
@@ -31,6 +39,8 @@ def refuse(event, args):
         raise PermissionError(13, "building source distributions is disabled")
 sys.path.insert(0, sys.argv.pop(1))
 import pip
+if tuple(map(int, pip.__version__.split(".")[:2])) < (22, 2):
+    sys.argv = [word for word in sys.argv if not word.startswith("--report=")]
 del sys.path[0]
 from pip._internal.cli.main import main
 sys.addaudithook(refuse)
@@ -42,6 +52,9 @@ _GUARDED_PIP = (
     "os.execv(sys.argv[1], [sys.argv[1], '-I', '-c', sys.argv[2], "
     "os.path.dirname(os.path.dirname(pip.__file__)), *sys.argv[3:]])"
 )
+_NOTES = ("REQUESTED", "uv_cache.json", "uv_build.json", "direct_url.json")
+_VENV_KEPT = ("home", "include-system-site-packages", "relocatable")
+_LARGEST = 8 << 20
 _PIP_OPTIONS = frozenset({"--index-url", "-i", "--extra-index-url", "--find-links", "-f", "--no-index"})
 
 
@@ -59,7 +72,7 @@ def jobs(order: Order, specs: Sequence[str], python: Interpreter, staging: str) 
     if order.image and request.python:
         # uv looks for it among the image's, and says it where there is none.
         python = replace(python, path=request.python)
-    steps = (_uv if uv else _pip)(uv, python, request, specs, order.scripts)
+    steps = _uv(uv, python, order, specs) if uv else _pip(python, order)
     # The base python compiles, without `site`: the venv's would run the `.pth` lines of the packages.
     compiling = (inside.PYTHON if order.image else python.path, "-I", "-S", "-c", _COMPILE)
     caches = {
@@ -76,7 +89,7 @@ def jobs(order: Order, specs: Sequence[str], python: Interpreter, staging: str) 
             env=(*found.env, *sorted(caches.items())),
             log=os.path.join(staging, "log"),
             mounts=(*found.mounts, *binary),
-            files=found.files,
+            files=(*found.files, (_ASKED, _requirements(order, specs))),
             hosts=asked.hosts,
             proxies=asked.proxies,
         )
@@ -98,42 +111,132 @@ def _sources(scripts: Sequence[str]) -> tuple[str, ...]:
     return ("--only-binary", ":all:", *named)
 
 
-def _uv(
-    uv: str, python: Interpreter, request: Request, specs: Sequence[str], scripts: Sequence[str]
-) -> tuple[tuple[str, ...], ...]:
+def _requirements(order: Order, specs: Sequence[str]) -> bytes:
+    if order.locked:
+        return pypi_lock.requirements(order.locked)
+    return "".join(f"{each}\n" for each in specs).encode()
+
+
+def _uv(uv: str, python: Interpreter, order: Order, specs: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Resolve, then install what was resolved: nothing but files with a hash that is known by then."""
     shared = ("--no-progress", "--no-python-downloads", "--color=never")
     venv = (uv, "venv", "--relocatable", "--allow-existing", "--no-project", "--python", python.path)
-    install = (uv, "pip", "install", "--python", _VENV, *_sources(scripts), *request.options)
-    return (*venv, *shared, MOUNT), (*install, *shared, "--", *specs)
+    options = ("--python", _VENV, *_sources(order.scripts), *order.request.options, *shared)
+    lock = f"{MOUNT}/{SCRATCH}/{_LOCK}"
+    listing = ("--generate-hashes", "--no-annotate", "--no-header", "-o", lock)
+    resolve = (uv, "pip", "compile", *options, *_aged(order, specs), *listing, _ASKED)
+    known = _ASKED if order.locked else lock
+    install = (uv, "pip", "install", *options, "--no-deps", "--require-hashes", "-r", known)
+    return (*venv, *shared, MOUNT), *(() if order.locked else (resolve,)), install
 
 
-def _pip(
-    _: str, python: Interpreter, request: Request, specs: Sequence[str], scripts: Sequence[str]
-) -> tuple[tuple[str, ...], ...]:
-    if not set(request.options[::2]) <= _PIP_OPTIONS:
+def _aged(order: Order, specs: Sequence[str]) -> tuple[str, ...]:
+    """Nothing published later than `age` ago, unless the user's own option says what is too new."""
+    if not order.age or "--exclude-newer" in order.request.options:
+        return ()
+    now = time.time()
+    newest, tomorrow = (_moment(each) for each in (now - order.age, now + 86400))
+    # What is asked for by its very version is the judge's to refuse.
+    pinned = (spec.pypi_base(each) for each in specs if spec.pypi_pinned(each))
+    exempt = {*pinned, *(spec.normal(name) for name in order.age_waive if not name.startswith("@"))}
+    more = (word for name in sorted(exempt) for word in ("--exclude-newer-package", f"{name}={tomorrow}"))
+    return ("--exclude-newer", newest, *more)
+
+
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _pip(python: Interpreter, order: Order) -> tuple[tuple[str, ...], ...]:
+    """The same in one step, since pip says what it resolved as it installs."""
+    if not set(order.request.options[::2]) <= _PIP_OPTIONS:
         raise CommandNotFound(
             "uv-not-found",
-            f"`{' '.join(request.options)}` needs uv, which is not installed",
+            f"`{' '.join(order.request.options)}` needs uv, which is not installed",
             hint="install it, for example `pipx install uv`",
         )
     venv = (python.path, "-I", "-m", "venv", "--without-pip", "--symlinks", MOUNT)
     pip: tuple[str, ...] = (python.path, "-I", "-c", _GUARDED_PIP, _VENV, _NO_PROCESS)
-    if scripts:
+    if order.scripts:
         pip = (python.path, "-I", "-m", "pip", "--python", _VENV)
-    install = (*pip, "install", "--no-compile", "--no-input")
-    options = ("--disable-pip-version-check", "--progress-bar=off", *_sources(scripts), *request.options)
-    return venv, (*install, *options, "--", *specs)
+    install = (*pip, "install", "--no-compile", "--no-input", "--disable-pip-version-check")
+    options = ("--progress-bar=off", *_sources(order.scripts), *order.request.options)
+    only = ("--require-hashes", "--no-deps") if order.locked else (f"--report={MOUNT}/{SCRATCH}/{_REPORT}",)
+    return venv, (*install, *options, *only, "-r", _ASKED)
 
 
-def prepare(tree: str) -> None:
-    """A venv needs nothing before its first step."""
+def prepare(tree: str, order: Order, specs: Sequence[str]) -> None:
+    """A place for what the installer says of its choice."""
+    os.mkdir(os.path.join(tree, SCRATCH))
+
+
+def found(tree: str, order: Order, log: str) -> Resolution:
+    """What uv or pip resolved, as far as it is in the tree."""
+    text = _scratch(tree, _LOCK)
+    if text is not None:
+        releases, gone = pypi_lock.releases(text), pypi_lock.yanked(log)
+    else:
+        releases, yanked = pypi_lock.report(_scratch(tree, _REPORT) or b"")
+        gone = dict.fromkeys(yanked, "yes")
+    packages = tuple(pypi_lock.kept(releases, _wheels(tree)))
+    dated = any(each.published for each in packages)
+    return Resolution(
+        packages,
+        said=tuple(Said(*each, yanked=why) for each, why in sorted(gone.items())),
+        ran=tuple(each.name for each in packages if each.scripts),
+        unchecked=() if dated else (_UNDATED,),
+        dated=dated or order.age is not None,
+    )
+
+
+def _scratch(tree: str, name: str) -> bytes | None:
+    real = within(tree, os.path.join(tree, SCRATCH, name))
+    return content(os.path.join(tree, real), pypi_lock.LARGEST) if real else None
 
 
 def finish(tree: str) -> None:
-    """The activation scripts go: nothing starts through them, and they name the mount."""
+    """What says how and where it was installed goes: equal packages give equal trees, by any uv."""
     for name in names(tree, "bin"):
         if name.startswith(("activate", "deactivate", "Activate")) or name == "pydoc.bat":
-            os.unlink(os.path.join(tree, "bin", name))
+            drop(tree, f"bin/{name}")
+    for info in _infos(tree):
+        _forget(tree, info)
+    _rewrite(tree, "pyvenv.cfg", lambda line: line.partition(" =")[0] in _VENV_KEPT)
+
+
+def _forget(tree: str, info: str) -> None:
+    """No file that its installer left as a note to itself, and no line of it among the installed ones."""
+    for name in _NOTES:
+        drop(tree, f"{info}/{name}")
+    notes = {f"{info.rpartition('/')[2]}/{name}" for name in _NOTES}
+    _rewrite(tree, f"{info}/RECORD", lambda line: next(csv.reader(io.StringIO(line)), [""])[0] not in notes)
+
+
+def _rewrite(tree: str, path: str, kept: Callable[[str], bool]) -> None:
+    """The same file with the `kept` lines alone; as it is where a link leads elsewhere."""
+    text = (
+        content(os.path.join(tree, path), _LARGEST)
+        if within(tree, os.path.join(tree, path)) == path
+        else None
+    )
+    if text is None:
+        return
+    lines = [line for line in text.decode("utf-8", "surrogateescape").splitlines(keepends=True) if kept(line)]
+    drop(tree, path)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(os.path.join(tree, path), flags, 0o644), "wb") as opened:
+        opened.write("".join(lines).encode("utf-8", "surrogateescape"))
+
+
+def _infos(tree: str) -> list[str]:
+    """Every `.dist-info` of the tree."""
+    places = [(python, "site-packages") for python in names(tree, "lib")]
+    return [
+        f"lib/{python}/{below}/{name}"
+        for python, below in places
+        for name in names(tree, "lib", python, below)
+        if name.endswith(".dist-info")
+    ]
 
 
 def resolved(tree: str, specs: Sequence[str]) -> tuple[str, ...]:
@@ -148,13 +251,21 @@ def resolved(tree: str, specs: Sequence[str]) -> tuple[str, ...]:
 
 def _installed(tree: str) -> dict[str, str]:
     """Distribution and version of every `.dist-info`, by the name PEP 503 compares."""
-    found = {}
-    for python in names(tree, "lib"):
-        for name in names(tree, "lib", python, "site-packages"):
-            if name.endswith(".dist-info"):
-                distribution, _, version = name.removesuffix(".dist-info").rpartition("-")
-                found[spec.normal(distribution)] = version
-    return found
+    parts = (info.rpartition("/")[2].removesuffix(".dist-info").rpartition("-") for info in _infos(tree))
+    return {spec.normal(distribution): version for distribution, _, version in parts}
+
+
+def _wheels(tree: str) -> dict[str, frozenset[str]]:
+    """The tags of the wheel that each distribution was installed from, as it says itself."""
+    tagged = {}
+    for info in _infos(tree):
+        real = within(tree, os.path.join(tree, info, "WHEEL"))
+        text = (content(os.path.join(tree, real), _LARGEST) or b"" if real else b"").decode(
+            "utf-8", "replace"
+        )
+        name = spec.normal(info.rpartition("/")[2].removesuffix(".dist-info").rpartition("-")[0])
+        tagged[name] = frozenset(line[4:].strip() for line in text.splitlines() if line.startswith("Tag:"))
+    return tagged
 
 
 def unrun(tree: str, scripts: Sequence[str]) -> tuple[str, ...]:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
 from sandbox.records import dataclass
+from sandbox.supply.disk import write
 from sandbox.supply.lock import Package
 
 FILE = "resolution.json"
 """Beside the tree (`trees/DIGEST/`), never in it: no sandbox sees it."""
+SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,11 @@ class Said:
     attestations: str = ""
     """Where its attestations are served: npm's bundles, or the provenance of the file (PEP 740)."""
 
+    @property
+    def says(self) -> bool:
+        """There is anything."""
+        return bool(self.deprecated or self.yanked or self.signatures or self.attestations)
+
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
@@ -43,10 +55,59 @@ class Resolution:
     """Packages whose install scripts ran, by name."""
     unrun: tuple[str, ...] = ()
     """Packages that have install scripts which did not run."""
+    reached: tuple[str, ...] = ()
+    """What the build tried to reach and was denied: names, `name:port` or `address:port`."""
     unchecked: tuple[str, ...] = ()
     """What could not be learned, in sentences."""
+    dated: bool = False
+    """Its build was asked to mind a release age, so that dates are there if the registries have any."""
 
     def of(self, name: str, version: str) -> Said:
         """What is said of one version; nothing where nothing is."""
         found = (each for each in self.said if (each.name, each.version) == (name, version))
         return next(found, Said(name, version))
+
+
+def resolution(tree: str) -> Resolution | None:
+    """How the tree at `trees/DIGEST/tree` was resolved; None where its build could not say, or is older."""
+    try:
+        with open(os.path.join(os.path.dirname(tree), FILE), "rb") as opened:
+            return _read(json.load(opened))
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def write_beside(tree: str, found: Resolution, kept: str) -> None:
+    """Puts it beside the staged tree, unless the same tree at `kept` has one that knows more already."""
+    from dataclasses import asdict  # only after a build
+
+    before = resolution(kept)
+    if before is not None and before.dated and not found.dated and _plain(before) == _plain(found):
+        return
+    body = json.dumps({"schema": SCHEMA, **asdict(found)}).encode()
+    write(os.path.join(os.path.dirname(tree), FILE), body, 0o600)
+
+
+def _plain(found: Resolution) -> list[tuple[str, str, str, tuple[str, ...]]]:
+    return [(each.name, each.version, each.place, each.integrity) for each in found.packages]
+
+
+def _read(raw: Mapping[str, Any]) -> Resolution | None:
+    if raw["schema"] != SCHEMA:
+        return None
+    names = ("ran", "unrun", "reached", "unchecked")
+    return Resolution(
+        packages=tuple(_package(each) for each in raw["packages"]),
+        said=tuple(_said(each) for each in raw["said"]),
+        **{name: tuple(raw[name]) for name in names},
+        dated=raw["dated"],
+    )
+
+
+def _package(raw: Mapping[str, Any]) -> Package:
+    lists = {"integrity": tuple(raw["integrity"]), "provenance": tuple(raw["provenance"])}
+    return Package(**{**raw, **lists, "rest": tuple((name, value) for name, value in raw["rest"])})
+
+
+def _said(raw: Mapping[str, Any]) -> Said:
+    return Said(**{**raw, "signatures": tuple(Signature(**each) for each in raw["signatures"])})

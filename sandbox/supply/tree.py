@@ -91,6 +91,13 @@ def within(root: str, path: str) -> str | None:
     return real[len(base) + 1 :]
 
 
+def drop(root: str, path: str) -> None:
+    """No file of that name is in the tree any more; what a link on the way leads to outside is left alone."""
+    folder, name = os.path.split(os.path.join(os.path.realpath(root), path))
+    if os.path.realpath(folder) == folder and os.path.lexists(os.path.join(folder, name)):
+        os.unlink(os.path.join(folder, name))
+
+
 def names(root: str, *below: str) -> list[str]:
     """The names in a directory of the tree; none where it is missing or a link leads out of the tree."""
     folder = os.path.join(root, *below)
@@ -103,3 +110,18 @@ def head(path: str) -> bytes:
     """The first bytes of a file, enough for a `#!` line."""
     with open(path, "rb") as opened:
         return opened.read(512)
+
+
+def content(path: str, largest: int) -> bytes | None:
+    """A regular file of at most `largest` bytes, whatever was put in its place; None for anything else."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(fd, "rb") as opened:
+        if os.fstat(fd).st_size > largest:
+            return None
+        try:
+            return opened.read(largest)
+        except OSError:
+            return None

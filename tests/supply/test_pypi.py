@@ -33,11 +33,15 @@ def uv_world(tmp_path: Path) -> dict[str, str]:
 
 def test_only_wheels_are_installed_and_no_code_of_theirs_runs(uv_world: dict[str, str]) -> None:
     (job,) = _jobs("uvx --with mcp<2 a==1", uv_world)
-    venv, install, compiling = job.steps
+    venv, resolve, install, compiling = job.steps
     assert venv[1] == "venv"
-    assert install[install.index("--only-binary") + 1] == ":all:"
-    assert "--no-binary" not in install
-    assert install[install.index("--") + 1 :] == ("a==1", "mcp<2")
+    for step in (resolve, install):
+        assert step[step.index("--only-binary") + 1] == ":all:"
+        assert "--no-binary" not in step
+    assert dict(job.files)[resolve[-1]] == b"a==1\nmcp<2\n"
+    # Nothing but what was resolved, and every file by its hash.
+    assert resolve[resolve.index("-o") + 1] == install[-1]
+    assert {"--no-deps", "--require-hashes"} < {*install}
     # The host's python, and without `site`: it would run what `.pth` files of the packages say.
     assert compiling[:3] == (PYTHON.path, "-I", "-S")
     assert (job.staging, job.mount) == ("/staging/tree", "/opt/mcp")
@@ -45,14 +49,15 @@ def test_only_wheels_are_installed_and_no_code_of_theirs_runs(uv_world: dict[str
 
 def test_a_named_package_is_built_from_its_source(uv_world: dict[str, str]) -> None:
     (job,) = _jobs("uvx a", uv_world, "Some_Thing", "@npm/one")
-    install = job.steps[1]
-    assert install[install.index("--no-binary") + 1] == "some-thing"
-    assert install.count("--no-binary") == 1
+    for step in job.steps[1:3]:
+        assert step[step.index("--no-binary") + 1] == "some-thing"
+        assert step.count("--no-binary") == 1
 
 
 def test_index_options_reach_the_installer_word_for_word(uv_world: dict[str, str]) -> None:
     (job,) = _jobs("uvx --index-url https://r.test/s --prerelease allow a", uv_world)
-    assert " --index-url https://r.test/s --prerelease allow " in " ".join(job.steps[1])
+    for step in job.steps[1:3]:
+        assert " --index-url https://r.test/s --prerelease allow " in " ".join(step)
 
 
 def test_a_version_switchers_shim_is_not_uv(uv_world: dict[str, str], tmp_path: Path) -> None:
