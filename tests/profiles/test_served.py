@@ -35,7 +35,7 @@ ROWS: tuple[Served, ...] = (
     *database_servers.SERVERS,
     *browser_servers.SERVERS,
 )
-BASES = ("base", "browser", "node", "offline", "python", "web", "workspace")
+BASES = ("base", "browser", "build", "node", "offline", "python", "web", "workspace")
 """Profiles for any server: what they grant has tests of its own."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
