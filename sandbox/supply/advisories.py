@@ -88,9 +88,11 @@ def opened(path: str, environ: Mapping[str, str]) -> Advisories:
     index = _index_at(path, identity, environ)
     found = _recalled(path, index)
     if found is None:
+        import sqlite3
+
         try:
             _build(path, index)
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+        except (*_BROKEN, sqlite3.Error) as error:
             raise _unreadable(path, error) from None
         found = _recalled(path, index)
     if found is None or not found.records:
@@ -272,7 +274,7 @@ def _filled(writing: Any, path: str) -> dict[str, str]:
     records, broken, newest = 0, 0, ""
     names: dict[str, set[str]] = {ecosystem: set() for ecosystem in osv.SPELT.values()}
     for place, record in _records(path):
-        about = _or_none_names(record)
+        about = _named(place, record)
         if about is None:
             broken += 1
             continue
@@ -288,11 +290,12 @@ def _filled(writing: Any, path: str) -> dict[str, str]:
     return {"records": str(records), "broken": str(broken), "newest": newest, **counts}
 
 
-def _or_none_names(record: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...] | None:
+def _named(place: str, record: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...] | None:
     """The packages that a record is about; None where it is no record."""
     if record is None or not isinstance(record.get("id"), str):
         return None
     try:
+        place.encode()  # a file's name may be no text
         return tuple((e, n.encode(errors="replace").decode()) for e, n in osv.named(record))
     except ValueError:
         return None
