@@ -9,7 +9,7 @@ from sandbox.records import dataclass, field
 SCHEMA = 1
 
 _KINDS = """
-session.start session.ready session.end session.restart spec waiver supply.build supply.reuse
+session.start session.ready session.end session.restart spec waiver supply.build supply.reuse lock
 relay.request relay.response relay.notification relay.dropped relay.noise relay.held
 tool.call tool.deny tool.ask tool.found pin.new pin.changed pin.approved poison.found
 protocol.found request.found secret.found secret.redacted

@@ -26,6 +26,7 @@ from sandbox.waived import sentences
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
+    from sandbox.locks import Found
     from sandbox.plan.facts import Container
     from sandbox.plan.image import Image
     from sandbox.supply.job import BuildJob, BuildOutcome
@@ -45,20 +46,34 @@ class Prepared:
     frozen: Frozen | None = None
     matched: Matched | None = None
     """The profile that is for the command's package, named or found."""
+    lock: Found | None = None
+    """What it is held to, already checked."""
     login: Callable[[], str | None] | None = None
     """Of a server that runs elsewhere: the token of a login to it as of now; asked at every start."""
 
 
-def prepare(wish: Wish, progress: Callable[[str], None], *, build: bool = True) -> Prepared:
-    """Decides everything and starts nothing but, where `build`, the build of a package never seen before."""
+def prepare(
+    wish: Wish, progress: Callable[[str], None], *, build: bool = True, lock: Found | None = None
+) -> Prepared:
+    """Decides everything and starts nothing but, where `build`, the build of a package never seen before.
+
+    `lock`: what it is held to in place of the lock that was accepted for it.
+    """
     chosen = choose(wish)
     for line in chosen.told:
         progress(line)
-    asked = Asked(wish, chosen, remembered_facts(wish.environ), progress, build)
+    held = lock if lock is not None else _lock(chosen, wish)
+    asked = Asked(wish, chosen, remembered_facts(wish.environ), progress, build, held)
     prepared = _by_a_backend(asked)
     if build and chosen.hint:
         progress(chosen.hint)  # last: a server that cannot start needs no profile first
     return prepared
+
+
+def _lock(chosen: Choice, wish: Wish) -> Found | None:
+    from sandbox.locked import lock_of
+
+    return lock_of(chosen, wish)
 
 
 def _by_a_backend(asked: Asked) -> Prepared:
@@ -84,6 +99,7 @@ class Asked:
     facts: HostFacts
     progress: Callable[[str], None]
     build: bool
+    lock: Found | None = None
 
     @property
     def policy(self) -> Policy:
@@ -110,8 +126,23 @@ class Asked:
             if line:
                 self.progress(line)
         return Prepared(
-            self.wish, chosen.policy, self.facts, named, needs, chosen.request, frozen, chosen.matched
+            self.wish,
+            chosen.policy,
+            self.facts,
+            named,
+            needs,
+            chosen.request,
+            frozen,
+            chosen.matched,
+            self.lock,
         )
+
+    def hold(self, needs: Closure, frozen: Frozen | None, image: Image | None = None) -> None:
+        """What is about to start is what its lock names."""
+        if self.lock is not None:
+            from sandbox.locked import hold
+
+            hold(self.lock, self.wish, needs, frozen, image)
 
 
 def _remotely(asked: Asked, url: str) -> Prepared:
@@ -144,6 +175,7 @@ def _natively(asked: Asked) -> Prepared:
         frozen, needs = _unbundled(asked, asked.chosen.bundle, frozen, None)
     else:
         needs = _closure(asked, frozen)
+    asked.hold(needs, frozen)
     seen = survey(policy, needs, environ=wish.environ, cwd=wish.cwd)
     return asked.planned(plan(policy, asked.facts, seen), needs, frozen)
 
@@ -193,6 +225,7 @@ def _contained(asked: Asked) -> Prepared:
         frozen, needs = _unbundled(asked, bundle, frozen, place.image)
     elif frozen is not None:
         needs = Closure(frozen.argv, ((frozen.tree, frozen.mount),), why="a frozen package")
+    asked.hold(needs, frozen, place.image)
     seen = survey(policy, needs, environ=wish.environ, cwd=wish.cwd)
     return asked.planned(plan(policy, asked.facts, seen, container=place), needs, frozen)
 
@@ -256,6 +289,8 @@ def _peeked(asked: Asked, image: Image | None) -> Frozen | None:
 def _supplied(asked: Asked, run: Callable[[BuildJob], BuildOutcome], image: Image | None) -> Frozen | None:
     wish, request = asked.wish, asked.request
     assert request is not None  # noqa: S101 - asked of packages alone
+    if asked.lock is not None:
+        return _locked(asked, asked.lock, request, run, image)
     if not asked.build:
         return _peeked(asked, image)
     return freeze(
@@ -268,6 +303,32 @@ def _supplied(asked: Asked, run: Callable[[BuildJob], BuildOutcome], image: Imag
         progress=asked.progress,
         image=image,
     )
+
+
+def _locked(
+    asked: Asked,
+    found: Found,
+    request: Request,
+    run: Callable[[BuildJob], BuildOutcome],
+    image: Image | None,
+) -> Frozen | None:
+    from sandbox.locks import whole
+    from sandbox.supply.locked import Start, frozen
+
+    wish = asked.wish
+    start = Start(
+        found.lock,
+        found.path,
+        found.resolved,
+        request,
+        wish.environ,
+        wish.cwd,
+        lambda: whole(found),
+        run,
+        asked.progress,
+        image,
+    )
+    return frozen(start, build=asked.build)
 
 
 def _unbuilt(asked: Asked) -> Closure:

@@ -328,6 +328,8 @@ def opening(prepared: Prepared, redactor: Redactor) -> list[Event]:
         kind = "supply.reuse" if prepared.frozen.reused else "supply.build"
         detail: dict[str, Value] = {"resolved": [*prepared.frozen.resolved], "digest": prepared.frozen.digest}
         events.append(Event(kind, detail))
+    if prepared.lock is not None:
+        events.append(prepared.lock.event(prepared.frozen.digest if prepared.frozen else ""))
     events += waived(prepared)
     events.append(
         Event(

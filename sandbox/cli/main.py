@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "run": "start a server in its sandbox (what an MCP client's config calls)",
+    "lock": "freeze a server: what runs from then on is what was looked at",
     "serve": "serve servers over HTTP, a sandbox for each client",
     "plan": "show what would be enforced, step by step, and by which mechanism",
     "inspect": "list all that a server offers, and what is suspicious in it",

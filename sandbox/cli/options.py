@@ -77,6 +77,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--only-tools", action="append", default=[], metavar="GLOB", help="of the allowed tools only these"
     )
     parser.add_argument("--audit", metavar="PATH", help="write the audit log there")
+    parser.add_argument("--locked", action="store_true", help="start nothing that has no lock")
     parser.add_argument("--refresh", action="store_true", help="look an unpinned package up again")
     parser.add_argument(
         "--header",
@@ -137,6 +138,7 @@ def wish(args: argparse.Namespace, environ: Mapping[str, str], cwd: str) -> Wish
         name=args.name,
         refresh=args.refresh,
         backend=args.backend,
+        locks="require" if args.locked else "use",
     )
 
 

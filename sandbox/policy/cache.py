@@ -36,7 +36,7 @@ def recall(found: Found, environ: Mapping[str, str]) -> tuple[tuple[Source, ...]
     """The sources and the policy remembered for `found`; the caller compares the sources with the disk."""
     import json
 
-    content = _read_private(_entry(found, environ))
+    content = read_private(_entry(found, environ))
     try:
         document = json.loads(content)
         if document["code"] != _code_identity():
@@ -106,7 +106,7 @@ def _entry(found: Found, environ: Mapping[str, str]) -> str:
     return os.path.join(cache_dir(environ), "policies", name)
 
 
-def _read_private(path: str) -> bytes:
+def read_private(path: str) -> bytes:
     """The content of a file that only we can have written, else nothing."""
     try:
         if not _ours(os.stat(os.path.dirname(path))):

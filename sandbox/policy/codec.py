@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import types
 from functools import cache
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from sandbox.policy.model import Policy
 from sandbox.records import is_record, names
+
+_R = TypeVar("_R")
 
 
 def encode(value: object) -> Any:
@@ -21,9 +23,14 @@ def encode(value: object) -> Any:
 
 def decode(value: object) -> Policy:
     """The policy that `encode` wrote; ValueError for anything else."""
-    policy = _decode(Policy, value)
-    assert isinstance(policy, Policy)  # noqa: S101 - for the type checker
-    return policy
+    return decode_as(Policy, value)
+
+
+def decode_as(kind: type[_R], value: object) -> _R:
+    """The record of that class which `encode` wrote; ValueError for anything else."""
+    record = _decode(kind, value)
+    assert isinstance(record, kind)  # noqa: S101 - for the type checker
+    return record
 
 
 def _decode(hint: Any, value: object) -> object:

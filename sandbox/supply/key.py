@@ -96,3 +96,8 @@ def key_of(
     asked = (request.ecosystem, request.specs, request.options, sorted(scripts))
     whole = json.dumps([SCHEMA, *asked, interpreter, machine, _registries(request, environ, image)])
     return sha256(whole.encode()).hexdigest()[:40]
+
+
+def place_of(request: Request, environ: Mapping[str, str], image: Image | None = None) -> str:
+    """Which interpreter of which machine is asked for, whatever packages are."""
+    return f"{os.uname().machine} {_interpreter(request, environ, image) or ''}"

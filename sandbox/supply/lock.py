@@ -138,6 +138,8 @@ class Lock:
     protocol: str = ""
     """The newest revision that it spoke."""
     pins: tuple[PinLock, ...] = ()
+    keys: tuple[str, ...] = ()
+    """By what starts find it (`key_of`): its packages' names, and the profile that names it as its server."""
     wants: tuple[str, ...] = ()
     """Hosts that it tried to reach while it was looked at, allowed or not: `name:port`."""
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from sandbox.errors import SandboxNotBuilt
+from sandbox.places import cache_dir
 from sandbox.plan.image import Image
 from sandbox.records import dataclass
 from sandbox.supply.disk import remove as remove
@@ -83,6 +84,13 @@ def entry_of(raw: object) -> Entry | None:
         return Entry(starts=starts, stamp=stamp, resolved=resolved, **raw)
     except (KeyError, TypeError, AttributeError):
         return None
+
+
+def environment_store(environ: Mapping[str, str]) -> Store:
+    """The caller's own store, which nobody else can have written."""
+    store = Store(os.path.join(cache_dir(environ), "store"))
+    store.check_owner()
+    return store
 
 
 class Store:

@@ -1,0 +1,273 @@
+"""Makes a lock: resolve, build, judge, look at the server; nothing is accepted here."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from sandbox.choice import Choice, Wish, choose
+from sandbox.errors import SandboxNotBuilt, UsageError
+from sandbox.locked import NONE_NEEDED, plain_policy, without_logins
+from sandbox.locks import keys
+from sandbox.looked import Looked, NotLooked, look
+from sandbox.plan.image import Image
+from sandbox.prepare import Prepared, prepare
+from sandbox.records import dataclass, replace
+from sandbox.supply import job as supply
+from sandbox.supply.findings import Judged
+from sandbox.supply.fits import kind_of
+from sandbox.supply.granted import profile_digest
+from sandbox.supply.job import BuildJob, BuildOutcome
+from sandbox.supply.key import key_of
+from sandbox.supply.lock import Allowed, Kind, Lock, Package, Tree
+from sandbox.supply.lock_text import NAME
+from sandbox.supply.request import Request
+from sandbox.supply.resolved import Resolution, resolution
+from sandbox.supply.store import environment_store
+
+UNRESOLVED = "the versions and hashes of its packages are not known: its tree was built before they were kept"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be locked, and who is told of the work."""
+
+    wish: Wish
+    progress: Callable[[str], None]
+    name: str = ""
+    """What the lock is called; empty: as the server is."""
+    waive: tuple[str, ...] = ()
+    """`RULE:NAME` of findings that are to be passed over."""
+    unseen: bool = False
+    """The server is not started to be looked at: its lists are no part of the lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A lock that nobody has accepted yet, and what is known about it."""
+
+    lock: Lock
+    prepared: Prepared
+    judged: Judged
+    looked: Looked | None = None
+    unrun: tuple[str, ...] = ()
+    """Packages whose install scripts did not run."""
+
+
+def propose(order: Order) -> Proposal:
+    """The lock of what would start now; findings that a lock is refused for are the caller's to refuse by."""
+    wish = replace(order.wish, locks="never")
+    chosen = choose(wish)
+    if not keys(chosen, wish):
+        raise UsageError("nothing-to-lock", NONE_NEEDED, hint="mcp-sandbox run --help")
+    prepared = prepare(wish, order.progress)
+    lock, found = _built(_bare(order, chosen, wish), chosen, prepared)
+    judged = _judged(order, prepared, found)
+    lock = _with_judgement(lock, judged)
+    unrun = found.unrun if found is not None else ()
+    if judged.refused or order.unseen:
+        return Proposal(lock, prepared, judged, None, unrun)
+    lock, looked = _looked(lock, prepared, order)
+    return Proposal(lock, prepared, judged, looked, unrun)
+
+
+# --- what it is -------------------------------------------------------------------------------------
+
+
+def _bare(order: Order, chosen: Choice, wish: Wish) -> Lock:
+    """What was asked for, by whom, and under which profile."""
+    policy = plain_policy(chosen, wish)
+    request = chosen.request
+    return Lock(
+        name=_name(order.name or chosen.name),
+        kind=_kind(chosen),
+        asked=_asked(chosen),
+        command=_command(chosen, wish),
+        made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        by=login_name(),
+        python=(request.python or "") if request else "",
+        options=without_logins(request.options) if request else (),
+        bundle=f"sha256:{chosen.bundle.sha256}" if chosen.bundle else "",
+        profile=policy.name,
+        profile_digest=profile_digest(policy),
+        keys=keys(chosen, wish),
+    )
+
+
+def _name(wanted: str) -> str:
+    """A name that a file can have."""
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in wanted)[:64]
+    safe = safe.lstrip("._-")
+    if not NAME.fullmatch(safe):
+        raise UsageError("no-name", f"`{wanted!a}` is no name for a lock", hint="give it one: `--name NAME`")
+    return safe
+
+
+def login_name() -> str:
+    """Who this user is to the machine; its number where the machine has no name for it."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def _kind(chosen: Choice) -> Kind:
+    if chosen.bundle is not None:
+        return "mcpb"
+    if chosen.request is not None:
+        return chosen.request.ecosystem
+    return "oci" if _own_image(chosen) else "program"
+
+
+def _own_image(chosen: Choice) -> bool:
+    from sandbox.supply.inside import NAMES
+
+    image = chosen.policy.server.image
+    return image is not None and image not in NAMES
+
+
+def _asked(chosen: Choice) -> tuple[str, ...]:
+    if chosen.bundle is not None:
+        return (os.path.basename(chosen.bundle.path),)
+    if chosen.request is not None:
+        return chosen.request.specs
+    return (chosen.policy.server.image or "",) if _own_image(chosen) else chosen.command[:1]
+
+
+def _command(chosen: Choice, wish: Wish) -> tuple[str, ...]:
+    """The command without the server's own arguments, which a lock has no part in."""
+    words = wish.command or chosen.policy.server.command or chosen.command
+    request = chosen.request
+    if request is not None and chosen.bundle is None and request.args:
+        words = words[: len(words) - len(request.args)]
+    elif chosen.bundle is None and request is None and not _own_image(chosen):
+        words = words[:2] if len(words) > 1 and os.path.isfile(words[1]) else words[:1]
+    return without_logins(words) or chosen.command[:1]
+
+
+# --- what it is made of ----------------------------------------------------------------------------
+
+
+def _built(lock: Lock, chosen: Choice, prepared: Prepared) -> tuple[Lock, Resolution | None]:
+    """With its trees and packages, its image, or its places on this machine."""
+    environ, image = prepared.wish.environ, prepared.spec.image
+    if image is not None:
+        from sandbox import image_locks
+
+        lock = replace(lock, image=image_locks.of(image, environ))
+    if lock.kind == "program":
+        from sandbox import program_locks
+
+        return replace(lock, places=program_locks.places(prepared.closure, environ)), None
+    if prepared.frozen is None:
+        return lock, None
+    if lock.kind == "mcpb":
+        return replace(lock, trees=(_bundled(prepared),)), resolution(prepared.frozen.tree)
+    assert chosen.request is not None  # noqa: S101 - npm and pypi have one
+    found = resolution(prepared.frozen.tree)
+    tree = _tree(chosen.request, prepared, image)
+    if found is None:
+        return replace(lock, trees=(tree,), unchecked=(UNRESOLVED,)), None
+    allowed = tuple(Allowed(f"scripts {name}", lock.by) for name in found.ran)
+    return replace(
+        lock, trees=(tree,), packages=_exact(found), scripts=allowed, unchecked=found.unchecked
+    ), found
+
+
+def _exact(found: Resolution) -> tuple[Package, ...]:
+    """Every package, if each can be told from any other by its bytes."""
+    without = [one.name for one in found.packages if not one.integrity]
+    if without:
+        raise SandboxNotBuilt(
+            "no-integrity",
+            f"`{without[0]}` comes with no hash of its registry, so nothing says that it stays what it is",
+            rule="a lock names every package by its bytes",
+        )
+    return found.packages
+
+
+def _tree(request: Request, prepared: Prepared, image: Image | None) -> Tree:
+    from sandbox.supply.locked import of_frozen
+
+    store = environment_store(prepared.wish.environ)
+    scripts = prepared.policy.supply.scripts
+    entry = store.lookup(key_of(request, prepared.wish.environ, scripts, image))
+    frozen = prepared.frozen
+    if entry is None or frozen is None or entry.digest != frozen.digest:
+        raise SandboxNotBuilt(
+            "built-meanwhile", f"another start has built {request.title} anew meanwhile", hint="lock it again"
+        )
+    return of_frozen(store, entry, kind_of(entry.abi, image))
+
+
+def _bundled(prepared: Prepared) -> Tree:
+    """An unpacked bundle is the same on every machine of this platform."""
+    from sandbox.supply.locked import measured
+
+    frozen = prepared.frozen
+    assert frozen is not None  # noqa: S101 - the caller has looked
+    files, size = measured(frozen.tree)
+    return Tree("bundle", frozen.digest, files, size, ())
+
+
+# --- what is known of it ---------------------------------------------------------------------------
+
+
+def _judged(order: Order, prepared: Prepared, found: Resolution | None) -> Judged:
+    if found is None or prepared.request is None:
+        return Judged()
+    from sandbox.judging import judged
+
+    return judged(
+        _supply_order(order, prepared, prepared.request), found, prepared.policy.supply, order.waive
+    )
+
+
+def _supply_order(order: Order, prepared: Prepared, request: Request) -> supply.Order:
+    wish, scripts = prepared.wish, prepared.policy.supply.scripts
+    run = _build(prepared, order.progress)
+    return supply.Order(request, wish.environ, wish.cwd, scripts, run, order.progress, prepared.spec.image)
+
+
+def _build(prepared: Prepared, note: Callable[[str], None]) -> Callable[[BuildJob], BuildOutcome]:
+    """What runs one more job, as the tree itself was built."""
+    policy, facts, environ = prepared.policy, prepared.facts, prepared.wish.environ
+    if prepared.spec.backend == "native":
+        from sandbox.build import builder
+
+        return builder(facts, environ, policy.supply.hosts, note)
+    from sandbox import container_build, containers
+
+    place = containers.container(policy, facts, prepared.closure, prepared.request, environ)
+    return container_build.builder(facts, place, environ, policy.supply.hosts, note)
+
+
+def _with_judgement(lock: Lock, judged: Judged) -> Lock:
+    proven = {(one.name, one.version): one.words for one in judged.provenance}
+    packages = tuple(
+        replace(one, provenance=proven.get((one.name, one.version), one.provenance)) for one in lock.packages
+    )
+    waived = tuple(Allowed(one, lock.by) for one in judged.waived)
+    unchecked = tuple(dict.fromkeys((*lock.unchecked, *judged.unchecked)))
+    return replace(lock, packages=packages, waived=waived, unchecked=unchecked)
+
+
+def _looked(lock: Lock, prepared: Prepared, order: Order) -> tuple[Lock, Looked | None]:
+    """With its own lists; where it does not answer, that is said."""
+    try:
+        seen = look(prepared, order.progress)
+    except NotLooked as error:
+        what = f"its lists were not read: {error.what}"
+        return replace(lock, unchecked=(*lock.unchecked, what)), None
+    unread = tuple(f"the list `{method}` was not read to its end" for method in seen.cut)
+    return replace(
+        lock,
+        server=seen.server,
+        protocol=seen.protocol,
+        pins=seen.pins,
+        wants=seen.wants,
+        unchecked=(*lock.unchecked, *unread),
+    ), seen

@@ -1,0 +1,304 @@
+"""Which lock a start is held to: found by what it asks for, believed by its bytes, then checked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+from sandbox.choice import Choice, Wish
+from sandbox.errors import SandboxNotBuilt, UsageError
+from sandbox.event import Event
+from sandbox.places import cache_dir
+from sandbox.policy import cache, search
+from sandbox.policy.codec import decode_as, encode
+from sandbox.records import dataclass, replace
+from sandbox.supply import accepted, spec
+from sandbox.supply.accepted import Accepted
+from sandbox.supply.lock import SCHEMA, Lock, key_of
+from sandbox.supply.lock_text import SUFFIX
+from sandbox.supply.request import Request
+
+Scope = Literal["project", "user"]
+RULE = "a locked server starts only as it was locked"
+_CODE = ("lock", "lock_text")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The lock that a start is held to."""
+
+    name: str
+    path: str
+    sha256: str
+    """Of the file's bytes: those that were accepted."""
+    resolved: tuple[str, ...]
+    """What was asked for, each at its locked version: `name@1.2.3` or `name==1.2.3`."""
+    lock: Lock
+    """Without its packages, which no start needs: `whole` reads them."""
+
+    def event(self, tree: str) -> Event:
+        """What the audit log says of it: which lock held, and the tree that it names for this machine."""
+        return Event("lock", {"name": self.name, "file": self.path, "sha256": self.sha256, "tree": tree})
+
+
+def keys(chosen: Choice, wish: Wish) -> tuple[str, ...]:
+    """By what a start finds its lock, the most particular first; none for what runs elsewhere."""
+    named = [key_of("profile", (chosen.policy.name,))] if not wish.command else []
+    if chosen.policy.server.url is not None:
+        return ()
+    if chosen.bundle is not None:
+        return (*named, key_of("mcpb", (chosen.bundle.name,)))
+    if chosen.request is not None:
+        return (*named, request_key(chosen.request))
+    image = chosen.policy.server.image
+    if image is not None and wish.backend != "native":
+        from sandbox.supply.inside import NAMES
+        from sandbox.supply.oci import repository
+
+        if image not in NAMES:
+            return (*named, key_of("oci", (repository(image),)))
+    return (*named, key_of("program", program(chosen.command, wish.cwd))) if chosen.command else tuple(named)
+
+
+def request_key(request: Request) -> str:
+    """The key of packages, whatever versions are asked for."""
+    bare = spec.npm_name if request.ecosystem == "npm" else spec.pypi_base
+    return key_of(request.ecosystem, tuple(dict.fromkeys(bare(each) for each in request.specs)))
+
+
+def program(command: Sequence[str], cwd: str) -> tuple[str, ...]:
+    """The program and, behind an interpreter, its script: as words, where paths are absolute."""
+    first = command[0]
+    at = os.path.normpath(os.path.join(cwd, first)) if "/" in first else first
+    script = next((word for word in command[1:] if not word.startswith("-")), "")
+    path = os.path.normpath(os.path.join(cwd, script)) if script else ""
+    return (at, path) if path and os.path.isfile(path) else (at,)
+
+
+# --- finding ----------------------------------------------------------------------------------------
+
+
+def find(chosen: Choice, wish: Wish) -> Found | None:
+    """The lock of what is to start, the project's before the user's; an error for one that does not count."""
+    wanted = keys(chosen, wish)
+    if not wanted:
+        return None
+    known = accepted.every(wish.environ)
+    candidates = list(_candidates(wanted, known, wish))
+    for path in _strangers(known, wish):
+        _refuse_stranger(path, wanted)
+    if not candidates:
+        return None
+    # Two servers of one package differ by their profiles; where none is this one's, the first says so.
+    own = [path for path in candidates if known[path].profile == chosen.policy.name]
+    return read((own or candidates)[0], known, wish.environ)
+
+
+def _candidates(wanted: Sequence[str], known: Mapping[str, Accepted], wish: Wish) -> Iterator[str]:
+    for directory in _directories(wish.environ, wish.cwd):
+        for key in wanted:
+            for path, one in known.items():
+                if key in one.keys and os.path.dirname(path) == directory:
+                    yield path
+
+
+def _directories(environ: Mapping[str, str], cwd: str) -> list[str]:
+    """Where locks that count here may be, the nearest first."""
+    around = [path for kind, path in search.places(environ, cwd) if kind == "project"]
+    return [os.path.realpath(path) for path in (*around, accepted.user_dir(environ))]
+
+
+def _strangers(known: Mapping[str, Accepted], wish: Wish) -> Iterator[str]:
+    """The locks of the project that nobody accepted as they are called."""
+    for directory in _directories(wish.environ, wish.cwd)[:-1]:
+        for path in files_in(directory):
+            if os.path.realpath(path) not in known:
+                yield path
+
+
+def files_in(directory: str) -> list[str]:
+    """The locks of a directory; none where it cannot be listed."""
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError:
+        return []
+    return [os.path.join(directory, name) for name in names if name.endswith(SUFFIX)]
+
+
+def _refuse_stranger(path: str, wanted: Sequence[str]) -> None:
+    from sandbox.supply.lock_text import parse  # only where a project brings what nobody has accepted
+
+    lock = parse(accepted.text_of(path), path)
+    if not set(wanted).isdisjoint(lock.keys):
+        raise SandboxNotBuilt(
+            "untrusted-lock",
+            f"`{path}` locks this server and is not trusted yet",
+            rule="a project's own locks are used only after `mcp-sandbox trust` at a terminal",
+            hint=f"mcp-sandbox trust {quoted(path)}",
+        )
+
+
+def read(path: str, known: Mapping[str, Accepted], environ: Mapping[str, str]) -> Found:
+    """The accepted lock of a file, else `lock-gone` or `lock-changed` naming it."""
+    one = known[path]
+    try:
+        raw = accepted.content(path)
+    except SandboxNotBuilt as error:
+        error.rule, error.hint = RULE, f"mcp-sandbox lock --remove {one.name}"
+        raise
+    hashed = accepted.digest(raw)
+    if hashed not in one.hashes:
+        raise SandboxNotBuilt(
+            "lock-changed",
+            f"`{path}` is not what was accepted",
+            rule=RULE,
+            hint=f"mcp-sandbox trust {quoted(path)}",
+        )
+    return compiled(path, raw, hashed, environ)
+
+
+def quoted(path: str) -> str:
+    """A path as a shell takes it."""
+    import shlex
+
+    return shlex.quote(path)
+
+
+# --- the compiled form -------------------------------------------------------------------------------
+
+
+def compiled(path: str, raw: bytes, hashed: str, environ: Mapping[str, str]) -> Found:
+    """What a start needs of a lock, remembered by the hash of its bytes, so that no TOML is read twice."""
+    import json
+
+    kept = os.path.join(cache_dir(environ), "locks", f"{hashed}.json")
+    try:
+        document = json.loads(cache.read_private(kept))
+        if document["code"] == _code_identity():
+            lock = decode_as(Lock, document["lock"])
+            return Found(lock.name, path, hashed, tuple(map(str, document["resolved"])), lock)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    found = brief(path, raw, hashed)
+    document = {"code": _code_identity(), "lock": encode(found.lock), "resolved": found.resolved}
+    try:
+        cache.replace_private(kept, json.dumps(document).encode())
+    except OSError:
+        pass  # it costs time, never a start
+    return found
+
+
+def brief(path: str, raw: bytes, hashed: str) -> Found:
+    """A lock as a start holds it."""
+    from sandbox.supply.lock_text import parse
+
+    return of(parse(raw.decode("utf-8", "replace"), path), path, hashed)
+
+
+def of(lock: Lock, path: str, hashed: str) -> Found:
+    """The same of one that is no file yet."""
+    return Found(lock.name, path, hashed, versions(lock), replace(lock, packages=()))
+
+
+def whole(found: Found) -> Lock:
+    """The lock with its packages, from the very bytes that were accepted."""
+    from sandbox.supply.lock_text import parse
+
+    raw = accepted.content(found.path)
+    if accepted.digest(raw) != found.sha256:
+        raise SandboxNotBuilt("lock-changed", f"`{found.path}` was changed meanwhile", rule=RULE)
+    return parse(raw.decode(), found.path)
+
+
+def versions(lock: Lock) -> tuple[str, ...]:
+    """What was asked for, each at the version that is locked."""
+    if lock.kind == "npm":
+        top = {
+            one.name: one.version for one in lock.packages if one.place in ("", f"node_modules/{one.name}")
+        }
+        named = dict.fromkeys(spec.npm_name(each) for each in lock.asked)
+        return tuple(f"{name}@{top[name]}" for name in named if name in top)
+    if lock.kind == "pypi":
+        have = {spec.normal(one.name): one.version for one in lock.packages}
+        named = dict.fromkeys(spec.pypi_base(each) for each in lock.asked)
+        return tuple(f"{name}=={have[name]}" for name in named if name in have)
+    return ()
+
+
+def _code_identity() -> str:
+    """A checksum of what makes a lock of a text: another version of us reads afresh."""
+    from binascii import crc32
+
+    here, sum_ = os.path.join(os.path.dirname(os.path.abspath(__file__)), "supply"), SCHEMA
+    for module in _CODE:
+        with open(os.path.join(here, f"{module}.py"), "rb") as file:
+            sum_ = crc32(file.read(), sum_)
+    return f"{sum_:08x}"
+
+
+# --- for those who list and make them ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """One lock that counts, or would, for starts from here."""
+
+    name: str
+    path: str
+    lock: Lock | None
+    """With its packages; None where it cannot be read."""
+    fault: str = ""
+    """The code of the error that a start would end with; empty where it is as it was accepted."""
+
+
+def here(environ: Mapping[str, str], cwd: str) -> list[Here]:
+    """Every lock of the project and of the user, those that nobody accepted too."""
+    known = accepted.every(environ)
+    found: dict[str, Here] = {}
+    for directory in _directories(environ, cwd):
+        accepted_here = [path for path in known if os.path.dirname(path) == directory]
+        for path in sorted({*map(os.path.realpath, files_in(directory)), *accepted_here}):
+            if not path.endswith(accepted.PREVIOUS):
+                found.setdefault(path, _here(path, known))
+    return list(found.values())
+
+
+def _here(path: str, known: Mapping[str, Accepted]) -> Here:
+    from sandbox.supply.lock_text import parse
+
+    name = os.path.basename(path).removesuffix(SUFFIX)
+    try:
+        raw = accepted.content(path)
+        lock = parse(raw.decode("utf-8", "replace"), path)
+    except SandboxNotBuilt as error:
+        return Here(known[path].name if path in known else name, path, None, error.code)
+    if path not in known:
+        return Here(lock.name, path, lock, "untrusted-lock")
+    return Here(lock.name, path, lock, "" if accepted.digest(raw) in known[path].hashes else "lock-changed")
+
+
+def refuse_taken(wish: Wish, directory: str) -> None:
+    """A server that is locked already changes by `update` alone, which shows what changes."""
+    from sandbox.choice import choose
+
+    chosen = choose(wish)
+    wanted = set(keys(chosen, wish))
+    for path, one in accepted.every(wish.environ).items():
+        same = os.path.dirname(path) == os.path.realpath(directory) and not wanted.isdisjoint(one.keys)
+        if same and one.profile == chosen.policy.name:
+            raise UsageError(
+                "lock-exists",
+                f"`{chosen.name}` is locked already, by `{path}`",
+                hint=f"mcp-sandbox update {one.name}",
+            )
+
+
+def refuse_name(path: str, lock: Lock, environ: Mapping[str, str]) -> None:
+    """Another server's lock is not written over."""
+    if os.path.lexists(path) or os.path.realpath(path) in accepted.every(environ):
+        raise UsageError(
+            "name-taken",
+            f"another server's lock is called `{lock.name}`: `{path}`",
+            hint="give this one another name: `--name NAME`",
+        )

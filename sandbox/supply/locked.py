@@ -1,0 +1,154 @@
+"""A locked package from the store: the very tree that its lock names, for this machine's interpreter."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+
+from sandbox.digest import sha256
+from sandbox.errors import SandboxError, SandboxNotBuilt
+from sandbox.plan.image import Image
+from sandbox.records import dataclass
+from sandbox.supply import verify
+from sandbox.supply.fits import kind_of
+from sandbox.supply.frozen import Frozen
+from sandbox.supply.key import place_of
+from sandbox.supply.lock import INTERPRETER, Lock, Tree
+from sandbox.supply.request import Request
+from sandbox.supply.store import Entry, Store, environment_store, fits
+
+TYPE_CHECKING = False  # as `typing` has it, without its import
+if TYPE_CHECKING:
+    from sandbox.supply.job import BuildJob, BuildOutcome
+    from sandbox.supply.programs import Interpreter
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One start from a lock: who asks, and what builds the tree again where the store has it not."""
+
+    lock: Lock
+    """Without its packages."""
+    path: str
+    resolved: tuple[str, ...]
+    request: Request
+    environ: Mapping[str, str]
+    cwd: str
+    whole: Callable[[], Lock]
+    run_build: Callable[[BuildJob], BuildOutcome]
+    progress: Callable[[str], None]
+    image: Image | None = None
+
+
+def frozen(start: Start, *, build: bool = True) -> Frozen | None:
+    """The locked server, its tree verified; None where `build` is not wanted and it would be needed."""
+    store = environment_store(start.environ)
+    key = key_of(start)
+    entry = store.lookup(key)
+    tree = _named(start.lock, entry.digest) if entry is not None and fits(entry, start.image) else None
+    if entry is None or tree is None:
+        found = _interpreter(start)
+        tree = _fitting(start, found)
+        if not store.hold(tree.digest):
+            if not build:
+                return None
+            _rebuild(start, tree, store)
+        entry = _entry(start, tree, found)
+        store.prepare()
+        store.remember(key, entry)
+    verify.verify(store, tree.digest)
+    return _started(start, tree, entry, store)
+
+
+def key_of(start: Start) -> str:
+    """Under which name the store remembers which interpreter starts this lock's trees here."""
+    where = place_of(start.request, start.environ, start.image)
+    whole = json.dumps(["lock", *sorted(tree.digest for tree in start.lock.trees), where])
+    return str(sha256(whole.encode()).hexdigest())[:40]
+
+
+def _named(lock: Lock, digest: str) -> Tree | None:
+    return next((tree for tree in lock.trees if tree.digest == digest), None)
+
+
+def _interpreter(start: Start) -> Interpreter:
+    from sandbox.supply import inside, npm, pypi  # where the store does not remember it
+
+    if start.image is not None:
+        return inside.interpreter(start.image, start.request)
+    if start.request.ecosystem == "npm":
+        return npm.interpreter(start.request, start.environ)
+    return pypi.interpreter(start.request, start.environ)
+
+
+def _fitting(start: Start, found: Interpreter) -> Tree:
+    wanted = kind_of(found.abi, start.image)
+    tree = start.lock.tree_for(wanted)
+    if tree is None:
+        have = ", ".join(f"`{tree.fits}`" for tree in start.lock.trees)
+        raise SandboxNotBuilt(
+            "lock-other-machine",
+            f"`{start.path}` was locked for {have}, and this is `{wanted}`",
+            rule="packages install other files for another interpreter",
+            hint=f"mcp-sandbox update {start.lock.name}",
+        )
+    return tree
+
+
+def _rebuild(start: Start, tree: Tree, store: Store) -> None:
+    """From what the lock lists, and nothing else."""
+    from sandbox.supply.job import Order
+    from sandbox.supply.rebuild import rebuild
+
+    scripts = tuple(one.what.removeprefix("scripts ") for one in start.lock.scripts)
+    order = Order(
+        start.request, start.environ, start.cwd, scripts, start.run_build, start.progress, start.image
+    )
+    rebuild(order, start.whole(), tree, store)
+    store.hold_anew(tree.digest)
+
+
+def _entry(start: Start, tree: Tree, found: Interpreter) -> Entry:
+    from sandbox.supply.store import stamp_of
+
+    stamp = (0, 0) if start.image is not None else stamp_of(found.path) or (0, 0)
+    image = start.image.id if start.image is not None else ""
+    return Entry(tree.digest, {}, None, found.path, stamp, found.abi, start.resolved, 0, image)
+
+
+def _started(start: Start, tree: Tree, entry: Entry, store: Store) -> Frozen:
+    name = start.request.bin or tree.default
+    words = dict(tree.starts).get(name)
+    if words is None:
+        names = ", ".join(f"`{name}`" for name, _ in tree.starts) or "none"
+        raise SandboxError(
+            "no-such-program",
+            f"`{name or 'the package'}` is no program of `{start.path}`; programs: {names}",
+            hint="name one of these in the command",
+        )
+    argv = tuple(entry.interpreter if word == INTERPRETER else word for word in words)
+    interpreter = "" if start.image is not None else entry.interpreter
+    at = store.tree(tree.digest)
+    return Frozen((*argv, *start.request.args), at, interpreter, start.resolved, tree.digest, reused=True)
+
+
+def of_frozen(store: Store, entry: Entry, kind: str) -> Tree:
+    """What a lock says of a tree that was just built."""
+    interpreter = entry.interpreter
+    starts = tuple(
+        (name, tuple(INTERPRETER if word == interpreter else word for word in words))
+        for name, words in sorted(entry.starts.items())
+    )
+    files, size = measured(store.tree(entry.digest))
+    return Tree(kind, entry.digest, files, size, starts, entry.default or "")
+
+
+def measured(root: str) -> tuple[int, int]:
+    """How many files a tree has, and their bytes together."""
+    files = size = 0
+    for at, _, names in os.walk(root):
+        for name in names:
+            status = os.lstat(os.path.join(at, name))
+            files, size = files + 1, size + status.st_size
+    return files, size
