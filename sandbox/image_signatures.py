@@ -18,6 +18,9 @@ from http.client import HTTPException
 from typing import Any
 
 from sandbox.errors import SandboxNotBuilt
+from sandbox.host.lookup import home_of
+from sandbox.policy.model import Policy
+from sandbox.policy.paths import expand
 from sandbox.records import dataclass
 from sandbox.supply import cosign
 from sandbox.supply.lock import ImageLock
@@ -37,6 +40,23 @@ class Signed:
 
     provenance: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
+
+
+def judged(locked: ImageLock, policy: Policy, environ: Mapping[str, str], cwd: str) -> Signed:
+    """`signed` by the policy's own keys; where provenance is not asked for, nobody is asked."""
+    if policy.supply.provenance == "off":
+        return Signed()
+    found = signed(locked, tuple(_place(path, environ, cwd) for path in policy.supply.image_keys))
+    if policy.supply.provenance == "require" and not found.provenance:
+        raise _refused(found.unchecked[0], str(policy.origin("supply.provenance")))
+    return found
+
+
+def _place(path: str, environ: Mapping[str, str], cwd: str) -> str:
+    try:
+        return expand(path, home=home_of(environ), cwd=cwd, environ=environ)
+    except ValueError as error:
+        raise _refused(str(error)) from error
 
 
 def signed(locked: ImageLock, keys: tuple[str, ...]) -> Signed:
@@ -76,8 +96,8 @@ def _not_asked(locked: ImageLock, keys: tuple[str, ...], error: Exception) -> Si
     return Signed(unchecked=(what,))
 
 
-def _refused(what: str) -> SandboxNotBuilt:
-    return SandboxNotBuilt("image-not-signed", what, rule=RULE, hint="mcp-sandbox profile schema")
+def _refused(what: str, rule: str = RULE) -> SandboxNotBuilt:
+    return SandboxNotBuilt("image-not-signed", what, rule=rule, hint="mcp-sandbox profile schema")
 
 
 def _unverified(locked: ImageLock, found: tuple[cosign.Signature, ...]) -> str:

@@ -20,10 +20,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from sandbox import image_locks, image_signatures
 from sandbox.errors import SandboxNotBuilt
-from sandbox.image_signatures import Repository, signed
+from sandbox.image_signatures import Repository, judged, signed
 from sandbox.imaging import archive, tree
 from sandbox.imaging.recipe import Settings
 from sandbox.plan.image import Image
+from sandbox.policy.model import Policy, Supply
 from sandbox.records import replace
 from sandbox.supply import cosign
 from sandbox.supply.lock import ImageLock
@@ -299,6 +300,36 @@ def test_an_image_that_no_named_key_signed_is_refused(
     assert raised.value.code == "image-not-signed"
     assert says in raised.value.what
     assert len(signed(locked, ()).unchecked) == 1, "without a key it is said, not refused"
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        pytest.param({"provenance": "require"}, True, id="required, and no key is named"),
+        pytest.param(
+            {"provenance": "require", "image_keys": ("cosign.pub",)}, False, id="required, by its key"
+        ),
+        pytest.param(
+            {"provenance": "warn", "image_keys": ("cosign.pub",)}, False, id="a key beside the profile"
+        ),
+        pytest.param({"provenance": "off", "image_keys": ("no.pub",)}, False, id="not asked for"),
+        pytest.param({"image_keys": ("no.pub",)}, True, id="a key that is not there"),
+        pytest.param({"image_keys": ("$NOWHERE/x",)}, True, id="a variable that is not set"),
+    ],
+)
+def test_a_profile_decides_what_a_signature_is_needed_for(
+    locked: ImageLock, signer: tuple[Signer, str], said: dict[str, Any], refused: bool
+) -> None:
+    one, key = signer
+    upload(locked.name, one)
+    policy = Policy(name="t", supply=Supply(**said))
+    cwd = str(Path(key).parent)
+    if refused:
+        with pytest.raises(SandboxNotBuilt):
+            judged(locked, policy, os.environ, cwd)
+    else:
+        found = judged(locked, policy, os.environ, cwd)
+        assert bool(found.provenance) is (said["provenance"] != "off")
 
 
 def test_a_signature_for_an_identity_is_said_to_be_unchecked(locked: ImageLock) -> None:
