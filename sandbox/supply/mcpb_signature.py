@@ -139,7 +139,10 @@ def _standing(
             continue  # of the system's own some are older than the rules
     if _signs_code(own) and _leads(own, chain, roots, now, _LONGEST_CHAIN):
         return "authority"
-    return "self-signed" if own.issuer == own.subject else "unknown"
+    if own.issuer != own.subject:
+        return "unknown"
+    own.verify_directly_issued_by(own)  # else even its name is somebody else's word
+    return "self-signed"
 
 
 def _leads(
