@@ -37,7 +37,8 @@ def like(package: str, known: Iterable[str]) -> tuple[str, str] | None:
 
 @cache
 def _folded(name: str) -> str:
-    return _MARKS.sub("", skeleton(name).casefold())
+    # Two letters that many fonts draw as one.
+    return _MARKS.sub("", skeleton(name).casefold()).replace("rn", "m").replace("vv", "w")
 
 
 def _one_off(left: str, right: str) -> bool:
