@@ -104,19 +104,15 @@ def refit(entry: Entry, environ: Mapping[str, str]) -> Entry | None:
 def build(order: Order, store: Store, key: str, before: Entry | None) -> Entry:
     """Build, keep and remember; what was resolved `before` for another interpreter keeps its versions."""
     request = order.request
-    maker: Maker = npm if request.ecosystem == "npm" else pypi
-    interpreter = _interpreter(maker, order)
+    maker = maker_of(request)
+    interpreter = interpreter_of(order)
     specs = _pinned(request.specs, before) if before else request.specs
     started = time.monotonic()
     place = "a sandbox" if order.image is None else "a container"
     order.progress(f"building {request.title} in {place}…")
     with store.stage(key) as staging:
         tree = os.path.join(staging, "tree")
-        maker.prepare(tree, order, specs)
-        found = _run(maker, order, maker.jobs(order, specs, interpreter, staging))
-        unrun = maker.unrun(tree, order.scripts)
-        remove(os.path.join(tree, SCRATCH))
-        maker.finish(tree)
+        found, unrun = install(order, specs, interpreter, staging)
         entry = _describe(maker, tree, order, interpreter)
         digest, manifest = seal(tree)
         if found is not None:
@@ -129,6 +125,24 @@ def build(order: Order, store: Store, key: str, before: Entry | None) -> Entry:
         names = ", ".join(unrun)
         order.progress(f"install scripts of {names} were not run; `[supply] scripts` allows them by name")
     return entry
+
+
+def maker_of(request: Request) -> Maker:
+    """Who knows the request's ecosystem."""
+    return npm if request.ecosystem == "npm" else pypi
+
+
+def install(
+    order: Order, specs: Sequence[str], interpreter: Interpreter, staging: str
+) -> tuple[Resolution | None, tuple[str, ...]]:
+    """A finished tree is staged: what it was resolved to, and whose install scripts did not run."""
+    maker, tree = maker_of(order.request), os.path.join(staging, "tree")
+    maker.prepare(tree, order, specs)
+    found = _run(maker, order, maker.jobs(order, specs, interpreter, staging))
+    unrun = maker.unrun(tree, order.scripts)
+    remove(os.path.join(tree, SCRATCH))
+    maker.finish(tree)
+    return found, unrun
 
 
 def _run(maker: Maker, order: Order, jobs: Sequence[BuildJob]) -> Resolution | None:
@@ -146,10 +160,11 @@ def _run(maker: Maker, order: Order, jobs: Sequence[BuildJob]) -> Resolution | N
     return found and replace(found, reached=tuple(reached))
 
 
-def _interpreter(maker: Maker, order: Order) -> Interpreter:
+def interpreter_of(order: Order) -> Interpreter:
+    """What runs the packages: the image's node or python, or the host's."""
     if order.image is not None:
         return inside.interpreter(order.image, order.request)
-    return maker.interpreter(order.request, order.environ)
+    return maker_of(order.request).interpreter(order.request, order.environ)
 
 
 def _describe(maker: Maker, tree: str, order: Order, interpreter: Interpreter) -> Entry:

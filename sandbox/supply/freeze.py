@@ -48,10 +48,14 @@ def freeze(
     run_build: Callable[[BuildJob], BuildOutcome],
     progress: Callable[[str], None],
     image: Image | None = None,
+    age: float | None = None,
+    age_waive: Sequence[str] = (),
 ) -> Frozen:
     """The frozen server of `request`; built at most once however many ask, and never twice when pinned.
 
-    `image`: the one whose programs run it, where they are not the host's.
+    `image`: the one whose programs run it, where they are not the host's. `age`: in seconds, what a release
+    must have at least, but for those waived and those asked for by their version; with one, even 0, the
+    registries are asked for the dates, and what is kept already counts only where it was built like that.
     """
     _check_project(request, cwd)
     try:
@@ -60,13 +64,17 @@ def freeze(
         again = refresh and not request.pinned
         if refresh and not again:
             progress(f"{request.title} is pinned: there is nothing to refresh")
+        if age is not None and entry and not again:
+            again = not _minded(request, store.tree(entry.digest), age, age_waive)
         if entry and fits(entry, image) and not again:
             with suppress(OSError):  # a store that cannot be written still serves
                 store.sweep()
             return _frozen(entry, request, store, reused=True)
         from sandbox.supply.job import Order  # a warm start needs nothing of a build
 
-        order = Order(request, environ, cwd, tuple(scripts), run_build, progress, image)
+        order = Order(
+            request, environ, cwd, tuple(scripts), run_build, progress, image, age, tuple(age_waive)
+        )
         return _cold(order, store, key, stale=entry if again else None)
     except OSError as error:
         where = f": `{error.filename}`" if error.filename else ""
@@ -105,6 +113,15 @@ def _cold(order: Order, store: Store, key: str, *, stale: Entry | None) -> Froze
             store.note_failure(key, error)
             raise
         return _frozen(made, order.request, store, reused=False)
+
+
+def _minded(request: Request, tree: str, age: float, waive: Sequence[str]) -> bool:
+    """The tree was resolved with its dates, and nothing in it is too young today."""
+    from sandbox.supply.resolved import resolution
+
+    found = resolution(tree)
+    exempt = {*waive, *(spec.name_of(each) for each in request.specs if spec.pinned(each))}
+    return found is not None and found.aged(time.time() - age, exempt)
 
 
 def _store(environ: Mapping[str, str]) -> Store:

@@ -109,6 +109,9 @@ def project(found: Sequence[Package], asked: Sequence[str]) -> tuple[bytes, byte
     No entry says where it comes from: the user's registry is asked for the name and the version, and what
     it serves must have the hash. An address in a lock would choose who is asked, with the user's login.
     """
+    bare = next(without_integrity(found), None)
+    if bare is not None:
+        raise Unfit(f"nothing vouches for `{line(bare.place)}`: it has no integrity")
     root = {"dependencies": {name: _version(found, name) for name in asked}}
     entries: dict[str, dict[str, Any]] = {"": root}
     entries |= {package.place: _entry(package) for package in found}
@@ -125,10 +128,11 @@ def _version(found: Sequence[Package], name: str) -> str:
 
 
 def _entry(package: Package) -> dict[str, Any]:
+    """What npm is told of one package: only what `_KEPT` names, whatever a lock holds."""
     entry: dict[str, Any] = {"version": package.version}
     if package.integrity:
         entry["integrity"] = " ".join(package.integrity)
     if package.scripts:
         entry["hasInstallScript"] = True
-    rest: Mapping[str, Value] = plain(package.rest)
-    return {**entry, **rest}
+    _package(package.place, entry)  # the same form as what npm writes
+    return {**entry, **{key: value(raw) for key, raw in package.rest if key in _KEPT}}

@@ -166,11 +166,15 @@ def yanked(log: str) -> dict[tuple[str, str], str]:
 
 def requirements(found: Iterable[Package]) -> bytes:
     """Requirements with which nothing but the very same files can be installed."""
-    lines = (
-        " ".join([f"{package.name}=={package.version}", *(f"--hash={each}" for each in package.integrity)])
-        for package in found
-    )
-    return "".join(f"{each}\n" for each in lines).encode()
+    return "".join(f"{_requirement(each)}\n" for each in found).encode()
+
+
+def _requirement(package: Package) -> str:
+    name, version = _named(package.name, package.version)
+    hashes = [f"--hash={each}" for each in package.integrity if _HEX.fullmatch(each.removeprefix("sha256:"))]
+    if not hashes or len(hashes) != len(package.integrity):
+        raise Unfit(f"nothing vouches for `{name}`: it has no hash")
+    return " ".join([f"{name}=={version}", *hashes])
 
 
 def without_integrity(found: Sequence[Package]) -> Iterator[Package]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sandbox.records import dataclass
@@ -61,6 +62,13 @@ class Resolution:
     """What could not be learned, in sentences."""
     dated: bool = False
     """Its build was asked to mind a release age, so that dates are there if the registries have any."""
+
+    def aged(self, newest: float, exempt: Collection[str]) -> bool:
+        """The dates were asked for, and no package but those `exempt` is known to be published after."""
+        latest = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(newest))
+        return self.dated and all(
+            each.published <= latest or each.name in exempt for each in self.packages if each.published
+        )
 
     def of(self, name: str, version: str) -> Said:
         """What is said of one version; nothing where nothing is."""

@@ -111,6 +111,16 @@ def is_program(word: str) -> bool:
     return bool(_PROGRAM.fullmatch(word))
 
 
+def name_of(canonical: str) -> str:
+    """The package's name in a canonical spec of either kind."""
+    return npm_name(canonical) if "@" in canonical else pypi_base(canonical)
+
+
+def pinned(canonical: str) -> bool:
+    """The spec of either kind is one exact version."""
+    return npm_pinned(canonical) if "@" in canonical else pypi_pinned(canonical)
+
+
 def pin(canonical: str, version: str) -> str:
     """The same package and extras at one exact version."""
     if "@" in canonical:

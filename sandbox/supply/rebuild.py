@@ -1,0 +1,51 @@
+"""A locked tree that the store has not: installed again from the lock's packages, or refused."""
+
+from __future__ import annotations
+
+import os
+
+from sandbox.errors import SandboxNotBuilt
+from sandbox.records import replace
+from sandbox.supply.build import install, interpreter_of
+from sandbox.supply.job import Order
+from sandbox.supply.lock import Lock, Tree
+from sandbox.supply.resolved import Resolution, write_beside
+from sandbox.supply.store import Store
+from sandbox.supply.tree import seal
+
+
+def rebuild(order: Order, lock: Lock, tree: Tree, store: Store) -> None:
+    """The tree is in the store, and no other: nothing is resolved, and every file has the lock's hash."""
+    store.prepare()
+    store.sweep()
+    key = tree.digest[:40]
+    waiting = f"waiting for another start to install `{lock.name}` again…"
+    with store.lock(key, waiting=lambda: order.progress(waiting)):
+        if store.hold(tree.digest):
+            return  # another start was faster
+        order.progress(f"installing `{lock.name}` again from its lock…")
+        with store.stage(key) as staging:
+            _install(replace(order, locked=lock.packages), lock, tree, staging, store)
+
+
+def _install(order: Order, lock: Lock, tree: Tree, staging: str, store: Store) -> None:
+    _, unrun = install(order, lock.asked, interpreter_of(order), staging)
+    staged = os.path.join(staging, "tree")
+    digest, manifest = seal(staged)
+    if digest != tree.digest:
+        raise _differs(order, lock, tree, digest)
+    ran = tuple(order.scripts)
+    write_beside(staged, Resolution(lock.packages, ran=ran, unrun=unrun), store.tree(digest))
+    store.keep(staging, digest, manifest)
+
+
+def _differs(order: Order, lock: Lock, tree: Tree, digest: str) -> SandboxNotBuilt:
+    ran = ", ".join(f"`{name}`" for name in order.scripts)
+    why = f"the install scripts of {ran} made other files" if ran else "its installer lays it out differently"
+    return SandboxNotBuilt(
+        "lock-not-rebuilt",
+        f"`{lock.name}` was installed again from its lock and is another tree than the locked one: "
+        f"`{digest}` instead of `{tree.digest}`; most likely {why}",
+        rule="a lock starts the tree that it names",
+        hint=f"mcp-sandbox update {lock.name}",
+    )
