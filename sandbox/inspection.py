@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sandbox.policy.model import Policy
     from sandbox.relay.inspection import About, Inspection
     from sandbox.secrecy import Secrecy
+    from sandbox.supply.lock import PinLock
     from sandbox.wire.jsonrpc import Frame
 
 _KEYS = {"protocol": "inspect.protocol", "pins": "tools.pin", "poison": "inspect.poison",
@@ -109,16 +110,29 @@ def _pins(prepared: Prepared, around: Around) -> Iterator[Inspector]:
     store.open()
     telling = Telling(store.name, prepared.spec.server, prepared.wish.environ, around.emit, around.note)
     telling.decided(store.decisions())
-    yield Pins(store.name, store, telling, locked=prepared.policy.tools.pin == "locked")
+    if _locked(prepared):
+        # A lock names the answers to the revisions that were asked for when it was made.
+        yield Pins(store.name, store, telling, locked=True, revisions="first-use")
+    else:
+        yield Pins(store.name, store, telling, locked=prepared.policy.tools.pin == "locked")
 
 
 def _store(prepared: Prepared, around: Around) -> Store | None:
     if prepared.policy.tools.pin == "off":
         return None
+    environ, locked = prepared.wish.environ, _locked(prepared)
+    if locked:
+        from sandbox.locked_pins import store_of
+
+        return store_of(prepared, environ, locked, around.clean)
     from sandbox.pins import Store, name_of
 
-    environ = prepared.wish.environ
     return Store(name_of(prepared, environ), prepared.spec.server, environ, around.clean)
+
+
+def _locked(prepared: Prepared) -> tuple[PinLock, ...]:
+    """What a lock says of the server's lists; nothing where there is none, or its lists were not read."""
+    return prepared.lock.lock.pins if prepared.lock is not None else ()
 
 
 def _poison(prepared: Prepared, around: Around) -> Poison | None:

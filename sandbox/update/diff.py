@@ -9,6 +9,7 @@ from sandbox.examine.judging import Seen
 from sandbox.inspect.canonical import NAMES
 from sandbox.inspect.pinned import Item, Pinned
 from sandbox.looked import Looked
+from sandbox.records import replace
 from sandbox.supply import manifest
 from sandbox.supply.lock import Lock, Tree
 from sandbox.update import packages
@@ -27,6 +28,7 @@ def differences(old: Version, new: Version) -> tuple[Difference, ...]:
         *_contents(old.lock, new.lock),
         *_files(old.manifest, new.manifest),
         *_sizes(old.lock, new.lock),
+        *_machines(old.lock, new.lock),
         *_looks(old, new),
         *_grants(old, new),
         *_unchecked(old.lock, new.lock),
@@ -59,8 +61,7 @@ def _contents(old: Lock, new: Lock) -> Iterator[Difference]:
         fresh = [layer for layer in new.image.layers if layer not in old.image.layers]
         words = f"another image: {len(fresh)} of its {len(new.image.layers)} layers are new"
         yield Difference("image", "changed", new.image.name, old.image.id, new.image.id, "warning", words)
-    before, after = ({one.path: one.digest for one in lock.places} for lock in (old, new))
-    yield from _named("place", before, after, "warning")
+    yield from _named("place", _places(old), _places(new), "warning")
 
 
 def _programs(old: Lock, new: Lock) -> Iterator[Difference]:
@@ -69,6 +70,15 @@ def _programs(old: Lock, new: Lock) -> Iterator[Difference]:
         held = old.tree_for(tree.fits)
         if held is not None:
             yield from _named("program", dict(held.starts), dict(tree.starts), "note")
+
+
+def _machines(old: Lock, new: Lock) -> Iterator[Difference]:
+    before, after = ({tree.fits for tree in lock.trees} for lock in (old, new))
+    for fits in sorted(after - before):
+        yield Difference("machine", "added", fits, None, fits, words=f"it is locked for `{fits}` too")
+    for fits in sorted(before - after):
+        words = f"it is not locked for `{fits}` any more: update it there too"
+        yield Difference("machine", "removed", fits, fits, None, "warning", words)
 
 
 def _files(old: bytes | None, new: bytes | None) -> Iterator[Difference]:
@@ -171,6 +181,39 @@ def _grants(old: Version, new: Version) -> Iterator[Difference]:
         yield Difference(
             "profile", "changed", after.profile, before.profile_digest, after.profile_digest, "warning", words
         )
+    held, has = (" ".join(filter(None, (one.python, *one.options))) for one in (before, after))
+    if held != has:
+        words = f"its packages are asked for with `{has}` in place of `{held}`"
+        yield Difference("options", "changed", has, held, has, "warning", words)
+
+
+def same(old: Lock, new: Lock) -> bool:
+    """Whether both start the very same under the same grants: then nobody needs to look at either."""
+    return _started(old) == _started(new)
+
+
+def merged(old: Lock, new: Lock) -> Lock:
+    """The new lock with the trees that the same packages have on other machines."""
+    if _packages(old) != _packages(new):
+        return new
+    fits = {tree.fits for tree in new.trees}
+    others = tuple(tree for tree in old.trees if tree.fits not in fits)
+    return replace(new, trees=(*others, *new.trees))
+
+
+def _packages(lock: Lock) -> list[Any]:
+    return sorted((one.name, one.version, one.integrity, one.place) for one in lock.packages)
+
+
+def _started(lock: Lock) -> tuple[Any, ...]:
+    packages = _packages(lock)
+    trees = sorted((one.fits, one.digest, one.starts) for one in lock.trees)
+    granted = lock.profile, lock.profile_digest, lock.options, lock.python
+    return packages, trees, lock.image and lock.image.id, lock.bundle, sorted(_places(lock).items()), granted
+
+
+def _places(lock: Lock) -> dict[str, str]:
+    return {one.path: one.digest for one in lock.places}
 
 
 def _unchecked(old: Lock, new: Lock) -> Iterator[Difference]:

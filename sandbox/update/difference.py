@@ -13,7 +13,7 @@ Level = Literal["error", "warning", "note"]
 Rule = Literal[
     "package", "content", "scripts", "publisher", "provenance", "origin", "program", "image", "bundle",
     "place", "file", "size", "server", "tool", "prompt", "resource", "template", "host", "path", "call",
-    "tier", "profile", "finding", "unheard", "unchecked",
+    "tier", "profile", "options", "machine", "finding", "doubt", "unheard", "unchecked",
 ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from sandbox.looked import Looked, pins_of
 from sandbox.records import replace
 from sandbox.supply import manifest
 from sandbox.supply.lock import Allowed, ImageLock, Lock, Package, Place, Tree
-from sandbox.update.diff import differences, pinned
+from sandbox.update.diff import differences, merged, pinned, same
 from sandbox.update.difference import Version
 from sandbox.update.report import Outcome, document, sarif, sentence
 
@@ -162,6 +162,12 @@ CASES = [
         id="grants",
     ),
     pytest.param(
+        version(trees=(TREE, replace(TREE, fits="linux-aarch64 node-115"))),
+        {("machine", "added", "note")},
+        ["it is locked for `linux-aarch64 node-115` too"],
+        id="another machine",
+    ),
+    pytest.param(
         version(unchecked=("its signature was not checked",)),
         {("unchecked", "added", "warning")},
         ["not checked: its signature was not checked"],
@@ -191,6 +197,34 @@ def test_what_differs_is_shown_and_nothing_else(
 def test_the_same_version_differs_in_nothing() -> None:
     assert differences(SAME, SAME) == ()
     assert pinned(SAME, SAME).waiting == {}
+
+
+def test_trees_of_other_machines_stay_as_long_as_the_packages_do() -> None:
+    arm = replace(TREE, fits="linux-aarch64 node-115", digest="2" * 64)
+    both = replace(LOCK, trees=(arm, TREE))
+    assert merged(both, LOCK).trees == (arm, TREE)
+    assert same(both, merged(both, LOCK))
+    newer = replace(LOCK, packages=(package(MAIN, version="2.0.0"), LEFT))
+    assert merged(both, newer).trees == (TREE,)
+    assert "machine" in [one.rule for one in differences(Version(both), Version(newer))]
+
+
+@pytest.mark.parametrize(
+    ("change", "is_same"),
+    [
+        pytest.param({"made": "2026-12-01T00:00:00Z", "by": "you"}, True, id="when and by whom"),
+        pytest.param({"packages": (LEFT, MAIN)}, True, id="order"),
+        pytest.param({"packages": (package(MAIN, provenance=()), LEFT)}, True, id="what was checked"),
+        pytest.param({"packages": (package(MAIN, integrity=("sha512-x",)), LEFT)}, False, id="content"),
+        pytest.param({"trees": (replace(TREE, digest="2" * 64),)}, False, id="tree"),
+        pytest.param({"profile_digest": "c" * 64}, False, id="grants"),
+        pytest.param({"python": "3.12"}, False, id="python"),
+        pytest.param({"bundle": "sha256:1"}, False, id="bundle"),
+        pytest.param({"places": (Place("/x", "d", 1),)}, False, id="place"),
+    ],
+)
+def test_only_what_starts_another_thing_is_looked_at(change: dict[str, Any], *, is_same: bool) -> None:
+    assert same(LOCK, replace(LOCK, **change)) is is_same
 
 
 def test_another_image_names_its_new_layers() -> None:

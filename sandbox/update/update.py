@@ -1,0 +1,194 @@
+"""Resolves a locked server anew, looks at it as it was and as it would be, and switches once it may."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from sandbox import locked_pins, locks
+from sandbox.choice import Wish, choose
+from sandbox.digest import sha256
+from sandbox.errors import SandboxError, UsageError
+from sandbox.inspect.pinned import Pinned
+from sandbox.locked import plain_policy
+from sandbox.locking import Order, Proposal, propose
+from sandbox.locks import Found
+from sandbox.looked import Looked, look
+from sandbox.policy.flags import Flags
+from sandbox.prepare import Prepared, prepare
+from sandbox.records import dataclass, replace
+from sandbox.supply import accepted
+from sandbox.supply.judged import Finding
+from sandbox.supply.lock import Lock, key_of
+from sandbox.supply.lock_text import spell
+from sandbox.supply.store import Store, environment_store
+from sandbox.update import diff
+from sandbox.update.difference import Difference, Version
+from sandbox.update.report import Outcome
+from sandbox.update.sources import Side, Source, sources
+
+LARGEST_MANIFEST: Final = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which lock is to be brought up to date, and how its server is started to be looked at."""
+
+    path: str
+    environ: Mapping[str, str]
+    cwd: str
+    progress: Callable[[str], None]
+    note: Callable[[str], None]
+    """What a session of ours says."""
+    command: tuple[str, ...] = ()
+    """The whole command line; empty: the lock's own, without arguments."""
+    flags: Flags = Flags()
+    waive: tuple[str, ...] = ()
+    backend: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What came of it: what differs, and the lock that a yes puts in the place of the old one."""
+
+    outcome: Outcome
+    found: Found
+    prepared: Prepared
+    pinned: Pinned
+    looked: Looked | None = None
+    refused: tuple[Finding, ...] = ()
+    """What the new lock is refused for, whatever a person says."""
+    same: bool = False
+    """Nothing that starts is another: there is nothing to switch to."""
+
+    @property
+    def digest(self) -> str:
+        """The same for the same update, whenever it is made: what a yes is given to."""
+        lock = replace(self.outcome.new, made="", by="", waived=(), scripts=())
+        return str(sha256(spell(lock).encode()).hexdigest())
+
+
+def update(asked: Asked) -> Update:
+    """What would become of the lock; nothing but the store is changed."""
+    found = locks.read(asked.path, accepted.every(asked.environ), asked.environ)
+    old = locks.whole(found)
+    wish = wish_of(old, asked)
+    order = Order(replace(wish, refresh=True), asked.progress, old.name, asked.waive, unseen=True)
+    first = propose(order)
+    _require_same_server(old, first.lock)
+    if diff.same(old, diff.merged(old, first.lock)):
+        return _unchanged(asked, found, old, first)
+    carried = _carried(old, first)
+    second = propose(replace(order, wish=wish, waive=(*asked.waive, *carried), unseen=False))
+    return _compared(asked, found, old, second, wish)
+
+
+def wish_of(lock: Lock, asked: Asked) -> Wish:
+    """How the server of a lock is started: its profile alone, or its command under the profile of then."""
+    wish = Wish(asked.command, asked.environ, asked.cwd, flags=asked.flags, backend=asked.backend)
+    if not asked.command:
+        if key_of("profile", (lock.profile,)) in lock.keys:
+            return replace(wish, profile=lock.profile)
+        wish = replace(wish, command=lock.command)
+    found = plain_policy(choose(wish), wish).name
+    return wish if found == lock.profile else replace(wish, profile=lock.profile)
+
+
+def _require_same_server(old: Lock, new: Lock) -> None:
+    if old.kind != new.kind or set(old.keys).isdisjoint(new.keys):
+        what = f"the lock `{old.name}` is for {' '.join(old.command)}, which this is not"
+        raise UsageError("another-server", what, hint="mcp-sandbox lock --list")
+
+
+def _carried(old: Lock, new: Proposal) -> tuple[str, ...]:
+    """What was passed over by name holds on for the very versions for which it was."""
+    waived = {one.what for one in old.waived}
+    kept = {(one.name, one.version) for one in old.packages}
+    return tuple(
+        f"{one.rule}:{one.package}"
+        for one in new.judged.refused
+        if f"{one.rule} {one.package}" in waived and (one.package, one.version) in kept
+    )
+
+
+def _unchanged(asked: Asked, found: Found, old: Lock, new: Proposal) -> Update:
+    """Nothing to start is another; what is known against it by now is said all the same."""
+    carried = _carried(old, new)
+    refused = tuple(one for one in new.judged.refused if f"{one.rule}:{one.package}" not in carried)
+    outcome = Outcome(old.name, asked.path, old, old, tuple(map(_doubt, refused)))
+    return Update(outcome, found, new.prepared, Pinned(old.name), None, refused, same=True)
+
+
+def _doubt(one: Finding) -> Difference:
+    words = f"{one.rule}: {one.package} {one.version}: {one.what}"
+    level = "error" if one.strength == "refuse" else "warning"
+    return Difference("doubt", "added", one.package, None, one.rule, level, words)  # type: ignore[arg-type]
+
+
+# --- both versions ---------------------------------------------------------------------------------------
+
+
+def _compared(asked: Asked, found: Found, old: Lock, new: Proposal, wish: Wish) -> Update:
+    store, lock = environment_store(asked.environ), diff.merged(old, new.lock)
+    tree = next(iter(new.lock.trees), None)
+    fits = tree.fits if tree is not None else ""
+    now = Version(lock, new.looked, _manifest(lock, fits, store), new.prepared.spec.syscalls)
+    before = _before(asked, found, old, wish)
+    before = replace(before, manifest=_manifest(old, fits, store))
+    differences = (*map(_doubt, new.judged.findings), *diff.differences(before, now))
+    outcome = Outcome(old.name, asked.path, old, lock, differences, _sources(before, now, store))
+    return Update(outcome, found, new.prepared, diff.pinned(before, now), new.looked, new.judged.refused)
+
+
+def _before(asked: Asked, found: Found, old: Lock, wish: Wish) -> Version:
+    """The locked version as it is today; where it does not start, what its lock says of it."""
+    try:
+        prepared = prepare(wish, asked.progress, lock=found)
+        return Version(old, look(prepared, asked.note), tier=prepared.spec.syscalls)
+    except SandboxError as error:
+        asked.progress(f"the locked version could not be looked at: {error.line()}")
+        return Version(old)
+
+
+def _manifest(lock: Lock, fits: str, store: Store) -> bytes | None:
+    """The list of its tree for this machine, where the store has it."""
+    tree = lock.tree_for(fits)
+    if tree is None:
+        return None
+    try:
+        with open(f"{store.place(tree.digest)}/manifest", "rb") as file:
+            content = file.read(LARGEST_MANIFEST + 1)
+    except OSError:
+        return None
+    return content if sha256(content).hexdigest() == tree.digest else None
+
+
+def _sources(before: Version, now: Version, store: Store) -> tuple[Source, ...]:
+    if before.manifest is None or now.manifest is None:
+        return ()
+    old, new = (
+        Side(one.lock, store.tree(sha256(one.manifest).hexdigest()), one.manifest)
+        for one in (before, now)
+        if one.manifest is not None
+    )
+    return sources(old, new)
+
+
+# --- the switch ------------------------------------------------------------------------------------------
+
+
+def switch(made: Update, environ: Mapping[str, str]) -> None:
+    """From now on the new lock counts, and `rollback` goes back to the old one; at once or not at all."""
+    path, old = made.outcome.path, locks.whole(made.found)
+    accepted.put(path + accepted.PREVIOUS, old, environ)
+    accepted.put(path, made.outcome.new, environ)
+    if made.looked is not None:
+        remember(made, made.looked, environ)
+
+
+def remember(made: Update, looked: Looked, environ: Mapping[str, str]) -> None:
+    """For `approve`, should the server differ from its lock one day; it can do without."""
+    try:
+        locked_pins.remember(made.prepared, environ, made.outcome.new.pins, looked.items)
+    except OSError:
+        return
