@@ -14,6 +14,8 @@ from sandbox.supply.stamps import Stamp
 SEALED: Mapping[bytes, int] = {PROGRAM: 0o555, FILE: 0o444, DIRECTORY: 0o755}
 """The modes of a sealed tree. Directories stay writable for their owner so that a person can delete the
 cache; inside, the mount is read-only."""
+LARGEST = 16 << 30
+"""A file that grew to this would be hashed for minutes, at a start that somebody waits for."""
 _WORDS = {stat.S_IFREG: "a file", stat.S_IFDIR: "a directory", stat.S_IFLNK: "a symbolic link"}
 _FORMAT = {FILE: stat.S_IFREG, PROGRAM: stat.S_IFREG, DIRECTORY: stat.S_IFDIR, LINK: stat.S_IFLNK}
 _ROOT: Record = (DIRECTORY, b"", b"")
@@ -60,6 +62,8 @@ def compare(root: int, wanted: Wanted, known: Mapping[bytes, Stamp]) -> Iterator
             _kind(path, kind, stamp[3], wanted.modes)
             if kind == DIRECTORY:
                 _directory(root, path, names.get(path, set()), set() if path else ignored)
+            elif stamp[1] > LARGEST:
+                raise Changed(path, "is larger than any file of a server")
             else:
                 _content(root, record)
             if stamps.of(_status(root, path)) != stamp:

@@ -23,6 +23,8 @@ def measured(path: str, *, without: frozenset[str] = frozenset(), notes: str = "
     """
     status = os.lstat(path)
     if stat.S_ISREG(status.st_mode):
+        if status.st_size > MOST_BYTES:
+            raise _refused(path, f"it has more than {MOST_BYTES >> 30} GiB")
         return hashed(None, os.fsencode(path)), 1, status.st_size
     if not stat.S_ISDIR(status.st_mode):
         raise _refused(path, "it is no file and no directory")
@@ -40,13 +42,15 @@ def _listed(path: str, without: frozenset[str]) -> tuple[str, bytes, int, int]:
     records = []
     try:
         for name, entry in tree.walk(path, lambda _: None, without=without):
-            records.append(tree.record(name, entry, lambda file, _: hashed(None, os.fsencode(file))))
             files += 1
             size += entry.stat(follow_symlinks=False).st_size
             if files > MOST_FILES or size > MOST_BYTES:
                 raise _refused(path, f"it has more than {MOST_FILES} files or {MOST_BYTES >> 30} GiB")
+            records.append(tree.record(name, entry, lambda file, _: hashed(None, os.fsencode(file))))
     except SandboxNotBuilt as error:
-        raise error if error.code == "not-measured" else _refused(path, error.what) from error
+        if error.code == "not-measured":
+            raise
+        raise _refused(path, error.what) from error
     except OSError as error:
         raise _refused(path, f"`{error.filename}`: {error.strerror}") from error
     listed = manifest.spell(records)

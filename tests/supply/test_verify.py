@@ -376,6 +376,14 @@ def test_a_link_in_the_trees_own_place_is_refused(store: Store, tmp_path: Path) 
     _refused(store, digest, [tree], deep=False)
 
 
+def test_a_file_without_end_is_refused_at_once(store: Store) -> None:
+    digest = kept(store, "one")
+    path = _files(Path(store.tree(digest)))[0]
+    with _touched(path):
+        os.truncate(path, 1 << 40)
+    _refused(store, digest, [path], deep=True)
+
+
 def test_a_copy_of_the_store_verifies_by_reading_it_once(store: Store, tmp_path: Path) -> None:
     digest = kept(store, "one")
     subprocess.run(["cp", "-a", store.root, tmp_path / "copy"], check=True)
