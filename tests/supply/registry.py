@@ -43,17 +43,30 @@ class Npm:
         self.manifests[name, version] = json.loads(body)
 
     manifests: dict[tuple[str, str], dict[str, object]] = field(default_factory=dict)
+    more_dist: dict[tuple[str, str], dict[str, object]] = field(default_factory=dict)
+    """What `dist` says besides, such as `signatures`."""
+    dates: dict[tuple[str, str], str] = field(default_factory=dict)
+    """When a version was published, where the registry is to say so."""
+    pages: dict[str, bytes] = field(default_factory=dict)
+    """What it answers at other paths, such as `/-/npm/v1/keys`."""
 
     def document(self, name: str) -> dict[str, object]:
         versions = {
-            version: {**self.manifests[name, version], "dist": self._dist(name, version, packed)}
-            for version, packed in self.packages[name].items()
+            version: {**self.manifests[name, version], "dist": self._dist(name, version)}
+            for version in self.packages[name]
         }
-        return {"name": name, "dist-tags": {"latest": max(versions)}, "versions": versions}
+        found = {"name": name, "dist-tags": {"latest": max(versions)}, "versions": versions}
+        dates = {version: self.dates[name, version] for version in versions if (name, version) in self.dates}
+        return {**found, "time": dates} if dates else found
 
-    def _dist(self, name: str, version: str, packed: bytes) -> dict[str, str]:
-        integrity = "sha512-" + base64.b64encode(hashlib.sha512(packed).digest()).decode()
-        return {"tarball": f"{self.url}{name}/-/{name}-{version}.tgz", "integrity": integrity}
+    def integrity(self, name: str, version: str) -> str:
+        packed = self.packages[name][version]
+        return "sha512-" + base64.b64encode(hashlib.sha512(packed).digest()).decode()
+
+    def _dist(self, name: str, version: str) -> dict[str, object]:
+        place = {"tarball": f"{self.url}{name}/-/{name}-{version}.tgz"}
+        more = self.more_dist.get((name, version), {})
+        return {**place, "integrity": self.integrity(name, version), **more}
 
 
 @contextmanager
@@ -67,11 +80,14 @@ def npm() -> Iterator[Npm]:
             state.asked.append((self.path, self.headers.get("Authorization")))
             state.open.wait(60)
             name, _, file = self.path.strip("/").partition("/-/")
-            if name not in state.packages:
+            if self.path in state.pages:
+                body = state.pages[self.path]
+            elif name not in state.packages:
                 self.send_error(404)
                 return
-            version = file.removeprefix(f"{name}-").removesuffix(".tgz")
-            body = state.packages[name][version] if file else json.dumps(state.document(name)).encode()
+            else:
+                version = file.removeprefix(f"{name}-").removesuffix(".tgz")
+                body = state.packages[name][version] if file else json.dumps(state.document(name)).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
