@@ -29,6 +29,7 @@ COMMANDS = {
     "answer": "decide about calls that wait for a person",
     "resume": "let a sandbox go on that was frozen at a breach",
     "image": "build, list and remove the images of the Docker backend",
+    "sbom": "print what a locked server is made of (CycloneDX, SPDX)",
     "store": "show, verify and remove the packages that servers start from",
     "clients": "find, judge and contain the servers that your MCP clients start",
     "profile": "list profiles, show one, write one, or print the schema of the file",

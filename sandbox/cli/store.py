@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
 from sandbox.cli.columns import NOTHING, cell, since, size
@@ -17,6 +16,7 @@ from sandbox.errors import SandboxNotBuilt, UsageError
 from sandbox.places import cache_dir
 from sandbox.policy import quota
 from sandbox.records import names
+from sandbox.supply import accepted
 from sandbox.supply.prune import Kept, discard, prune, trees, unused
 from sandbox.supply.store import Store
 from sandbox.supply.verify import verify
@@ -58,18 +58,8 @@ def main(args: argparse.Namespace) -> int:
     return {"list": _list, "prune": _prune, "verify": _verify}[args.action](store, args)
 
 
-def _locked() -> Mapping[str, Sequence[str]]:
-    """The names of the locks that say a tree, those that `rollback` could bring back too."""
-    try:
-        kept = import_module("sandbox.locks").kept
-    except (ImportError, AttributeError):
-        return {}
-    found: Mapping[str, Sequence[str]] = kept(os.environ)
-    return found
-
-
 def _list(store: Store, args: argparse.Namespace) -> int:
-    found = trees(store, _locked())
+    found = trees(store, accepted.kept(os.environ))
     if args.json:
         document({"store": store.root, "trees": [_plain(one) for one in found]})
         return 0
@@ -105,7 +95,7 @@ def _row(one: Kept) -> tuple[str, ...]:
 
 
 def _prune(store: Store, args: argparse.Namespace) -> int:
-    chosen = unused(trees(store, _locked()), now=time.time(), older=_older(args.older_than))
+    chosen = unused(trees(store, accepted.kept(os.environ)), now=time.time(), older=_older(args.older_than))
     if chosen and not args.json:
         _table(chosen)
     if chosen and not (args.yes or _agreed(len(chosen))):
@@ -136,7 +126,7 @@ def _agreed(count: int) -> bool:
 
 def _verify(store: Store, args: argparse.Namespace) -> int:
     faults: dict[str, str] = {}
-    found = trees(store, _locked())
+    found = trees(store, accepted.kept(os.environ))
     for one in found:
         try:
             verify(store, one.digest, deep=True)
