@@ -49,6 +49,8 @@ class Wish:
     backend: str = "auto"
     locks: LockUse = "use"
     """`require`: nothing starts without a lock; `never`: as if there were none, for those who make one."""
+    age_waive: tuple[str, ...] = ()
+    """Packages that a lock which is made may take younger than the profile says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,8 @@ class Proposal:
 
 def propose(order: Order) -> Proposal:
     """The lock of what would start now; findings that a lock is refused for are the caller's to refuse by."""
-    wish = replace(order.wish, locks="never")
+    younger = tuple(one.removeprefix("age:") for one in order.waive if one.startswith("age:"))
+    wish = replace(order.wish, locks="never", age_waive=younger)
     chosen = choose(wish)
     if not keys(chosen, wish):
         raise UsageError("nothing-to-lock", NONE_NEEDED, hint="mcp-sandbox run --help")
@@ -68,7 +69,7 @@ def propose(order: Order) -> Proposal:
     unrun = found.unrun if found is not None else ()
     if judged.refused or order.unseen:
         return Proposal(lock, prepared, judged, None, unrun)
-    lock, looked = _looked(lock, prepared, order)
+    lock, looked = looked_at(lock, prepared, order.progress)
     return Proposal(lock, prepared, judged, looked, unrun)
 
 
@@ -130,10 +131,10 @@ def _own_image(chosen: Choice) -> bool:
 
 
 def _asked(chosen: Choice) -> tuple[str, ...]:
-    if chosen.bundle is not None:
-        return (os.path.basename(chosen.bundle.path),)
     if chosen.request is not None:
         return chosen.request.specs
+    if chosen.bundle is not None:
+        return (os.path.basename(chosen.bundle.path),)
     return (chosen.policy.server.image or "",) if _own_image(chosen) else chosen.command[:1]
 
 
@@ -158,23 +159,41 @@ def _built(lock: Lock, chosen: Choice, prepared: Prepared) -> tuple[Lock, Resolu
         from sandbox import image_locks
 
         lock = replace(lock, image=image_locks.of(image, environ))
+    if lock.kind == "oci":
+        return _signed(lock, prepared), None
     if lock.kind == "program":
         from sandbox import program_locks
 
         return replace(lock, places=program_locks.places(prepared.closure, environ)), None
     if prepared.frozen is None:
         return lock, None
-    if lock.kind == "mcpb":
-        return replace(lock, trees=(_bundled(prepared),)), resolution(prepared.frozen.tree)
-    assert chosen.request is not None  # noqa: S101 - npm and pypi have one
-    found = resolution(prepared.frozen.tree)
-    tree = _tree(chosen.request, prepared, image)
+    if chosen.request is None:
+        return replace(lock, trees=(_bundled(prepared),)), None
+    tree, at = _tree(chosen.request, prepared, image)
+    found = resolution(at)
     if found is None:
-        return replace(lock, trees=(tree,), unchecked=(UNRESOLVED,)), None
-    allowed = tuple(Allowed(f"scripts {name}", lock.by) for name in found.ran)
+        raise SandboxNotBuilt("not-resolved", UNRESOLVED, hint="lock it with `--refresh`")
     return replace(
-        lock, trees=(tree,), packages=_exact(found), scripts=allowed, unchecked=found.unchecked
+        lock,
+        trees=(tree,),
+        packages=_exact(found),
+        scripts=tuple(Allowed(f"scripts {name}", lock.by) for name in found.ran),
+        unchecked=found.unchecked,
     ), found
+
+
+def _signed(lock: Lock, prepared: Prepared) -> Lock:
+    """With who signed the image, as the profile asks for it."""
+    from sandbox.image_signatures import judged
+
+    assert lock.image is not None  # noqa: S101 - the caller has asked the engine for it
+    wish = prepared.wish
+    found = judged(lock.image, prepared.policy, wish.environ, wish.cwd)
+    return replace(
+        lock,
+        image=replace(lock.image, provenance=found.provenance),
+        unchecked=(*lock.unchecked, *found.unchecked),
+    )
 
 
 def _exact(found: Resolution) -> tuple[Package, ...]:
@@ -189,7 +208,8 @@ def _exact(found: Resolution) -> tuple[Package, ...]:
     return found.packages
 
 
-def _tree(request: Request, prepared: Prepared, image: Image | None) -> Tree:
+def _tree(request: Request, prepared: Prepared, image: Image | None) -> tuple[Tree, str]:
+    """The tree of its packages, and where it is."""
     from sandbox.supply.locked import of_frozen
 
     store = environment_store(prepared.wish.environ)
@@ -200,7 +220,7 @@ def _tree(request: Request, prepared: Prepared, image: Image | None) -> Tree:
         raise SandboxNotBuilt(
             "built-meanwhile", f"another start has built {request.title} anew meanwhile", hint="lock it again"
         )
-    return of_frozen(store, entry, kind_of(entry.abi, image))
+    return of_frozen(store, entry, kind_of(entry.abi, image)), store.tree(entry.digest)
 
 
 def _bundled(prepared: Prepared) -> Tree:
@@ -255,10 +275,10 @@ def _with_judgement(lock: Lock, judged: Judged) -> Lock:
     return replace(lock, packages=packages, waived=waived, unchecked=unchecked)
 
 
-def _looked(lock: Lock, prepared: Prepared, order: Order) -> tuple[Lock, Looked | None]:
-    """With its own lists; where it does not answer, that is said."""
+def looked_at(lock: Lock, prepared: Prepared, progress: Callable[[str], None]) -> tuple[Lock, Looked | None]:
+    """With the lists that the server gives when it is started, contained; where it gives none, it says so."""
     try:
-        seen = look(prepared, order.progress)
+        seen = look(prepared, progress)
     except NotLooked as error:
         what = f"its lists were not read: {error.what}"
         return replace(lock, unchecked=(*lock.unchecked, what)), None

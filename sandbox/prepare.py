@@ -287,7 +287,7 @@ def _peeked(asked: Asked, image: Image | None) -> Frozen | None:
 
 
 def _supplied(asked: Asked, run: Callable[[BuildJob], BuildOutcome], image: Image | None) -> Frozen | None:
-    wish, request = asked.wish, asked.request
+    wish, request, supply = asked.wish, asked.request, asked.policy.supply
     assert request is not None  # noqa: S101 - asked of packages alone
     if asked.lock is not None:
         return _locked(asked, asked.lock, request, run, image)
@@ -297,11 +297,13 @@ def _supplied(asked: Asked, run: Callable[[BuildJob], BuildOutcome], image: Imag
         request,
         environ=wish.environ,
         cwd=wish.cwd,
-        scripts=asked.policy.supply.scripts,
+        scripts=supply.scripts,
         refresh=wish.refresh,
         run_build=run,
         progress=asked.progress,
         image=image,
+        age=supply.age if wish.locks == "never" else None,
+        age_waive=(*supply.age_waive, *wish.age_waive),
     )
 
 

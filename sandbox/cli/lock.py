@@ -107,6 +107,7 @@ def _finish(args: argparse.Namespace, proposal: Proposal, directory: str) -> int
         note(_refusal(proposal))
     elif _agreed(args, asks(proposal)):
         put(path, lock, os.environ)
+        _describe(proposal)
         locked = True
     if args.json:
         document(_document(proposal, path if locked else None))
@@ -115,6 +116,17 @@ def _finish(args: argparse.Namespace, proposal: Proposal, directory: str) -> int
     else:
         note("nothing was locked")
     return 0 if locked else REFUSED
+
+
+def _describe(proposal: Proposal) -> None:
+    """`approve` shows texts against the lock's; without them it says only that a definition differs."""
+    from contextlib import suppress
+
+    from sandbox.locked_pins import remember
+
+    if proposal.looked is not None:
+        with suppress(OSError):
+            remember(proposal.prepared, os.environ, proposal.lock.pins, proposal.looked.items)
 
 
 def _say(text: str, colour: str) -> None:

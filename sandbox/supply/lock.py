@@ -69,6 +69,8 @@ class ImageLock:
     """`sha256:HEX` of its manifest at its registry; empty where it never was at one."""
     layers: tuple[str, ...]
     """`sha256:HEX` of each layer, unpacked (`diff_id`, OCI image specification)."""
+    provenance: tuple[str, ...] = ()
+    """What was verified of its origin, in words: empty where nothing was."""
 
 
 @dataclass(frozen=True, slots=True)
