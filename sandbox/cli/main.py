@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 COMMANDS = {
     "run": "start a server in its sandbox (what an MCP client's config calls)",
     "lock": "freeze a server: what runs from then on is what was looked at",
+    "update": "show what a locked server's newest version changes, and lock that",
+    "rollback": "go back to what was locked before the last update",
     "serve": "serve servers over HTTP, a sandbox for each client",
     "plan": "show what would be enforced, step by step, and by which mechanism",
     "inspect": "list all that a server offers, and what is suspicious in it",

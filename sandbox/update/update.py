@@ -14,7 +14,6 @@ from sandbox.locked import plain_policy
 from sandbox.locking import Order, Proposal, propose
 from sandbox.locks import Found
 from sandbox.looked import Looked, look
-from sandbox.policy.flags import Flags
 from sandbox.prepare import Prepared, prepare
 from sandbox.records import dataclass, replace
 from sandbox.supply import accepted
@@ -35,16 +34,17 @@ class Asked:
     """Which lock is to be brought up to date, and how its server is started to be looked at."""
 
     path: str
-    environ: Mapping[str, str]
-    cwd: str
+    wish: Wish
+    """Its command is the whole line; empty: the lock's own, without the server's arguments."""
     progress: Callable[[str], None]
     note: Callable[[str], None]
     """What a session of ours says."""
-    command: tuple[str, ...] = ()
-    """The whole command line; empty: the lock's own, without arguments."""
-    flags: Flags = Flags()
     waive: tuple[str, ...] = ()
-    backend: str = "auto"
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The caller's."""
+        return self.wish.environ
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +85,14 @@ def update(asked: Asked) -> Update:
 
 def wish_of(lock: Lock, asked: Asked) -> Wish:
     """How the server of a lock is started: its profile alone, or its command under the profile of then."""
-    wish = Wish(asked.command, asked.environ, asked.cwd, flags=asked.flags, backend=asked.backend)
-    if not asked.command:
+    wish = replace(asked.wish, name=None, refresh=False, locks="never")
+    if not wish.command:
         if key_of("profile", (lock.profile,)) in lock.keys:
-            return replace(wish, profile=lock.profile)
+            return replace(wish, profile=wish.profile or lock.profile)
         wish = replace(wish, command=lock.command)
-    found = plain_policy(choose(wish), wish).name
-    return wish if found == lock.profile else replace(wish, profile=lock.profile)
+    if wish.profile is not None or plain_policy(choose(wish), wish).name == lock.profile:
+        return wish
+    return replace(wish, profile=lock.profile)
 
 
 def _require_same_server(old: Lock, new: Lock) -> None:
