@@ -20,6 +20,7 @@ _FILES = 1_000
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9.!+_-]{1,256}")
 _HEX = re.compile(r"[0-9a-f]{64}")
+_SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})(?=\s|$)")
 _YANKED = re.compile(r"`([A-Za-z0-9._-]+)==([A-Za-z0-9.!+_-]+)` is yanked(?: \(reason: \"(.*)\"\))?")
 
@@ -106,8 +107,13 @@ def _file(one: Mapping[str, Any]) -> File | None:
     if not isinstance(digest, str) or not _HEX.fullmatch(digest):
         return None
     url = str(one.get("url") or "")
-    name = one.get("name") or unquote(urlsplit(url).path).rpartition("/")[2] or one.get("path")
-    return File(line(name).rpartition("/")[2], digest, address(url), moment(one.get("upload-time")))
+    name = line(one.get("name") or _last(url) or one.get("path")).rpartition("/")[2]
+    return File(name, digest, address(url), moment(one.get("upload-time")))
+
+
+def _last(url: str) -> str:
+    """The name of the file that a URL leads to; empty for what is no URL."""
+    return unquote(urlsplit(address(url)).path).rpartition("/")[2]
 
 
 def _named(name: object, version: object) -> tuple[str, str]:
@@ -155,8 +161,7 @@ def _reported(one: Mapping[str, Any]) -> Release:
     url, digest = str(download.get("url") or ""), _mapping(archive.get("hashes")).get("sha256")
     if not isinstance(digest, str) or not _HEX.fullmatch(digest):
         return Release(name, version, ())
-    file = unquote(urlsplit(url).path).rpartition("/")[2]
-    return Release(name, version, (File(line(file), digest, address(url)),))
+    return Release(name, version, (File(line(_last(url)), digest, address(url)),))
 
 
 def yanked(log: str) -> dict[tuple[str, str], str]:
@@ -171,7 +176,7 @@ def requirements(found: Iterable[Package]) -> bytes:
 
 def _requirement(package: Package) -> str:
     name, version = _named(package.name, package.version)
-    hashes = [f"--hash={each}" for each in package.integrity if _HEX.fullmatch(each.removeprefix("sha256:"))]
+    hashes = [f"--hash={each}" for each in package.integrity if _SHA256.fullmatch(each)]
     if not hashes or len(hashes) != len(package.integrity):
         raise Unfit(f"nothing vouches for `{name}`: it has no hash")
     return " ".join([f"{name}=={version}", *hashes])
