@@ -102,6 +102,19 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help=argparse.SUPPRESS)
 
 
+def add_to_look(parser: argparse.ArgumentParser) -> None:
+    """The same for a command that starts a server to look at it: what few need for that is not in its help."""
+    add(parser)
+    for action in parser._actions:
+        if action.dest in _SELDOM:
+            action.help = argparse.SUPPRESS
+
+
+_SELDOM = frozenset(
+    "name only_tools audit locked refresh header header_from http verbose wall idle disk".split()
+)
+
+
 def flags(args: argparse.Namespace) -> Flags:
     """What the options add to the profile, as typed."""
     return Flags(

@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     what = "without a terminal: agree to the update of this very digest, which a terminal showed"
     built.add_argument("--yes", action="store_true", help=what)
     built.add_argument("--digest", metavar="DIGEST", help="see `--yes`")
-    options.add(built)
+    options.add_to_look(built)
     return built
 
 
