@@ -10,7 +10,7 @@ import json
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from sandbox.policy import hosts
 from sandbox.records import dataclass, field, replace
@@ -18,7 +18,7 @@ from sandbox.supply import registries, settings
 from sandbox.supply.job import CONFIG, MOUNT, BuildJob
 from sandbox.supply.lock import Package
 from sandbox.supply.osv import Ecosystem
-from sandbox.supply.resolved import Resolution
+from sandbox.supply.resolved import Resolution, Said
 from sandbox.supply.signatures import BUILT_IN
 
 _MOST = 1000
@@ -26,6 +26,7 @@ _LARGEST = 4 << 20
 _SECONDS = 120
 _LIST, _SCRIPT = f"{CONFIG}/addresses.json", f"{CONFIG}/fetch.mjs"
 _KEYS = "-/npm/v1/keys"
+_PYPI_FILES = "files.pythonhosted.org"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,8 @@ class Evidence:
 
     documents: Mapping[str, bytes] = field(default_factory=dict)
     """By URL."""
-    asked: frozenset[str] = frozenset()
-    """Every URL that was asked for."""
+    none: frozenset[str] = frozenset()
+    """URLs at which the registry says that there is nothing."""
 
 
 _NODE = """
@@ -47,6 +48,7 @@ async function work() {
   for (const [number, address] of addresses) {
     try {
       const answer = await fetch(address, { redirect: "error", signal });
+      if (answer.status === 404) writeFileSync(`${folder}/${number}.none`, "");
       if (!answer.ok) { await answer.body?.cancel(); continue; }
       const parts = [];
       let size = 0;
@@ -64,7 +66,7 @@ process.exit(0);
 """
 
 _PYTHON = """
-import concurrent.futures, json, os, sys, time, urllib.request
+import concurrent.futures, json, os, sys, time, urllib.error, urllib.request
 list_, folder, largest, seconds = sys.argv[1:]
 end = time.monotonic() + int(seconds)
 class NoOther(urllib.request.HTTPRedirectHandler):
@@ -80,6 +82,9 @@ def fetch(pair):
         if len(body) <= int(largest):
             with open(os.path.join(folder, str(number)), "wb") as file:
                 file.write(body)
+    except urllib.error.HTTPError as error:
+        if error.code == 404:
+            open(os.path.join(folder, f"{number}.none"), "w").close()
     except Exception:
         pass
 with open(list_) as file:
@@ -97,7 +102,7 @@ def addresses(resolution: Resolution, ecosystem: Ecosystem, allowed: Sequence[st
         said = resolution.of(package.name, package.version)
         if ecosystem == "npm" and any(one.keyid not in own for one in said.signatures):
             keys.append(keys_at(package))
-        others.append(said.attestations)
+        others.append(attestations_at(package, said, ecosystem))
     wanted = dict.fromkeys(one for one in (*keys, *others) if _may_ask(one, allowed))
     return tuple(wanted)[:_MOST]
 
@@ -106,6 +111,25 @@ def keys_at(package: Package) -> str:
     """Where the registry that served a package has its keys; empty where its URL does not say."""
     registry, found, _ = package.source.partition(f"/{package.name}/-/")
     return f"{registry}/{_KEYS}" if found else ""
+
+
+def attestations_at(package: Package, said: Said, ecosystem: Ecosystem) -> str:
+    """Where the attestations of what was installed are served; empty where nobody says."""
+    if said.attestations or ecosystem == "npm":
+        return said.attestations
+    parts = _split(package.source)
+    if parts is None or parts.hostname != _PYPI_FILES:
+        return ""
+    file = parts.path.rpartition("/")[2]
+    # PyPI's Integrity API (PEP 740): no installer asks it, so that none says whether it has an answer.
+    return f"https://pypi.org/integrity/{package.name}/{package.version}/{file}/provenance"
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return None
 
 
 def _may_ask(url: str, allowed: Sequence[str]) -> bool:
@@ -147,8 +171,10 @@ def _certificates(env: Mapping[str, str], environ: Mapping[str, str]) -> tuple[t
 
 def collected(folder: str, urls: Sequence[str]) -> Evidence:
     """What the job left, by the URL that each answer came from."""
-    found = {url: _content(os.path.join(folder, str(number))) for number, url in enumerate(urls)}
-    return Evidence({url: body for url, body in found.items() if body is not None}, frozenset(urls))
+    places = {url: os.path.join(folder, str(number)) for number, url in enumerate(urls)}
+    found = {url: _content(place) for url, place in places.items()}
+    none = frozenset(url for url, place in places.items() if os.path.lexists(f"{place}.none"))
+    return Evidence({url: body for url, body in found.items() if body is not None}, none)
 
 
 def _content(path: str) -> bytes | None:
@@ -156,6 +182,9 @@ def _content(path: str) -> bytes | None:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return None
     with open(fd, "rb") as file:
-        content = file.read(_LARGEST + 1) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+        content = file.read(_LARGEST + 1)
     return content if 0 < len(content) <= _LARGEST else None

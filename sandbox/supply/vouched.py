@@ -11,7 +11,7 @@ from sandbox.records import dataclass
 from sandbox.supply.findings import Finding, Origins, Strength
 from sandbox.supply.lock import Package
 from sandbox.supply.osv import Ecosystem, plain
-from sandbox.supply.provenance import Evidence, keys_at
+from sandbox.supply.provenance import Evidence, attestations_at, keys_at
 from sandbox.supply.resolved import Resolution, Said
 from sandbox.supply.signatures import Key, check, keys_of
 
@@ -106,9 +106,12 @@ def _keys(package: Package, evidence: Evidence) -> tuple[Key, ...]:
 
 
 def _attested(package: Package, said: Said, ecosystem: Ecosystem, evidence: Evidence) -> _One:
-    if not said.attestations:
+    place = attestations_at(package, said, ecosystem)
+    if not place or (place in evidence.none and not said.attestations):
         return _One()
-    content = evidence.documents.get(said.attestations)
+    content = evidence.documents.get(place)
+    if content is None and not said.attestations:
+        return _One(open=("its registry was not reached for attestations",))
     if content is None:
         return _One(open=("its registry names attestations, and they could not be fetched",))
     from sandbox.supply.attestations import NoLibraryError, NotHeldError, proven
