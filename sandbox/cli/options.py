@@ -103,7 +103,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def add_to_look(parser: argparse.ArgumentParser) -> None:
-    """The same for a command that starts a server to look at it: what few need for that is not in its help."""
+    """The same for a command that starts a server to look at it: help names what that needs."""
     add(parser)
     for action in parser._actions:
         if action.dest in _SELDOM:
