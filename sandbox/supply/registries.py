@@ -87,12 +87,19 @@ def pypi(found: Settings, options: Sequence[str], tool: Literal["uv", "pip"]) ->
 
 def without_proxies(found: Settings) -> Settings:
     """The settings of a step that dials nobody by itself."""
-    env = tuple(
-        (name, value)
-        for name, value in found.env
-        if not (_PROXY_VARIABLE.fullmatch(name) or _PROXY_SETTING.fullmatch(name))
-    )
-    return replace(found, env=env, files=tuple((name, _stripped(text)) for name, text in found.files))
+    files = tuple((name, _stripped(text)) for name, text in found.files)
+    # A variable that the lines of a proxy alone named: its login.
+    gone = _named(found.files) - _named(files)
+    env = tuple((name, value) for name, value in found.env if not (name in gone or _is_proxys(name)))
+    return replace(found, env=env, files=files)
+
+
+def _is_proxys(name: str) -> bool:
+    return bool(_PROXY_VARIABLE.fullmatch(name) or _PROXY_SETTING.fullmatch(name))
+
+
+def _named(files: Iterable[tuple[str, bytes]]) -> set[str]:
+    return {one[0] for _, text in files for one in _REFERENCE.findall(text.decode("utf-8", "replace"))}
 
 
 def _stripped(content: bytes) -> bytes:
@@ -207,12 +214,14 @@ def _toml(text: str) -> Iterator[tuple[str, str]]:
         return  # uv says what is wrong with it
     for table in (found, found.get("pip")):
         if isinstance(table, dict):
-            yield from ((name, one) for name, value in table.items() for one in _texts(value))
+            yield from ((name, one) for name, value in table.items() for one in _texts(name, value))
             yield from _indexes(table.get("index"))
 
 
-def _texts(value: Any) -> list[str]:
+def _texts(name: str, value: Any) -> list[str]:
     values = value if isinstance(value, list) else [value]
+    if name == "no-proxy":
+        return [",".join(one for one in values if isinstance(one, str))]
     return [
         str(one).lower() if isinstance(one, bool) else one for one in values if isinstance(one, str | bool)
     ]

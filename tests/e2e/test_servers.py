@@ -136,7 +136,8 @@ def test_one_request_through_a_pipe_is_answered_as_by_the_bare_server(
 
 
 def _resolved(caller: Caller, command: list[str]) -> str:
-    log = next(Path(caller.environ["HOME"]).glob(".local/state/mcp-sandbox/**/*.jsonl"))
+    logs = Path(caller.environ["HOME"]).glob(".local/state/mcp-sandbox/**/*.jsonl")
+    log = next(log for log in logs if "-build-" not in log.name)
     events = [json.loads(line) for line in log.read_text().splitlines()]
     (built,) = [event for event in events if event["kind"] in ("supply.build", "supply.reuse")]
     return str(built["detail"]["resolved"][0])

@@ -106,7 +106,8 @@ def test_a_dependency_from_git_is_refused(
         assert refused.value.code == "package-not-from-registry"
         careless = tuple(word for word in npm_maker._INSTALL if word not in npm_maker._REGISTRY_ONLY)
         monkeypatch.setattr(npm_maker, "_INSTALL", careless)
-        tree = Path(_build("npx -y tool", environ).tree)
+        reached = builder(probe(), environ, (repositories.removeprefix("git+http://"),))
+        tree = Path(frozen("npx -y tool", environ, reached).tree)
         assert (tree / "stolen").read_text() == "t0ken\n"
 
 
