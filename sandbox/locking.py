@@ -90,10 +90,18 @@ def _bare(order: Order, chosen: Choice, wish: Wish) -> Lock:
         python=(request.python or "") if request else "",
         options=without_logins(request.options) if request else (),
         bundle=f"sha256:{chosen.bundle.sha256}" if chosen.bundle else "",
+        unchecked=_of_bundle(chosen),
         profile=policy.name,
         profile_digest=profile_digest(policy),
         keys=keys(chosen, wish),
     )
+
+
+def _of_bundle(chosen: Choice) -> tuple[str, ...]:
+    """What is not known of who made a bundle."""
+    if chosen.bundle is None or (chosen.bundle.signed and not chosen.bundle.unchecked):
+        return ()
+    return (chosen.bundle.unchecked or "the bundle is signed by nobody",)
 
 
 def _name(wanted: str) -> str:
@@ -178,7 +186,7 @@ def _built(lock: Lock, chosen: Choice, prepared: Prepared) -> tuple[Lock, Resolu
         trees=(tree,),
         packages=_exact(found),
         scripts=tuple(Allowed(f"scripts {name}", lock.by) for name in found.ran),
-        unchecked=found.unchecked,
+        unchecked=(*lock.unchecked, *found.unchecked),
     ), found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sandbox.cli.output import document, emit, paint
@@ -14,8 +14,9 @@ from sandbox.policy import paths
 from sandbox.policy.load import read
 from sandbox.policy.model import PathRule, Policy
 
-EPILOG = """example:
-  mcp-sandbox check filesystem .mcp-sandbox/ours.toml"""
+EPILOG = """examples:
+  mcp-sandbox check filesystem .mcp-sandbox/ours.toml
+  mcp-sandbox check --deep"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,7 +27,9 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    built.add_argument("profiles", nargs="+", metavar="PROFILE", help="a profile's name or path")
+    built.add_argument("profiles", nargs="*", metavar="PROFILE", help="a profile's name or path")
+    what = "read every byte that locks hold: of all locks, or of those called as a PROFILE"
+    built.add_argument("--deep", action="store_true", help=what)
     built.add_argument("--json", action="store_true", help="one JSON document")
     return built
 
@@ -35,7 +38,7 @@ def main(args: argparse.Namespace) -> int:
     """0 when every profile is sound, 1 when one is not; a name that means no profile is a usage error."""
     import sys
 
-    checked = [(name, findings(name)) for name in args.profiles]
+    checked = list(_checked(args))
     if args.json:
         document({"profiles": [{"name": name, "findings": found} for name, found in checked]})
     else:
@@ -47,6 +50,24 @@ def main(args: argparse.Namespace) -> int:
                     if one[part]:
                         emit(f"    {part}: {one[part]}")
     return 1 if any(found for _, found in checked) else 0
+
+
+def _checked(args: argparse.Namespace) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """Each profile by its name and, with `--deep`, each lock by its own."""
+    from sandbox.errors import UsageError
+
+    if not args.deep:
+        if not args.profiles:
+            raise UsageError("nothing-to-check", "name a profile, or `--deep` for the locks",
+                             hint="mcp-sandbox check --help")  # fmt: skip
+        yield from ((name, findings(name)) for name in args.profiles)
+        return
+    from sandbox.cli import check_locks
+
+    locks = check_locks.chosen(args.profiles)
+    yield from ((f"lock {one.name}", check_locks.findings(one)) for one in locks)
+    named = {one.name for one in locks}
+    yield from ((name, findings(name)) for name in args.profiles if name not in named)
 
 
 def findings(name: str) -> list[dict[str, str]]:

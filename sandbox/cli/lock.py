@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from sandbox.prepare import Wish
 
 REFUSED = 1
+# Understood as `run` understands them, and no help to whoever makes a lock.
+_APART = frozenset(
+    "memory cpus pids disk wall idle only_tools audit header header_from http quiet verbose locked".split()
+)
 EPILOG = """examples:
   mcp-sandbox lock -- npx -y @modelcontextprotocol/server-everything
   mcp-sandbox lock --project --profile github -- npx -y @modelcontextprotocol/server-github
@@ -29,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         prog="mcp-sandbox lock",
         usage="mcp-sandbox lock [options of run] PROFILE | -- COMMAND [ARGUMENT…]\n"
         "       mcp-sandbox lock --list | --remove NAME",
-        description="Freezes a server: `run` starts nothing else in its place until `update`. "
+        description="Freezes a server: `run` starts nothing else in its place until `update`.\n"
         "Exit 1 when something speaks against it.",
         epilog=EPILOG,
         formatter_class=options.Help,
@@ -43,6 +47,9 @@ def parser() -> argparse.ArgumentParser:
     built.add_argument("--remove", metavar="NAME", help="forget a lock; its server runs as if never locked")
     built.add_argument("--json", action="store_true", help="one JSON document")
     options.add(built)
+    for action in built._actions:
+        if action.dest in _APART:
+            action.help = argparse.SUPPRESS
     return built
 
 

@@ -18,7 +18,7 @@ def lines(proposal: Proposal) -> Iterator[Line]:
     """All of it, the worst last, where a person reads first."""
     lock, judged = proposal.lock, proposal.judged
     yield f"{lock.name}: {' '.join(lock.command)}", "bold"
-    yield from ((f"  {text}", "") for text in _contents(lock))
+    yield from ((f"  {text}", "") for text in contents(lock))
     yield f"  profile {lock.profile}", ""
     if lock.server:
         counts = Counter(one.kind for one in lock.pins if one.kind != "server")
@@ -37,7 +37,8 @@ def lines(proposal: Proposal) -> Iterator[Line]:
         yield f"  {one.rule}: {one}", colour
 
 
-def _contents(lock: Lock) -> Iterator[str]:
+def contents(lock: Lock) -> Iterator[str]:
+    """What it is made of, a line each."""
     for tree in lock.trees:
         size = tree.size / (1 << 20)
         packages = f"{len(lock.packages)} packages, " if lock.packages else ""

@@ -1,4 +1,4 @@
-"""`mcp-sandbox trust`: a person reads a project's own profiles and accepts them, at a terminal."""
+"""`mcp-sandbox trust`: a person reads a project's own profiles and locks and accepts them, at a terminal."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import argparse
 import os
 import sys
 
+from sandbox.cli import trust_locks
 from sandbox.cli.output import emit, note
 from sandbox.cli.profile import printable
 from sandbox.errors import ProfileError, UsageError
 from sandbox.policy import load, search, trust
 from sandbox.policy.search import Found
+from sandbox.supply import accepted
 
 EPILOG = """example, in a project that brings `.mcp-sandbox/`:
   mcp-sandbox trust"""
@@ -20,39 +22,72 @@ def parser() -> argparse.ArgumentParser:
     """The arguments of `trust`."""
     built = argparse.ArgumentParser(
         prog="mcp-sandbox trust",
-        description="Show a project's own profiles and, once you agree, allow them to be used.",
+        description="Show a project's own profiles and locks and, once you agree, allow them to be used.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    what = "a profile or a directory of them (the project's .mcp-sandbox unless given)"
+    what = "a profile, a lock, or a directory of them (the project's .mcp-sandbox unless given)"
     built.add_argument("path", nargs="?", metavar="PATH", help=what)
     built.add_argument("--list", action="store_true", help="show what has been accepted, and ask nothing")
     return built
 
 
 def main(args: argparse.Namespace) -> int:
-    """0 when the profiles are trusted, 1 when the person said no."""
+    """0 when all of it is trusted, 1 when the person said no."""
     if args.list:
-        for path, digest in sorted(trust.remembered(os.environ).items()):
-            emit(f"{digest[:16]}  {printable(path)}")
-        return 0
-    found = _named(args.path) if args.path else _project()
+        return _list()
+    locks = trust_locks.pending(args.path)
+    trust_locks.refuse_elsewhere(locks)
     # What is shown is what is hashed: a file that changes meanwhile is not what was accepted.
-    texts = {os.path.realpath(one.path): load.text_of(one.path) for one in found}
+    texts = {os.path.realpath(one.path): load.text_of(one.path) for one in _profiles(args.path)}
     known = trust.remembered(os.environ)
     new = {path: text for path, text in texts.items() if known.get(path) != load.digest(text.encode())}
-    if not new:
+    if not new and not locks:
         emit("already trusted, and unchanged")
         return 0
     _refuse_without_terminal()
     for path, text in new.items():
         _show(path, text)
-    if not _agreed(len(new)):
+    for path, raw in locks.items():
+        trust_locks.show(path, raw)
+    if not _agreed(len(new), len(locks)):
         note("nothing was trusted")
         return 1
-    kept = trust.remember({path: load.digest(text.encode()) for path, text in new.items()}, os.environ)
-    emit(f"trusted {len(new)} {'profile' if len(new) == 1 else 'profiles'} (remembered in {kept})")
+    return _remember(new, locks)
+
+
+def _list() -> int:
+    for path, digest in sorted(trust.remembered(os.environ).items()):
+        emit(f"{digest[:16]}  {printable(path)}")
+    for path, one in sorted(accepted.every(os.environ).items()):
+        emit(f"{one.hashes[0][:16]}  {printable(path)}")
     return 0
+
+
+def _profiles(path: str | None) -> list[Found]:
+    """The profiles that are meant; none where a lock is, or where a project has locks alone."""
+    if path is not None and trust_locks.is_lock(path):
+        return []
+    try:
+        return _named(path) if path else _project()
+    except ProfileError as error:
+        if error.code == "nothing-to-trust" and trust_locks.named(path):
+            return []
+        raise
+
+
+def _remember(new: dict[str, str], locks: trust_locks.Shown) -> int:
+    if new:
+        kept = trust.remember({path: load.digest(text.encode()) for path, text in new.items()}, os.environ)
+        emit(f"trusted {_counted(len(new), 'profile')} (remembered in {kept})")
+    if locks:
+        trust_locks.accept(locks)
+        emit(f"trusted {_counted(len(locks), 'lock')}")
+    return 0
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _refuse_without_terminal() -> None:
@@ -69,9 +104,15 @@ def _show(path: str, text: str) -> None:
     note("")
 
 
-def _agreed(count: int) -> bool:
-    things = "this profile" if count == 1 else f"these {count} profiles"
-    sys.stderr.write(f"they decide what servers may read, write and reach; trust {things}? type `yes`: ")
+def _agreed(profiles: int, locks: int) -> bool:
+    things = [_counted(count, what) for count, what in ((profiles, "profile"), (locks, "lock")) if count]
+    named = " and ".join(things)
+    if locks == 0:
+        named = "this profile" if profiles == 1 else f"these {profiles} profiles"
+    sys.stderr.write(
+        f"they decide what servers {'may read, write and reach' if profiles else 'start from'}; "
+        f"trust {named}? type `yes`: "
+    )
     sys.stderr.flush()
     return sys.stdin.readline().strip() == "yes"
 
