@@ -70,7 +70,8 @@ def look(
     led: list[tuple[Conversation, Judge, Seen]] = []
     refused: list[str] = []
     for era in eras:
-        one = _session(bare, around, memory, _Visit(era, note, wait))
+        # What it does of its own accord it does in its first session too.
+        one = _session(bare, around, memory, _Visit(era, note, wait if era == eras[0] or not led else 0.0))
         conversation = one[0]
         if conversation.opened is None:
             refused.append(conversation.refused or "the server has ended")
