@@ -42,9 +42,14 @@ _CAUSES = (
         "name a python that the package accepts, for example `uvx --python 3.13 …`",
     ),
     (
-        r"with a date before|exclude-newer",
+        r"EINTEGRITY|Hash mismatch for|HASHES FROM THE REQUIREMENTS FILE|DO NOT MATCH THE HASHES",
+        "package-changed",
+        "the registry serves other files under the same version than it did: do not run them",
+    ),
+    (
+        r"with a date before|ENOVERSIONS|exclude-newer",
         "package-too-young",
-        "what fits was published too recently: wait, or name it in `[supply] age_waive`",
+        "every version that fits was published too recently: wait, or name it in `[supply] age_waive`",
     ),
     (
         r"\bE404\b|ETARGET|notarget|not found in the package registry|no version of|No matching distribution",
