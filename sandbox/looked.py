@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -25,7 +27,8 @@ from sandbox.supply.lock import PinLock
 
 MOST_WANTED: Final = 64
 """Hosts, and files, that one look keeps."""
-_PASSING: Final = ("/proc/", "/tmp/", "/sys/", "/dev/")  # noqa: S108 - names that are other ones each time
+_PASSING: Final = ("/proc/", "/tmp/", "/sys/", "/dev/")  # noqa: S108 - it is left out
+_NUMBERED: Final = re.compile(r"[0-9a-f]{8}|[0-9]{5}")
 
 
 class NotLooked(SandboxError):
@@ -79,7 +82,7 @@ def look(
             led.append(one)
     if not led:
         raise _unheard(f"it cannot be spoken to: {', '.join(dict.fromkeys(refused))}")
-    return _together(led, memory.pinned, around.clean)
+    return _together(led, memory.pinned, around.clean, prepared.spec.identity.home)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +182,7 @@ class Silent:
 
 
 def _together(
-    led: Sequence[tuple[Conversation, Judge, Seen]], pinned: Pinned, clean: Callable[[str], str]
+    led: Sequence[tuple[Conversation, Judge, Seen]], pinned: Pinned, clean: Callable[[str], str], home: str
 ) -> Looked:
     found: dict[tuple[str, ...], Suspicion] = {}
     for _, judge, _ in led:
@@ -190,7 +193,7 @@ def _together(
         max(clean(_revision(one)) for one, _, _ in led),
         pins_of(pinned.approved),
         _few(hosts(run) for run in runs),
-        _few(files(run) for run in runs),
+        _few(files(run, home) for run in runs),
         _few({one.call for one in run.refused} for run in runs),
         pinned.approved,
         tuple(one for one in found.values() if one.finding.inspector != Pins.name),
@@ -215,10 +218,17 @@ def hosts(run: Seen) -> set[str]:
     return {*run.reached, *run.wanted, *run.failed, *run.hopeless}
 
 
-def files(run: Seen) -> set[str]:
-    """Every path outside of its view that it meant to open, by a name that it may ask for again."""
-    named = ((how, path) for path, how in run.outside.items() if not path.startswith(_PASSING))
+def files(run: Seen, home: str) -> set[str]:
+    """What it meant to open and has not: paths of this machine, and whatever it reads in a home (`~/…`)."""
+    outside = {path: how for path, how in run.outside.items() if os.path.lexists(path)}
+    own = {f"~{path.removeprefix(home)}": how for path, how in run.home.items() if how == "read"}
+    named = ((how, path) for path, how in {**outside, **own}.items() if not _passing(path))
     return {f"{how} {path}" for how, path in named if how != "look"}  # every program looks around
+
+
+def _passing(path: str) -> bool:
+    """Whether it is called otherwise the next time: by a process, a moment or a chance."""
+    return path.startswith(_PASSING) or _NUMBERED.search(path) is not None
 
 
 def _few(found: Iterable[set[str]]) -> tuple[str, ...]:

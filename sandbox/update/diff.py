@@ -102,7 +102,8 @@ def _sizes(old: Lock, new: Lock) -> Iterator[Difference]:
 
 
 def _size(tree: Tree) -> str:
-    return f"{tree.size / 1e6:.1f} MB in {tree.files} files"
+    size = f"{tree.size / 1e6:.1f} MB" if tree.size >= 1_000_000 else f"{tree.size / 1e3:.1f} kB"
+    return f"{size} in {tree.files} files"
 
 
 # --- what it says and tries ---------------------------------------------------------------------------

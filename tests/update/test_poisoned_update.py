@@ -101,7 +101,7 @@ def all_four(shown: str) -> None:
     """The blind copy, the host, the install script and the changed words."""
     assert f"bcc: '{BLIND}'" in shown or f"bcc='{BLIND}'" in shown
     assert HOST in shown
-    assert POISONED.removeprefix("Sends a mail.")[:30] in shown
+    assert POISONED in shown
 
 
 def test_a_poisoned_release_is_shown_and_not_started(served: registry.Npm, tmp_path: Path) -> None:
