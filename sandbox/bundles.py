@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 
 from sandbox import wanted
-from sandbox.errors import CannotEnforce, SandboxError, UsageError
+from sandbox.errors import CannotEnforce, SandboxError, SandboxNotBuilt, UsageError
 from sandbox.policy.model import Policy
 from sandbox.records import replace
 from sandbox.supply import mcpb, spec, unbundle, uv_project
@@ -32,7 +32,7 @@ def opened(command: Sequence[str], environ: Mapping[str, str], cwd: str) -> Bund
     found = unbundle.read(path, store)
     manifest = unbundle.manifest_of(found, path)
     project = _project(manifest, found, path)
-    return Bundle(path, found.sha256, manifest, found.signed, found.unchecked, project)
+    return Bundle(path, found.sha256, manifest, found.signed, found.unchecked, found.vouched, project)
 
 
 def _project(manifest: mcpb.Manifest, found: unbundle.Read, path: str) -> uv_project.Project:
@@ -84,6 +84,22 @@ def request(bundle: Bundle) -> Request | None:
     return Request(
         "pypi", specs, "uv", bin=bundle.start.program, python=bundle.project.python or None, no_project=True
     )
+
+
+def unchecked(bundle: Bundle, policy: Policy) -> tuple[str, ...]:
+    """What a lock says of its signature; one without a signer that somebody vouches for may be refused."""
+    asked = policy.supply.provenance
+    if asked == "off" or bundle.vouched:
+        return ()
+    said = bundle.unchecked or f"the bundle is {bundle.signed or 'signed by nobody'}"
+    if asked == "require":
+        raise SandboxNotBuilt(
+            "bundle-not-signed",
+            f"`{bundle.path}`: {said}",
+            rule=f"{policy.origin('supply.provenance')} [supply] provenance",
+            hint='`provenance = "warn"` locks it by its hash alone, and says so',
+        )
+    return (said,)
 
 
 def words(bundle: Bundle) -> tuple[str, ...]:

@@ -99,9 +99,11 @@ def _bare(order: Order, chosen: Choice, wish: Wish) -> Lock:
 
 def _of_bundle(chosen: Choice) -> tuple[str, ...]:
     """What is not known of who made a bundle."""
-    if chosen.bundle is None or (chosen.bundle.signed and not chosen.bundle.unchecked):
+    if chosen.bundle is None:
         return ()
-    return (chosen.bundle.unchecked or "the bundle is signed by nobody",)
+    from sandbox import bundles
+
+    return bundles.unchecked(chosen.bundle, chosen.policy)
 
 
 def _name(wanted: str) -> str:

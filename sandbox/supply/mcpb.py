@@ -317,6 +317,8 @@ class Bundle:
     """Who signed it, as a person is told; empty where nobody did."""
     unchecked: str = ""
     """What could not be checked of that, in a sentence."""
+    vouched: bool = False
+    """An authority of this machine's says who signed it."""
     project: Project = Project()
     """What it runs with; its dependencies where it leaves them to uv."""
     start: Start | None = None

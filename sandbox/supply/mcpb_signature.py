@@ -67,14 +67,13 @@ def verify(
     der: bytes, content: Callable[[str], bytes], authorities: Iterable[bytes], now: datetime.datetime
 ) -> Signer:
     """The signer of the content whose digest `content` gives by algorithm; Malformed where it is not his."""
-    from cryptography import x509
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
     read = cms.read(der)
     if content(read.algorithm) != read.digest:
         raise Malformed("its signature is about other bytes: it was changed after it was signed")
     try:
-        chain = [x509.load_der_x509_certificate(one) for one in read.certificates]
+        chain = [_loaded(one) for one in read.certificates]
         own = _own(chain, read)
         _check(own, read)
         # Of these fields each may be malformed, and is read late.
@@ -90,6 +89,17 @@ def verify(
         if isinstance(error, Malformed):
             raise
         raise Malformed("its signature has a certificate that cannot be read") from None
+
+
+def _loaded(der: bytes) -> Certificate:
+    """The certificate, without the library's word about what it will no longer read some day."""
+    import warnings
+
+    from cryptography import x509
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return x509.load_der_x509_certificate(der)
 
 
 def _own(chain: Sequence[Certificate], read: cms.Signature) -> Certificate:
@@ -129,12 +139,10 @@ def _called(name: object) -> str:
 def _standing(
     own: Certificate, chain: Sequence[Certificate], authorities: Iterable[bytes], now: datetime.datetime
 ) -> Standing:
-    from cryptography import x509
-
     roots = []
     for der in authorities:
         try:
-            roots.append(x509.load_der_x509_certificate(der))
+            roots.append(_loaded(der))
         except ValueError:
             continue  # of the system's own some are older than the rules
     if _signs_code(own) and _leads(own, chain, roots, now, _LONGEST_CHAIN):

@@ -22,7 +22,7 @@ from sandbox.supply import mcpb
 from sandbox.supply.hostile_json import LARGEST, Malformed
 from sandbox.supply.store import Entry, Store
 
-SCHEMA = 1
+SCHEMA = 2
 _SETTLED_NS = 2_000_000_000
 _PIECE = 1 << 20
 
@@ -39,6 +39,8 @@ class Read:
     """Who signed it, as a person is told; empty where nobody did."""
     unchecked: str = ""
     """What could not be checked of that."""
+    vouched: bool = False
+    """An authority of this machine's says who that is."""
 
 
 def read(path: str, store: Store) -> Read:
@@ -156,7 +158,9 @@ def _read(file: BinaryIO, path: str) -> Read:
         whole = _copied(file, private)
         try:
             end, signature = _archive_end(private)
-            signed, unchecked = _signer(private, end, signature) if signature is not None else ("", "")
+            signed, unchecked, vouched = ("", "", False)
+            if signature is not None:
+                signed, unchecked, vouched = _signer(private, end, signature)
             archive = Archive(private, end, whole=os.fstat(private.fileno()).st_size)
             manifest = archive.member(mcpb.MANIFEST, LARGEST)
             if manifest is None:
@@ -165,7 +169,7 @@ def _read(file: BinaryIO, path: str) -> Read:
             from sandbox.supply.uv_project import PROJECT
 
             project = archive.member(PROJECT, LARGEST_PROJECT) or b""
-            return Read(whole, manifest.decode(), project.decode(), signed, unchecked)
+            return Read(whole, manifest.decode(), project.decode(), signed, unchecked, vouched)
         except ValueError as error:
             raise refused(path, error) from None
 
@@ -194,8 +198,11 @@ def _archive_end(private: BinaryIO) -> tuple[int, bytes | None]:
     return cut(private.read(), size)
 
 
-def _signer(private: BinaryIO, end: int, signature: bytes) -> tuple[str, str]:
-    """Who signed it, and what could not be checked; a signature that does not hold is refused."""
+def _signer(private: BinaryIO, end: int, signature: bytes) -> tuple[str, str, bool]:
+    """Who signed it, what could not be checked, and whether an authority vouches for the signer.
+
+    A signature that does not hold is refused.
+    """
     import datetime
 
     from sandbox.supply.mcpb_signature import verify
@@ -211,10 +218,11 @@ def _signer(private: BinaryIO, end: int, signature: bytes) -> tuple[str, str]:
         return found.digest()
 
     try:
-        return verify(signature, digest, _authorities(), datetime.datetime.now(datetime.UTC)).words(), ""
+        signer = verify(signature, digest, _authorities(), datetime.datetime.now(datetime.UTC))
+        return signer.words(), "", signer.standing == "authority"
     except ImportError:
         how = "`pip install 'mcp-sandbox[provenance]'` has what checks it"
-        return "", f"the bundle is signed, and its signature was not checked: {how}"
+        return "", f"the bundle is signed, and its signature was not checked: {how}", False
 
 
 def _authorities() -> list[bytes]:
