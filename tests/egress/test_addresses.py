@@ -213,6 +213,35 @@ def test_reachable(text: str, private: bool, listed: str, own: str, expected: st
     assert _reachable(text, private=private, listed=frozenset({listed}), own=given_own) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("203.0.113.80", None, id="reserved: a machine's own world of test networks"),
+        pytest.param("10.1.2.3", None, id="private"),
+        pytest.param("127.0.1.1", None, id="this machine by its name"),
+        pytest.param("192.0.2.1", None, id="this machine's own address"),
+        pytest.param("93.184.216.34", None, id="public"),
+        pytest.param("169.254.169.254", "metadata", id="a cloud's metadata"),
+        pytest.param("fd00:ec2::254", "metadata", id="AWS's metadata by IPv6"),
+        pytest.param("169.254.1.1", "link-local", id="link-local"),
+        pytest.param("224.0.0.1", "multicast", id="multicast"),
+        pytest.param("64:ff9b::a9fe:a9fe", "embedding", id="metadata by NAT64"),
+        pytest.param("::ffff:169.254.169.254", "embedding", id="metadata, mapped"),
+    ],
+)
+def test_a_registry_of_the_users_settings_is_anywhere_but_at_a_metadata_service(
+    text: str, expected: str | None
+) -> None:
+    found = reachable(
+        ip_address(text),
+        private=False,
+        listed=lambda one: False,
+        own=lambda one: one == ip_address("192.0.2.1"),
+        anywhere=True,
+    )
+    assert found == expected
+
+
 def test_what_is_asked_about_the_profile_is_the_spelling_of_a_rule() -> None:
     asked: list[str] = []
 

@@ -21,9 +21,9 @@ from sandbox.errors import SandboxNotBuilt
 from sandbox.host.probe import probe
 from sandbox.plan.facts import Closure, Container
 from sandbox.policy.model import Policy
-from sandbox.supply.job import Frozen
+from sandbox.supply.job import BuildJob, BuildOutcome, Frozen
 from tests.conftest import Ready, Require
-from tests.supply import registry
+from tests.supply import reaching, registry
 from tests.supply.toolchain import asked, frozen
 
 WRAPPER = os.path.dirname(sys.executable) + "/mcp-sandbox"
@@ -182,6 +182,34 @@ def test_an_install_script_runs_only_when_named_and_sees_nothing_of_the_caller(
     status = dict(line.split(":\t", 1) for line in seen["status"].splitlines() if ":\t" in line)
     assert [status[name] for name in ("CapEff", "CapPrm", "CapBnd")] == ["0" * 16] * 3
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+
+
+@pytest.mark.threat(
+    "K4", proves="an install script in a container reaches nothing, and is told", backend="docker"
+)
+def test_an_install_script_in_a_container_reaches_nothing_and_is_reported(
+    npm: registry.Npm, environ: dict[str, str], tmp_path: Path
+) -> None:
+    outcomes: list[BuildOutcome] = []
+    told: list[str] = []
+    where = place("npx -y spy", environ)
+    run = builder(probe(), where, environ, (), told.append)
+
+    def kept(job: BuildJob) -> BuildOutcome:
+        outcomes.append(run(job))
+        return outcomes[-1]
+
+    with reaching.sink() as sink:
+        reaching.publish(npm, Path(environ["HOME"]), tmp_path, sink)
+        made = frozen("npx -y spy", environ, kept, scripts=("spy",), image=where.image)
+        assert sink.heard == []
+    saw = reaching.saw(Path(made.tree))
+    assert (saw["project"], saw["home"]) == ("ENOENT", "ENOENT")
+    assert (saw["name"], saw["literal"], saw["sink"]) == ("ENOTFOUND", "ECONNREFUSED", "ECONNREFUSED")
+    assert saw["registry"] == "ECONNREFUSED"
+    assert {reaching.NAME, f"{reaching.LITERAL}:443", f"localhost:{sink.port}"} <= set(outcomes[-1].reached)
+    assert outcomes[0].reached == (), "the registry of the settings, and nothing else, was asked"
+    assert any(reaching.NAME in line for line in told)
 
 
 @pytest.mark.threat("K5", proves="no login stands where the engine's own users read", backend="docker")
