@@ -65,6 +65,8 @@ def _requests(store: Store) -> dict[str, dict[str, tuple[str, ...]]]:
 def _kept(
     store: Store, digest: str, keys: Mapping[str, tuple[str, ...]], locks: Sequence[str]
 ) -> Kept | None:
+    if not os.path.isdir(store.tree(digest)):
+        return None
     packages = sorted({name for resolved in keys.values() for name in resolved})
     try:
         used = os.stat(_used(store, digest)).st_mtime
@@ -96,7 +98,11 @@ def sizes(store: Store, digest: str) -> tuple[int, int, int]:
 
 
 def _files(folder: str) -> Iterator[os.stat_result]:
-    with os.scandir(folder) as entries:
+    try:
+        found = os.scandir(folder)
+    except (PermissionError, NotADirectoryError, FileNotFoundError):
+        return  # changed, as `verify` will say, or removed meanwhile
+    with found as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 yield from _files(entry.path)

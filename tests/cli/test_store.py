@@ -82,6 +82,18 @@ def test_a_changed_file_is_named_and_its_tree_removed_on_request(
     assert not frozen("npx pkg", environ, Builder(tmp_path / "again")).reused
 
 
+def test_a_directory_that_cannot_be_read_any_more_is_named_and_removed(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    digest = _built(environ, tmp_path)
+    path = store_of(environ) / "trees" / digest / "tree/node_modules/pkg"
+    path.chmod(0)
+    assert _json(environ, "list")["trees"][0]["digest"] == digest
+    assert f"`{path}` has the mode 0000" in _store(environ, "verify").stdout
+    assert _json(environ, "verify", "--remove", status=1)["trees"][0]["removed"]
+    assert not path.exists()
+
+
 def test_prune_asks_and_keeps_what_a_request_has(environ: dict[str, str], tmp_path: Path) -> None:
     _built(environ, tmp_path)
     assert _json(environ, "prune", "--yes")["removed"] == []
