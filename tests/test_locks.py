@@ -1,0 +1,416 @@
+"""A lock holds: what starts is what it names, and whatever was changed without a person's yes is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.choice import choose
+from sandbox.errors import SandboxNotBuilt
+from sandbox.locks import keys
+from sandbox.records import names, replace
+from sandbox.supply import accepted
+from sandbox.supply.lock import Allowed, ImageLock, Lock, Package, PinLock, Place
+from sandbox.supply.lock_text import spell
+from tests.locked_world import COMMAND, World
+
+HEX = "cd" * 32
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    made = World(tmp_path)
+    made.built()
+    return made
+
+
+def refused(world: World, code: str, *command: str, **more: Any) -> str:
+    with pytest.raises(SandboxNotBuilt) as error:
+        world.start(*command, **more)
+    assert error.value.code == code, error.value
+    assert error.value.exit_status == 125
+    return str(error.value)
+
+
+# --- what starts ------------------------------------------------------------------------------------
+
+
+def test_what_was_locked_starts_whatever_is_newest_now(world: World) -> None:
+    """The control: without the lock the newest is what starts."""
+    before = world.start()
+    assert before is None
+    world.put()
+    newest = world.built(version="2.0.0")
+    locked = world.start()
+    assert locked is not None
+    assert locked.digest != newest.digest
+    assert locked.resolved == ("pkg@1.2.3",)
+
+
+def test_other_arguments_and_other_runners_are_the_same_server(world: World) -> None:
+    world.put()
+    started = world.start("bunx", "pkg", "--verbose", "/x")
+    assert started is not None
+    assert started.argv[-2:] == ("--verbose", "/x")
+
+
+def test_a_second_start_asks_no_interpreter(world: World) -> None:
+    world.put()
+    first = world.start()
+    node = world.root / "node/bin/node"
+    kept = node.stat()
+    node.write_bytes(b"#!/bin/sh\nexit 1".ljust(kept.st_size))
+    os.utime(node, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    assert world.start() == first
+
+
+def test_one_changed_byte_of_the_tree_is_refused_by_its_path(world: World) -> None:
+    world.put()
+    started = world.start()
+    assert started is not None
+    file = Path(started.tree, "node_modules/pkg/main.js")
+    file.chmod(0o644)
+    file.write_bytes(file.read_bytes().replace(b"node", b"nodf"))
+    assert str(file) in refused(world, "tree-changed")
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        pytest.param(("npx", "-y", "pkg@1.2.4"), "`pkg@1.2.3` is locked", id="another version"),
+        pytest.param(
+            ("npx", "-y", "--registry", "https://r.example/", "pkg"), "options", id="another registry"
+        ),
+    ],
+)
+def test_what_asks_for_something_else_is_refused(world: World, command: tuple[str, ...], says: str) -> None:
+    world.put()
+    error = refused(world, "lock-mismatch", *command)
+    assert says in error
+    assert "mcp-sandbox update pkg" in error
+
+
+@pytest.mark.parametrize("spec", ["pkg", "pkg@latest", "pkg@^1", "pkg@1.2.3"])
+def test_what_leaves_the_version_open_gets_the_locked_one(world: World, spec: str) -> None:
+    world.put()
+    assert world.start("npx", "-y", spec) is not None
+
+
+def test_another_kind_of_machine_is_refused(world: World) -> None:
+    other = replace(world.lock().trees[0], fits="linux-riscv64 node-1")
+    world.put(trees=(other,))
+    assert "linux-riscv64" in refused(world, "lock-other-machine")
+
+
+# --- what changed -----------------------------------------------------------------------------------
+
+_MUTATED: dict[str, Any] = {
+    "name": "other",
+    "kind": "pypi",
+    "asked": ("other@latest",),
+    "command": ("npx", "other"),
+    "made": "2020-01-01T00:00:00Z",
+    "by": "mallory",
+    "python": "3.9",
+    "options": ("--registry", "https://evil.example/"),
+    "packages": (Package("pkg", "9.9.9", ("sha512-EVIL",)),),
+    "trees": (),
+    "image": ImageLock("x", f"sha256:{HEX}", "", (f"sha256:{HEX}",)),
+    "places": (Place("/x", HEX, 1),),
+    "bundle": f"sha256:{HEX}",
+    "scripts": (Allowed("scripts evil", "ana"),),
+    "waived": (Allowed("malicious evil", "ana"),),
+    "unchecked": ("nothing",),
+    "profile": "cli",
+    "profile_digest": HEX,
+    "server": "evil 1",
+    "protocol": "1",
+    "pins": (PinLock("tool", "evil", HEX),),
+    "keys": (),
+    "wants": ("evil.example:443",),
+}
+
+
+@pytest.mark.parametrize("field", names(Lock))
+def test_a_field_that_a_hand_changed_is_refused(world: World, field: str) -> None:
+    path = world.put()
+    path.write_text(spell(replace(world.lock(), **{field: _MUTATED[field]})))
+    assert str(path) in refused(world, "lock-changed")
+
+
+def test_any_flipped_byte_of_a_lock_is_refused(world: World) -> None:
+    path, draw = world.put(), random.Random(9)  # noqa: S311 - a seed, no secret
+    raw = path.read_bytes()
+    for _ in range(150):
+        at, bit = draw.randrange(len(raw)), 1 << draw.randrange(8)
+        path.write_bytes(raw[:at] + bytes([raw[at] ^ bit]) + raw[at + 1 :])
+        assert str(path) in refused(world, "lock-changed")
+    path.write_bytes(raw)
+    assert world.start() is not None
+
+
+def test_a_lock_that_is_gone_is_missed(world: World) -> None:
+    path = world.put()
+    path.unlink()
+    assert str(path) in refused(world, "lock-gone")
+
+
+def _fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        pytest.param(_fifo, "lock-unreadable", id="a FIFO"),
+        pytest.param(_directory, "lock-unreadable", id="a directory"),
+        pytest.param(lambda path: os.truncate(path, 9 << 20), "lock-unreadable", id="nine megabytes"),
+        pytest.param(lambda path: os.truncate(path, 10), "lock-changed", id="cut off"),
+    ],
+)
+def test_what_is_no_lock_is_refused(world: World, spoil: Callable[[Path], None], code: str) -> None:
+    path = world.put()
+    spoil(path)
+    assert str(path) in refused(world, code)
+
+
+def test_a_profile_that_grants_something_else_is_refused(world: World) -> None:
+    profiles = world.root / "config/mcp-sandbox/profiles"
+    profiles.mkdir(parents=True)
+    own = profiles / "own.toml"
+    own.write_text('schema = 1\nextends = "node"\n[quota]\nmemory = "300M"\n')
+    policy = choose(world.wish(profile="own")).policy
+    from sandbox.supply.granted import profile_digest
+
+    world.put(profile="own", profile_digest=profile_digest(policy))
+    assert world.start(profile="own") is not None
+    own.write_text('# another word\nschema = 1\nextends = "node"\n[quota]\nmemory = "300M"\n')
+    assert world.start(profile="own") is not None
+    own.write_text('schema = 1\nextends = "node"\n[network]\nallow = ["evil.example"]\n')
+    assert "grants something else" in refused(world, "profile-changed", profile="own")
+    assert "`base` is to be used" in refused(world, "profile-changed")
+
+
+def test_options_of_one_run_are_no_change_of_the_profile(world: World) -> None:
+    from sandbox.policy.flags import Flags
+
+    world.put()
+    assert world.start(flags=Flags(memory="300M")) is not None
+
+
+def test_two_servers_of_one_package_have_two_locks(world: World) -> None:
+    world.put()
+    wish = world.wish(profile="node")
+    from sandbox.locked import plain_policy
+    from sandbox.supply.granted import profile_digest
+
+    digest = profile_digest(plain_policy(choose(wish), wish))
+    world.put(world.users.with_name("two.lock"), name="two", profile="node", profile_digest=digest)
+    by_profile = [world.found(), world.found(profile="node")]
+    assert [one.name if one else None for one in by_profile] == ["pkg", "two"]
+
+
+# --- a project's locks ------------------------------------------------------------------------------
+
+
+def brought(world: World) -> Path:
+    """A lock that came with a repository, which nobody has accepted."""
+    world.projects.parent.mkdir(exist_ok=True)
+    world.projects.write_text(spell(world.lock(by="mallory")))
+    return world.projects
+
+
+def test_a_lock_that_came_with_a_project_is_refused_until_it_is_trusted(world: World) -> None:
+    path = brought(world)
+    error = refused(world, "untrusted-lock")
+    assert f"mcp-sandbox trust {path}" in error
+    accepted.accept(str(path), path.read_bytes(), world.environ)
+    found = world.found()
+    assert found is not None
+    assert found.lock.by == "mallory"
+    path.write_text(spell(world.lock(by="eve")))
+    assert str(path) in refused(world, "lock-changed")
+
+
+def test_the_project_comes_before_the_user(world: World) -> None:
+    world.put()
+    world.put(world.projects, by="of the project")
+    found = world.found()
+    assert found is not None
+    assert found.lock.by == "of the project"
+
+
+def test_another_projects_lock_is_nobodys_here(world: World) -> None:
+    other = world.root / "other/.mcp-sandbox"
+    other.mkdir(parents=True)
+    world.put(other / "pkg.lock")
+    assert world.found() is None
+
+
+def test_a_lock_for_another_server_is_no_obstacle(world: World) -> None:
+    world.projects.parent.mkdir()
+    world.projects.write_text(spell(world.lock(keys=("npm another",))))
+    assert world.found() is None
+
+
+def test_what_a_project_brings_and_nobody_can_read_is_refused(world: World) -> None:
+    world.projects.parent.mkdir()
+    world.projects.write_text("\x1b[2J = 1")
+    assert "\x1b" not in refused(world, "lock-unreadable")
+
+
+# --- the list of what was accepted ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda path: path.chmod(0o666), id="others may write it"),
+        pytest.param(lambda path: path.write_text("{"), id="no JSON"),
+        pytest.param(lambda path: path.write_text('{"schema": 2, "locks": {}}'), id="another schema"),
+        pytest.param(lambda path: path.write_text("[" * 100_000), id="without end"),
+        pytest.param(lambda path: path.write_text('{"schema": 1, "locks": {"/x": 1}}'), id="no entry"),
+    ],
+)
+def test_a_list_that_cannot_be_believed_stops_every_start(
+    world: World, spoil: Callable[[Path], None]
+) -> None:
+    world.put()
+    spoil(world.root / "config/mcp-sandbox/locks.json")
+    refused(world, "locks-unusable")
+
+
+@pytest.mark.parametrize("after", range(3))
+def test_a_switch_that_breaks_off_leaves_a_lock_that_starts(
+    world: World, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of its three writes is the last one: the old lock holds or the new one, never none."""
+    world.put()
+    real = accepted._replace
+    written: list[str] = []
+
+    def replace_until(path: str, raw: bytes, mode: int) -> None:
+        if len(written) == after:
+            raise KeyboardInterrupt
+        written.append(path)
+        real(path, raw, mode)
+
+    monkeypatch.setattr(accepted, "_replace", replace_until)
+    with pytest.raises(KeyboardInterrupt):
+        world.put(by="new")
+    monkeypatch.undo()
+    found = world.found()
+    assert found is not None
+    assert found.lock.by == ("ana" if after < 2 else "new")
+    assert world.start() is not None
+
+
+def test_what_is_dropped_is_not_missed(world: World) -> None:
+    path = world.put()
+    accepted.drop(str(path), world.environ)
+    assert world.found() is None
+    assert not path.exists()
+
+
+def test_the_previous_lock_keeps_its_trees_and_starts_nothing(world: World) -> None:
+    previous = Path(f"{world.users}{accepted.PREVIOUS}")
+    world.put(previous)
+    assert world.found() is None
+    digest = world.lock().trees[0].digest
+    assert accepted.kept(world.environ) == {digest: ("pkg (previous)",)}
+
+
+def test_files_are_the_users_alone_but_a_projects(world: World) -> None:
+    world.put()
+    world.put(world.projects)
+    kept = world.root / "config/mcp-sandbox/locks.json"
+    assert [oct(one.stat().st_mode & 0o777) for one in (kept, world.users, world.projects)] == [
+        "0o600", "0o600", "0o644",
+    ]  # fmt: skip
+
+
+# --- nothing without a lock -------------------------------------------------------------------------
+
+
+def test_what_must_be_locked_and_is_not_does_not_start(world: World) -> None:
+    error = refused(world, "not-locked", locks="require")
+    assert "mcp-sandbox lock -- npx -y pkg" in error
+    world.put()
+    assert world.start(locks="require") is not None
+
+
+def test_a_profile_may_ask_for_a_lock(world: World) -> None:
+    profiles = world.root / "config/mcp-sandbox/profiles"
+    profiles.mkdir(parents=True)
+    (profiles / "own.toml").write_text('schema = 1\nextends = "node"\n[supply]\nlock = "require"\n')
+    assert "own.toml:4" in refused(world, "not-locked", profile="own")
+
+
+# --- what it is found by ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "found"),
+    [
+        pytest.param(("npx", "-y", "@a/b@1.0.0", "x"), ("npm @a/b",), id="npm"),
+        pytest.param(("npx", "-p", "b", "-p", "a@2", "tool"), ("npm a b",), id="two packages"),
+        pytest.param(("uvx", "Some_Tool[extra]==1.0"), ("pypi some-tool",), id="PyPI"),
+        pytest.param(("docker", "run", "-i", "docker.io/a/b:1.2"), ("oci a/b",), id="an image"),
+        pytest.param(("/bin/cat", "-"), ("program /bin/cat",), id="a program"),
+        pytest.param(("https://mcp.example/",), (), id="elsewhere"),
+    ],
+)
+def test_a_server_is_known_by_what_it_is(
+    world: World, command: tuple[str, ...], found: tuple[str, ...]
+) -> None:
+    wish = world.wish(*command)
+    assert keys(choose(wish), wish) == found
+
+
+def test_a_script_is_known_by_its_path(world: World) -> None:
+    script = world.project / "server.py"
+    script.touch()
+    for command in (("python3", "server.py"), ("python3", "-u", f"{world.project}/../project/server.py")):
+        wish = world.wish(*command)
+        assert keys(choose(wish), wish) == (f"program {script} python3",)
+
+
+# --- what a start costs -----------------------------------------------------------------------------
+
+_WARM = """
+import json, os, sys
+from sandbox.choice import Wish, choose
+import sandbox.prepare
+from sandbox.locked import lock_of
+wish = Wish({command!r}, dict(os.environ), {cwd!r})
+found = lock_of(choose(wish), wish)
+print(json.dumps([found.name, *sys.modules]))
+"""
+
+
+def test_a_start_from_a_lock_imports_nothing_heavy(world: World) -> None:
+    world.put()
+    world.start()
+    code = _WARM.format(command=COMMAND, cwd=str(world.project))
+    printed = subprocess.check_output(
+        [sys.executable, "-c", code], text=True, timeout=30, env={**world.environ, "PYTHONPATH": os.getcwd()}
+    )
+    name, *loaded = json.loads(printed)
+    assert name == "pkg"
+    assert not {one.partition(".")[0] for one in loaded}.intersection(
+        ("tomllib", "asyncio", "pydantic", "packaging", "msgspec", "dataclasses", "subprocess", "inspect")
+    )
