@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import logging
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from sandbox.supply.lock import Package
 from sandbox.supply.osv import Ecosystem, plain
 from sandbox.supply.spec import normal
 
+EXTRA = "`pip install 'mcp-sandbox[provenance]'` brings what verifies it"
 _MOST = 20
 _IN_TOTO = "application/vnd.in-toto+json"
 _SLSA = "https://slsa.dev/provenance/"
@@ -27,8 +29,8 @@ class NotHeldError(ValueError):
     """An attestation that does not prove what it says, and why."""
 
 
-class NoLibraryError(Exception):
-    """The libraries of the extra `provenance` are not installed."""
+class NotCheckedError(Exception):
+    """What nothing can be said about, and why."""
 
 
 def proven(package: Package, ecosystem: Ecosystem, document: bytes) -> tuple[str, ...]:
@@ -36,13 +38,17 @@ def proven(package: Package, ecosystem: Ecosystem, document: bytes) -> tuple[str
     try:
         from sigstore.errors import Error
     except ImportError as error:
-        raise NoLibraryError(str(error)) from None
+        raise NotCheckedError(EXTRA) from error
+    # Without a handler its warnings, such as that it stays offline, would reach the terminal.
+    logging.getLogger("sigstore").addHandler(logging.NullHandler())
     try:
         return _of_npm(package, document) if ecosystem == "npm" else _of_pypi(package, document)
     except NotHeldError:
         raise
     except (Error, ValueError, TypeError, KeyError, LookupError, AttributeError, RecursionError) as error:
         raise NotHeldError(plain(str(error), 200) or type(error).__name__) from None
+    except OSError as error:  # it keeps its root in the cache directory
+        raise NotCheckedError(f"the root of trust cannot be read: {error.strerror}") from None
 
 
 # --- npm -------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from sandbox.policy.model import Judgement
 from sandbox.records import dataclass
+from sandbox.supply.attestations import EXTRA, NotCheckedError, NotHeldError, proven
 from sandbox.supply.findings import Finding, Origins, Strength
 from sandbox.supply.lock import Package
 from sandbox.supply.osv import Ecosystem, plain
@@ -15,7 +16,6 @@ from sandbox.supply.provenance import Evidence, attestations_at, keys_at
 from sandbox.supply.resolved import Resolution, Said
 from sandbox.supply.signatures import Key, check, keys_of
 
-_EXTRA = "`pip install 'mcp-sandbox[provenance]'` brings what verifies it"
 _NAMED = 5
 
 
@@ -63,7 +63,7 @@ def vouched(
 
 
 def _missing(said: Said) -> str:
-    return f"signatures were not checked: {_EXTRA}" if said.signatures or said.attestations else NOTHING
+    return f"signatures were not checked: {EXTRA}" if said.signatures or said.attestations else NOTHING
 
 
 NOTHING = "its registry serves no signature and no attestation of it"
@@ -114,12 +114,10 @@ def _attested(package: Package, said: Said, ecosystem: Ecosystem, evidence: Evid
         return _One(open=("its registry was not reached for attestations",))
     if content is None:
         return _One(open=("its registry names attestations, and they could not be fetched",))
-    from sandbox.supply.attestations import NoLibraryError, NotHeldError, proven
-
     try:
         words = proven(package, ecosystem, content)
-    except NoLibraryError:
-        return _One(open=(f"its attestations were not checked: {_EXTRA}",))
+    except NotCheckedError as error:
+        return _One(open=(f"its attestations were not checked: {error}",))
     except NotHeldError as error:
         what = f"an attestation does not hold: {plain(str(error), 200)}"
         return _One(faults=(_fault("attestation", package, what, "require"),))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from sigstore.models import TrustedRoot
 from sigstore.verify import Verifier
 
 from sandbox.policy.model import Supply
-from sandbox.supply.attestations import NotHeldError, proven
+from sandbox.supply.attestations import NotCheckedError, NotHeldError, proven
 from sandbox.supply.judged import Known, judge
 from sandbox.supply.lock import Package
 from sandbox.supply.provenance import Evidence
@@ -173,3 +174,18 @@ def test_what_holds_is_kept_for_the_lock_and_what_does_not_is_refused() -> None:
     assert held.origin(NPM.name, NPM.version) == BUILT
     forged = found(of_npm(STRANGER.bundle(about())))
     assert [(one.rule, one.strength) for one in forged.findings] == [("attestation", "refuse")]
+
+
+def test_without_the_libraries_nothing_is_proven_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sigstore.errors", None)
+    with pytest.raises(NotCheckedError, match="provenance"):
+        proven(NPM, "npm", of_npm(NOTARY.bundle(about())))
+
+
+def test_a_root_that_cannot_be_kept_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*, offline: bool) -> Verifier:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Verifier, "production", denied)
+    with pytest.raises(NotCheckedError, match="Permission denied"):
+        proven(NPM, "npm", of_npm(NOTARY.bundle(about())))
