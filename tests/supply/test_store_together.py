@@ -182,14 +182,17 @@ def test_twenty_first_starts_at_once_are_one_build_and_twenty_servers(environ: d
     try:
         for process in started:
             _answered(process)
+        store = Store(str(store_of(environ)))
+        assert prune(store, trees(store, {})) == []  # all run from it
         said = [process.communicate(timeout=60)[1] for process in started]
         assert sum("building ours" in text for text in said) == 1
     finally:
         for process in started:
             process.kill()
             process.communicate()
-    (one,) = trees(Store(str(store_of(environ))), {})
+    (one,) = trees(store, {})
     assert one.packages == ("ours@1.0.0",)
+    assert prune(store, [one]) == [one]
 
 
 @pytest.mark.long
