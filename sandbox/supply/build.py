@@ -27,6 +27,7 @@ _NOISE = re.compile(
 )
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 _RESOLVED = re.compile(r"(@[\w.~-]+/)?[\w.~-]+(@|==)[\w.!+-]+", re.ASCII)
+_NO_DATES = "an index does not say when its files were published: none was left out for its age"
 _PASSWORD = re.compile(r"(://)[^/\s@]+@")
 
 # What the installers print, the error's code, and a hint.
@@ -45,6 +46,11 @@ _CAUSES = (
         r"EINTEGRITY|Hash mismatch for|HASHES FROM THE REQUIREMENTS FILE|DO NOT MATCH THE HASHES",
         "package-changed",
         "the registry serves other files under the same version than it did: do not run them",
+    ),
+    (
+        r"is missing an upload date",
+        "package-undated",
+        "the index does not say when its files were published: `[supply] age = 0` asks for none",
     ),
     (
         r"with a date before|ENOVERSIONS|exclude-newer",
@@ -117,7 +123,7 @@ def build(order: Order, store: Store, key: str, before: Entry | None) -> Entry:
     order.progress(f"building {request.title} in {place}…")
     with store.stage(key) as staging:
         tree = os.path.join(staging, "tree")
-        found, unrun = install(order, specs, interpreter, staging)
+        found, unrun = _installed(order, specs, interpreter, staging)
         entry = _describe(maker, tree, order, interpreter)
         digest, manifest = seal(tree)
         if found is not None:
@@ -135,6 +141,23 @@ def build(order: Order, store: Store, key: str, before: Entry | None) -> Entry:
 def maker_of(request: Request) -> Maker:
     """Who knows the request's ecosystem."""
     return npm if request.ecosystem == "npm" else pypi
+
+
+def _installed(
+    order: Order, specs: Sequence[str], interpreter: Interpreter, staging: str
+) -> tuple[Resolution | None, tuple[str, ...]]:
+    """As `install`; an index without dates, in whose every release uv sees a young one, is asked without."""
+    try:
+        return install(order, specs, interpreter, staging)
+    except SandboxNotBuilt as error:
+        if error.code != "package-undated":
+            raise
+    order.progress(f"{_NO_DATES}…")
+    tree = os.path.join(staging, "tree")
+    remove(tree)
+    os.mkdir(tree, 0o755)
+    found, unrun = install(replace(order, age=0.0), specs, interpreter, staging)
+    return found and replace(found, unchecked=(*found.unchecked, _NO_DATES)), unrun
 
 
 def install(

@@ -46,7 +46,6 @@ _REBUILD = ("rebuild", "--ignore-scripts=false", "--foreground-scripts", *_QUIET
 _LARGEST = 4 << 20
 _LOCK = "package-lock.json"
 _EMPTY = b'{"private": true}\n'
-_UNDATED = "its registry says of no package when it was published, so that no age is known"
 
 
 def interpreter(request: Request, environ: Mapping[str, str]) -> Interpreter:
@@ -147,7 +146,6 @@ def found(tree: str, order: Order, log: str) -> Resolution:
         tuple(_dated(each, origins.get((each.name, each.version))) for each in packages),
         said=tuple(each for _, each in sorted(warned.items()) if each.says),
         ran=tuple(sorted({each.name for each in packages if each.scripts} & _allowed(order.scripts))),
-        unchecked=(_UNDATED,) if dated and not any(each.published for each in origins.values()) else (),
         dated=dated,
     )
 

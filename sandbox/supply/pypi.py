@@ -23,7 +23,6 @@ _VENV = f"{MOUNT}/bin/python"
 _ASKED = f"{CONFIG}/asked.txt"
 # An uv that knows no such file writes hashed requirements into it, and reads them: `pypi_lock` reads both.
 _LOCK, _REPORT = "pylock.toml", "report.json"
-_UNDATED = "its index says of no file when it was published, so that no age is known"
 _COMPILE = (
     "import compileall, py_compile; "
     f"compileall.compile_dir('{MOUNT}/lib', quiet=2, "
@@ -184,7 +183,6 @@ def found(tree: str, order: Order, log: str) -> Resolution:
         packages,
         said=tuple(Said(*each, yanked=why) for each, why in sorted(gone.items())),
         ran=tuple(each.name for each in packages if each.scripts),
-        unchecked=() if dated else (_UNDATED,),
         dated=dated or order.age is not None,
     )
 

@@ -108,7 +108,12 @@ def _file(one: Mapping[str, Any]) -> File | None:
         return None
     url = str(one.get("url") or "")
     name = line(one.get("name") or _last(url) or one.get("path")).rpartition("/")[2]
-    return File(name, digest, address(url), moment(one.get("upload-time")))
+    return File(name, digest, _source(url), moment(one.get("upload-time")))
+
+
+def _source(url: str) -> str:
+    """The URL as a lock has it: a directory of this machine is nobody else's."""
+    return "" if url.startswith("file:") else address(url)
 
 
 def _last(url: str) -> str:
@@ -161,7 +166,7 @@ def _reported(one: Mapping[str, Any]) -> Release:
     url, digest = str(download.get("url") or ""), _mapping(archive.get("hashes")).get("sha256")
     if not isinstance(digest, str) or not _HEX.fullmatch(digest):
         return Release(name, version, ())
-    return Release(name, version, (File(line(_last(url)), digest, address(url)),))
+    return Release(name, version, (File(line(_last(url)), digest, _source(url)),))
 
 
 def yanked(log: str) -> dict[tuple[str, str], str]:

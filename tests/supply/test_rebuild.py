@@ -155,6 +155,20 @@ def test_what_is_asked_for_by_its_version_may_be_young(npm: registry.Npm, enviro
     assert refused.value.code == "package-too-young"
 
 
+def test_an_index_without_dates_is_asked_without_an_age(tmp_path: Path, environ: dict[str, str]) -> None:
+    for name, needs, said in (("tool", "helper", 'data-yanked="broken badly"'), ("helper", "", "")):
+        folder = tmp_path / "simple" / name
+        folder.mkdir(parents=True)
+        registry.wheel(folder, name, "1.0", {f"{name}.py": "main = print\n"}, {name: f"{name}:main"}, needs)
+        (wheel,) = (path.name for path in folder.iterdir())
+        (folder / "index.html").write_text(f'<a href="{wheel}" {said}>{wheel}</a>')
+    with registry.folder(tmp_path) as url:
+        found = _known(_frozen(f"uvx --index-url {url}simple tool==1.0", environ, age=3 * DAY))
+    assert [(each.name, each.published) for each in found.packages] == [("helper", ""), ("tool", "")]
+    assert found.unchecked
+    assert found.of("tool", "1.0").yanked == "broken badly"
+
+
 def test_the_same_venv_comes_from_its_packages_alone(tmp_path: Path, environ: dict[str, str]) -> None:
     wheels = tmp_path / "wheels"
     wheels.mkdir()
