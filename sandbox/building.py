@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import time
 from collections.abc import Callable, Mapping
@@ -83,7 +84,7 @@ class Building:
         self._environ = environ
         self._begun = False
         self._deadline = time.monotonic() + (policy.quota.wall or float("inf"))
-        self._breach = ""
+        self._breach = self._why = ""
         self._next = 0.0
 
     def __enter__(self) -> Building:
@@ -101,7 +102,7 @@ class Building:
         reached = tuple(self._reached)
         detail: dict[str, Value] = {"status": status, "reason": self._breach or "end", "reached": [*reached]}
         self._sink.emit(Event("session.end", detail), sync=True)
-        return BuildOutcome(status, reached)
+        return BuildOutcome(status, reached, self._why)
 
     def step(self, running: Running, gateway: Gateway, spec: Spec, far: Far | None = None) -> int:
         """The exit status of one step that is being started; what it leaves running ends with it."""
@@ -194,9 +195,8 @@ class Building:
         return next(((one.key, one.why) for one in found), None) or ear.breach
 
     def _break(self, rule: str, why: str) -> None:
-        self._breach = rule
+        self._breach, self._why = rule, f"{why} [{rule}]"
         self._sink.emit(Event("quota.breach", {"quota": rule, "why": why}, rule=rule))
-        self._print(f"mcp-sandbox: ended: {why} [{rule}]\n".encode())
 
     def _copied(self, fd: int) -> bool:
         """False at the end of that output; what is beyond the log's room is read and dropped."""
@@ -219,7 +219,8 @@ class Building:
 
     def _denied(self, where: str, reason: str) -> None:
         """Remembers what a step wanted; a person is told of the first few."""
-        where = one_line(where)[:_WHERE_MAX]
+        # A package chose it: nothing of it may look like more than a name.
+        where = re.sub(r"[^A-Za-z0-9_.:\[\]-]", "?", where)[:_WHERE_MAX]
         if where.endswith(".arpa") or where in self._reached or len(self._reached) >= MOST_REACHED:
             return
         self._reached[where] = None

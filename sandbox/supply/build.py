@@ -236,6 +236,13 @@ def _failure(job: BuildJob, outcome: BuildOutcome) -> SandboxNotBuilt:
     said = _log_end(job.log)
     lines = [line for line in said.splitlines() if not _NOISE.match(line)][-_TAIL:]
     what = "\n".join([f"{job.title} could not be built (exit {outcome.status})", *lines])
+    if outcome.breach:
+        return SandboxNotBuilt(
+            "build-ended",
+            f"{what}\n{outcome.breach}",
+            rule="the profile `build`",
+            hint="mcp-sandbox profile show build",
+        )
     if outcome.reached:
         return _denied(what, outcome.reached)
     for pattern, code, hint in _CAUSES:

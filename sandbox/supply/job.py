@@ -60,6 +60,8 @@ class BuildOutcome:
     """The exit status of the last step that ran."""
     reached: tuple[str, ...] = ()
     """What its steps tried to reach and were denied: names, `name:port` or `address:port`, each once."""
+    breach: str = ""
+    """Why it was ended, with the quota; empty where it ended by itself."""
 
 
 @dataclass(frozen=True, slots=True)
