@@ -17,6 +17,7 @@ from sandbox.supply.advisories import Advisories, opened
 from sandbox.supply.build import Maker
 from sandbox.supply.findings import Judged
 from sandbox.supply.job import Order
+from sandbox.supply.lock import Lock
 from sandbox.supply.provenance import Evidence
 from sandbox.supply.request import Request
 from sandbox.supply.resolved import Resolution
@@ -51,6 +52,16 @@ def database(policy: Supply, environ: Mapping[str, str], cwd: str) -> Advisories
     except ValueError as error:
         raise ProfileError("path-malformed", str(error), rule=f"`{rule}`") from None
     return opened(path, environ)
+
+
+def learned(lock: Lock, policy: Supply, environ: Mapping[str, str], cwd: str) -> Judged:
+    """What the database knows by now of a lock's packages; what was waived when it was made stays so."""
+    if lock.kind not in ("npm", "pypi"):
+        return Judged()
+    alone = Supply(age=0, provenance="off", lookalikes="off", advisories=policy.advisories)
+    known = judge_of.Known(now=time.time(), advisories=database(policy, environ, cwd))
+    waived = tuple(one.what.replace(" ", ":", 1) for one in lock.waived)
+    return judge_of.judge(Resolution(lock.packages), lock.kind, alone, known, waived)
 
 
 def _asked(request: Request) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 
-from sandbox.errors import SandboxError, SandboxNotBuilt
+from sandbox.errors import ProfileError, SandboxError, SandboxNotBuilt
 from sandbox.locks import Here, here
 from sandbox.supply.lock import Lock
 
@@ -20,7 +20,8 @@ def findings(one: Here) -> list[dict[str, str]]:
     if one.lock is None or one.fault:
         what = f"`{one.path}` would not start: {one.fault}"
         return [{"code": one.fault, "what": what, "rule": "", "hint": f"mcp-sandbox trust {one.path}"}]
-    return [found for check in _checks(one.lock) if (found := _failed(check))]
+    checks = (*_checks(one.lock), lambda: _advised(one.name, one.lock))
+    return [found for check in checks if (found := _failed(check))]
 
 
 def _failed(check: Callable[[], None]) -> dict[str, str]:
@@ -57,3 +58,20 @@ def _places(lock: Lock) -> None:
     if missing := [path for path in paths if not os.path.lexists(path)]:
         raise SandboxNotBuilt("place-gone", f"`{missing[0]}` is gone")
     check(lock.places, paths, notes(os.environ), deep=True)
+
+
+def _advised(name: str, lock: Lock | None) -> None:
+    """What a database of advisories has learned of the packages since they were locked."""
+    from sandbox.judging import learned
+    from sandbox.policy.load import read
+    from sandbox.policy.model import Supply
+
+    if lock is None:
+        return
+    try:
+        policy = read(lock.profile, environ=os.environ, cwd=os.getcwd(), trusted_only=True).supply
+    except ProfileError:
+        policy = Supply()
+    if found := learned(lock, policy, os.environ, os.getcwd()).findings:
+        what = "\n".join(map(str, found))
+        raise SandboxNotBuilt("known-package", what, hint=f"mcp-sandbox update {name}")

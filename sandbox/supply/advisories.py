@@ -101,9 +101,10 @@ def opened(path: str, environ: Mapping[str, str]) -> Advisories:
 
 
 def _unreadable(path: str, error: Exception) -> SandboxNotBuilt:
+    why = (isinstance(error, OSError) and error.strerror) or error
     return SandboxNotBuilt(
         "unreadable-advisories",
-        f"`{path}` is no database of advisories: {error}",
+        f"`{path}` is no database of advisories: {why}",
         rule="`[supply] advisories_at`, or `MCP_SANDBOX_OSV`, names a directory, zip or file of OSV records",
     )
 

@@ -23,6 +23,7 @@ from sandbox.records import replace
 from sandbox.supply.findings import Judged
 from sandbox.supply.freeze import freeze
 from sandbox.supply.job import BuildJob, BuildOutcome, Order
+from sandbox.supply.lock import Allowed, Lock, Package
 from sandbox.supply.resolved import resolution
 from tests.supply import registry
 from tests.supply.test_advisories import record
@@ -171,3 +172,18 @@ def test_a_database_that_is_named_and_gone_stops_the_lock(npm: registry.Npm, env
     environ["MCP_SANDBOX_OSV"] = "/nowhere/osv.zip"
     with pytest.raises(SandboxError, match="/nowhere/osv"):
         judge(environ, Supply(age=0))
+
+
+def test_what_is_learned_after_a_lock_is_told_and_what_was_waived_is_not(tmp_path: Path) -> None:
+    place = tmp_path / "osv.json"
+    place.write_text(json.dumps([record("MAL-1", "a"), record("GHSA-2", "b"), record("GHSA-3", "c")]))
+    packages = tuple(Package(name, "1.0.0", ()) for name in ("a", "b", "d"))
+    waived = (Allowed("vulnerable b", "root"),)
+    lock = Lock("x", "npm", ("a",), ("npx", "a"), "", "", packages=packages, waived=waived)
+    environ = {"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    policy = Supply(advisories_at="~/osv.json")
+    found = judging.learned(lock, policy, environ, "/")
+    assert rules(found) == [("malicious", "a", "refuse")]
+    assert found.waived == ("vulnerable b",)
+    assert judging.learned(replace(lock, kind="program"), policy, environ, "/") == Judged()
+    assert judging.learned(lock, replace(policy, advisories="off"), environ, "/").findings == ()
