@@ -48,8 +48,6 @@ INITIALIZE = {
     },
 }
 AT_ONCE = 20
-WHOLE_BUILD_S = 0.16
-"""From before a build of `toolchain` to after its entry is written."""
 
 
 @contextmanager
@@ -86,11 +84,15 @@ def _killed(tmp_path: Path, moments: int) -> None:
     print(f"seed {seed}")  # noqa: T201 - shown where it fails
     chance = random.Random(seed)  # noqa: S311 - moments
     environ = world(tmp_path)
+    with _start(tmp_path) as process:
+        began = time.monotonic()
+        process.communicate(timeout=60)
+        whole = time.monotonic() - began
     store, built = Store(str(store_of(environ))), 0
     with _pruning(store) as pause:
         for number in range(moments):
             with _start(tmp_path) as process:
-                time.sleep(chance.uniform(0.0, WHOLE_BUILD_S))
+                time.sleep(chance.uniform(0.0, 1.3 * whole))
                 process.send_signal(signal.SIGKILL)
                 process.wait()
             with pause:
