@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sandbox.supply.docker_run import DockerRun
     from sandbox.supply.mcpb import Bundle
 
-LockUse = Literal["use", "require", "never"]
+LockUse = Literal["use", "require", "never", "make"]
 
 COMMAND = Origin("command")
 """Where a grant comes from that the command's own words name."""
@@ -48,7 +48,8 @@ class Wish:
     refresh: bool = False
     backend: str = "auto"
     locks: LockUse = "use"
-    """`require`: nothing starts without a lock; `never`: as if there were none, for those who make one."""
+    """`require`: nothing starts without a lock; `never`: as if there were none; `make`: one is made of what
+    starts, which is to be as old as the profile says."""
     age_waive: tuple[str, ...] = ()
     """Packages that a lock which is made may take younger than the profile says."""
 

@@ -25,10 +25,11 @@ NONE_NEEDED = "a server that runs elsewhere has no files here that a lock could 
 
 def lock_of(chosen: Choice, wish: Wish) -> Found | None:
     """The lock of this start, checked as far as it can be before the host is looked at."""
-    found = find(chosen, wish) if wish.locks != "never" else None
+    if wish.locks in ("never", "make"):
+        return None
+    found = find(chosen, wish)
     if found is None:
-        required = wish.locks == "require" or chosen.policy.supply.lock == "require"
-        if required and wish.locks != "never":
+        if wish.locks == "require" or chosen.policy.supply.lock == "require":
             raise _not_locked(chosen, wish)
         return None
     check(found, chosen, wish)

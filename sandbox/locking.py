@@ -58,7 +58,7 @@ class Proposal:
 def propose(order: Order) -> Proposal:
     """The lock of what would start now; findings that a lock is refused for are the caller's to refuse by."""
     younger = tuple(one.removeprefix("age:") for one in order.waive if one.startswith("age:"))
-    wish = replace(order.wish, locks="never", age_waive=younger)
+    wish = replace(order.wish, locks="make", age_waive=younger)
     chosen = choose(wish)
     if not keys(chosen, wish):
         raise UsageError("nothing-to-lock", NONE_NEEDED, hint="mcp-sandbox run --help")

@@ -302,7 +302,7 @@ def _supplied(asked: Asked, run: Callable[[BuildJob], BuildOutcome], image: Imag
         run_build=run,
         progress=asked.progress,
         image=image,
-        age=supply.age if wish.locks == "never" else None,
+        age=supply.age if wish.locks == "make" else None,
         age_waive=(*supply.age_waive, *wish.age_waive),
     )
 

@@ -71,7 +71,8 @@ def _learn(args: argparse.Namespace) -> int:
     calls = _calls(args.call)
     if args.out is not None and os.path.lexists(args.out):
         raise UsageError("exists", f"`{args.out}` is there already", hint="name another file for `--out`")
-    wish = options.wish(args, dict(os.environ), os.getcwd())
+    # What is learnt is a profile, and a lock holds only with the one that it was made for.
+    wish = replace(options.wish(args, dict(os.environ), os.getcwd()), locks="never")
     _refuse_elsewhere(wish)
     if args.trust_network:
         note(f"mcp-sandbox: waived: {TRUSTED}")

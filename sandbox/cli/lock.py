@@ -83,7 +83,7 @@ def _wish(args: argparse.Namespace) -> Wish:
     if len(words) == 1 and words[0] != "--" and args.profile is None:
         args.profile, args.command = words[0], []
     wish = options.wish(args, dict(os.environ), os.getcwd())
-    return replace(wish, locks="never")
+    return replace(wish, locks="make")
 
 
 def _directory(args: argparse.Namespace, wish: Wish) -> str:

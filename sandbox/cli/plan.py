@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sandbox.cli import options
-from sandbox.cli.output import document, emit, note, paint
+from sandbox.cli.output import document, emit, harmless, note, paint
 
 if TYPE_CHECKING:
     from sandbox.plan.rows import Row
@@ -81,6 +81,8 @@ def unbuilt(prepared: Prepared) -> str:
 def _headline(prepared: Prepared) -> str:
     name = paint(prepared.spec.server, "bold", sys.stdout)
     text = f"{name}: profile {prepared.policy.name}, {prepared.spec.backend} backend"
+    if prepared.lock is not None:
+        text += f"\nheld to the lock `{harmless(prepared.lock.name)}`: {harmless(prepared.lock.path)}"
     missing = unbuilt(prepared)
     return f"{text}\n{paint('note', 'yellow', sys.stdout)}: {missing}" if missing else text
 
@@ -94,9 +96,15 @@ def _document(prepared: Prepared, described: tuple[Row, ...]) -> dict[str, Any]:
         "backend": prepared.spec.backend,
         "command": list(prepared.spec.argv),
         "cwd": prepared.spec.cwd,
+        "lock": _lock(prepared),
         "unbuilt": missing or None,
         "steps": [asdict(row) for row in described],
     }
+
+
+def _lock(prepared: Prepared) -> dict[str, Any] | None:
+    held = prepared.lock
+    return {"name": held.name, "file": held.path, "sha256": held.sha256} if held is not None else None
 
 
 def _print(described: tuple[Row, ...]) -> None:

@@ -142,6 +142,8 @@ def said(prepared: Prepared, *, verbose: bool) -> list[str]:
     if verbose:
         limits = f"quotas by {spec.limits.mechanism}, system calls of tier {spec.syscalls}"
         lines.append(f"`{spec.server}`: profile {prepared.policy.name}, {_reach(spec)}, {limits}")
+        if prepared.lock is not None:
+            lines.append(f"held to the lock `{prepared.lock.name}` ({prepared.lock.path})")
         lines += spec.notes
         lines.append("`mcp-sandbox audit show` has what happened, `mcp-sandbox plan` every step")
     return lines

@@ -8,8 +8,9 @@ from sandbox.errors import SandboxNotBuilt
 from sandbox.supply.in_place import measured, unchanged
 from sandbox.supply.lock import Place
 
-BESIDE = frozenset({".git"})
-"""At a place's top: what changes with every look at a checkout, and what no program is made of."""
+BESIDE = frozenset({".git", ".mcp-sandbox"})
+"""At a place's top: what changes with every look at a checkout, the lock that would be part of itself, and
+what no program is made of."""
 HINT = "mcp-sandbox update"
 _COMMIT_LETTERS = frozenset("0123456789abcdef")
 _SMALL = 4096
