@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from sandbox.supply import unbundle
-from tests.e2e.caller import Caller
+from tests.e2e.caller import PROGRAM, Caller
 from tests.supply.bundled import bundle, manifest, started, zipped
 
 everywhere = pytest.mark.backends(docker="user")
@@ -61,7 +61,7 @@ class Ground:
         os.environ.pop("API_KEY", None)
 
     def bundle(self, said: dict[str, Any], **files: str) -> str:
-        bundle(self.file, said, {"server/main.py": KNOWS, **files})
+        bundle(self.file, said, {"server/main.py": KNOWS} | files)
         os.chown(self.file, self.caller.uid, self.caller.gid)
         return str(self.file)
 
@@ -96,8 +96,8 @@ def test_it_is_given_what_is_named_and_nothing_else(ground: Ground) -> None:
     assert "`API_KEY`: Key (a secret)" in told_person
     assert SECRET not in told_person
 
-    status, seen, _ = ground.run("--secret", "API_KEY", "--set-env", "DIRS=/a:/b", "--", file, "more")
-    assert status == 0
+    status, seen, said = ground.run("--secret", "API_KEY", "--set-env", "DIRS=/a:/b", "--", file, "more")
+    assert status == 0, said
     assert seen["argv"] == [told(word) for word in (f"--key={SECRET}", "/a", "/b", "more")]
     assert told(f"API_KEY={SECRET}") in seen["env"]
     assert told(f"AUTH=Bearer {SECRET}") in seen["env"]
@@ -123,21 +123,30 @@ def test_a_secret_among_its_words_is_in_no_log(ground: Ground) -> None:
 
 @native
 def test_one_changed_byte_of_its_tree_is_refused_by_name(ground: Ground) -> None:
-    file = ground.bundle(manifest(name=f"unique {ground.place}"))
+    # Of its own in every byte: the store shares a file between all trees that have it.
+    own = KNOWS + f"# {ground.place}\n"
+    file = ground.bundle(manifest(), **{"server/main.py": own})
     assert ground.run("--", file)[0] == 0
     store = Path(ground.caller.environ["XDG_CACHE_HOME"], "mcp-sandbox/store")
     key = unbundle.key_of(hashlib.sha256(ground.file.read_bytes()).hexdigest())
     digest = json.loads((store / "keys" / f"{key}.json").read_text())["digest"]
     program = store / "trees" / digest / "tree/server/main.py"
-    altered = program.read_text().replace("bundled", "changed")
-    mode = program.stat().st_mode
-    program.chmod(0o644)
-    program.write_text(altered)
-    program.chmod(mode)
+    whole = program.read_text()
+    altered = whole.replace('"bundled"', '"changed"')
+    _rewrite(program, altered)
     status, _, said = ground.run("--", file)
     assert status == 125
     assert "tree-changed" in said
     assert "server/main.py" in said
+    _rewrite(program, whole)
+    assert ground.run("--", file)[0] == 0
+
+
+def _rewrite(program: Path, content: str) -> None:
+    mode = program.stat().st_mode
+    program.chmod(0o644)
+    program.write_text(content)
+    program.chmod(mode)
 
 
 @native
@@ -147,7 +156,7 @@ def test_another_file_in_its_place_is_another_bundle(ground: Ground) -> None:
     assert ground.run("--", file)[0] == 0
     ground.bundle(manifest(name="second", version=ground.place.name.replace("_", "-")))
     status, _, said = ground.run("--", file)
-    assert status == 0
+    assert status == 0, said
     assert "unpacked second@" in said
 
 
@@ -190,7 +199,9 @@ def test_a_bundle_of_a_server_json_is_the_very_one_whose_hash_it_gives(
     ground: Ground, served: tuple[Path, str]
 ) -> None:
     folder, url = served
-    whole = bundle(folder / "far.mcpb", manifest(name="far"), {"server/main.py": KNOWS}).read_bytes()
+    whole = bundle(
+        folder / "far.mcpb", manifest(name=ground.place.name), {"server/main.py": KNOWS}
+    ).read_bytes()
     package = {
         "registryType": "mcpb",
         "identifier": f"{url}/far.mcpb",
@@ -203,7 +214,7 @@ def test_a_bundle_of_a_server_json_is_the_very_one_whose_hash_it_gives(
     file.write_text(json.dumps(described))
     (folder / "far.mcpb").write_bytes(whole + b".")
     status, _, said = ground.run("--", str(file))
-    assert (status, "fetched-other" in said) == (125, True)
+    assert (status, "fetched-other" in said) == (125, True), said
 
     (folder / "far.mcpb").write_bytes(whole)
     status, seen, _ = ground.run("--", str(file))
@@ -214,3 +225,28 @@ def test_a_bundle_of_a_server_json_is_the_very_one_whose_hash_it_gives(
     file.write_text(json.dumps(described))
     status, _, said = ground.run("--", str(file))
     assert (status, "no `fileSha256`" in said) == (125, True)
+
+
+# --- locked ----------------------------------------------------------------------------------------
+
+
+@native
+def test_a_locked_bundle_is_that_file_and_no_other(ground: Ground) -> None:
+    file = ground.bundle(manifest(name=f"kept-{ground.place.name}"))
+    locked = ground.caller.run(PROGRAM, "lock", "--yes", "--", file, cwd=ground.place)
+    assert "not checked: the bundle is signed by nobody" in locked.stdout + locked.stderr
+    assert locked.returncode == 0, locked.stderr
+    assert ground.run("--locked", "--", file)[0] == 0
+    ground.bundle(manifest(name=f"kept-{ground.place.name}"), more="a file that was not there")
+    status, _, said = ground.run("--", file)
+    assert (status, "bundle-changed" in said, file in said) == (125, True, True)
+
+
+@native
+def test_where_a_signer_is_required_nobody_is_none(ground: Ground) -> None:
+    file = ground.bundle(manifest(name="nobodys"))
+    profile = ground.place / "strict.toml"
+    head = 'schema = 1\nextends = "python"\n[supply]\nprovenance = "require"\n[server]\n'
+    profile.write_text(f'{head}command = ["{file}"]\n')
+    locked = ground.caller.run(PROGRAM, "lock", "--yes", "--profile", str(profile), cwd=ground.place)
+    assert (locked.returncode, "bundle-not-signed" in locked.stderr) == (125, True), locked.stderr
