@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 from tests.e2e.caller import PROGRAM
 from tests.supply import registry
 from tests.terminal import at_terminal
-from tests.update.poisoned import BLIND, HONEST, HOST, INSTALL, NAME, POISONED, PROFILE, javascript
+from tests.update import registries
+from tests.update.poisoned import BLIND, HONEST, HOST, INSTALL, NAME, POISONED, PROFILE, javascript, python
 
 BIN = {NAME: "main.js"}
 HELLO: dict[str, Any] = {"protocolVersion": "2025-11-25", "capabilities": {},
@@ -27,8 +29,10 @@ class World:
     def __init__(self, root: Path, runner: tuple[str, ...], base: str, **settings: str) -> None:
         self.root = root
         self.command = (*runner, NAME)
-        self.environ = {**os.environ, "XDG_CONFIG_HOME": f"{root}/config", "XDG_STATE_HOME": f"{root}/state",
-                        "XDG_CACHE_HOME": f"{root}/cache", "no_proxy": "127.0.0.1", **settings}  # fmt: skip
+        others = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "PIP_"))}
+        self.environ = {**others, "XDG_CONFIG_HOME": f"{root}/config", "XDG_STATE_HOME": f"{root}/state",
+                        "XDG_CACHE_HOME": f"{root}/cache", "no_proxy": "127.0.0.1",
+                        "PATH": f"{Path(PROGRAM).parent}:{os.environ['PATH']}", **settings}  # fmt: skip
         profiles = root / "config/mcp-sandbox/profiles"
         profiles.mkdir(parents=True)
         (profiles / "mail.toml").write_text(PROFILE.format(base=base))
@@ -74,6 +78,7 @@ class World:
         )  # fmt: skip
         answers = {one["id"]: one for one in map(json.loads, done.stdout.splitlines()) if "id" in one}
         assert "result" in answers.get(1, {}), done.stderr
+        assert "result" in answers.get(3, {}), f"{done.stdout}{done.stderr}"
         tool = answers[2]["result"]["tools"][0]
         sent = answers[3]["result"]["content"][0]["text"]
         return answers[1]["result"]["serverInfo"]["version"], tool["description"], sent
@@ -116,3 +121,85 @@ def test_a_poisoned_release_is_shown_and_not_started(served: registry.Npm, tmp_p
     assert f"{NAME}: {NAME} 1.0.0 → {NAME} 2.0.0" in shown
     assert world.files() == before
     assert world.session()[:2] == ("1.0.0", HONEST)
+
+
+# --- registries that others keep -----------------------------------------------------------------------
+
+
+@dataclass
+class Published:
+    """A world whose registry has the honest version, and what publishes the other one."""
+
+    world: World
+    poison: Callable[[], None]
+
+
+@pytest.fixture
+def verdaccio(require: Callable[[str], None], shared_cache: Path, tmp_path: Path) -> Iterator[Published]:
+    require("npm")
+    program = registries.verdaccio_in(shared_cache / "verdaccio")
+
+    def publish(url: str, version: str, **more: object) -> None:
+        files = javascript(version, poisoned="scripts" in more)
+        registries.publish(url, tmp_path / version, NAME, version, files, bin=BIN, **more)
+
+    with registries.verdaccio(program, tmp_path) as url:
+        publish(url, "1.0.0")
+        world = World(tmp_path, ("npx", "-y"), "node", npm_config_registry=url)
+        yield Published(world, lambda: publish(url, "2.0.0", scripts=INSTALL))
+
+
+@pytest.fixture
+def pypiserver(require: Callable[[str], None], shared_cache: Path, tmp_path: Path) -> Iterator[Published]:
+    require("native")
+    program = registries.pypiserver_in(shared_cache / "pypiserver")
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+
+    def publish(version: str) -> None:
+        files = python(version, poisoned=version == "2.0.0")
+        registry.wheel(wheels, "mailer_of_ours", version, files, {NAME: "mailer_of_ours:main"})
+
+    publish("1.0.0")
+    with registries.pypiserver(program, wheels) as url:
+        yield Published(World(tmp_path, ("uvx",), "python", UV_DEFAULT_INDEX=url), lambda: publish("2.0.0"))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["verdaccio", "pypiserver"])
+def test_the_whole_story_at_a_registry_that_others_keep(kind: str, request: pytest.FixtureRequest) -> None:
+    """The control: a user without the lock is given the poisoned release by the same command."""
+    published: Published = request.getfixturevalue(kind)
+    world = published.world
+    world.lock()
+    published.poison()
+    stranger = world.session("--refresh", locks=False)
+    assert stranger[:2] == ("2.0.0", POISONED)
+    assert BLIND in stranger[2]
+    before = world.files()
+    locked = world.session()
+    assert locked[:2] == ("1.0.0", HONEST)
+    assert BLIND not in locked[2]
+
+    checked = world.run("update", "--check", "--json")
+    assert checked.returncode == 1
+    (told,) = json.loads(checked.stdout)["locks"]
+    seen = {(one["rule"], one["change"], one["name"]) for one in told["differences"]}
+    assert {("package", "changed", NAME), ("host", "added", HOST), ("tool", "changed", "send")} <= seen
+    assert (("scripts", "added", NAME) in seen) is (kind == "verdaccio")
+    shown = "\n".join(line for file in told["sources"] for _, line in file["lines"])
+    all_four(shown)
+
+    status, _ = world.typed("no", "update", NAME)
+    assert (status, world.files()) == (1, before)
+    assert world.session()[:2] == ("1.0.0", HONEST)
+
+    status, shown = world.typed("yes", "update", NAME)
+    assert (status, f"updated: {NAME}" in shown) == (0, True)
+    assert world.session()[:2] == ("2.0.0", POISONED)
+    assert world.run("update", "--check").returncode == 0
+
+    status, _ = world.typed("yes", "rollback", NAME)
+    assert (status, world.session()[:2]) == (0, ("1.0.0", HONEST))
+    assert world.run("rollback", NAME, "--yes").returncode == 0
+    assert world.session()[:2] == ("2.0.0", POISONED)
