@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 from sandbox.choice import Choice, Wish, choose
 from sandbox.errors import SandboxNotBuilt, UsageError
+from sandbox.host.closure import language_of
+from sandbox.host.uvrun import is_uv_run
 from sandbox.locked import NONE_NEEDED, plain_policy, without_logins
-from sandbox.locks import keys
+from sandbox.locks import keys, script, uv_operand
 from sandbox.looked import Looked, NotLooked, look
 from sandbox.plan.image import Image
 from sandbox.prepare import Prepared, prepare
@@ -81,7 +83,7 @@ def _bare(order: Order, chosen: Choice, wish: Wish) -> Lock:
     policy = plain_policy(chosen, wish)
     request = chosen.request
     return Lock(
-        name=_name(order.name or chosen.name),
+        name=_name(order.name or _called(chosen, wish)),
         kind=_kind(chosen),
         asked=_asked(chosen),
         command=_command(chosen, wish),
@@ -104,6 +106,14 @@ def _of_bundle(chosen: Choice) -> tuple[str, ...]:
     from sandbox import bundles
 
     return bundles.unchecked(chosen.bundle, chosen.policy)
+
+
+def _called(chosen: Choice, wish: Wish) -> str:
+    """As the server is, but for a script: that is not called as its interpreter."""
+    if wish.name or chosen.request is not None or chosen.bundle is not None or not wish.command:
+        return chosen.name
+    given = script(chosen.command, wish.cwd) if language_of(chosen.command[0]) else ()
+    return os.path.splitext(os.path.basename(given[-1]))[0] if given else chosen.name
 
 
 def _name(wanted: str) -> str:
@@ -155,8 +165,25 @@ def _command(chosen: Choice, wish: Wish) -> tuple[str, ...]:
     if request is not None and chosen.bundle is None and request.args:
         words = words[: len(words) - len(request.args)]
     elif chosen.bundle is None and request is None and not _own_image(chosen):
-        words = words[:2] if len(words) > 1 and os.path.isfile(words[1]) else words[:1]
+        words = words[: _ahead(words, wish.cwd)]
     return without_logins(words) or chosen.command[:1]
+
+
+def _ahead(words: tuple[str, ...], cwd: str) -> int:
+    """How many words say what it is: the program, and what an interpreter is to run."""
+    if is_uv_run(words):
+        return uv_operand(words)
+    given = script(words, cwd) if language_of(words[0]) else ()
+    if not given:
+        return 1
+    last = next(
+        at for at, word in enumerate(words) if at and word in (given[0], *_spelt(words, cwd, given[0]))
+    )
+    return last + len(given)
+
+
+def _spelt(words: tuple[str, ...], cwd: str, path: str) -> tuple[str, ...]:
+    return tuple(word for word in words if os.path.normpath(os.path.join(cwd, word)) == path)
 
 
 # --- what it is made of ----------------------------------------------------------------------------

@@ -9,6 +9,8 @@ from typing import Literal
 from sandbox.choice import Choice, Wish
 from sandbox.errors import SandboxNotBuilt, UsageError
 from sandbox.event import Event
+from sandbox.host.closure import language_of
+from sandbox.host.uvrun import is_uv_run
 from sandbox.places import cache_dir
 from sandbox.policy import cache, search
 from sandbox.policy.codec import decode_as, encode
@@ -68,12 +70,31 @@ def request_key(request: Request) -> str:
 
 
 def program(command: Sequence[str], cwd: str) -> tuple[str, ...]:
-    """The program and, behind an interpreter, its script: as words, where paths are absolute."""
+    """The program and, behind an interpreter, what it is to run: paths are absolute, arguments left out."""
     first = command[0]
     at = os.path.normpath(os.path.join(cwd, first)) if "/" in first else first
-    script = next((word for word in command[1:] if not word.startswith("-")), "")
-    path = os.path.normpath(os.path.join(cwd, script)) if script else ""
-    return (at, path) if path and os.path.isfile(path) else (at,)
+    if is_uv_run(command):
+        # The project's own program: it is another one in another directory.
+        return (at, cwd, *command[1 : uv_operand(command)])
+    return (at, *script(command, cwd)) if language_of(first) else (at,)
+
+
+def uv_operand(command: Sequence[str]) -> int:
+    """How many words of `uv … run … PROGRAM` there are up to its program."""
+    run = command.index("run")
+    words = enumerate(command[run + 1 :], run + 2)
+    return next((count for count, word in words if not word.startswith("-")), len(command))
+
+
+def script(command: Sequence[str], cwd: str) -> tuple[str, ...]:
+    """The script that an interpreter is given, the module (`-m`), or its text (`-c`, `-e`)."""
+    for word, after in zip(command[1:], [*command[2:], ""], strict=True):
+        if word in ("-m", "-c", "-e"):
+            return (word, after)
+        if not word.startswith("-"):
+            path = os.path.normpath(os.path.join(cwd, word))
+            return (path,) if os.path.isfile(path) else (word,)
+    return ()
 
 
 # --- finding ----------------------------------------------------------------------------------------

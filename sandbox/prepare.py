@@ -63,6 +63,8 @@ def prepare(
     for line in chosen.told:
         progress(line)
     held = lock if lock is not None else _lock(chosen, wish)
+    if held is not None and wish.refresh:
+        progress(f"`--refresh` looks nothing up: `mcp-sandbox update {held.name}` shows what is newer")
     asked = Asked(wish, chosen, remembered_facts(wish.environ), progress, build, held)
     prepared = _by_a_backend(asked)
     if build and chosen.hint:

@@ -371,6 +371,7 @@ def test_a_profile_may_ask_for_a_lock(world: World) -> None:
         pytest.param(("uvx", "Some_Tool[extra]==1.0"), ("pypi some-tool",), id="PyPI"),
         pytest.param(("docker", "run", "-i", "docker.io/a/b:1.2"), ("oci a/b",), id="an image"),
         pytest.param(("/bin/cat", "-"), ("program /bin/cat",), id="a program"),
+        pytest.param(("uv", "run", "-q", "x", "y"), ("program -q CWD run uv x",), id="a project's program"),
         pytest.param(("https://mcp.example/",), (), id="elsewhere"),
     ],
 )
@@ -378,7 +379,7 @@ def test_a_server_is_known_by_what_it_is(
     world: World, command: tuple[str, ...], found: tuple[str, ...]
 ) -> None:
     wish = world.wish(*command)
-    assert keys(choose(wish), wish) == found
+    assert keys(choose(wish), wish) == tuple(one.replace("CWD", str(world.project)) for one in found)
 
 
 def test_a_script_is_known_by_its_path(world: World) -> None:
@@ -387,6 +388,13 @@ def test_a_script_is_known_by_its_path(world: World) -> None:
     for command in (("python3", "server.py"), ("python3", "-u", f"{world.project}/../project/server.py")):
         wish = world.wish(*command)
         assert keys(choose(wish), wish) == (f"program {script} python3",)
+    for first, second in (
+        (("-m", "a"), ("-m", "b")),
+        (("-c", "1"), ("-c", "2")),
+        (("server.py",), ("x.py",)),
+    ):
+        one, other = world.wish("python3", *first), world.wish("python3", *second)
+        assert keys(choose(one), one) != keys(choose(other), other)
 
 
 # --- what a start costs -----------------------------------------------------------------------------

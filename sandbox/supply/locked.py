@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from sandbox.digest import sha256
 from sandbox.errors import SandboxError, SandboxNotBuilt
 from sandbox.plan.image import Image
-from sandbox.records import dataclass
+from sandbox.records import dataclass, replace
 from sandbox.supply import verify
 from sandbox.supply.fits import kind_of
 from sandbox.supply.frozen import Frozen
@@ -50,13 +51,15 @@ def frozen(start: Start, *, build: bool = True) -> Frozen | None:
     if entry is None or tree is None:
         found = _interpreter(start)
         tree = _fitting(start, found)
-        if not store.hold(tree.digest):
+        there = store.hold(tree.digest)
+        if not there:
             if not build:
                 return None
             _rebuild(start, tree, store)
         entry = _entry(start, tree, found)
-        store.prepare()
-        store.remember(key, entry)
+        _remember(store, key, entry)
+        verify.verify(store, tree.digest)
+        return replace(_started(start, tree, entry, store), reused=there)
     verify.verify(store, tree.digest)
     return _started(start, tree, entry, store)
 
@@ -66,6 +69,14 @@ def key_of(start: Start) -> str:
     where = place_of(start.request, start.environ, start.image)
     whole = json.dumps(["lock", *sorted(tree.digest for tree in start.lock.trees), where])
     return str(sha256(whole.encode()).hexdigest())[:40]
+
+
+def _remember(store: Store, key: str, entry: Entry) -> None:
+    """What cannot be written is asked again at the next start."""
+    with suppress(OSError):
+        store.prepare()
+        with store.lock(key):
+            store.remember(key, entry)
 
 
 def _named(lock: Lock, digest: str) -> Tree | None:
