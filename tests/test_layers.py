@@ -133,6 +133,7 @@ PURE_FILES = {
     "supply/osv.py",
     "supply/parts.py",
     "supply/pypi_lock.py",
+    "supply/public.py",
     "supply/registries.py",
     "supply/semver.py",
     "supply/server_json.py",

@@ -50,12 +50,16 @@ NOT_OURS = {
     ],
 }
 
+# What a package manager asks by itself is known to one file.
+KNOWN = {"a package registry's host": {"sandbox/supply/public.py"}}
+
 
 @pytest.mark.parametrize("what", NOT_OURS)
 def test_no_tracked_file_names(what: str) -> None:
     patterns = re.compile("|".join(NOT_OURS[what]))
     found = []
-    for path in tracked():
+    known = KNOWN.get(what, set())
+    for path in [one for one in tracked() if str(one.relative_to(ROOT)) not in known]:
         for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
             if patterns.search(line):
                 found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}")

@@ -15,13 +15,14 @@ from urllib.parse import SplitResult, urlsplit
 
 from sandbox.policy import hosts
 from sandbox.records import dataclass, replace
+from sandbox.supply import public
 from sandbox.supply.job import Settings
 
-NPM, PYPI = "https://registry.npmjs.org/", "https://pypi.org/simple"
+NPM, PYPI = f"https://{public.NPM}/", f"https://{public.PYPI}/simple"
 # Public registries whose own documents name another host for the files.
 _FILES = {
-    "pypi.org": "files.pythonhosted.org",
-    "test.pypi.org": "test-files.pythonhosted.org",
+    public.PYPI: public.PYPI_FILES,
+    public.PYPI_TEST: public.PYPI_TEST_FILES,
     "download.pytorch.org": "download-r2.pytorch.org",
     "registry.npmmirror.com": "cdn.npmmirror.com",
     "npm.pkg.github.com": "pkg-npm.githubusercontent.com",

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.policy import hosts
-from sandbox.supply import registries
+from sandbox.supply import public, registries
 from sandbox.supply.job import CONFIG, Settings
 
-NPM, FILES, INDEX = "registry.npmjs.org:443", "files.pythonhosted.org:443", "pypi.org:443"
+NPM, FILES, INDEX = f"{public.NPM}:443", f"{public.PYPI_FILES}:443", f"{public.PYPI}:443"
+INSTEAD = "index-url"
 USER, GLOBAL, UV, PIP = f"{CONFIG}/npmrc", f"{CONFIG}/global-npmrc", f"{CONFIG}/uv/uv.toml", "/etc/pip.conf"
 VIA = "http://me:s3cret@proxy.test:3128"
 
@@ -92,7 +93,7 @@ def test_the_registries_of_npm(settings: Settings, options: tuple[str, ...], exp
         ),
         pytest.param(given_(), ("-i", "https://x.test/"), ["x.test:443"], id="an option instead"),
         pytest.param(given_({"UV_NO_INDEX": "1"}), ("-f", "/srv/wheels"), [], id="none at all"),
-        pytest.param(given_(uv='index-url = "https://t.test"\n'), (), ["t.test:443"], id="uv.toml"),
+        pytest.param(given_(uv=f'{INSTEAD} = "https://t.test"\n'), (), ["t.test:443"], id="uv.toml"),
         pytest.param(
             given_(uv='[[index]]\nname = "a"\nurl = "https://a.test/s"\n'),
             (), [INDEX, FILES, "a.test:443"], id="an index of uv.toml",
@@ -106,11 +107,11 @@ def test_the_registries_of_npm(settings: Settings, options: tuple[str, ...], exp
             (), ["f.test:443"], id="links of uv.toml",
         ),
         pytest.param(
-            given_(uv='[pip]\nextra-index-url = ["https://p.test"]\n'),
+            given_(uv=f'[pip]\nextra-{INSTEAD} = ["https://p.test"]\n'),
             (), [INDEX, FILES, "p.test:443"], id="uv.toml's table for pip",
         ),
         pytest.param(given_(uv="= nonsense"), (), [INDEX, FILES], id="a broken uv.toml"),
-        pytest.param(given_(pip="[global]\nindex-url = https://i.test\n"), (), [INDEX, FILES], id="pip's"),
+        pytest.param(given_(pip=f"[global]\n{INSTEAD} = https://i.test\n"), (), [INDEX, FILES], id="pip's"),
         pytest.param(given_({"PIP_INDEX_URL": "https://i.test"}), (), [INDEX, FILES], id="pip's variable"),
         pytest.param(
             given_({"UV_PUBLISH_URL": "https://p.test"}, uv='publish-url = "https://p.test"\n'),
@@ -125,16 +126,16 @@ def test_the_indexes_of_uv(settings: Settings, options: tuple[str, ...], expecte
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        pytest.param(given_(pip="[global]\nindex-url = https://i.test\n"), ["i.test:443"], id="instead"),
+        pytest.param(given_(pip=f"[global]\n{INSTEAD} = https://i.test\n"), ["i.test:443"], id="instead"),
         pytest.param(
-            given_(pip="[install]\nextra-index-url =\n  https://a.test/s\n  file:///srv/simple\n"),
+            given_(pip=f"[install]\nextra-{INSTEAD} =\n  https://a.test/s\n  file:///srv/simple\n"),
             [INDEX, FILES, "a.test:443"], id="over several lines",
         ),
         pytest.param(given_({"PIP_NO_INDEX": "yes", "PIP_FIND_LINKS": "/w https://f.test"}), ["f.test:443"],
                      id="links alone"),
-        pytest.param(given_(pip="[download]\nindex-url = https://i.test\n"), [INDEX, FILES], id="another's"),
+        pytest.param(given_(pip=f"[download]\n{INSTEAD} = https://i.test\n"), [INDEX, FILES], id="another's"),
         pytest.param(given_(pip="nonsense"), [INDEX, FILES], id="a broken file"),
-        pytest.param(given_(uv='index-url = "https://t.test"\n'), [INDEX, FILES], id="uv's"),
+        pytest.param(given_(uv=f'{INSTEAD} = "https://t.test"\n'), [INDEX, FILES], id="uv's"),
     ],
 )  # fmt: skip
 def test_the_indexes_of_pip(settings: Settings, expected: list[str]) -> None:
@@ -180,7 +181,8 @@ def test_a_proxy_is_the_gateways_and_no_steps(found: registries.Registries, expe
 
 
 def test_what_is_no_proxy_stays_as_it_was() -> None:
-    text = 'native-tls = true\nno-proxy = [\n  "a.test",\n  "b.test",\n]\nindex-url = "https://i.test"\n'
+    text = 'native-tls = true\nno-proxy = [\n  "a.test",\n  "b.test",\n]\n'
+    text += f'{INSTEAD} = "https://i.test"\n'
     found = registries.pypi(given_({}, uv=text, shared="a=1\r\nproxy=http://x:1\r\nb=\xff\n"), (), "uv")
     files = dict(found.settings.files)
     assert tomllib.loads(files[UV].decode()) == {"native-tls": True, "index-url": "https://i.test"}
