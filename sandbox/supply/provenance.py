@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from sandbox.policy import hosts
 from sandbox.records import dataclass, field, replace
-from sandbox.supply import registries, settings
+from sandbox.supply import public, registries, settings
 from sandbox.supply.job import CONFIG, MOUNT, BuildJob
 from sandbox.supply.lock import Package
 from sandbox.supply.osv import Ecosystem
@@ -26,7 +26,6 @@ _LARGEST = 4 << 20
 _SECONDS = 120
 _LIST, _SCRIPT = f"{CONFIG}/addresses.json", f"{CONFIG}/fetch.mjs"
 _KEYS = "-/npm/v1/keys"
-_PYPI_FILES = "files.pythonhosted.org"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +117,11 @@ def attestations_at(package: Package, said: Said, ecosystem: Ecosystem) -> str:
     if said.attestations or ecosystem == "npm":
         return said.attestations
     parts = _split(package.source)
-    if parts is None or parts.hostname != _PYPI_FILES:
+    if parts is None or parts.hostname != public.PYPI_FILES:
         return ""
     file = parts.path.rpartition("/")[2]
     # PyPI's Integrity API (PEP 740): no installer asks it, so that none says whether it has an answer.
-    return f"https://pypi.org/integrity/{package.name}/{package.version}/{file}/provenance"
+    return f"https://{public.PYPI}/integrity/{package.name}/{package.version}/{file}/provenance"
 
 
 def _split(url: str) -> SplitResult | None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from sandbox.records import dataclass
+from sandbox.supply import public
 from sandbox.supply.resolved import Signature
 
 Outcome = Literal["valid", "forged", "expired", "unknown", "missing"]
@@ -35,14 +36,14 @@ BUILT_IN = (
         "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE1Olb3zMAFFxXKHiIkQO5cJ3Yhl5i6UPp+IhuteBJbuHcA5UogKo0EWtlWwW6KSaKoT"
         "NEYL7JlCQiVnkhBktUgg==",
         "2025-01-29T00:00:00.000Z",
-        "registry.npmjs.org",
+        public.NPM,
     ),
     Key(
         "SHA256:DhQ8wR5APBvFHLF/+Tc+AYvPOdTpcIDqOhxsBHRwC7U",
         "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEY6Ya7W++7aUPzvMTrezH6Ycx3c+HOKYCcNGybJZSCJq/fd7Qa8uuAKtdIkUQtQiEKE"
         "RhAmE5lMMJhP8OkDOa2g==",
         None,
-        "registry.npmjs.org",
+        public.NPM,
     ),
 )
 _MOST = 32

@@ -17,6 +17,7 @@ from sigstore.models import TrustedRoot
 from sigstore.verify import Verifier
 
 from sandbox.policy.model import Supply
+from sandbox.supply import public
 from sandbox.supply.attestations import NotCheckedError, NotHeldError, proven
 from sandbox.supply.judged import Known, judge
 from sandbox.supply.lock import Package
@@ -28,7 +29,7 @@ DIGEST = bytes(range(64))
 NPM = Package("@acme/tool", "1.0.0", (f"sha512-{base64.b64encode(DIGEST).decode()}",))
 PYPI = Package("acme-tool", "1.0", (f"sha256:{'ab' * 32}", f"sha256:{'cd' * 32}"))
 SLSA = "https://slsa.dev/provenance/v1"
-PUBLISH = "https://docs.pypi.org/attestations/publish/v1"
+PUBLISH = f"https://docs.{public.PYPI}/attestations/publish/v1"
 PURL = "pkg:npm/%40acme/tool@1.0.0"
 WHEEL = "acme_tool-1.0-py3-none-any.whl"
 BUILT = (f"built by {WORKFLOW} (provenance, SLSA)",)

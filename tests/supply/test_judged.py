@@ -13,7 +13,7 @@ import pytest
 
 from sandbox.policy.model import Supply
 from sandbox.records import replace
-from sandbox.supply import vouched
+from sandbox.supply import public, vouched
 from sandbox.supply.advisories import Advisories
 from sandbox.supply.findings import Finding
 from sandbox.supply.judged import Judged, Known, judge
@@ -225,7 +225,7 @@ def test_what_the_public_registry_signed_needs_no_answer_of_a_mirror() -> None:
     package = Package(name, version, (integrity,), "https://mirror.example/a.tgz")
     said = Said(name, version, signatures=(Signature(NEW.keyid, sig),))
     found = judged(package, policy=VOUCHED, said=(said,))
-    assert found.origin(name, version) == ("signed by registry.npmjs.org",)
+    assert found.origin(name, version) == (f"signed by {public.NPM}",)
 
 
 @pytest.mark.parametrize("policy", [VOUCHED, WARNED])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.supply import provenance
+from sandbox.supply import provenance, public
 from sandbox.supply.job import BuildJob
 from sandbox.supply.lock import Package
 from sandbox.supply.osv import Ecosystem
@@ -21,12 +21,12 @@ from sandbox.supply.signatures import BUILT_IN
 
 NPM = Package("@s/a", "1.0.0", ("sha512-x",), "https://r.example:8443/npm/@s/a/-/a-1.0.0.tgz")
 PYPI = Package(
-    "a", "1.0", ("sha256:00",), "https://files.pythonhosted.org/packages/aa/bb/a-1.0-py3-none-any.whl"
+    "a", "1.0", ("sha256:00",), f"https://{public.PYPI_FILES}/packages/aa/bb/a-1.0-py3-none-any.whl"
 )
 UNKNOWN = (Signature("SHA256:other", "x"),)
 KNOWN = (Signature(BUILT_IN[1].keyid, "x"),)
-HOSTS = ("r.example:8443", "pypi.org:443", "files.pythonhosted.org:443")
-INTEGRITY = "https://pypi.org/integrity/a/1.0/a-1.0-py3-none-any.whl/provenance"
+HOSTS = ("r.example:8443", f"{public.PYPI}:443", f"{public.PYPI_FILES}:443")
+INTEGRITY = f"https://{public.PYPI}/integrity/a/1.0/a-1.0-py3-none-any.whl/provenance"
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,6 @@ def test_what_lies_in_an_answers_place_and_is_no_file_is_no_answer(tmp_path: Pat
 
 def test_a_ca_of_pips_is_pythons_too() -> None:
     base = BuildJob("t", (), "/s", (), (), "/l")
-    made = provenance.job(base, "pypi", "/py", ["https://pypi.org/x"], {"PIP_CERT": "/etc/ssl/own.pem"})
+    made = provenance.job(base, "pypi", "/py", [f"https://{public.PYPI}/x"], {"PIP_CERT": "/etc/ssl/own.pem"})
     assert dict(made.env)["SSL_CERT_FILE"] == "/etc/ssl/own.pem"
-    assert json.loads(dict(made.files)["/opt/mcp-config/addresses.json"]) == ["https://pypi.org/x"]
+    assert json.loads(dict(made.files)["/opt/mcp-config/addresses.json"]) == [f"https://{public.PYPI}/x"]
