@@ -6,7 +6,6 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Protocol
 
 from sandbox.errors import SandboxNotBuilt
@@ -183,9 +182,17 @@ def _run(maker: Maker, order: Order, jobs: Sequence[BuildJob]) -> Resolution | N
             raise _failure(job, outcome)
         reached.update(dict.fromkeys(outcome.reached))
         if number == 0 and not order.locked:
-            with suppress(Unfit):  # only a lock needs it, and `lock` says what is missing
-                found = maker.found(job.staging, order, _log_end(job.log))
+            found = _found(maker, order, job)
     return found and replace(found, reached=tuple(reached))
+
+
+def _found(maker: Maker, order: Order, job: BuildJob) -> Resolution | None:
+    try:
+        return maker.found(job.staging, order, _log_end(job.log))
+    except Unfit:
+        if order.age is not None:
+            raise
+        return None  # only a lock needs it, and asks with an age
 
 
 def interpreter_of(order: Order) -> Interpreter:
