@@ -24,6 +24,7 @@ from sandbox.supply.job import BuildJob, BuildOutcome
 from sandbox.supply.key import key_of
 from sandbox.supply.lock import Allowed, Kind, Lock, Package, Tree
 from sandbox.supply.lock_text import NAME
+from sandbox.supply.npm_lock import without_integrity
 from sandbox.supply.request import Request
 from sandbox.supply.resolved import Resolution, resolution
 from sandbox.supply.store import environment_store
@@ -235,11 +236,10 @@ def _signed(lock: Lock, prepared: Prepared) -> Lock:
 
 def _exact(found: Resolution) -> tuple[Package, ...]:
     """Every package, if each can be told from any other by its bytes."""
-    without = [one.name for one in found.packages if not one.integrity]
-    if without:
+    for one in without_integrity(found.packages):
         raise SandboxNotBuilt(
             "no-integrity",
-            f"`{without[0]}` comes with no hash of its registry, so nothing says that it stays what it is",
+            f"`{one.name}` comes with no hash of its registry, so nothing says that it stays what it is",
             rule="a lock names every package by its bytes",
         )
     return found.packages
