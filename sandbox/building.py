@@ -225,7 +225,7 @@ class Building:
             return
         self._reached[where] = None
         if len(self._reached) <= MOST_TOLD:
-            self._note(f"{self._job.title} tried to reach `{where}` while it was built: {one_line(reason)}")
+            self._note(f"{self._job.title} tried to reach `{where}` while it was built: denied, {reason}")
 
 
 class _Ear:
@@ -243,9 +243,20 @@ class _Ear:
         if not data:
             self._end("gateway", "the egress gateway ended, and no way out is left")
             return False
-        if data != SETTLED:
-            self._take(json.loads(data))
+        self._heard(data)
         return True
+
+    def _heard(self, data: bytes) -> None:
+        """It reads what a hostile program says: what of it cannot be read ends the build."""
+        if data in (SETTLED, b""):
+            return
+        try:
+            said = json.loads(data)
+            if not isinstance(said, dict):
+                raise TypeError(data)
+            self._take(said)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            self._end("gateway", f"what the egress gateway says cannot be read: {type(error).__name__}")
 
     def _take(self, said: Mapping[str, Any]) -> None:
         if "fault" in said:
@@ -257,7 +268,8 @@ class _Ear:
             with suppress(OSError):
                 os.write(self.fd, WRITTEN)
         if "where" in said:
-            self._tell(str(said["where"]), str(said.get("detail", {}).get("reason", "")))
+            why = one_line(str(said.get("detail", {}).get("reason", "")))
+            self._tell(str(said["where"]), RULE if said.get("rule") == DEFAULT_DENY else why)
         if "breach" in said:
             self._end(str(said["breach"]), str(said["why"]))
 
@@ -286,7 +298,6 @@ class _Ear:
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0 and select.select([self.fd], [], [], left)[0]:
             data = os.read(self.fd, LARGEST)
-            if data not in (SETTLED, b""):
-                self._take(json.loads(data))
+            self._heard(data)
             if data == last or not data:
                 return
