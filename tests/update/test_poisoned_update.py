@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,33 +61,43 @@ class World:
 
     def session(self, *options: str, locks: bool = True) -> tuple[str, str, str]:
         """Version, description and what is sent, as a client sees them; what a start refuses is raised."""
-        asked = [
-            {"id": 1, "method": "initialize", "params": HELLO},
-            {"method": "notifications/initialized"},
-            {"id": 2, "method": "tools/list", "params": {}},
-            {
-                "id": 3,
-                "method": "tools/call",
-                "params": {"name": "send", "arguments": {"to": "a", "text": "b"}},
-            },
-        ]
-        text = "".join(json.dumps({"jsonrpc": "2.0", **one}) + "\n" for one in asked)
         environ = self.environ if locks else {**self.environ, "XDG_CONFIG_HOME": f"{self.root}/elsewhere"}
-        done = subprocess.run(
-            [PROGRAM, "run", *options, *(["--profile", "mail"] if locks else []), "--", *self.command],
-            env=environ, cwd=self.root, input=text, capture_output=True, text=True, timeout=120,
+        profile = ["--profile", "mail"] if locks else []
+        process = subprocess.Popen(
+            [PROGRAM, "run", *options, *profile, "--", *self.command],
+            env=environ, cwd=self.root, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        answers = {one["id"]: one for one in map(json.loads, done.stdout.splitlines()) if "id" in one}
-        assert "result" in answers.get(1, {}), done.stderr
-        assert "result" in answers.get(3, {}), f"{done.stdout}{done.stderr}"
-        tool = answers[2]["result"]["tools"][0]
-        sent = answers[3]["result"]["content"][0]["text"]
-        return answers[1]["result"]["serverInfo"]["version"], tool["description"], sent
+        with process:
+            assert process.stderr is not None
+            opened = _answer(process, 1, "initialize", HELLO)
+            assert opened, process.stderr.read()
+            (tool,) = _answer(process, 2, "tools/list", {})["tools"]
+            sent = _answer(process, 3, "tools/call", {"name": "send", "arguments": {"to": "a", "text": "b"}})
+            process.communicate(timeout=30)
+        return opened["serverInfo"]["version"], tool["description"], sent["content"][0]["text"]
 
     def files(self) -> dict[str, bytes]:
         """Everything of the user's settings."""
         found = Path(self.root / "config").rglob("*")
         return {str(path): path.read_bytes() for path in found if path.is_file() and path.suffix != ".held"}
+
+
+def _answer(process: subprocess.Popen[str], id: int, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    """The result; nothing where the session has ended."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(BrokenPipeError):
+        process.stdin.write(
+            json.dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params}) + "\n"
+        )
+        process.stdin.flush()
+    for line in process.stdout:
+        message = json.loads(line)
+        if message.get("id") == id:
+            result: dict[str, Any] = message["result"]
+            return result
+    return {}
 
 
 @pytest.fixture
