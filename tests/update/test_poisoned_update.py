@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -214,3 +217,44 @@ def test_the_whole_story_at_a_registry_that_others_keep(kind: str, request: pyte
     assert (status, world.session()[:2]) == (0, ("1.0.0", HONEST))
     assert world.run("rollback", NAME, "--yes").returncode == 0
     assert world.session()[:2] == ("2.0.0", POISONED)
+
+
+# --- a machine that goes down ---------------------------------------------------------------------------
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1500)
+def test_an_update_that_is_killed_at_any_moment_leaves_a_server_that_starts(
+    served: registry.Npm, tmp_path: Path
+) -> None:
+    """SIGKILL at 25 random moments of the whole: resolved, built, looked at, switched."""
+    world = World(tmp_path, ("npx", "-y"), "node", npm_config_registry=served.url)
+    world.lock()
+    poison(served)
+    began = time.monotonic()
+    _, shown = world.typed("no", "update", NAME)
+    took = time.monotonic() - began
+    digest = shown.partition("digest: ")[2].split()[0]
+    versions = set[str]()
+    for moment in sorted(random.Random(9).uniform(0.0, took) for _ in range(25)):  # noqa: S311
+        _kill_after(moment, [PROGRAM, "update", "--quiet", NAME, "--yes", "--digest", digest], world)
+        assert world.run("store", "verify").returncode == 0
+        version = world.session()[0]
+        versions.add(version)
+        if version == "2.0.0":
+            assert world.run("rollback", NAME, "--yes").returncode == 0
+    assert "1.0.0" in versions
+    done = world.run("update", NAME, "--yes", "--digest", digest)
+    assert (done.returncode, world.session()[0]) == (0, "2.0.0")
+
+
+def _kill_after(seconds: float, words: list[str], world: World) -> None:
+    process = subprocess.Popen(
+        words, env=world.environ, cwd=world.root, start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
