@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.supply import stamps
@@ -22,16 +22,19 @@ RECORDS = st.one_of(
 )
 
 
+@settings(max_examples=60)
 @given(st.lists(RECORDS, max_size=8))
 def test_what_was_spelt_is_read_back(records: list[Record]) -> None:
     assert parse(spell(records)) == records
 
 
+@settings(max_examples=60)
 @given(st.lists(RECORDS, max_size=4), st.lists(RECORDS, max_size=4))
 def test_two_lists_are_never_spelt_alike(one: list[Record], other: list[Record]) -> None:
     assert (spell(one) == spell(other)) == (one == other)
 
 
+@settings(max_examples=60)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_list_or_an_error(content: bytes) -> None:
     try:
@@ -74,11 +77,13 @@ def test_a_difference_is_told_by_paths() -> None:
     assert digest(old) != digest(new)
 
 
+@settings(max_examples=60)
 @given(st.binary(max_size=40))
 def test_a_path_is_shown_on_one_line(path: bytes) -> None:
     assert shown(path).isprintable()
 
 
+@settings(max_examples=60)
 @given(st.lists(NAMES, max_size=5, unique=True), st.data())
 def test_stamps_are_read_back_and_cut_ones_are_none(paths: list[bytes], data: st.DataObject) -> None:
     numbers = st.tuples(*[st.integers(0, 2**62) for _ in range(2)], st.integers(0, 10**15), st.integers(0, 9))
@@ -91,6 +96,7 @@ def test_stamps_are_read_back_and_cut_ones_are_none(paths: list[bytes], data: st
     assert stamps.parse(content, "other") is None
 
 
+@settings(max_examples=60)
 @given(st.binary(max_size=100))
 def test_any_bytes_are_stamps_or_none(content: bytes) -> None:
     stamps.parse(b"stamps 1 d " + content, "d")

@@ -31,7 +31,7 @@ MANY = 1000
 
 def written(tree: Path, mark: str) -> None:
     """What a package leaves, in small: nested directories, programs, links to files and to directories."""
-    for number in range(6):
+    for number in range(4):
         folder = tree / f"node_modules/p{number}/lib"
         folder.mkdir(parents=True)
         for name in ("index.js", "more.js", "a b.json"):
@@ -40,10 +40,10 @@ def written(tree: Path, mark: str) -> None:
         program.write_text(f"#!/usr/bin/env node\n// {mark} {number}\n")
         program.chmod(0o755)
     (tree / "node_modules/.bin").mkdir()
-    for number in range(6):
+    for number in range(4):
         (tree / f"node_modules/.bin/p{number}").symlink_to(f"../p{number}/cli.js")
-    (tree / "node_modules/latest").symlink_to("p5/lib")
-    (tree / "node_modules/spaced link").symlink_to("p5/lib/a b.json")
+    (tree / "node_modules/latest").symlink_to("p3/lib")
+    (tree / "node_modules/spaced link").symlink_to("p3/lib/a b.json")
     (tree / "empty").mkdir()
 
 
