@@ -69,7 +69,10 @@ def verify(
     """The signer of the content whose digest `content` gives by algorithm; Malformed where it is not his."""
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
-    read = cms.read(der)
+    try:
+        read = cms.read(der)
+    except Malformed as error:
+        raise Malformed(f"its signature is not understood: {error}") from None
     if content(read.algorithm) != read.digest:
         raise Malformed("its signature is about other bytes: it was changed after it was signed")
     try:

@@ -59,14 +59,16 @@ def started(command: str, *args: str, type: str = "python", **more: Any) -> dict
     }
 
 
-def zipped(files: Mapping[str, str | bytes], *, mode: int = FILE) -> bytes:
+def zipped(
+    files: Mapping[str, str | bytes], *, mode: int = FILE, method: int = zipfile.ZIP_DEFLATED
+) -> bytes:
     """The files in a zip."""
     made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(made, "w") as archive:
         for name, content in files.items():
             entry = zipfile.ZipInfo(name)
             entry.create_system, entry.external_attr = 3, mode << 16
-            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.compress_type = method
             archive.writestr(entry, content)
     return made.getvalue()
 
