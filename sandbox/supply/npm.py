@@ -134,12 +134,14 @@ def prepare(tree: str, order: Order, specs: Sequence[str]) -> None:
 def found(tree: str, order: Order, log: str) -> Resolution:
     """What npm resolved and what the registry says of it, read before any package's own code runs."""
     text = content(os.path.join(tree, _LOCK), npm_lock.LARGEST) or b""
-    packages = npm_lock.packages(text)
+    cache = os.path.join(tree, SCRATCH, "npm")
+    weak = {place: npm_cache.strong(cache, sri) for place, sri in npm_lock.weak(text).items()}
+    packages = [_hashed(each, weak.get(each.place, "")) for each in npm_lock.packages(text)]
     wanted: dict[str, set[str]] = {}
     for each in packages:
         wanted.setdefault(each.name, set()).add(each.version)
     dated = order.age is not None
-    origins = npm_cache.origins(os.path.join(tree, SCRATCH, "npm"), wanted) if dated else {}
+    origins = npm_cache.origins(cache, wanted) if dated else {}
     # The list of packages has the warnings alone; the documents have them too.
     warned = {**npm_lock.deprecated(text), **{key: each.said for key, each in origins.items()}}
     return Resolution(
@@ -148,6 +150,10 @@ def found(tree: str, order: Order, log: str) -> Resolution:
         ran=tuple(sorted({each.name for each in packages if each.scripts} & _allowed(order.scripts))),
         dated=dated,
     )
+
+
+def _hashed(package: Package, sri: str) -> Package:
+    return replace(package, integrity=(sri,)) if sri and not package.integrity else package
 
 
 def _dated(package: Package, origin: npm_cache.Origin | None) -> Package:

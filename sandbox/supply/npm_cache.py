@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -122,6 +123,19 @@ def _place(root: str, sri: str) -> str:
     if algorithm not in ("sha512", "sha256", "sha1") or len(digest) < 40:
         return ""
     return os.path.join(root, "content-v2", algorithm, digest[:2], digest[2:4], digest[4:])
+
+
+def strong(cache: str, weak: str) -> str:
+    """SHA-512 (SRI) of the archive that npm took by its SHA-1, all that an old registry has; or empty."""
+    path = _place(os.path.join(cache, "_cacache"), weak)
+    archive = content(path, _DOCUMENT) if path else None
+    if archive is None or _sri("sha1", archive) != weak:
+        return ""
+    return _sri("sha512", archive)
+
+
+def _sri(algorithm: str, data: bytes) -> str:
+    return f"{algorithm}-{base64.b64encode(hashlib.new(algorithm, data).digest()).decode()}"
 
 
 def _parsed(text: bytes | None) -> Mapping[str, Any]:

@@ -23,6 +23,7 @@ _KEPT = (
 _NAME = r"(?:@[A-Za-z0-9._~-]+/)?[A-Za-z0-9_~][A-Za-z0-9._~-]*"
 _PLACE = re.compile(rf"node_modules/{_NAME}(?:/node_modules/{_NAME})*")
 _VERSION = re.compile(r"\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?")
+_SHA1 = re.compile(r"sha1-[A-Za-z0-9+/]{27}=")
 _SRI = re.compile(r"(?:sha(?:256|384|512)-[A-Za-z0-9+/]{43,86}={0,2})")
 
 
@@ -85,6 +86,13 @@ def deprecated(text: bytes) -> dict[tuple[str, str], Said]:
             name, version = _name(place, one.get("name")), one["version"]
             found[name, version] = Said(name, version, deprecated=line(said))
     return found
+
+
+def weak(text: bytes) -> dict[str, str]:
+    """The SHA-1 of each place, in a list that `packages` has read, that has no better hash."""
+    listed = json.loads(text)["packages"]
+    said = {place: str(one.get("integrity") or "") for place, one in listed.items() if place}
+    return {place: sri for place, sri in said.items() if _SHA1.fullmatch(sri)}
 
 
 def without_integrity(found: Iterable[Package]) -> Iterator[Package]:

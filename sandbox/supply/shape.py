@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, date, datetime
 from urllib.parse import urlsplit, urlunsplit
 
@@ -13,9 +12,6 @@ Value = str | bool | int | list["Value"] | dict[str, "Value"]
 _LONGEST = 2000
 _MOST = 2000
 _DEEPEST = 4
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
-# The same, and half a surrogate pair, which JSON can spell and TOML cannot.
-_UNFIT = re.compile(rf"{_CONTROL.pattern}|[\ud800-\udfff]")
 
 
 class Unfit(SandboxNotBuilt):
@@ -26,8 +22,8 @@ class Unfit(SandboxNotBuilt):
 
 
 def line(text: object) -> str:
-    """One short line without a character that a terminal acts upon."""
-    shown = _CONTROL.sub("", str(text)).encode("utf-8", "replace").decode()
+    """One short line, without a letter that a terminal acts upon, hides or cannot show."""
+    shown = "".join(filter(str.isprintable, str(text)[:_LONGEST]))
     return shown if len(shown) <= 300 else shown[:299] + "…"
 
 
@@ -35,7 +31,7 @@ def value(raw: object, depth: int = _DEEPEST) -> Value:
     """A value of TOML's own kinds, of bounded size; `Unfit` for anything else."""
     if isinstance(raw, int) and abs(raw) < 1 << 53:
         return raw
-    if isinstance(raw, str) and len(raw) <= _LONGEST and not _UNFIT.search(raw):
+    if isinstance(raw, str) and len(raw) <= _LONGEST and (raw.isprintable() or not raw):
         return raw
     if depth and isinstance(raw, list) and len(raw) <= _MOST:
         return [value(each, depth - 1) for each in raw]
@@ -52,7 +48,7 @@ def address(url: str) -> str:
         parts.port  # noqa: B018 - a ValueError where it is no number
     except ValueError:
         return ""
-    if parts.scheme not in ("https", "http", "file") or len(url) > _LONGEST or _CONTROL.search(url):
+    if parts.scheme not in ("https", "http", "file") or len(url) > _LONGEST or not url.isprintable():
         return ""
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
 

@@ -152,14 +152,14 @@ def test_deprecations_are_one_line_each() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
 )
 KEYS = st.sampled_from(["version", "resolved", "integrity", "name", "bin", "link", "inBundle", "license"])
 
 
-@given(st.dictionaries(KEYS, JSON), st.sampled_from(["node_modules/a", "node_modules/@s/b", "x"]))
+@given(st.dictionaries(KEYS, JSON, max_size=3), st.sampled_from(["node_modules/a", "node_modules/@s/b", "x"]))
 def test_whatever_is_listed_is_read_or_refused(more: dict[str, object], place: str) -> None:
     try:
         found = npm_lock.packages(_text(**{place: {**_one(), **more}}))

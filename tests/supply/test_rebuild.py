@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
@@ -106,6 +107,22 @@ def test_the_same_npm_tree_comes_from_its_packages_alone(npm: registry.Npm, envi
     npm.publish("helper", "1.1.0", {"i.js": "newer"})
     tree = _again("npx -y tool", made, environ, found.packages)
     assert os.path.exists(f"{tree}/node_modules/helper/old")
+
+
+def test_what_an_old_registry_serves_by_sha1_is_locked_by_sha512(
+    npm: registry.Npm, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def old(name: str, version: str) -> dict[str, object]:
+        digest = hashlib.sha1(npm.packages[name][version]).hexdigest()  # noqa: S324 - what such a one has
+        return {"tarball": f"{npm.url}{name}/-/{name}-{version}.tgz", "shasum": digest}
+
+    monkeypatch.setattr(npm, "_dist", old)
+    made = _frozen("npx -y tool", environ)
+    packages = _known(made).packages
+    assert [each.integrity for each in packages] == [
+        (npm.integrity(each.name, each.version),) for each in packages
+    ]
+    assert os.path.isdir(_again("npx -y tool", made, environ, packages))
 
 
 def test_what_was_published_again_with_other_content_is_refused(
