@@ -27,7 +27,7 @@ QUICK = "time"
 DATABASE_FIRST = ("redis-reference",)
 """They connect to their database before they answer, and end where there is none to reach."""
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.root, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 def frozen() -> list[Served]:
@@ -37,11 +37,6 @@ def frozen() -> list[Served]:
     for row in rows:
         chosen.setdefault(row.profile, row)
     return sorted(chosen.values(), key=lambda row: row.id)
-
-
-def marked(row: Served) -> object:
-    """The quickest is for every run of the tests, the others for a long one."""
-    return pytest.param(row, id=row.id, marks=() if row.profile == QUICK else (pytest.mark.long,))
 
 
 @pytest.fixture
@@ -90,7 +85,7 @@ def environment(row: Served, words: Mapping[str, str], state: Path) -> dict[str,
     return {**os.environ, "XDG_STATE_HOME": str(state), **given}
 
 
-@pytest.mark.parametrize("row", [marked(row) for row in frozen()])
+@pytest.mark.parametrize("row", frozen(), ids=lambda row: row.id)
 def test_a_server_starts_from_its_lock_without_any_network(
     row: Served, here: Path, tmp_path: Path, require: Require
 ) -> None:
