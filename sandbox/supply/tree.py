@@ -118,10 +118,13 @@ def content(path: str, largest: int) -> bytes | None:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
-    with os.fdopen(fd, "rb") as opened:
-        if os.fstat(fd).st_size > largest:
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > largest:
             return None
-        try:
+        with os.fdopen(fd, "rb", closefd=False) as opened:
             return opened.read(largest)
-        except OSError:
-            return None
+    except OSError:
+        return None
+    finally:
+        os.close(fd)

@@ -109,6 +109,7 @@ def test_the_same_npm_tree_comes_from_its_packages_alone(npm: registry.Npm, envi
     assert os.path.exists(f"{tree}/node_modules/helper/old")
 
 
+@pytest.mark.long
 def test_what_an_old_registry_serves_by_sha1_is_locked_by_sha512(
     npm: registry.Npm, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +139,7 @@ def test_what_was_published_again_with_other_content_is_refused(
     assert Path(_frozen("npx -y tool", environ).tree, "node_modules/helper/i.js").read_text() == "poisoned"
 
 
+@pytest.mark.long
 def test_another_tree_than_the_locked_one_is_refused(npm: registry.Npm, environ: dict[str, str]) -> None:
     made = _frozen("npx -y tool", environ)
     alone = tuple(
@@ -164,6 +166,7 @@ def test_a_young_version_is_not_chosen_where_an_age_is_asked(
     assert _frozen("npx -y tool", environ, age=3 * DAY).reused
 
 
+@pytest.mark.long
 def test_what_is_asked_for_by_its_version_may_be_young(npm: registry.Npm, environ: dict[str, str]) -> None:
     npm.dates["tool", "1.0.0"] = _ago(1)
     assert _known(_frozen("npx -y tool@1.0.0", environ, age=3 * DAY)).packages[1].published
@@ -172,6 +175,7 @@ def test_what_is_asked_for_by_its_version_may_be_young(npm: registry.Npm, enviro
     assert refused.value.code == "package-too-young"
 
 
+@pytest.mark.long
 def test_an_index_without_dates_is_asked_without_an_age(tmp_path: Path, environ: dict[str, str]) -> None:
     for name, needs, said in (("tool", "helper", 'data-yanked="broken badly"'), ("helper", "", "")):
         folder = tmp_path / "simple" / name
