@@ -63,8 +63,9 @@ def deep(locked: ImageLock, environ: Mapping[str, str]) -> None:
         found = oci.image_lock(locked.name, api.inspect_image(locked.id))
     _same(locked, found, "by the engine's word")
     saved = oci_archive.saved(_pieces(locked, lambda: api.get_image(locked.id, chunk_size=_CHUNK)))
+    given = locked.id if locked.id in saved.ids else min(saved.ids)
     layers = tuple(digest for digest, _ in saved.layers)
-    _same(locked, ImageLock(locked.name, saved.id, locked.digest, layers), "as the engine gives it out")
+    _same(locked, ImageLock(locked.name, given, locked.digest, layers), "as the engine gives it out")
     image = oci_files.stacked(entries for _, entries in saved.layers)
     with _container(api, locked.id) as name:
         real = oci_archive.exported(_pieces(locked, lambda: api.export(name, chunk_size=_CHUNK)))
@@ -95,8 +96,8 @@ def _container(api: Any, image: str) -> Iterator[str]:
     """A container that is made to be read, never started, and removed."""
     from sandbox import containers, engine
 
-    name = f"mcp-sandbox-look-{os.getpid()}"
-    labels = dict(containers.labels(f"look-{os.getpid()}", "look"))
+    session = f"look-{os.getpid()}-{os.urandom(4).hex()}"
+    name, labels = containers.server_name(session), dict(containers.labels(session, "look"))
     with engine.failures(str(api.base_url)):
         host = api.create_host_config(network_mode="none")
         made = api.create_container(

@@ -23,6 +23,8 @@ MOST_BYTES = 64 << 30
 """Of all layers, unpacked."""
 _SMALL_BYTES = 16 << 20
 """Of all that is no layer: the list of layers, the configuration."""
+_LEVELS = 3
+"""An index of indexes of manifests."""
 _BLOCK = 1 << 20
 _GZIP, _TAR = b"\x1f\x8b", b"ustar"
 _CAPABILITY = "SCHILY.xattr.security.capability"
@@ -50,8 +52,9 @@ Listed = list[tuple[str, Entry]]
 class Saved:
     """An image as the engine gives it out."""
 
-    id: str
-    """The hash of the configuration that came with it."""
+    ids: frozenset[str]
+    """The hash of the configuration that came with it, and of each manifest and index that leads to it: an
+    engine names its images by the one or the other."""
     layers: tuple[tuple[str, Listed], ...]
     """Each layer's own hash, unpacked, with what is in it; the lowest first."""
 
@@ -158,7 +161,14 @@ class _Reading:
         config = self.small[described["Config"]]
         names = [self.links.get(one, one) for one in described["Layers"]]
         layers = [self._numbered(*self.layers[name], number) for number, name in enumerate(names, 1)]
-        return Saved(f"sha256:{hashlib.sha256(config).hexdigest()}", tuple(layers))
+        return Saved(self._leading_to(_sha256(config)), tuple(layers))
+
+    def _leading_to(self, config: str) -> frozenset[str]:
+        named = {_sha256(content): _named(content) for content in self.small.values()}
+        found = {config}
+        for _ in range(_LEVELS):
+            found |= {one for one, others in named.items() if found & others}
+        return frozenset(found)
 
     @staticmethod
     def _numbered(digest: str, entries: Listed, number: int) -> tuple[str, Listed]:
@@ -186,6 +196,20 @@ class _Reading:
         with _archive(hashed) as archive:
             found = list(_entries(archive, 0, self.entries))
         return hashed.drained(), found
+
+
+def _sha256(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _named(content: bytes) -> set[str]:
+    """The digests that a manifest or an index names, of a configuration or of manifests."""
+    try:
+        said = json.loads(content)
+        below = [said.get("config"), *(said.get("manifests") or [])]
+        return {one["digest"] for one in below if one}
+    except _NO_IMAGE:
+        return set()
 
 
 def _is_empty_tar(head: bytes, member: tarfile.TarInfo) -> bool:

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pytest
@@ -108,7 +108,9 @@ def packed(*members: Member) -> bytes:
     return out.getvalue()
 
 
-def saved(*layers: bytes, compressed: bool = False, classic: bool = False) -> bytes:
+def saved(
+    *layers: bytes, compressed: bool = False, classic: bool = False, more: Sequence[Member] = ()
+) -> bytes:
     """What an engine gives out: as Docker did before 25, or as an OCI layout."""
     ids = [hashlib.sha256(layer).hexdigest() for layer in layers]
     config = json.dumps({"rootfs": {"diff_ids": [f"sha256:{one}" for one in ids]}}).encode()
@@ -119,7 +121,7 @@ def saved(*layers: bytes, compressed: bool = False, classic: bool = False) -> by
         name: Member(name, gzip.compress(layer) if compressed else layer)
         for name, layer in zip(names, layers, strict=True)
     }
-    return packed(*blobs.values(), Member(named, config), Member("manifest.json", listed))
+    return packed(*blobs.values(), *more, Member(named, config), Member("manifest.json", listed))
 
 
 def pieces(data: bytes, size: int = 4096) -> Iterator[bytes]:
@@ -143,6 +145,24 @@ def test_layers_are_hashed_as_they_are_unpacked(form: dict[str, bool]) -> None:
     tree = oci_files.stacked(entries for _, entries in found.layers)
     assert tree["etc/passwd"].value == hashlib.sha256(b"other").hexdigest()
     assert tree["etc/passwd"].layer == 2
+
+
+def test_an_image_is_known_by_its_manifest_and_its_index_too() -> None:
+    """Engines that keep images as registries do name them so."""
+    (plain,) = oci_archive.saved(pieces(saved(BELOW))).ids
+    manifest = json.dumps({"config": {"digest": plain}, "layers": []}).encode()
+    index = json.dumps({"manifests": [{"digest": digest_of(manifest)}]}).encode()
+    stranger = json.dumps({"config": {"digest": A}}).encode()
+    more = [Member(f"blobs/sha256/{n}", one) for n, one in enumerate((manifest, index, stranger))]
+    assert oci_archive.saved(pieces(saved(BELOW, more=more))).ids == {
+        plain,
+        digest_of(manifest),
+        digest_of(index),
+    }
+
+
+def digest_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 @pytest.mark.parametrize(
