@@ -194,12 +194,13 @@ def same(old: Lock, new: Lock) -> bool:
 
 
 def merged(old: Lock, new: Lock) -> Lock:
-    """The new lock with the trees that the same packages have on other machines."""
+    """The new lock with the trees that the same packages have on other machines, and in the image."""
     if _packages(old) != _packages(new):
         return new
     fits = {tree.fits for tree in new.trees}
     others = tuple(tree for tree in old.trees if tree.fits not in fits)
-    return replace(new, trees=(*others, *new.trees))
+    inside = any(tree.fits.startswith("image ") for tree in others)
+    return replace(new, trees=(*others, *new.trees), image=new.image or (old.image if inside else None))
 
 
 def _packages(lock: Lock) -> list[Any]:

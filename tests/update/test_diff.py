@@ -204,6 +204,10 @@ def test_trees_of_other_machines_stay_as_long_as_the_packages_do() -> None:
     both = replace(LOCK, trees=(arm, TREE))
     assert merged(both, LOCK).trees == (arm, TREE)
     assert same(both, merged(both, LOCK))
+    image = ImageLock("node", "sha256:1", "", ("l1",))
+    inside = replace(LOCK, trees=(replace(TREE, fits="image node"),), image=image)
+    assert merged(inside, LOCK).image == image
+    assert merged(replace(LOCK, image=image), LOCK).image is None
     newer = replace(LOCK, packages=(package(MAIN, version="2.0.0"), LEFT))
     assert merged(both, newer).trees == (TREE,)
     assert "machine" in [one.rule for one in differences(Version(both), Version(newer))]

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-
 from tests.e2e.caller import PROGRAM
 
 SERVER = Path(__file__).resolve().parent.parent / "rug_pull.py"
