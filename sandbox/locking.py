@@ -27,6 +27,7 @@ from sandbox.supply.lock_text import NAME
 from sandbox.supply.npm_lock import without_integrity
 from sandbox.supply.request import Request
 from sandbox.supply.resolved import Resolution, resolution
+from sandbox.supply.shell import unwrapped
 from sandbox.supply.store import environment_store
 
 UNRESOLVED = "the versions and hashes of its packages are not known: its tree was built before they were kept"
@@ -111,7 +112,7 @@ def _of_bundle(chosen: Choice) -> tuple[str, ...]:
 
 def _called(chosen: Choice, wish: Wish) -> str:
     """As the server is, but for a script: that is not called as its interpreter."""
-    if wish.name or chosen.request is not None or chosen.bundle is not None or not wish.command:
+    if wish.name or not wish.command or _kind(chosen) != "program":
         return chosen.name
     given = script(chosen.command, wish.cwd) if language_of(chosen.command[0]) else ()
     return os.path.splitext(os.path.basename(given[-1]))[0] if given else chosen.name
@@ -160,31 +161,33 @@ def _asked(chosen: Choice) -> tuple[str, ...]:
 
 
 def _command(chosen: Choice, wish: Wish) -> tuple[str, ...]:
-    """The command without the server's own arguments, which a lock has no part in."""
-    words = wish.command or chosen.policy.server.command or chosen.command
+    """The command without the server's own arguments and variables, of which a lock keeps nothing."""
+    words = unwrapped(wish.command or chosen.policy.server.command or chosen.command)
     request = chosen.request
-    if request is not None and chosen.bundle is None and request.args:
-        words = words[: len(words) - len(request.args)]
-    elif chosen.bundle is None and request is None and not _own_image(chosen):
-        words = words[: _ahead(words, wish.cwd)]
-    return without_logins(words) or chosen.command[:1]
+    if chosen.bundle is not None:
+        return words[:1]
+    if request is not None:
+        return without_logins(words[: len(words) - len(request.args)])
+    if _own_image(chosen):
+        return ("docker", "run", "-i", "--rm", chosen.policy.server.image or "")
+    return words[: _ahead(words, wish.cwd)]
 
 
 def _ahead(words: tuple[str, ...], cwd: str) -> int:
     """How many words say what it is: the program, and what an interpreter is to run."""
     if is_uv_run(words):
         return uv_operand(words)
-    given = script(words, cwd) if language_of(words[0]) else ()
-    if not given:
+    if not language_of(words[0]):
         return 1
-    last = next(
-        at for at, word in enumerate(words) if at and word in (given[0], *_spelt(words, cwd, given[0]))
-    )
-    return last + len(given)
-
-
-def _spelt(words: tuple[str, ...], cwd: str, path: str) -> tuple[str, ...]:
-    return tuple(word for word in words if os.path.normpath(os.path.join(cwd, word)) == path)
+    operand = next((at for at, word in enumerate(words) if at and not word.startswith("-")), 0)
+    module = "-m" in words[:operand]
+    if operand and not module and not os.path.isfile(os.path.join(cwd, words[operand])):
+        raise UsageError(
+            "nothing-to-lock",
+            f"what `{words[0]}` is to run is no file that a lock could hold",
+            hint="put it into a script, and give its path",
+        )
+    return operand + 1
 
 
 # --- what it is made of ----------------------------------------------------------------------------

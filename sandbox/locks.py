@@ -79,6 +79,11 @@ def program(command: Sequence[str], cwd: str) -> tuple[str, ...]:
     return (at, *script(command, cwd)) if language_of(first) else (at,)
 
 
+def _nameless(text: str) -> str:
+    """A program given as text (`-c`, `-e`): by its hash, since there may be a secret in it."""
+    return accepted.digest(text.encode("utf-8", "surrogateescape"))[:16]
+
+
 def uv_operand(command: Sequence[str]) -> int:
     """How many words of `uv … run … PROGRAM` there are up to its program."""
     run = command.index("run")
@@ -87,13 +92,13 @@ def uv_operand(command: Sequence[str]) -> int:
 
 
 def script(command: Sequence[str], cwd: str) -> tuple[str, ...]:
-    """The script that an interpreter is given, the module (`-m`), or its text (`-c`, `-e`)."""
+    """The script that an interpreter is given, or the module (`-m`)."""
     for word, after in zip(command[1:], [*command[2:], ""], strict=True):
-        if word in ("-m", "-c", "-e"):
+        if word == "-m":
             return (word, after)
         if not word.startswith("-"):
             path = os.path.normpath(os.path.join(cwd, word))
-            return (path,) if os.path.isfile(path) else (word,)
+            return (path,) if os.path.isfile(path) else (_nameless(word),)
     return ()
 
 
