@@ -78,12 +78,14 @@ def _known(made: Frozen) -> Resolution:
     return found
 
 
-def _again(command: str, made: Frozen, environ: dict[str, str], packages: tuple[Package, ...]) -> str:
+def _again(
+    command: str, made: Frozen, environ: dict[str, str], packages: tuple[Package, ...], *scripts: str
+) -> str:
     """Installs the tree again into an empty store: where it stands."""
     request = asked(command)
     lock = Lock("x", request.ecosystem, request.specs, ("x",), "", "", packages=packages)
     environ["XDG_CACHE_HOME"] += "-again"
-    order = Order(request, environ, "/", (), builder(probe(), environ), lambda line: None)
+    order = Order(request, environ, "/", scripts, builder(probe(), environ), lambda line: None)
     store = Store(str(store_of(environ)))
     try:
         rebuild(order, lock, Tree("", made.digest, 0, 0, ()), store)
@@ -206,3 +208,38 @@ def test_the_same_venv_comes_from_its_packages_alone(tmp_path: Path, environ: di
     with pytest.raises(SandboxNotBuilt) as refused:
         _again(command, made, environ, found.packages)
     assert refused.value.code == "package-changed"
+
+
+@pytest.mark.long
+def test_whose_install_scripts_ran_is_known_and_they_run_again(
+    npm: registry.Npm, environ: dict[str, str]
+) -> None:
+    npm.publish("helper", "1.1.0", {"i.js": ""}, scripts={"postinstall": "echo made > made"})
+    npm.dates["helper", "1.1.0"] = _ago(30)
+    bare = _known(_frozen("npx -y tool", environ))
+    assert (bare.ran, bare.unrun) == ((), ("helper",))
+    made = _frozen("npx -y tool", environ, "helper", age=0.0)
+    found = _known(made)
+    assert (found.ran, found.unrun) == (("helper",), ())
+    assert os.path.exists(f"{made.tree}/node_modules/helper/made")
+    with pytest.raises(SandboxNotBuilt, match="another tree"):
+        _again("npx -y tool", made, environ, found.packages)
+    assert os.path.exists(
+        f"{_again('npx -y tool', made, environ, found.packages, 'helper')}/node_modules/helper/made"
+    )
+
+
+@pytest.mark.long
+def test_a_source_that_was_named_is_locked_by_its_hash(tmp_path: Path, environ: dict[str, str]) -> None:
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    registry.source(sources, "sourced", "2.0")
+    command = f"uvx --no-index --find-links {sources} sourced"
+    made = _frozen(command, environ, "sourced")
+    found = _known(made)
+    (package,) = found.packages
+    digest = hashlib.sha256((sources / "sourced-2.0.tar.gz").read_bytes()).hexdigest()
+    assert (package.scripts, package.integrity, found.ran) == (True, (f"sha256:{digest}",), ("sourced",))
+    assert _again(command, made, environ, found.packages, "sourced")
+    with pytest.raises(SandboxNotBuilt):
+        _again(command, made, environ, found.packages)
