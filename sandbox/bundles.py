@@ -297,7 +297,6 @@ def _refuse_unexecutable(bundle: Bundle, path: str) -> None:
 
 def _interpreter(bundle: Bundle, program: str, environ: Mapping[str, str]) -> str:
     """The real file of the host's node or python, known again without being asked."""
-    from sandbox.supply import programs
     from sandbox.supply.key import uv_path, which
     from sandbox.supply.store import Entry, fits, stamp_of
 
@@ -308,6 +307,8 @@ def _interpreter(bundle: Bundle, program: str, environ: Mapping[str, str]) -> st
     entry = store.lookup(key)
     if entry is not None and fits(entry, None):
         return entry.interpreter
+    from sandbox.supply import programs  # where it has to be asked
+
     if program == "node":
         found = programs.node(path, environ)
     else:

@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     built = _Parser(
         prog="mcp-sandbox run",
         usage="mcp-sandbox run [options] -- COMMAND [ARGUMENT…]\n"
-        "       mcp-sandbox run [options] URL | --profile NAME",
+        "       mcp-sandbox run [options] URL | FILE.mcpb | server.json | --profile NAME",
         description="Starts an MCP server in its sandbox and relays stdin and stdout.",
         epilog="example: mcp-sandbox run --allow-read . -- npx -y @modelcontextprotocol/server-filesystem .",
         formatter_class=options.Help,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -135,6 +134,7 @@ def _noted(path: str, stamp: list[int]) -> Read | None:
 
 
 def _note(path: str, stamp: list[int], found: Read) -> None:
+    import tempfile
     from dataclasses import asdict
 
     if found.unchecked:
@@ -148,6 +148,8 @@ def _note(path: str, stamp: list[int], found: Read) -> None:
 
 
 def _read(file: BinaryIO, path: str) -> Read:
+    import tempfile
+
     from sandbox.supply.zipped import LARGEST as LARGEST_FILE
     from sandbox.supply.zipped import Archive, Refused
 
