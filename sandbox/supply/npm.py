@@ -135,8 +135,9 @@ def found(tree: str, order: Order, log: str) -> Resolution:
     """What npm resolved and what the registry says of it, read before any package's own code runs."""
     text = content(os.path.join(tree, _LOCK), npm_lock.LARGEST) or b""
     cache = os.path.join(tree, SCRATCH, "npm")
+    listed = [*npm_lock.packages(text)]
     weak = {place: npm_cache.strong(cache, sri) for place, sri in npm_lock.weak(text).items()}
-    packages = [_hashed(each, weak.get(each.place, "")) for each in npm_lock.packages(text)]
+    packages = [_hashed(each, weak.get(each.place, "")) for each in listed]
     wanted: dict[str, set[str]] = {}
     for each in packages:
         wanted.setdefault(each.name, set()).add(each.version)
