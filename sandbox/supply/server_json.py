@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sandbox.records import dataclass
-from sandbox.supply import hostile_json
+from sandbox.supply import hostile_json, public
 from sandbox.supply.hostile_json import Malformed, Table, spelt
 
 KINDS = ("npm", "pypi", "mcpb", "oci")
@@ -304,8 +304,8 @@ _RUNNERS: Mapping[str, tuple[str, ...]] = {
 }
 _OF_KIND = {"npm": ("npx", "bunx", "pnpx"), "pypi": ("uvx", "pipx"), "oci": ("docker", "podman")}
 _USUAL = {
-    "npm": ("", "https://registry.npmjs.org", "https://registry.npmjs.com"),
-    "pypi": ("", "https://pypi.org", "https://pypi.org/simple"),
+    "npm": ("", f"https://{public.NPM}"),
+    "pypi": ("", f"https://{public.PYPI}", f"https://{public.PYPI}/simple"),
     "oci": ("", "https://docker.io", "https://hub.docker.com", "https://index.docker.io"),
 }
 

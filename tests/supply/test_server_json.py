@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandbox.supply import server_json
+from sandbox.supply import public, server_json
 from sandbox.supply.hostile_json import Malformed
 from sandbox.supply.request import parse
 from sandbox.supply.server_json import Input, Missing
@@ -48,7 +48,7 @@ def given_(**values: str) -> server_json.Given:
         pytest.param({}, "npx -y @a/b@1.0.0", id="npm"),
         pytest.param({"runtimeHint": "bunx"}, "bunx @a/b@1.0.0", id="by its hint"),
         pytest.param({"runtimeHint": "evil"}, "npx -y @a/b@1.0.0", id="a hint that is none"),
-        pytest.param({"registryBaseUrl": "https://registry.npmjs.org/"}, "npx -y @a/b@1.0.0", id="the usual"),
+        pytest.param({"registryBaseUrl": f"https://{public.NPM}/"}, "npx -y @a/b@1.0.0", id="the usual"),
         pytest.param(
             {"registryBaseUrl": "https://r.example"},
             "npx -y --registry https://r.example @a/b@1.0.0",
