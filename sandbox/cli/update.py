@@ -129,13 +129,13 @@ def _settled(args: argparse.Namespace, made: Update) -> bool:
 
     outcome = made.outcome
     if not outcome.differences:
-        emit(f"{harmless(outcome.name)}: as locked, nothing newer")
+        emit(f"{harmless(outcome.name)}: {_nothing(made)}")
         return True
     for words, colour in lines(outcome, made.pinned):
         emit(paint(words, colour, sys.stdout) if colour else words)
     emit("")
-    if made.refused:
-        _refuse(made)
+    if made.refused or made.unseen:
+        note(_refusal(made) if made.refused else _unseen(made))
         return False
     if not _agreed(args, made):
         note(f"{harmless(outcome.name)} stays as it is locked")
@@ -145,13 +145,30 @@ def _settled(args: argparse.Namespace, made: Update) -> bool:
     return True
 
 
-def _refuse(made: Update) -> None:
+def _nothing(made: Update) -> str:
+    """As it is; of a version that the command names, how another one is asked for."""
+    from sandbox.supply import spec
+
+    pinned = {"npm": spec.npm_pinned, "pypi": spec.pypi_pinned}.get(made.outcome.old.kind)
+    exact = pinned is not None and all(map(pinned, made.outcome.old.asked))
+    how = f"; `mcp-sandbox update {made.outcome.name} -- COMMAND` asks for another version" if exact else ""
+    return f"as locked, nothing newer{harmless(how)}"
+
+
+def _refusal(made: Update) -> str:
     first = made.refused[0]
     hint = f"mcp-sandbox update {made.outcome.name} --waive {first.rule}:{first.package}"
     what = "what is locked is" if made.same else "the new version is"
-    note(
+    return (
         f"error: update-refused\n  {what} refused for: {first.rule} of {first.package}\n\n"
         f"hint: where you know better: {hint}"
+    )
+
+
+def _unseen(made: Update) -> str:
+    return (
+        "error: update-unseen\n  the new version did not answer, and its lock would hold it to no list\n\n"
+        f"hint: start it with all that it needs: mcp-sandbox update {made.outcome.name} -- COMMAND ARGUMENTS"
     )
 
 

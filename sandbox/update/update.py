@@ -62,6 +62,11 @@ class Update:
     """Nothing that starts is another: there is nothing to switch to."""
 
     @property
+    def unseen(self) -> bool:
+        """The lock names lists, and nobody saw those of the new version: it would be held to none."""
+        return bool(self.outcome.old.pins) and self.looked is None and not self.same
+
+    @property
     def digest(self) -> str:
         """The same for the same update, whenever it is made: what a yes is given to."""
         lock = replace(self.outcome.new, made="", by="", waived=(), scripts=())

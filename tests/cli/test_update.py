@@ -17,14 +17,15 @@ from sandbox.cli.update_words import lines
 from sandbox.inspect.pinned import Pinned
 from sandbox.records import replace
 from sandbox.supply import accepted
-from sandbox.supply.lock import Lock
+from sandbox.supply.lock import Lock, PinLock, Place
 from sandbox.update.difference import Difference
 from sandbox.update.report import Outcome
 from sandbox.update.sources import Source
 from sandbox.update.update import Update
 
 LOCK = Lock("mail", "program", ("/usr/bin/true",), ("/usr/bin/true",), "2026-11-01T00:00:00Z", "me",
-            profile="base", keys=("program /usr/bin/true",))  # fmt: skip
+            places=(Place("/opt/mail", "1" * 64, 1),), profile="base",
+            keys=("program /usr/bin/true",))  # fmt: skip
 HOST = Difference("host", "added", "evil.example:443", None, "evil.example:443", "error")
 
 
@@ -132,6 +133,40 @@ def test_a_refused_version_is_not_asked_about(
     monkeypatch.setattr("sandbox.update.update.update", lambda asked: made)
     assert main(["update", "mail", "--yes", "--digest", made.digest]) == 1
     assert "--waive malicious:left-pad" in capsys.readouterr().err
+
+
+def test_a_version_that_nobody_saw_does_not_replace_one_with_lists(
+    locked: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = update(locked, HOST)
+    pins = (PinLock("tool", "read", "0" * 64),)
+    made = replace(made, outcome=replace(made.outcome, old=replace(LOCK, pins=pins)))
+    monkeypatch.setattr("sandbox.update.update.update", lambda asked: made)
+    assert main(["update", "mail", "--yes", "--digest", made.digest]) == 1
+    assert "update-unseen" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("asked", "how"),
+    [
+        pytest.param(("mail@latest",), False, id="whatever is newest"),
+        pytest.param(("mail@1.0.0",), True, id="one version"),
+        pytest.param(("@acme/mail",), False, id="a scope"),
+    ],
+)
+def test_how_a_version_that_is_named_is_moved_on(
+    asked: tuple[str, ...],
+    locked: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    how: bool,
+) -> None:
+    made = update(locked)
+    made = replace(made, outcome=replace(made.outcome, old=replace(LOCK, kind="npm", asked=asked)))
+    monkeypatch.setattr("sandbox.update.update.update", lambda asked: made)
+    assert main(["update", "mail"]) == 0
+    assert ("-- COMMAND" in capsys.readouterr().out) is how
 
 
 HOSTILE = st.text(st.sampled_from("a\x1b\n\r\t\u202e\u200b`[]é"), max_size=12)
