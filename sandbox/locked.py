@@ -6,7 +6,7 @@ import re
 
 from sandbox.choice import NO_FLAGS, Choice, Wish
 from sandbox.errors import SandboxNotBuilt
-from sandbox.locks import RULE, Found, find, keys
+from sandbox.locks import RULE, Found, find, keys, kind
 from sandbox.policy.load import load
 from sandbox.policy.model import Policy
 from sandbox.supply import spec
@@ -55,6 +55,8 @@ def _plain(command: tuple[str, ...]) -> bool:
 
 def check(found: Found, chosen: Choice, wish: Wish) -> None:
     """What is asked for is what was locked: packages, versions, options, the bundle, the profile."""
+    if found.lock.kind != kind(chosen):
+        raise _mismatch(found, f"{kind(chosen)} is asked for, and {found.lock.kind} is locked")
     if chosen.request is not None:
         _check_request(found, chosen.request)
     bundle = chosen.bundle

@@ -11,7 +11,7 @@ from sandbox.errors import SandboxNotBuilt, UsageError
 from sandbox.host.closure import language_of
 from sandbox.host.uvrun import is_uv_run
 from sandbox.locked import NONE_NEEDED, plain_policy, without_logins
-from sandbox.locks import keys, script, uv_operand
+from sandbox.locks import keys, kind, own_image, script, uv_operand
 from sandbox.looked import Looked, NotLooked, look
 from sandbox.plan.image import Image
 from sandbox.prepare import Prepared, prepare
@@ -22,7 +22,7 @@ from sandbox.supply.fits import kind_of
 from sandbox.supply.granted import profile_digest
 from sandbox.supply.job import BuildJob, BuildOutcome
 from sandbox.supply.key import key_of
-from sandbox.supply.lock import Allowed, Kind, Lock, Package, Tree
+from sandbox.supply.lock import Allowed, Lock, Package, Tree
 from sandbox.supply.lock_text import NAME
 from sandbox.supply.npm_lock import without_integrity
 from sandbox.supply.request import Request
@@ -86,7 +86,7 @@ def _bare(order: Order, chosen: Choice, wish: Wish) -> Lock:
     request = chosen.request
     return Lock(
         name=_name(order.name or _called(chosen, wish)),
-        kind=_kind(chosen),
+        kind=kind(chosen),
         asked=_asked(chosen),
         command=_command(chosen, wish),
         made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -112,7 +112,7 @@ def _of_bundle(chosen: Choice) -> tuple[str, ...]:
 
 def _called(chosen: Choice, wish: Wish) -> str:
     """As the server is, but for a script: that is not called as its interpreter."""
-    if wish.name or not wish.command or _kind(chosen) != "program":
+    if wish.name or not wish.command or kind(chosen) != "program":
         return chosen.name
     given = script(chosen.command, wish.cwd) if language_of(chosen.command[0]) else ()
     return os.path.splitext(os.path.basename(given[-1]))[0] if given else chosen.name
@@ -137,27 +137,12 @@ def login_name() -> str:
         return str(os.getuid())
 
 
-def _kind(chosen: Choice) -> Kind:
-    if chosen.bundle is not None:
-        return "mcpb"
-    if chosen.request is not None:
-        return chosen.request.ecosystem
-    return "oci" if _own_image(chosen) else "program"
-
-
-def _own_image(chosen: Choice) -> bool:
-    from sandbox.supply.inside import NAMES
-
-    image = chosen.policy.server.image
-    return image is not None and image not in NAMES
-
-
 def _asked(chosen: Choice) -> tuple[str, ...]:
     if chosen.request is not None:
         return chosen.request.specs
     if chosen.bundle is not None:
         return (os.path.basename(chosen.bundle.path),)
-    return (chosen.policy.server.image or "",) if _own_image(chosen) else chosen.command[:1]
+    return (chosen.policy.server.image or "",) if own_image(chosen) else chosen.command[:1]
 
 
 def _command(chosen: Choice, wish: Wish) -> tuple[str, ...]:
@@ -168,7 +153,7 @@ def _command(chosen: Choice, wish: Wish) -> tuple[str, ...]:
         return words[:1]
     if request is not None:
         return without_logins(words[: len(words) - len(request.args)])
-    if _own_image(chosen):
+    if own_image(chosen):
         return ("docker", "run", "-i", "--rm", chosen.policy.server.image or "")
     return words[: _ahead(words, wish.cwd)]
 

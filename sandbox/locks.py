@@ -17,12 +17,14 @@ from sandbox.policy.codec import decode_as, encode
 from sandbox.records import dataclass, replace
 from sandbox.supply import accepted, spec
 from sandbox.supply.accepted import Accepted
-from sandbox.supply.lock import SCHEMA, Lock, key_of
+from sandbox.supply.lock import SCHEMA, Kind, Lock, key_of
 from sandbox.supply.lock_text import SUFFIX
 from sandbox.supply.request import Request
 
 Scope = Literal["project", "user"]
 RULE = "a locked server starts only as it was locked"
+MOST_STRANGERS = 64
+"""Each of them is read at each start, until somebody accepts it."""
 _CODE = ("lock", "lock_text")
 
 
@@ -44,6 +46,23 @@ class Found:
         return Event("lock", {"name": self.name, "file": self.path, "sha256": self.sha256, "tree": tree})
 
 
+def kind(chosen: Choice) -> Kind:
+    """What there is to lock of it."""
+    if chosen.bundle is not None:
+        return "mcpb"
+    if chosen.request is not None:
+        return chosen.request.ecosystem
+    return "oci" if own_image(chosen) else "program"
+
+
+def own_image(chosen: Choice) -> bool:
+    """It starts from an image that is none of ours."""
+    from sandbox.supply.inside import NAMES
+
+    image = chosen.policy.server.image
+    return image is not None and image not in NAMES
+
+
 def keys(chosen: Choice, wish: Wish) -> tuple[str, ...]:
     """By what a start finds its lock, the most particular first; none for what runs elsewhere."""
     named = [key_of("profile", (chosen.policy.name,))] if not wish.command else []
@@ -53,13 +72,10 @@ def keys(chosen: Choice, wish: Wish) -> tuple[str, ...]:
         return (*named, key_of("mcpb", (chosen.bundle.name,)))
     if chosen.request is not None:
         return (*named, request_key(chosen.request))
-    image = chosen.policy.server.image
-    if image is not None and wish.backend != "native":
-        from sandbox.supply.inside import NAMES
+    if own_image(chosen) and wish.backend != "native":
         from sandbox.supply.oci import repository
 
-        if image not in NAMES:
-            return (*named, key_of("oci", (repository(image),)))
+        return (*named, key_of("oci", (repository(chosen.policy.server.image or ""),)))
     return (*named, key_of("program", program(chosen.command, wish.cwd))) if chosen.command else tuple(named)
 
 
@@ -138,9 +154,11 @@ def _directories(environ: Mapping[str, str], cwd: str) -> list[str]:
 def _strangers(known: Mapping[str, Accepted], wish: Wish) -> Iterator[str]:
     """The locks of the project that nobody accepted as they are called."""
     for directory in _directories(wish.environ, wish.cwd)[:-1]:
-        for path in files_in(directory):
-            if os.path.realpath(path) not in known:
-                yield path
+        strangers = [path for path in files_in(directory) if os.path.realpath(path) not in known]
+        if len(strangers) > MOST_STRANGERS:
+            what = f"`{directory}` has {len(strangers)} locks that nobody trusts"
+            raise SandboxNotBuilt("untrusted-lock", what, hint=f"mcp-sandbox trust {quoted(directory)}")
+        yield from strangers
 
 
 def files_in(directory: str) -> list[str]:

@@ -9,7 +9,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from sandbox.errors import SandboxNotBuilt
 from sandbox.records import is_record, names
-from sandbox.supply.lock import SCHEMA, Lock
+from sandbox.supply.frozen import MOUNT
+from sandbox.supply.lock import INTERPRETER, SCHEMA, Lock
 
 SUFFIX = ".lock"
 LARGEST = 8 << 20
@@ -230,8 +231,13 @@ def _sound(lock: Lock) -> None:
         raise Malformed("name", "is not letters, digits, `.`, `_` and `-`")
     if not lock.asked or not lock.command:
         raise Malformed("asked" if not lock.asked else "command", "is empty")
+    if not {"program": lock.places, "oci": lock.image}.get(lock.kind, lock.trees):
+        raise Malformed("kind", f"is {lock.kind}, and nothing of that kind is locked")
     for tree in lock.trees:
         _hash("trees.digest", tree.digest)
+        for name, words in tree.starts:
+            if words[:1] != (INTERPRETER,) and not "".join(words[:1]).startswith(f"{MOUNT}/"):
+                raise Malformed("trees.starts", f"of `{name!a}` starts what is not in the tree")
     for place in lock.places:
         _hash("places.digest", place.digest)
         if not place.path.startswith("/") or "\0" in place.path:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sandbox.errors import SandboxNotBuilt
 from sandbox.records import replace
-from sandbox.supply.lock import Allowed, ImageLock, Lock, Package, PinLock, Place, Tree
+from sandbox.supply.lock import INTERPRETER, Allowed, ImageLock, Lock, Package, PinLock, Place, Tree
 from sandbox.supply.lock_text import parse, spell
 
 HEX = "ab" * 32
@@ -72,15 +72,15 @@ _trees = st.builds(
     st.just(HEX),
     st.integers(0, 1 << 50),
     st.integers(0, 1 << 50),
-    st.dictionaries(_texts, st.lists(_texts, max_size=3).map(tuple), max_size=3).map(
-        lambda found: tuple(found.items())
-    ),
+    st.dictionaries(
+        _texts, st.lists(_texts, max_size=3).map(lambda words: (INTERPRETER, *words)), max_size=3
+    ).map(lambda found: tuple(found.items())),
 )
 
 
 @given(
     packages=st.lists(_packages, max_size=4),
-    trees=st.lists(_trees, max_size=3),
+    trees=st.lists(_trees, min_size=1, max_size=3),
     words=st.lists(_texts, min_size=1, max_size=3),
     pins=st.lists(st.builds(PinLock, _texts, _texts, _texts), max_size=3),
 )
@@ -112,6 +112,7 @@ def test_any_other_text_is_refused_as_ours(text: str) -> None:
         pytest.param("files = 3", "files = -3", r"trees\[0\].files", id="fewer than none"),
         pytest.param("files = 3", "files = 3\nmore = 1", r"trees\[0\].more", id="an unknown key of a tree"),
         pytest.param(f'\ndigest = "{HEX}"', '\ndigest = "../../x"', "trees.digest", id="a path for a digest"),
+        pytest.param('"{interpreter}", "/opt', '"/bin/sh", "/opt', "trees.starts", id="another program"),
         pytest.param("node_modules/@scope/pkg", "node_modules/../../x", "packages.place", id="a way out"),
         pytest.param("/srv/tool", "srv/tool", "places.path", id="a relative path"),
         pytest.param('name = "everything"', 'name = "../x"', "name", id="a path for a name"),
@@ -127,6 +128,20 @@ def test_what_no_lock_says_is_refused_with_its_key(old: str, new: str, key: str)
     assert old in text
     with pytest.raises(SandboxNotBuilt, match=key):
         parse(text.replace(old, new, 1), "x.lock")
+
+
+@pytest.mark.parametrize(
+    "lock",
+    [
+        pytest.param(replace(FULL, trees=()), id="a package without a tree"),
+        pytest.param(replace(FULL, kind="program", places=()), id="a program without a place"),
+        pytest.param(replace(FULL, kind="oci", image=None), id="an image that is none"),
+        pytest.param(replace(FULL, kind="mcpb", trees=()), id="a bundle that was not unpacked"),
+    ],
+)
+def test_a_lock_that_would_hold_nothing_is_none(lock: Lock) -> None:
+    with pytest.raises(SandboxNotBuilt, match="nothing of that kind is locked"):
+        parse(spell(lock), "x.lock")
 
 
 def test_a_deep_document_is_refused() -> None:
