@@ -151,7 +151,7 @@ def test_a_version_that_nobody_saw_does_not_replace_one_with_lists(
     [
         pytest.param(("mail@latest",), False, id="whatever is newest"),
         pytest.param(("mail@1.0.0",), True, id="one version"),
-        pytest.param(("@acme/mail",), False, id="a scope"),
+        pytest.param(("@acme/mail@latest",), False, id="a scope"),
     ],
 )
 def test_how_a_version_that_is_named_is_moved_on(
