@@ -145,8 +145,10 @@ def found(tree: str, order: Order, log: str) -> Resolution:
     origins = npm_cache.origins(cache, wanted) if dated else {}
     # The list of packages has the warnings alone; the documents have them too.
     warned = {**npm_lock.deprecated(text), **{key: each.said for key, each in origins.items()}}
+    packages = [_dated(each, origins.get((each.name, each.version))) for each in packages]
+    holders = {each.place: each for each in packages if each.integrity}
     return Resolution(
-        tuple(_dated(each, origins.get((each.name, each.version))) for each in packages),
+        tuple(_bundled(each, npm_lock.holder(each, holders)) for each in packages),
         said=tuple(each for _, each in sorted(warned.items()) if each.says),
         ran=tuple(sorted({each.name for each in packages if each.scripts} & _allowed(order.scripts))),
         dated=dated,
@@ -161,6 +163,13 @@ def _dated(package: Package, origin: npm_cache.Origin | None) -> Package:
     if origin is None:
         return package
     return replace(package, published=origin.published, publisher=origin.publisher)
+
+
+def _bundled(package: Package, holder: Package | None) -> Package:
+    """What rides in another one's archive was published with it, by whoever published that."""
+    if holder is None:
+        return package
+    return replace(package, published=holder.published, publisher=holder.publisher)
 
 
 def finish(tree: str) -> None:

@@ -98,11 +98,15 @@ def weak(text: bytes) -> dict[str, str]:
 def without_integrity(found: Iterable[Package]) -> Iterator[Package]:
     """What nothing vouches for: neither a hash of its own nor the archive of the package that bundles it."""
     held = [*found]
-    whole = {package.place for package in held if package.integrity}
-    for package in held:
-        bundled = plain(package.rest).get("inBundle") and any(up in whole for up in _above(package.place))
-        if not package.integrity and not bundled:
-            yield package
+    holders = {package.place: package for package in held if package.integrity}
+    return (each for each in held if not each.integrity and holder(each, holders) is None)
+
+
+def holder(package: Package, holders: Mapping[str, Package]) -> Package | None:
+    """In whose archive the package rides, where it has none of its own: by place, of those that have one."""
+    if package.integrity or not plain(package.rest).get("inBundle"):
+        return None
+    return next((holders[up] for up in _above(package.place) if up in holders), None)
 
 
 def _above(place: str) -> Iterator[str]:

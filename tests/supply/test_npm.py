@@ -9,7 +9,10 @@ import pytest
 
 from sandbox.errors import SandboxNotBuilt
 from sandbox.supply import npm
+from sandbox.supply.job import BuildOutcome, Order
 from sandbox.supply.programs import Interpreter
+from tests.supply.npm_cached import cached
+from tests.supply.toolchain import asked
 
 NODE = Interpreter("/n/node", "v20.0.0", "node-115")
 
@@ -70,6 +73,24 @@ def test_a_program_that_leads_out_of_the_tree_is_none(tmp_path: Path) -> None:
 def test_the_default_program_is_npxs(tmp_path: Path, listed: object, chosen: str | None) -> None:
     _package(tmp_path, "@s/pkg", bin=listed)
     assert npm.default(str(tmp_path), ["@s/pkg@latest"]) == chosen
+
+
+def test_what_is_bundled_is_as_old_as_the_archive_that_holds_it(tmp_path: Path) -> None:
+    bundled = {"version": "1.0.0", "inBundle": True}
+    listed = {
+        "node_modules/a": {"version": "2.0.0", "integrity": "sha512-" + "A" * 86 + "=="},
+        "node_modules/a/node_modules/b": bundled,
+        "node_modules/b": bundled,
+    }
+    (tmp_path / "package-lock.json").write_text(json.dumps({"packages": listed}))
+    document = {"name": "a", "versions": {"2.0.0": {"_npmUser": {"name": "alice"}}}}
+    body = json.dumps({**document, "time": {"2.0.0": "2026-01-02T03:04:05Z"}}).encode()
+    cached(tmp_path / ".build/npm", "https://r.test/a", body)
+    order = Order(asked("npx a"), {}, "/", (), lambda job: BuildOutcome(0), lambda line: None, age=0.0)
+    holder, held, loose = npm.found(str(tmp_path), order, "").packages
+    assert (holder.published, holder.publisher) == ("2026-01-02T03:04:05Z", "alice")
+    assert (held.published, held.publisher) == ("2026-01-02T03:04:05Z", "alice")
+    assert (loose.published, loose.publisher) == ("", "")
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", None])

@@ -16,23 +16,9 @@ from hypothesis import strategies as st
 from sandbox.supply import npm_cache
 from sandbox.supply.npm_cache import origins
 from sandbox.supply.resolved import Signature
+from tests.supply.npm_cached import cached
 
 URL = "https://r.test/a"
-
-
-def _entry(cache: Path, url: str, body: bytes, time: int = 1) -> Path:
-    """Stores one answer as npm does; where its content is."""
-    digest = hashlib.sha512(body).digest()
-    sri = f"sha512-{base64.b64encode(digest).decode()}"
-    record = {"key": f"make-fetch-happen:request-cache:{url}", "integrity": sri, "time": time}
-    index = cache / "_cacache/index-v5/aa/bb" / hashlib.sha256(url.encode()).hexdigest()
-    index.parent.mkdir(parents=True, exist_ok=True)
-    with index.open("a") as opened:
-        opened.write(f"\n0000\t{json.dumps(record)}")
-    content = cache / "_cacache/content-v2/sha512" / digest.hex()[:2] / digest.hex()[2:4] / digest.hex()[4:]
-    content.parent.mkdir(parents=True, exist_ok=True)
-    content.write_bytes(body)
-    return content
 
 
 def _document(version: Mapping[str, Any], **more: object) -> bytes:
@@ -51,7 +37,7 @@ WHOLE = {
 
 def test_what_the_registry_says_of_a_version_is_read(tmp_path: Path) -> None:
     time = {"1.0.0": "2026-03-25T20:04:50.347000+00:00", "modified": "x"}
-    _entry(tmp_path, URL, _document(WHOLE, time=time))
+    cached(tmp_path, URL, _document(WHOLE, time=time))
     (origin,) = origins(str(tmp_path), {"a": ["1.0.0"]}).values()
     assert (origin.published, origin.publisher) == ("2026-03-25T20:04:50Z", "alice")
     assert origin.said.deprecated == "use b[2J"
@@ -61,16 +47,16 @@ def test_what_the_registry_says_of_a_version_is_read(tmp_path: Path) -> None:
 
 def test_a_trusted_publisher_is_named_with_the_one_who_sends(tmp_path: Path) -> None:
     user = {"name": "GitHub Actions", "trustedPublisher": {"id": "github"}}
-    _entry(tmp_path, URL, _document({"_npmUser": user}))
+    cached(tmp_path, URL, _document({"_npmUser": user}))
     (origin,) = origins(str(tmp_path), {"a": ["1.0.0"]}).values()
     assert origin.publisher == "GitHub Actions (github)"
 
 
 def test_the_newest_document_counts_and_one_with_dates_before_it(tmp_path: Path) -> None:
     dates = {"time": {"1.0.0": "2026-01-01T00:00:00Z"}}
-    _entry(tmp_path, URL, _document({"deprecated": "old"}, **dates), time=1)
-    _entry(tmp_path, URL, _document({"deprecated": "dated"}, **dates), time=2)
-    _entry(tmp_path, URL, _document({"deprecated": "short"}), time=3)
+    cached(tmp_path, URL, _document({"deprecated": "old"}, **dates), time=1)
+    cached(tmp_path, URL, _document({"deprecated": "dated"}, **dates), time=2)
+    cached(tmp_path, URL, _document({"deprecated": "short"}), time=3)
     (origin,) = origins(str(tmp_path), {"a": ["1.0.0"]}).values()
     assert (origin.said.deprecated, origin.published) == ("dated", "2026-01-01T00:00:00Z")
 
@@ -86,18 +72,18 @@ def test_the_newest_document_counts_and_one_with_dates_before_it(tmp_path: Path)
     ],
 )
 def test_a_document_is_known_by_its_address(tmp_path: Path, url: str, name: str) -> None:
-    _entry(tmp_path, url, json.dumps({"name": name, "versions": {"1.0.0": {"x": 1}}}).encode())
+    cached(tmp_path, url, json.dumps({"name": name, "versions": {"1.0.0": {"x": 1}}}).encode())
     assert bool(origins(str(tmp_path), {"@s/a": ["1.0.0"], "keys": ["1.0.0"]})) is bool(name)
 
 
 def test_a_document_of_another_package_says_nothing(tmp_path: Path) -> None:
-    _entry(tmp_path, URL, json.dumps({"name": "b", "versions": {"1.0.0": {"x": 1}}}).encode())
+    cached(tmp_path, URL, json.dumps({"name": "b", "versions": {"1.0.0": {"x": 1}}}).encode())
     assert origins(str(tmp_path), {"a": ["1.0.0"], "b": ["1.0.0"]}) == {}
 
 
 def test_what_lies_outside_is_not_read(tmp_path: Path) -> None:
     """The control: the very same content in its place is."""
-    content = _entry(tmp_path / "cache", URL, _document({"x": 1}))
+    content = cached(tmp_path / "cache", URL, _document({"x": 1}))
     assert origins(str(tmp_path / "cache"), {"a": ["1.0.0"]})
     (tmp_path / "secret").write_bytes(content.read_bytes())
     content.unlink()
@@ -106,7 +92,7 @@ def test_what_lies_outside_is_not_read(tmp_path: Path) -> None:
 
 
 def test_what_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _entry(tmp_path, URL, _document({"x": 1}))
+    cached(tmp_path, URL, _document({"x": 1}))
     monkeypatch.setattr(npm_cache, "_DOCUMENT", 10)
     assert origins(str(tmp_path), {"a": ["1.0.0"]}) == {}
 
