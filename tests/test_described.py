@@ -119,6 +119,22 @@ def test_the_way_is_chosen_behind_its_name(world: World) -> None:
         assert why in world.refused(f"{file}#{kind}").what
 
 
+def test_an_image_is_the_one_that_docker_run_would_start(world: World) -> None:
+    wants = [variable("A_KEY", isSecret=True), variable("LEVEL", default="low")]
+    file = world.described(
+        package(
+            registryType="oci",
+            identifier="acme/files",
+            packageArguments=[{"value": "/data"}],
+            environmentVariables=wants,
+        )
+    )
+    made = world.choose(file)
+    assert (made.policy.server.image, made.policy.server.unpinned) == ("acme/files:1.0.0", True)
+    assert (made.command, dict(made.policy.env.fixed)["LEVEL"]) == (("/data",), "low")
+    assert made.policy.secrets == ()
+
+
 @pytest.mark.parametrize("kind", ["npm", "pypi", "oci"])
 def test_a_hash_that_nobody_would_check_is_refused(world: World, kind: str) -> None:
     file = world.described(package(registryType=kind, identifier="b", fileSha256="0" * 64))

@@ -188,7 +188,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     """A directory, and where it is served on loopback."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(tmp_path)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield tmp_path, f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     server.server_close()
