@@ -23,8 +23,10 @@ from sandbox.supply.tree import content
 _KEY = "make-fetch-happen:request-cache:"
 _INDEX_FILES = 50_000
 _INDEX_BYTES = 1 << 20
-_DOCUMENT = 96 << 20
+_DOCUMENT = 64 << 20
 """A package with thousands of versions comes to some 40 MB."""
+_DOCUMENTS = 768 << 20
+"""All that is read for one tree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,11 @@ class Origin:
 def origins(cache: str, wanted: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], Origin]:
     """By name and version, for the versions `wanted` of each name; what the cache lacks is missing."""
     found: dict[tuple[str, str], Origin] = {}
-    held = _index(os.path.join(cache, "_cacache"))
+    root = _root(cache)
+    held, left = _index(root), _DOCUMENTS
     for name, versions in wanted.items():
-        document = _document(cache, name, held.get(name, ()))
+        document, size = _document(root, name, held.get(name, ()), min(left, _DOCUMENT))
+        left -= size
         for version in versions:
             origin = _origin(document, name, version)
             if origin is not None:
@@ -103,15 +107,28 @@ def _package_of(record: Mapping[str, Any]) -> str:
     return "/".join(words[-2:]) if len(words) > 1 and words[-2].startswith("@") else words[-1]
 
 
-def _document(cache: str, name: str, contents: Iterable[str]) -> Mapping[str, Any]:
-    """The package's document, with its dates where any answer had them."""
+def _root(cache: str) -> str:
+    return os.path.join(os.path.realpath(cache), "_cacache")
+
+
+def _document(root: str, name: str, contents: Iterable[str], most: int) -> tuple[Mapping[str, Any], int]:
+    """The package's document, with its dates where any answer had them, and how many bytes were read."""
     best: Mapping[str, Any] = {}
+    size = 0
     for sri in list(dict.fromkeys(contents))[:4]:
-        path = _place(os.path.join(cache, "_cacache"), sri)
-        document = _parsed(content(path, _DOCUMENT)) if path else {}
+        text = _stored(root, sri, most - size)
+        size += len(text or b"")
+        document = _parsed(text)
         if document.get("name") == name and (not best or ("time" in document and "time" not in best)):
             best = document
-    return best
+    return best, size
+
+
+def _stored(root: str, sri: str, largest: int) -> bytes | None:
+    path = _place(root, sri)
+    if not path or os.path.realpath(os.path.dirname(path)) != os.path.dirname(path):
+        return None  # a link on the way leads elsewhere
+    return content(path, largest)
 
 
 def _place(root: str, sri: str) -> str:
@@ -127,8 +144,7 @@ def _place(root: str, sri: str) -> str:
 
 def strong(cache: str, weak: str) -> str:
     """SHA-512 (SRI) of the archive that npm took by its SHA-1, all that an old registry has; or empty."""
-    path = _place(os.path.join(cache, "_cacache"), weak)
-    archive = content(path, _DOCUMENT) if path else None
+    archive = _stored(_root(cache), weak, _DOCUMENT)
     if archive is None or _sri("sha1", archive) != weak:
         return ""
     return _sri("sha512", archive)

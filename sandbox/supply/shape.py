@@ -60,6 +60,7 @@ def moment(raw: object) -> str:
             raw = datetime.fromisoformat(raw[:40])
         if not isinstance(raw, datetime):
             return f"{raw.isoformat()}T00:00:00Z" if isinstance(raw, date) else ""
-        return raw.replace(tzinfo=raw.tzinfo or UTC).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        utc = raw.replace(tzinfo=raw.tzinfo or UTC, microsecond=0).astimezone(UTC)
+        return utc.isoformat().replace("+00:00", "Z")
     except (ValueError, OverflowError):
         return ""

@@ -89,11 +89,17 @@ def test_what_lies_outside_is_not_read(tmp_path: Path) -> None:
     content.unlink()
     content.symlink_to(tmp_path / "secret")
     assert origins(str(tmp_path / "cache"), {"a": ["1.0.0"]}) == {}
+    content.unlink()
+    content.parent.rmdir()
+    content.parent.symlink_to(tmp_path)
+    (tmp_path / "secret").rename(tmp_path / content.name)
+    assert origins(str(tmp_path / "cache"), {"a": ["1.0.0"]}) == {}
 
 
-def test_what_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("bound", ["_DOCUMENT", "_DOCUMENTS"])
+def test_what_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
     cached(tmp_path, URL, _document({"x": 1}))
-    monkeypatch.setattr(npm_cache, "_DOCUMENT", 10)
+    monkeypatch.setattr(npm_cache, bound, 10)
     assert origins(str(tmp_path), {"a": ["1.0.0"]}) == {}
 
 
