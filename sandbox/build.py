@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from sandbox import leases
 from sandbox.backend.native import launch
 from sandbox.backend.native.cgroup import places
-from sandbox.building import Building, Note, policy_of
+from sandbox.building import PROFILE, Building, Note, policy_of
 from sandbox.errors import CannotEnforce
 from sandbox.gateway import Gateway
 from sandbox.host.closure import closure_of_program
@@ -91,5 +91,6 @@ def owner_of(path: str) -> tuple[int, int]:
 
 def _lease(session: str, spec: Spec, environ: Mapping[str, str]) -> str:
     cgroups = tuple(places(spec.limits, session).values())
-    lease = leases.Lease(session, spec.server, os.getpid(), leases.start_time(os.getpid()), cgroups)
+    own = os.getpid()
+    lease = leases.Lease(session, spec.server, own, leases.start_time(own), cgroups, profile=PROFILE)
     return leases.take(lease, environ)

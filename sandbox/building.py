@@ -88,8 +88,10 @@ class Building:
         self._next = 0.0
 
     def __enter__(self) -> Building:
-        self._log = self._stack.enter_context(open(self._job.log, "ab", buffering=0))
-        self._sink = self._stack.enter_context(Sink(self.session, PROFILE, environ=self._environ))
+        with ExitStack() as opened:
+            self._log = opened.enter_context(open(self._job.log, "ab", buffering=0))
+            self._sink = opened.enter_context(Sink(self.session, PROFILE, environ=self._environ))
+            self._stack = opened.pop_all()
         return self
 
     def __exit__(
