@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 _PLACES = (("HOME", ""), ("DESKTOP", "Desktop"), ("DOCUMENTS", "Documents"), ("DOWNLOADS", "Downloads"))
 
 
-def opened(command: Sequence[str], environ: Mapping[str, str], cwd: str) -> Bundle:
-    """The bundle that a command's first word names, looked at and not unpacked."""
+def opened(command: Sequence[str], environ: Mapping[str, str], cwd: str, known: str = "") -> Bundle:
+    """The bundle that a command's first word names, not unpacked yet; `known`: the one of that hash."""
     path = os.path.abspath(os.path.join(cwd, os.path.expanduser(command[0])))
     store = unbundle.environment_store(environ)
-    found = unbundle.read(path, store)
+    found = unbundle.kept(known, store) if known else None
+    found = found or unbundle.read(path, store)
     manifest = unbundle.manifest_of(found, path)
     project = _project(manifest, found, path)
     return Bundle(path, found.sha256, manifest, found.signed, found.unchecked, found.vouched, project)

@@ -52,6 +52,8 @@ class Wish:
     starts, which is to be as old as the profile says."""
     age_waive: tuple[str, ...] = ()
     """Packages that a lock which is made may take younger than the profile says."""
+    bundle: str = ""
+    """`sha256:HEX` of the bundle that is meant, whatever lies at its path by now: one unpacked before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ def _of_bundle(wish: Wish, policy: Policy, command: tuple[str, ...]) -> Choice:
     """A bundle's own command, with its settings from the profile and the options."""
     from sandbox import bundles  # for the few that come as one
 
-    bundle = bundles.opened(command, wish.environ, wish.cwd)
+    bundle = bundles.opened(command, wish.environ, wish.cwd, wish.bundle)
     bundle, told = bundles.filled(bundle, policy, wish.environ, command[1:])
     hint = no_profile(bundles.shown(bundle)) if _alone(wish, None) else ""
     own = policy.name if policy.server.command and wish.profile is not None else bundle.name

@@ -58,6 +58,29 @@ def read(path: str, store: Store) -> Read:
     return found
 
 
+def kept(known: str, store: Store) -> Read | None:
+    """What was unpacked of the bundle `sha256:HEX`, wherever its file is; None where it never was."""
+    from sandbox.supply.uv_project import PROJECT
+    from sandbox.supply.verify import verify
+
+    digest = known.removeprefix("sha256:")
+    entry = store.lookup(key_of(digest))
+    if entry is None:
+        return None
+    verify(store, entry.digest)
+    tree = store.tree(entry.digest)
+    return Read(digest, _text(tree, mcpb.MANIFEST), _text(tree, PROJECT), "")
+
+
+def _text(tree: str, name: str) -> str:
+    """A file of a tree that was checked; nothing where it has none."""
+    try:
+        with open(os.path.join(tree, name), encoding="utf-8") as opened:
+            return opened.read(LARGEST)
+    except FileNotFoundError:
+        return ""
+
+
 def unpack(path: str, expected: str, title: str, store: Store, progress: Callable[[str], None]) -> Entry:
     """The entry of the bundle whose SHA-256 is `expected`: unpacked once, however many ask."""
     key = key_of(expected)

@@ -149,7 +149,8 @@ def _compared(asked: Asked, found: Found, old: Lock, new: Proposal, wish: Wish) 
 def _before(asked: Asked, found: Found, old: Lock, wish: Wish) -> Version:
     """The locked version as it is today; where it does not start, what its lock says of it."""
     try:
-        prepared = prepare(wish, asked.progress, lock=found)
+        # A bundle's file is the new one by now: what was locked of it is in the store.
+        prepared = prepare(replace(wish, bundle=old.bundle), asked.progress, lock=found)
         return Version(old, look(prepared, asked.note), tier=prepared.spec.syscalls)
     except SandboxError as error:
         asked.progress(f"the locked version could not be looked at: {error.line()}")
