@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import locked_pins, pins
-from sandbox.inspect.canonical import digest
+from sandbox.inspect.canonical import canonical, digest
 from sandbox.inspect.judged import Asked
 from sandbox.inspect.pinned import Item
 from sandbox.inspect.pins import Pins
@@ -105,3 +105,13 @@ def test_texts_are_kept_only_of_what_was_locked() -> None:
     store().describe({"tool": {"read": Item("1" * 64, '{"name":"other"}')}})
     assert store().read().holds("tool") == {"read": text}
     assert not store().read().holds("prompt")
+
+
+def test_a_person_is_shown_how_it_differs_from_what_was_locked() -> None:
+    items = {"tool": {"read": Item(LOCKED[0].digest, canonical(READ).decode())}}
+    locked_pins.remember("srv", os.environ, LOCKED, items)
+    session(store()).listed([EVIL])
+    person = pins.Store("srv-lock", "srv-lock", os.environ).open()
+    assert person.holds("tool") == items["tool"]
+    assert [*person.waits("tool")] == ["read"]
+    assert pins.every(os.environ) == ["srv-lock"]

@@ -133,7 +133,7 @@ def _describe(proposal: Proposal) -> None:
 
     if proposal.looked is not None:
         with suppress(OSError):
-            remember(proposal.prepared, os.environ, proposal.lock.pins, proposal.looked.items)
+            remember(proposal.lock.name, os.environ, proposal.lock.pins, proposal.looked.items)
 
 
 def _say(text: str, colour: str) -> None:

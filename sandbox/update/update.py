@@ -196,6 +196,6 @@ def switch(made: Update, environ: Mapping[str, str]) -> None:
 def remember(made: Update, looked: Looked, environ: Mapping[str, str]) -> None:
     """For `approve`, should the server differ from its lock one day; it can do without."""
     try:
-        locked_pins.remember(made.prepared, environ, made.outcome.new.pins, looked.items)
+        locked_pins.remember(made.outcome.name, environ, made.outcome.new.pins, looked.items)
     except OSError:
         return
