@@ -48,6 +48,8 @@ def main(args: argparse.Namespace) -> int:
         return 1
     go(chosen, lock, environ)
     emit(f"rolled back: {harmless(args.name)}")
+    if lock.bundle:
+        note("it starts once the bundle's file of then is in its place again")
     return 0
 
 
