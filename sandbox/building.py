@@ -27,7 +27,7 @@ from sandbox.notices import one_line
 from sandbox.plan.spec import Spec
 from sandbox.policy import hosts
 from sandbox.policy.load import load
-from sandbox.policy.model import HostRule, Origin, Policy
+from sandbox.policy.model import Origin, Policy
 from sandbox.records import replace
 from sandbox.session import PROXY_WAIVER, new_id, spec_digest
 from sandbox.session import hosts as hosts_of
@@ -59,14 +59,12 @@ def policy_of(job: BuildJob, extra: tuple[str, ...], environ: Mapping[str, str])
             rule=policy.sources[0][0] if policy.sources else PROFILE,
             hint="leave `[isolation]` and `[server]` out of it",
         )
-    asked = [_rule(text, _REGISTRY) for text in job.hosts] + [_rule(text, _HOSTS) for text in extra]
+    # Whoever wrote the profile chose `extra`: those names lead to public addresses, as a server's do.
+    asked = [replace(hosts.parse(text, _REGISTRY), anywhere=True) for text in job.hosts]
+    asked += [hosts.parse(text, _HOSTS) for text in extra]
     network = replace(policy.network, allow=(*asked, *policy.network.allow))
     cpus = policy.quota.cpus if policy.origin("quota.cpus") != Origin("default") else None
     return replace(policy, network=network, quota=replace(policy.quota, cpus=cpus))
-
-
-def _rule(text: str, origin: Origin) -> HostRule:
-    return replace(hosts.parse(text, origin), anywhere=True)
 
 
 class Building:

@@ -313,6 +313,17 @@ def test_the_users_own_profile_allows_more_for_every_build(
     assert reaching.saw(Path(made.tree))["sink"] == 204
 
 
+def test_a_registry_may_be_anywhere_and_what_a_profile_adds_at_public_addresses_alone(build: Build) -> None:
+    job = BuildJob("tool", (("/bin/true",),), "/n", (), (), "/n/log", hosts=("r.test:8443",))
+    _own_profile(build, '[network]\nprivate = ["own.test"]\n')
+    rules = policy_of(job, ("added.test",), build.environ).network.allow
+    assert [(rule.host, rule.port, rule.anywhere, rule.private) for rule in rules] == [
+        ("r.test", 8443, True, False),
+        ("added.test", 443, False, False),
+        ("own.test", 443, False, True),
+    ]
+
+
 @pytest.mark.parametrize(
     "text",
     [
