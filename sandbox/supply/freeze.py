@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from sandbox.errors import SandboxError, SandboxNotBuilt
@@ -58,7 +58,7 @@ def freeze(
     registries are asked for the dates, and what is kept already counts only where it was built like that.
     """
     _check_project(request, cwd)
-    try:
+    with told():
         store, key = _store(environ), key_of(request, environ, scripts, image)
         entry = store.lookup(key)
         again = refresh and not request.pinned
@@ -76,6 +76,13 @@ def freeze(
             request, environ, cwd, tuple(scripts), run_build, progress, image, age, tuple(age_waive)
         )
         return _cold(order, store, key, stale=entry if again else None)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What the disk refuses is an error that names the file."""
+    try:
+        yield
     except OSError as error:
         where = f": `{error.filename}`" if error.filename else ""
         raise SandboxNotBuilt(
@@ -120,7 +127,11 @@ def _minded(request: Request, tree: str, age: float, waive: Sequence[str]) -> bo
     from sandbox.supply.resolved import resolution
 
     found = resolution(tree)
-    exempt = {*waive, *(spec.name_of(each) for each in request.specs if spec.pinned(each))}
+    exempt = {
+        *waive,
+        *map(spec.normal, waive),
+        *(spec.name_of(each) for each in request.specs if spec.pinned(each)),
+    }
     return found is not None and found.aged(time.time() - age, exempt)
 
 

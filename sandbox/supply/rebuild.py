@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 
 from sandbox.errors import SandboxNotBuilt
 from sandbox.records import replace
 from sandbox.supply.build import install, interpreter_of
+from sandbox.supply.freeze import told
 from sandbox.supply.job import Order
 from sandbox.supply.lock import Lock, Tree
 from sandbox.supply.resolved import Resolution, write_beside
@@ -16,16 +18,30 @@ from sandbox.supply.tree import seal
 
 def rebuild(order: Order, lock: Lock, tree: Tree, store: Store) -> None:
     """The tree is in the store, and no other: nothing is resolved, and every file has the lock's hash."""
-    store.prepare()
-    store.sweep()
-    key = tree.digest[:40]
-    waiting = f"waiting for another start to install `{lock.name}` again…"
-    with store.lock(key, waiting=lambda: order.progress(waiting)):
-        if store.hold(tree.digest):
-            return  # another start was faster
-        order.progress(f"installing `{lock.name}` again from its lock…")
+    with told():
+        store.prepare()
+        store.sweep()
+        key = tree.digest[:40]
+        waiting = f"waiting for another start to install `{lock.name}` again…"
+        asked = time.monotonic_ns()
+        with store.lock(key, waiting=lambda: order.progress(waiting)) as waited:
+            if store.hold(tree.digest):
+                return  # another start was faster
+            if waited and (failed := store.failure(key, since=asked)):
+                raise failed
+            _once(order, lock, tree, store, key)
+
+
+def _once(order: Order, lock: Lock, tree: Tree, store: Store, key: str) -> None:
+    """Those who wait learn of a failure and do not try the same."""
+    order.progress(f"installing `{lock.name}` again from its lock…")
+    store.forget_failure(key)
+    try:
         with store.stage(key) as staging:
             _install(replace(order, locked=lock.packages), lock, tree, staging, store)
+    except SandboxNotBuilt as error:
+        store.note_failure(key, error)
+        raise
 
 
 def _install(order: Order, lock: Lock, tree: Tree, staging: str, store: Store) -> None:
