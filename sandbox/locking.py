@@ -11,7 +11,7 @@ from sandbox.errors import SandboxNotBuilt, UsageError
 from sandbox.host.closure import language_of
 from sandbox.host.uvrun import is_uv_run
 from sandbox.locked import NONE_NEEDED, plain_policy, without_logins
-from sandbox.locks import keys, kind, own_image, script, uv_operand
+from sandbox.locks import keys, kind, launches, own_image, script, uv_operand
 from sandbox.looked import Looked, NotLooked, look
 from sandbox.plan.image import Image
 from sandbox.prepare import Prepared, prepare
@@ -160,6 +160,12 @@ def _command(chosen: Choice, wish: Wish) -> tuple[str, ...]:
 
 def _ahead(words: tuple[str, ...], cwd: str) -> int:
     """How many words say what it is: the program, and what an interpreter is to run."""
+    if launches(words[0]):
+        raise UsageError(
+            "nothing-to-lock",
+            f"`{words[0]}` only starts another program, which its lock would not hold",
+            hint="name the program itself; variables belong in the profile's `[env] set`",
+        )
     if is_uv_run(words):
         return uv_operand(words)
     if not language_of(words[0]):
@@ -190,7 +196,8 @@ def _built(lock: Lock, chosen: Choice, prepared: Prepared) -> tuple[Lock, Resolu
     if lock.kind == "program":
         from sandbox import program_locks
 
-        return replace(lock, places=program_locks.places(prepared.closure, environ)), None
+        held = program_locks.places(prepared.closure, environ)
+        return replace(lock, places=held, unchecked=_named_files(chosen, lock, prepared)), None
     if prepared.frozen is None:
         return lock, None
     if chosen.request is None:
@@ -206,6 +213,14 @@ def _built(lock: Lock, chosen: Choice, prepared: Prepared) -> tuple[Lock, Resolu
         scripts=tuple(Allowed(f"scripts {name}", lock.by) for name in found.ran),
         unchecked=(*lock.unchecked, *found.unchecked),
     ), found
+
+
+def _named_files(chosen: Choice, lock: Lock, prepared: Prepared) -> tuple[str, ...]:
+    """The files that its arguments name, such as an archive of classes: no place of the lock."""
+    cwd = prepared.wish.cwd
+    rest = chosen.command[len(lock.command) :]
+    found = [word for word in rest if os.path.isfile(os.path.join(cwd, word))]
+    return (f"its arguments name {', '.join(found[:8])}, which may be changed",) if found else ()
 
 
 def _signed(lock: Lock, prepared: Prepared) -> Lock:

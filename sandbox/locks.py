@@ -25,6 +25,10 @@ Scope = Literal["project", "user"]
 RULE = "a locked server starts only as it was locked"
 MOST_STRANGERS = 64
 """Each of them is read at each start, until somebody accepts it."""
+_LAUNCHERS = frozenset(
+    "busybox chroot chrt doas env ionice nice nohup setsid stdbuf strace su sudo taskset time timeout "
+    "unshare xargs".split()
+)
 _CODE = ("lock", "lock_text")
 
 
@@ -89,6 +93,8 @@ def program(command: Sequence[str], cwd: str) -> tuple[str, ...]:
     """The program and, behind an interpreter, what it is to run: paths are absolute, arguments left out."""
     first = command[0]
     at = os.path.normpath(os.path.join(cwd, first)) if "/" in first else first
+    if launches(first):
+        return (at, _nameless("\0".join(command)))  # nothing is locked by it: what it starts has other keys
     if is_uv_run(command):
         # The project's own program: it is another one in another directory.
         return (at, cwd, *command[1 : uv_operand(command)])
@@ -105,6 +111,11 @@ def uv_operand(command: Sequence[str]) -> int:
     run = command.index("run")
     words = enumerate(command[run + 1 :], run + 2)
     return next((count for count, word in words if not word.startswith("-")), len(command))
+
+
+def launches(program: str) -> bool:
+    """It starts another program, which the words after it name."""
+    return os.path.basename(program) in _LAUNCHERS
 
 
 def script(command: Sequence[str], cwd: str) -> tuple[str, ...]:

@@ -165,6 +165,26 @@ def test_what_nobody_asks_a_person_about_needs_one(place: Path) -> None:
     assert (done.returncode, "no-terminal" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(("env", "A=b", "python3", "server.py"), id="a program that starts another"),
+        pytest.param(("python3", "-c", "print(1)"), id="a program that is an argument"),
+        pytest.param(("sh", "-ec", "python3 server.py; true"), id="a shell's script"),
+    ],
+)
+def test_what_no_file_holds_is_not_locked(
+    place: Path, command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["lock", "--blind", "--", *command]) == 2
+    assert "nothing-to-lock" in capsys.readouterr().err
+
+
+def test_what_an_argument_names_is_said_to_be_open(place: Path) -> None:
+    found = locked("--blind", "--name", "ours", "--", "python3", "server.py", "server.py")
+    assert found["unchecked"] == ["its arguments name server.py, which may be changed"]
+
+
 def test_what_runs_elsewhere_has_nothing_to_lock(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lock", "--", "https://mcp.example/mcp"]) == 2
     assert "nothing-to-lock" in capsys.readouterr().err
