@@ -262,13 +262,28 @@ def _interpreted(
     else:
         before = ()
     if image is not None:
-        from sandbox.supply import inside as of_image
-
-        return (of_image.NODE if program == "node" else of_image.PYTHON, *before), Closure(())
+        return (_of_image(bundle, program, image), *before), Closure(())
     from sandbox.host.closure import closure_of_program
 
     real = _interpreter(bundle, program, environ)
     return (real, *before), closure_of_program(real, environ=environ)
+
+
+def _of_image(bundle: Bundle, program: str, image: Image) -> str:
+    """The image's own interpreter; one of ours that has none is refused, one of the user's is looked into."""
+    from sandbox.supply import inside
+
+    if image.own:
+        return {"python": "python3"}.get(program, program)
+    ecosystem, path = ("npm", inside.NODE) if program == "node" else ("pypi", inside.PYTHON)
+    if image.name not in inside.HAVE[ecosystem]:
+        raise CannotEnforce(
+            "bundle-in-this-image",
+            f"`{bundle.name}` needs {program}, which the image `{image.name}` has not",
+            rule="[server] image",
+            hint="leave `image` out",
+        )
+    return path
 
 
 def _by_its_first_line(bundle: Bundle, tree: str, path: str) -> tuple[str, str]:

@@ -216,6 +216,8 @@ def _contained(asked: Asked) -> Prepared:
     if asked.request:
         _refuse_to_build(asked, asked.request)  # before an image of the profile's own is pulled
     bundle = asked.chosen.bundle
+    if bundle is not None:
+        _refuse_far(asked)
     needs = (
         containers.closure_inside(asked.command, policy, wish.environ, wish.cwd)
         if bundle is None
@@ -263,6 +265,13 @@ def _refuse_to_build(asked: Asked, request: Request) -> None:
 
     named = asked.policy.server.image
     refuse_without_tools(named or image_name(asked.policy, Closure(asked.command), request), request)
+    refuse_far(engine(asked.wish.environ))
+
+
+def _refuse_far(asked: Asked) -> None:
+    from sandbox.host.engine import engine
+    from sandbox.supply.inside import refuse_far
+
     refuse_far(engine(asked.wish.environ))
 
 

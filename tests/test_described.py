@@ -13,9 +13,11 @@ from sandbox import bundles, described
 from sandbox.choice import Choice, Wish, choose
 from sandbox.cli.profile_new import starter
 from sandbox.errors import SandboxError
+from sandbox.plan.image import Image
 from sandbox.policy.diagnose import parse as sound
 from sandbox.policy.flags import Flags
 from sandbox.policy.starter import text
+from sandbox.supply import inside
 from tests.supply.bundled import bundle, manifest, started
 
 STDIO = {"type": "stdio"}
@@ -259,3 +261,13 @@ def test_the_starters_are_sound_and_grant_nothing(world: World) -> None:
     assert "# [secrets.A_KEY]   # required: A_KEY" in said[1]
     assert '# X-Key = "${X_KEY}"' in said[2]
     assert 'url = "https://mcp.example.org/${T}"' in said[2]
+
+
+def test_a_bundle_runs_in_an_image_that_has_its_interpreter(world: World) -> None:
+    file = str(bundle(world.root / "b.mcpb", manifest()))
+    made = world.choose(file).bundle
+    assert made is not None
+    assert bundles._of_image(made, "python", Image("python", "sha256:1")) == inside.PYTHON
+    assert bundles._of_image(made, "python", Image("acme/own", "sha256:2", own=True)) == "python3"
+    with pytest.raises(SandboxError, match="the image `base` has not"):
+        bundles._of_image(made, "python", Image("base", "sha256:3"))

@@ -17,12 +17,12 @@ PYTHON = "/usr/bin/python3"
 UV = "/usr/local/bin/uv"
 
 NAMES = ("base", "node", "python", "browser")
-_HAVE = {"npm": ("node", "browser"), "pypi": ("python",)}
+HAVE = {"npm": ("node", "browser"), "pypi": ("python",)}
 
 
 def refuse_without_tools(image: str, request: Request) -> None:
     """A package can be built only in an image of ours that has its package manager."""
-    able = _HAVE[request.ecosystem]
+    able = HAVE[request.ecosystem]
     if image in able:
         return
     kind = "an image without its package manager" if image in NAMES else "the profile's own image"

@@ -250,3 +250,30 @@ def test_where_a_signer_is_required_nobody_is_none(ground: Ground) -> None:
     profile.write_text(f'{head}command = ["{file}"]\n')
     locked = ground.caller.run(PROGRAM, "lock", "--yes", "--profile", str(profile), cwd=ground.place)
     assert (locked.returncode, "bundle-not-signed" in locked.stderr) == (125, True), locked.stderr
+
+
+LISTS = """import json, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    tools = {"tools": [{"name": "t", "description": "WORDS", "inputSchema": {"type": "object"}}]}
+    opened = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}},
+              "serverInfo": {"name": "bundled", "version": "1"}}
+    found = {"initialize": opened, "tools/list": tools}.get(asked.get("method"))
+    if "id" in asked:
+        result = {"result": found} if found else {"error": {"code": -32601, "message": "no"}}
+        print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], **result}), flush=True)
+"""
+
+
+@native
+@pytest.mark.long
+def test_an_update_shows_what_the_new_file_says_and_changes_nothing(ground: Ground) -> None:
+    name = f"upd-{ground.place.name}"
+    file = ground.bundle(manifest(name=name), **{"server/main.py": LISTS.replace("WORDS", "sends mail")})
+    assert ground.caller.run(PROGRAM, "lock", "--yes", "--", file, cwd=ground.place).returncode == 0
+    ground.bundle(manifest(name=name), **{"server/main.py": LISTS.replace("WORDS", "sends mail, and a copy")})
+    shown = ground.caller.run(PROGRAM, "update", "--check", name, cwd=ground.place)
+    assert shown.returncode == 1, shown.stderr
+    assert "- sends mail" in shown.stdout
+    assert "+ sends mail, and a copy" in shown.stdout
+    assert "bundle-changed" in ground.run("--", file)[2]
