@@ -70,6 +70,9 @@ def _locks(name: str | None) -> list[Here]:
 
     found = here(os.environ, os.getcwd())
     if name is None:
+        for one in found:
+            if one.fault == "untrusted-lock":
+                note(f"`{one.name}` is not trusted and left out; `update --check {one.name}` looks at it")
         return [one for one in found if one.fault != "untrusted-lock"]
     chosen = [one for one in found if one.name == name]
     if not chosen:
@@ -116,7 +119,9 @@ def _asked(args: argparse.Namespace, one: Here, progress: object) -> Asked:
     from sandbox.update.update import Asked
 
     wish = options.wish(args, dict(os.environ), os.getcwd())
-    return Asked(one.path, wish, progress, note, tuple(args.waive))  # type: ignore[arg-type]
+    never = args.check or args.json or args.sarif
+    waive, switches = tuple(args.waive), "never" if never else "on-yes"
+    return Asked(one.path, wish, progress, note, waive, switches)  # type: ignore[arg-type]
 
 
 # --- a person ----------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, Literal
 
 from sandbox import locked_pins, locks
 from sandbox.choice import Wish, choose
@@ -40,6 +40,8 @@ class Asked:
     note: Callable[[str], None]
     """What a session of ours says."""
     waive: tuple[str, ...] = ()
+    switches: Literal["on-yes", "never"] = "on-yes"
+    """`never`: it is only looked, contained, and so at a lock too that nobody has accepted."""
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -75,7 +77,7 @@ class Update:
 
 def update(asked: Asked) -> Update:
     """What would become of the lock; nothing but the store is changed."""
-    found = locks.read(asked.path, accepted.every(asked.environ), asked.environ)
+    found = opened(asked)
     old = locks.whole(found)
     wish = wish_of(old, asked)
     order = Order(replace(wish, refresh=True), asked.progress, old.name, asked.waive, unseen=True)
@@ -86,6 +88,22 @@ def update(asked: Asked) -> Update:
     carried = _carried(old, first)
     second = propose(replace(order, wish=wish, waive=(*asked.waive, *carried), unseen=False))
     return _compared(asked, found, old, second, wish)
+
+
+def opened(asked: Asked) -> Found:
+    """The lock as it was accepted; for a mere look, as its project has it."""
+    known = accepted.every(asked.environ)
+    if asked.path in known:
+        return locks.read(asked.path, known, asked.environ)
+    if asked.switches == "never":
+        raw = accepted.content(asked.path)
+        return locks.brief(asked.path, raw, accepted.digest(raw))
+    raise UsageError(
+        "untrusted-lock",
+        f"`{asked.path}` is not trusted yet",
+        rule="a project's own locks are used only after `mcp-sandbox trust` at a terminal",
+        hint=f"mcp-sandbox trust {locks.quoted(asked.path)}",
+    )
 
 
 def wish_of(lock: Lock, asked: Asked) -> Wish:

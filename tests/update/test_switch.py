@@ -7,18 +7,21 @@ import signal
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from sandbox import locks
+from sandbox.choice import Wish
 from sandbox.errors import SandboxNotBuilt, UsageError
 from sandbox.inspect.pinned import Pinned
 from sandbox.records import replace
 from sandbox.supply import accepted
 from sandbox.supply.lock import Lock, Package, Tree
+from sandbox.supply.lock_text import spell
 from sandbox.update.report import Outcome
 from sandbox.update.rollback import go, way
-from sandbox.update.update import Update, switch
+from sandbox.update.update import Asked, Update, opened, switch
 
 FITS = "linux-x86_64 node-115"
 OLD = Lock("mail", "npm", ("mail@latest",), ("npx", "-y", "mail"), "2026-11-01T00:00:00Z", "me",
@@ -175,6 +178,21 @@ def test_a_lock_that_changed_while_a_person_read_is_not_switched(
         switch(made, environ)
     assert refused.value.code == "lock-changed"
     assert counted(path, environ) == "1.0.0"
+
+
+@pytest.mark.parametrize("switches", ["never", "on-yes"])
+def test_a_lock_that_nobody_accepted_is_only_looked_at(
+    switches: Literal["never", "on-yes"], environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "mail.lock"
+    path.write_text(spell(OLD))
+    asked = Asked(str(path), Wish((), environ, "/"), print, print, switches=switches)
+    if switches == "never":
+        assert opened(asked).resolved == ("mail@1.0.0",)
+        return
+    with pytest.raises(UsageError) as refused:
+        opened(asked)
+    assert refused.value.code == "untrusted-lock"
 
 
 def test_the_digest_of_an_update_is_the_same_whenever_it_is_made(
