@@ -108,8 +108,11 @@ def _updated(args: argparse.Namespace, chosen: Sequence[Here]) -> int:
 def _made(args: argparse.Namespace, one: Here) -> Update:
     from sandbox.update.update import update
 
+    told: set[str] = set()
+
     def progress(text: str) -> None:
-        if not args.quiet:
+        if not args.quiet and text not in told:  # both versions are prepared, and say the same
+            told.add(text)
             note(f"mcp-sandbox: {text}")
 
     return update(_asked(args, one, progress))
