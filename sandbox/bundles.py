@@ -58,7 +58,10 @@ def filled(
     except Malformed as error:
         raise unbundle.refused(bundle.path, Malformed(f"its manifest {error}")) from None
     args = (*start.args, *((Word(word),) for word in more))
-    return replace(bundle, start=replace(start, args=args)), told
+    # A variable that a person gives is that person's, whatever the manifest has for it.
+    own = wanted.given(policy, environ)
+    env = tuple(pair for pair in start.env if pair[0] not in own)
+    return replace(bundle, start=replace(start, args=args, env=env)), told
 
 
 def _without_uv(start: Start, bundle: Bundle) -> tuple[Start, Bundle]:

@@ -212,6 +212,16 @@ def test_a_secret_in_a_word_is_quoted_for_the_shell_that_puts_it_in(world: World
     assert not (world.root / "pwned").exists()
 
 
+def test_a_variable_that_a_person_gives_is_that_persons(world: World) -> None:
+    server = started("python", env={"AUTH": "Bearer ${user_config.key}", "LEVEL": "low"})
+    file = str(bundle(world.root / "b.mcpb", manifest(server=server, user_config={"key": KEY})))
+    world.environ["KEY"] = "x"
+    made = world.choose(file, secrets=("KEY",), set_env=("AUTH=mine", "LEVEL=high")).bundle
+    assert made is not None
+    assert bundles.started(made, ("python3",)) == ("python3", "/opt/mcp-bundle/server/main.py")
+    assert bundles.variables(made) == ()
+
+
 def test_a_setting_comes_from_the_profile_too(world: World) -> None:
     option = {"type": "number", "title": "N", "description": "n", "required": True, "min": 1}
     server = started("python", "${user_config.n}")
