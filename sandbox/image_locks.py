@@ -32,8 +32,8 @@ def of(image: Image, environ: Mapping[str, str]) -> ImageLock:
         raise SandboxNotBuilt("no-image", f"the engine's answer about `{image.name}`: {error}") from error
 
 
-def check(locked: ImageLock, image: Image, environ: Mapping[str, str]) -> None:
-    """The image that is about to start is the locked one, else `image-changed` naming the layer.
+def check(locked: ImageLock, image: Image, environ: Mapping[str, str], name: str = "") -> None:
+    """The image that is about to start is that of the lock `name`, else `image-changed` naming the layer.
 
     Equal ids need no question: an id is the hash of what lists every layer's hash, and the engine starts
     by id. What lies on the engine's own disk is `deep`'s to look at.
@@ -42,11 +42,11 @@ def check(locked: ImageLock, image: Image, environ: Mapping[str, str]) -> None:
         return
     how = oci.difference(locked, of(image, environ))
     if how:
-        raise _changed(f"the image `{image.name}` is not the locked one: {how}")
+        raise _changed(f"the image `{image.name}` is not the locked one: {how}", f"mcp-sandbox update {name}")
 
 
-def _changed(what: str) -> SandboxNotBuilt:
-    return SandboxNotBuilt("image-changed", what, rule=RULE, hint="mcp-sandbox update")
+def _changed(what: str, hint: str = "pull or build the image again") -> SandboxNotBuilt:
+    return SandboxNotBuilt("image-changed", what, rule=RULE, hint=hint.rstrip())
 
 
 def deep(locked: ImageLock, environ: Mapping[str, str]) -> None:

@@ -6,11 +6,14 @@ import re
 
 from sandbox.choice import NO_FLAGS, Choice, Wish
 from sandbox.errors import SandboxNotBuilt
-from sandbox.locks import RULE, Found, find, keys, kind
+from sandbox.host.closure import language_of
+from sandbox.lock_keys import interpreted, keys, kind
+from sandbox.locks import RULE, Found, find
 from sandbox.policy.load import load
 from sandbox.policy.model import Policy
-from sandbox.supply import spec
-from sandbox.supply.request import Request
+from sandbox.supply import ranges, spec
+from sandbox.supply.request import Request, parse
+from sandbox.supply.shell import unwrapped
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
@@ -59,6 +62,8 @@ def check(found: Found, chosen: Choice, wish: Wish) -> None:
         raise _mismatch(found, f"{kind(chosen)} is asked for, and {found.lock.kind} is locked")
     if chosen.request is not None:
         _check_request(found, chosen.request)
+    elif found.lock.kind == "program":
+        _check_options(found, chosen, wish)
     bundle = chosen.bundle
     if bundle is not None and found.lock.bundle != f"sha256:{bundle.sha256}":
         what = f"`{bundle.path}` is not the bundle that `{found.path}` locks"
@@ -86,8 +91,11 @@ def _check_request(found: Found, request: Request) -> None:
             raise _mismatch(found, f"`{asked}` is asked for, and no version of it is locked")
         if pinned and asked != (locked if lock.kind == "npm" else _with_extras(asked, locked)):
             raise _mismatch(found, f"`{asked}` is asked for, and `{locked}` is locked")
+        if not pinned and not _allows(lock.kind, asked, locked):
+            raise _mismatch(found, f"`{asked}` is asked for, which `{locked}` is not, and that is locked")
         if lock.kind == "pypi" and _extras(asked) not in [_extras(one) for one in lock.asked]:
             raise _mismatch(found, f"`{asked}` is asked for, and {_listed(lock.asked)} is locked")
+    _check_program(found, request)
     options = without_logins(request.options)
     if options != lock.options:
         raise _mismatch(
@@ -97,6 +105,36 @@ def _check_request(found: Found, request: Request) -> None:
         raise _mismatch(
             found,
             f"python {_listed([request.python or ''])} is asked for, and {_listed([lock.python])} is locked",
+        )
+
+
+def _allows(kind: str, asked: str, locked: str) -> bool:
+    if kind == "npm":
+        name = spec.npm_name(asked)
+        return ranges.npm_allows(asked[len(name) + 1 :], locked[len(name) + 1 :])
+    clauses = asked[len(spec.pypi_base(asked)) + len(_extras(asked)) :]
+    return ranges.pypi_allows(clauses, locked.partition("==")[2])
+
+
+def _check_program(found: Found, request: Request) -> None:
+    """Of a tree's programs, which may be an interpreter too, the one that was locked."""
+    locked = parse(found.lock.command)
+    usual = next((tree.default for tree in found.lock.trees), "")
+    ours, theirs = request.bin or usual, (locked.bin if locked else None) or usual
+    if ours != theirs:
+        raise _mismatch(found, f"`{ours}` is to start, and `{theirs}` was locked")
+
+
+def _check_options(found: Found, chosen: Choice, wish: Wish) -> None:
+    """An interpreter's own options may be a program, or name one."""
+    words = unwrapped(chosen.command)
+    if not language_of(words[0]):
+        return
+    asked = interpreted(words, wish.cwd).options
+    locked = interpreted(found.lock.command, wish.cwd).options
+    if asked != locked:
+        raise _mismatch(
+            found, f"options {_listed(asked)} of `{words[0]}` are asked for, and {_listed(locked)} are locked"
         )
 
 
@@ -160,8 +198,8 @@ def hold(found: Found, wish: Wish, needs: Closure, frozen: Frozen | None, image:
     if lock.image is not None and image is not None:
         from sandbox import image_locks
 
-        image_locks.check(lock.image, image, wish.environ)
+        image_locks.check(lock.image, image, wish.environ, found.name)
     if lock.places:
         from sandbox import program_locks
 
-        program_locks.check(lock.places, needs, wish.environ)
+        program_locks.check(lock.places, needs, wish.environ, name=found.name)

@@ -34,12 +34,17 @@ def places(closure: Closure, environ: Mapping[str, str]) -> tuple[Place, ...]:
 
 
 def check(
-    locked: tuple[Place, ...], closure: Closure, environ: Mapping[str, str], *, deep: bool = False
+    locked: tuple[Place, ...],
+    closure: Closure,
+    environ: Mapping[str, str],
+    *,
+    name: str = "",
+    deep: bool = False,
 ) -> None:
-    """The places of a command are the locked ones and unchanged, else exit 125 naming the path."""
+    """The places of a command are those of the lock `name` and unchanged, else exit 125 naming the path."""
     from sandbox.supply.places import check as held
 
-    held(locked, roots(closure), notes(environ), deep=deep)
+    held(locked, roots(closure), notes(environ), name=name, deep=deep)
 
 
 def notes(environ: Mapping[str, str]) -> str:

@@ -57,7 +57,7 @@ def _places(lock: Lock) -> None:
     paths = tuple(place.path for place in lock.places)
     if missing := [path for path in paths if not os.path.lexists(path)]:
         raise SandboxNotBuilt("place-gone", f"`{missing[0]}` is gone")
-    check(lock.places, paths, notes(os.environ), deep=True)
+    check(lock.places, paths, notes(os.environ), name=lock.name, deep=True)
 
 
 def _advised(name: str, lock: Lock | None) -> None:

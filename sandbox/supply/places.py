@@ -24,11 +24,14 @@ def place(path: str, notes: str) -> Place:
     return Place(path, digest, files, commit(path))
 
 
-def check(locked: tuple[Place, ...], needed: tuple[str, ...], notes: str, *, deep: bool = False) -> None:
+def check(
+    locked: tuple[Place, ...], needed: tuple[str, ...], notes: str, *, name: str = "", deep: bool = False
+) -> None:
     """Each place is what it was, and the command needs no other; raises naming the path.
 
-    `deep` reads every byte; without, only files whose stamp is another are read again.
+    `deep` reads every byte; without, only files whose stamp is another are read again. `name`: the lock's.
     """
+    hint = f"{HINT} {name}".rstrip()
     known = {one.path for one in locked}
     for path in needed:
         if path not in known:
@@ -36,16 +39,16 @@ def check(locked: tuple[Place, ...], needed: tuple[str, ...], notes: str, *, dee
                 "place-changed",
                 f"the command starts from `{path}` too, which was not locked with it",
                 rule="a locked program starts from the places that were locked",
-                hint=HINT,
+                hint=hint,
             )
     for one in locked:
-        _hold(one, notes, deep=deep)
+        _hold(one, notes, hint, deep=deep)
 
 
-def _hold(one: Place, notes: str, *, deep: bool) -> None:
+def _hold(one: Place, notes: str, hint: str, *, deep: bool) -> None:
     if deep and measured(one.path, without=BESIDE)[0] == one.digest:
         return
-    unchanged(one.path, one.digest, notes, without=BESIDE, hint=HINT)
+    unchanged(one.path, one.digest, notes, without=BESIDE, hint=hint)
     if deep:  # its stamps say that nothing changed, and they are no proof
         raise SandboxNotBuilt(
             "tree-changed", f"`{one.path}` has other bytes behind the same stamps", hint=HINT

@@ -86,8 +86,9 @@ def test_a_change_is_refused_and_named(project: Path, change: Callable[[Path], s
     program_locks.check(locked, found, environ(project))
     named = change(project)
     with pytest.raises(SandboxNotBuilt) as raised:
-        program_locks.check(locked, closed(project), environ(project), deep=deep)
+        program_locks.check(locked, closed(project), environ(project), name="mine", deep=deep)
     assert raised.value.code == "tree-changed"
+    assert raised.value.hint == "mcp-sandbox update mine"
     assert f"{project}/{named}" in raised.value.what
 
 
