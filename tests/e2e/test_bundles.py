@@ -240,6 +240,10 @@ def test_a_locked_bundle_is_that_file_and_no_other(ground: Ground) -> None:
     ground.bundle(manifest(name=f"kept-{ground.place.name}"), more="a file that was not there")
     status, _, said = ground.run("--", file)
     assert (status, "bundle-changed" in said, file in said) == (125, True, True)
+    # It says itself what it is called: another name is no way past the lock.
+    ground.bundle(manifest(name=f"other-{ground.place.name}"))
+    status, _, said = ground.run("--", file)
+    assert (status, "bundle-changed" in said) == (125, True), said
 
 
 @native
