@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from sandbox.errors import SandboxNotBuilt
 from sandbox.host.closure import language_of
 from sandbox.host.lookup import is_system
-from sandbox.host.trees import is_prefix
+from sandbox.host.trees import is_prefix, venv_base
 from sandbox.places import state_dir
 from sandbox.plan.facts import Closure
 from sandbox.supply.lock import Place
@@ -55,7 +55,10 @@ def notes(environ: Mapping[str, str]) -> str:
 def roots(closure: Closure) -> tuple[str, ...]:
     """The paths to lock: the closure's own trees, and a program or script of the system's directories."""
     own = _own_files(closure)
-    trees = [source for source, _ in closure.binds if not _interpreters(source, own)]
+    used = _interpreters(closure)
+    # `python -m` looks in the working directory: what is around it is the server's.
+    around = [*own, *([os.path.realpath(closure.cwd)] if closure.cwd else [])]
+    trees = [source for source, _ in closure.binds if not _exempt(source, around, used)]
     files = [file for file in own if _alone(file) and not any(_within(file, tree) for tree in trees)]
     return tuple(dict.fromkeys([*trees, *files]))
 
@@ -70,11 +73,23 @@ def _own_files(closure: Closure) -> list[str]:
     return found
 
 
-def _interpreters(tree: str, own: list[str]) -> bool:
-    """An installation of node or python that the server's own files are no part of: known by its ABI."""
+def _interpreters(closure: Closure) -> list[str]:
+    """The directories where the interpreters are that the command needs."""
+    named = [os.path.dirname(closure.argv[0])] if language_of(closure.argv[0]) else []
+    bases = [venv_base(source) for source, _ in closure.binds if os.path.isfile(f"{source}/pyvenv.cfg")]
+    return [os.path.realpath(one) for one in (*named, *bases, *closure.path) if os.path.isabs(one)]
+
+
+def _exempt(tree: str, own: list[str], used: list[str]) -> bool:
+    """An installation of node or python that the server's own files are no part of: known by its ABI.
+
+    A project that only looks like one is none: the interpreter has to be there.
+    """
     if tree in STORES:
         return True
-    return os.path.isdir(tree) and is_prefix(tree) and not any(_within(file, tree) for file in own)
+    if not os.path.isdir(tree) or not is_prefix(tree) or any(_within(file, tree) for file in own):
+        return False
+    return any(_within(folder, tree) for folder in used)
 
 
 def _alone(file: str) -> bool:

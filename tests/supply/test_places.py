@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,6 +147,22 @@ def test_an_interpreter_is_no_place_unless_the_program_is_in_it(
     words = tuple(word.format(prefix=prefix) for word in argv)
     found = program_locks.roots(Closure(words, ((str(prefix), str(prefix)),)))
     assert found == tuple(one.format(prefix=prefix) for one in wanted)
+
+
+def test_a_project_that_looks_like_an_interpreter_is_locked_all_the_same(tmp_path: Path) -> None:
+    """Who wrote it may have put the marks of an installation there, to be left out of the lock."""
+    project = tmp_path / "proj"
+    for mark in ("include/node", "lib/node_modules", "lib/python3.11", "bin"):
+        (project / mark).mkdir(parents=True)
+    (project / "lib" / "python3.11" / "os.py").touch()
+    (project / "bin" / "python3").symlink_to(sys.executable)
+    bind = ((str(project), str(project)),)
+    for found in (
+        Closure(("/usr/bin/python3", "-m", "server"), bind, cwd=str(project)),
+        Closure(("/usr/bin/python3", "-m", "server"), bind),
+        Closure(("/usr/bin/node", f"{project}/server.js"), bind),
+    ):
+        assert program_locks.roots(found) == (str(project),)
 
 
 @pytest.mark.parametrize(
