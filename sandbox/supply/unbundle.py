@@ -10,7 +10,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import BinaryIO
 
@@ -250,10 +250,11 @@ def _signer(private: BinaryIO, end: int, signature: bytes) -> tuple[str, str, bo
         return "", f"the bundle is signed, and its signature was not checked: {how}", False
 
 
-def _authorities() -> list[bytes]:
+def _authorities() -> Iterator[bytes]:
+    """Those of the system, read once somebody asks: a signature that does not hold needs none."""
     import ssl
 
-    return ssl.create_default_context().get_ca_certs(binary_form=True)
+    yield from ssl.create_default_context().get_ca_certs(binary_form=True)
 
 
 def manifest_of(found: Read, path: str) -> mcpb.Manifest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -187,6 +188,20 @@ def test_what_is_signed_is_the_archive_that_is_read(tmp_path: Path, store: Store
     assert json.loads(unbundle.read(str(path), store).manifest)["name"] == "bundled"
     path.write_bytes(content + b"MCPB_SIG_V1" + evil + block(der))
     _refused(path, store)
+
+
+def test_no_byte_of_a_signed_bundle_can_be_another(tmp_path: Path, store: Store) -> None:
+    content = bundle(tmp_path / "b.mcpb").read_bytes()
+    whole = content + block(signature(content, key("Me")))
+    path = tmp_path / "signed.mcpb"
+    chance = random.Random(9)  # noqa: S311 - a seed of the test's own
+    for at in chance.sample(range(len(content)), 150):
+        altered = bytearray(whole)
+        altered[at] ^= 1 << chance.randrange(8)
+        path.write_bytes(altered)
+        assert "about other bytes" in _refused(path, store).what
+    path.write_bytes(whole)
+    assert unbundle.read(str(path), store).signed
 
 
 def test_without_the_library_a_signature_is_said_to_be_unchecked(
