@@ -10,9 +10,9 @@ from sandbox.choice import Choice, Wish, choose
 from sandbox.errors import SandboxNotBuilt, UsageError
 from sandbox.host.closure import language_of
 from sandbox.host.uvrun import is_uv_run
+from sandbox.lock_keys import interpreted, keys, kind, launches, own_image, uv_operand
 from sandbox.locked import NONE_NEEDED, plain_policy, without_logins
-from sandbox.locks import keys, kind, launches, own_image, script, uv_operand
-from sandbox.looked import Looked, NotLooked, look
+from sandbox.looked import Grants, Looked, NotLooked, look
 from sandbox.plan.image import Image
 from sandbox.prepare import Prepared, prepare
 from sandbox.records import dataclass, replace
@@ -30,6 +30,10 @@ from sandbox.supply.resolved import Resolution, resolution
 from sandbox.supply.shell import unwrapped
 from sandbox.supply.store import environment_store
 
+_VALUED = frozenset(
+    "-r --require --import --loader --experimental-loader -C --conditions --env-file -W -X -o -O".split()
+)
+"""Options of interpreters whose value may be the next word."""
 UNRESOLVED = "the versions and hashes of its packages are not known: its tree was built before they were kept"
 
 
@@ -114,8 +118,9 @@ def _called(chosen: Choice, wish: Wish) -> str:
     """As the server is, but for a script: that is not called as its interpreter."""
     if wish.name or not wish.command or kind(chosen) != "program":
         return chosen.name
-    given = script(chosen.command, wish.cwd) if language_of(chosen.command[0]) else ()
-    return os.path.splitext(os.path.basename(given[-1]))[0] if given else chosen.name
+    words = unwrapped(chosen.command)
+    given = interpreted(words, wish.cwd).target if language_of(words[0]) else ""
+    return os.path.splitext(os.path.basename(given))[0] or chosen.name
 
 
 def _name(wanted: str) -> str:
@@ -170,15 +175,21 @@ def _ahead(words: tuple[str, ...], cwd: str) -> int:
         return uv_operand(words)
     if not language_of(words[0]):
         return 1
-    operand = next((at for at, word in enumerate(words) if at and not word.startswith("-")), 0)
-    module = "-m" in words[:operand]
-    if operand and not module and not os.path.isfile(os.path.join(cwd, words[operand])):
+    given = interpreted(words, cwd)
+    odd = sorted(set(given.options) & _VALUED)
+    if given.target and not given.module and not given.file:
         raise UsageError(
             "nothing-to-lock",
             f"what `{words[0]}` is to run is no file that a lock could hold",
             hint="put it into a script, and give its path",
         )
-    return operand + 1
+    if odd:
+        raise UsageError(
+            "nothing-to-lock",
+            f"`{odd[0]}` of `{words[0]}` takes the next word, so what it is to run is not plain to see",
+            hint=f"join them, such as `{odd[0]}=VALUE`, or leave it out",
+        )
+    return given.count
 
 
 # --- what it is made of ----------------------------------------------------------------------------
@@ -315,10 +326,12 @@ def _with_judgement(lock: Lock, judged: Judged) -> Lock:
     return replace(lock, packages=packages, waived=waived, unchecked=unchecked)
 
 
-def looked_at(lock: Lock, prepared: Prepared, progress: Callable[[str], None]) -> tuple[Lock, Looked | None]:
+def looked_at(
+    lock: Lock, prepared: Prepared, progress: Callable[[str], None], grants: Grants = "as-run"
+) -> tuple[Lock, Looked | None]:
     """With the lists that the server gives when it is started, contained; where it gives none, it says so."""
     try:
-        seen = look(prepared, progress)
+        seen = look(prepared, progress, grants=grants)
     except NotLooked as error:
         what = f"its lists were not read: {error.what}"
         return replace(lock, unchecked=(*lock.unchecked, what)), None

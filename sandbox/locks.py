@@ -9,26 +9,20 @@ from typing import Literal
 from sandbox.choice import Choice, Wish
 from sandbox.errors import SandboxNotBuilt, UsageError
 from sandbox.event import Event
-from sandbox.host.closure import language_of
-from sandbox.host.uvrun import is_uv_run
+from sandbox.lock_keys import keys
 from sandbox.places import cache_dir
 from sandbox.policy import cache, search
 from sandbox.policy.codec import decode_as, encode
 from sandbox.records import dataclass, replace
 from sandbox.supply import accepted, spec
 from sandbox.supply.accepted import Accepted
-from sandbox.supply.lock import SCHEMA, Kind, Lock, key_of
+from sandbox.supply.lock import SCHEMA, Lock
 from sandbox.supply.lock_text import SUFFIX
-from sandbox.supply.request import Request
 
 Scope = Literal["project", "user"]
 RULE = "a locked server starts only as it was locked"
 MOST_STRANGERS = 64
 """Each of them is read at each start, until somebody accepts it."""
-_LAUNCHERS = frozenset(
-    "busybox chroot chrt doas env ionice nice nohup setsid stdbuf strace su sudo taskset time timeout "
-    "unshare xargs".split()
-)
 _CODE = ("lock", "lock_text")
 
 
@@ -48,85 +42,6 @@ class Found:
     def event(self, tree: str) -> Event:
         """What the audit log says of it: which lock held, and the tree that it names for this machine."""
         return Event("lock", {"name": self.name, "file": self.path, "sha256": self.sha256, "tree": tree})
-
-
-def kind(chosen: Choice) -> Kind:
-    """What there is to lock of it."""
-    if chosen.bundle is not None:
-        return "mcpb"
-    if chosen.request is not None:
-        return chosen.request.ecosystem
-    return "oci" if own_image(chosen) else "program"
-
-
-def own_image(chosen: Choice) -> bool:
-    """It starts from an image that is none of ours."""
-    from sandbox.supply.inside import NAMES
-
-    image = chosen.policy.server.image
-    return image is not None and image not in NAMES
-
-
-def keys(chosen: Choice, wish: Wish) -> tuple[str, ...]:
-    """By what a start finds its lock, the most particular first; none for what runs elsewhere."""
-    named = [key_of("profile", (chosen.policy.name,))] if not wish.command else []
-    if chosen.policy.server.url is not None:
-        return ()
-    if chosen.bundle is not None:
-        return (*named, key_of("mcpb", (chosen.bundle.name,)))
-    if chosen.request is not None:
-        return (*named, request_key(chosen.request))
-    if own_image(chosen) and wish.backend != "native":
-        from sandbox.supply.oci import repository
-
-        return (*named, key_of("oci", (repository(chosen.policy.server.image or ""),)))
-    return (*named, key_of("program", program(chosen.command, wish.cwd))) if chosen.command else tuple(named)
-
-
-def request_key(request: Request) -> str:
-    """The key of packages, whatever versions are asked for."""
-    bare = spec.npm_name if request.ecosystem == "npm" else spec.pypi_base
-    return key_of(request.ecosystem, tuple(dict.fromkeys(bare(each) for each in request.specs)))
-
-
-def program(command: Sequence[str], cwd: str) -> tuple[str, ...]:
-    """The program and, behind an interpreter, what it is to run: paths are absolute, arguments left out."""
-    first = command[0]
-    at = os.path.normpath(os.path.join(cwd, first)) if "/" in first else first
-    if launches(first):
-        return (at, _nameless("\0".join(command)))  # nothing is locked by it: what it starts has other keys
-    if is_uv_run(command):
-        # The project's own program: it is another one in another directory.
-        return (at, cwd, *command[1 : uv_operand(command)])
-    return (at, *script(command, cwd)) if language_of(first) else (at,)
-
-
-def _nameless(text: str) -> str:
-    """A program given as text (`-c`, `-e`): by its hash, since there may be a secret in it."""
-    return accepted.digest(text.encode("utf-8", "surrogateescape"))[:16]
-
-
-def uv_operand(command: Sequence[str]) -> int:
-    """How many words of `uv … run … PROGRAM` there are up to its program."""
-    run = command.index("run")
-    words = enumerate(command[run + 1 :], run + 2)
-    return next((count for count, word in words if not word.startswith("-")), len(command))
-
-
-def launches(program: str) -> bool:
-    """It starts another program, which the words after it name."""
-    return os.path.basename(program) in _LAUNCHERS
-
-
-def script(command: Sequence[str], cwd: str) -> tuple[str, ...]:
-    """The script that an interpreter is given, or the module (`-m`)."""
-    for word, after in zip(command[1:], [*command[2:], ""], strict=True):
-        if word == "-m":
-            return (word, after)
-        if not word.startswith("-"):
-            path = os.path.normpath(os.path.join(cwd, word))
-            return (path,) if os.path.isfile(path) else (_nameless(word),)
-    return ()
 
 
 # --- finding ----------------------------------------------------------------------------------------

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.choice import Wish, choose
+from sandbox.lock_keys import keys
 from sandbox.locked import lock_of, plain_policy
-from sandbox.locks import Found, keys, whole
+from sandbox.locks import Found, whole
 from sandbox.records import replace
 from sandbox.supply import accepted
 from sandbox.supply.fits import kind_of

@@ -90,6 +90,10 @@ def test_a_program_is_locked_where_it_lies(place: Path, capsys: pytest.CaptureFi
     assert found["file"] == str(place / ".mcp-sandbox/ours.lock")
     command = ("--", "python3", "server.py", "--an-argument")
     assert version(run("--locked", *command)) == "1"
+    os.symlink(place, place.parent / "same")
+    assert version(run("--locked", "--", "python3", str(place.parent / "same/server.py"))) == "1"
+    for option in ("-cprint(1)", "-i"):  # what an interpreter runs besides is not the script
+        assert "lock-mismatch" in run("--", "python3", option, "server.py").stderr
 
     assert main(["plan", *command]) == 0
     assert "held to the lock `ours`" in capsys.readouterr().out
