@@ -73,8 +73,9 @@ def jobs(order: Order, specs: Sequence[str], node: Interpreter, staging: str) ->
         )
 
     prefix = os.path.dirname(os.path.dirname(_of_host(order, node)))
-    asked = registries.npm(settings.npm(environ, prefix=prefix), request.options)
-    made = [job(request.title, _install(order, specs), asked)]
+    theirs = settings.npm(environ, prefix=prefix)
+    words = _install(order, specs, () if settings.limited(theirs) else _aged(order, specs))
+    made = [job(request.title, words, registries.npm(theirs, request.options))]
     scripts = [spec.npm_name(spec.npm(each)) for each in order.scripts]
     if scripts:
         # A package's own code reaches no registry, and gets none of the logins.
@@ -85,12 +86,12 @@ def jobs(order: Order, specs: Sequence[str], node: Interpreter, staging: str) ->
     return made
 
 
-def _install(order: Order, specs: Sequence[str]) -> tuple[str, ...]:
+def _install(order: Order, specs: Sequence[str], aged: Sequence[str]) -> tuple[str, ...]:
     """To resolve and install, or to install again what was resolved."""
     options = order.request.options
     if order.locked:
         return (*_AGAIN, *options)
-    return (*_INSTALL, *_aged(order, specs), *options, "--", *specs)
+    return (*_INSTALL, *aged, *options, "--", *specs)
 
 
 def _aged(order: Order, specs: Sequence[str]) -> tuple[str, ...]:

@@ -71,7 +71,8 @@ def jobs(order: Order, specs: Sequence[str], python: Interpreter, staging: str) 
     if order.image and request.python:
         # uv looks for it among the image's, and says it where there is none.
         python = replace(python, path=request.python)
-    steps = _uv(uv, python, order, specs) if uv else _pip(python, order)
+    aged = () if settings.limited(found) else _aged(order, specs)
+    steps = _uv(uv, python, order, aged) if uv else _pip(python, order)
     # The base python compiles, without `site`: the venv's would run the `.pth` lines of the packages.
     compiling = (inside.PYTHON if order.image else python.path, "-I", "-S", "-c", _COMPILE)
     caches = {
@@ -116,14 +117,14 @@ def _requirements(order: Order, specs: Sequence[str]) -> bytes:
     return "".join(f"{each}\n" for each in specs).encode()
 
 
-def _uv(uv: str, python: Interpreter, order: Order, specs: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+def _uv(uv: str, python: Interpreter, order: Order, aged: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     """Resolve, then install what was resolved: nothing but files with a hash that is known by then."""
     shared = ("--no-progress", "--no-python-downloads", "--color=never")
     venv = (uv, "venv", "--relocatable", "--allow-existing", "--no-project", "--python", python.path)
     options = ("--python", _VENV, *_sources(order.scripts), *order.request.options, *shared)
     lock = f"{MOUNT}/{SCRATCH}/{_LOCK}"
     listing = ("--generate-hashes", "--no-annotate", "--no-header", "-o", lock)
-    resolve = (uv, "pip", "compile", *options, *_aged(order, specs), *listing, _ASKED)
+    resolve = (uv, "pip", "compile", *options, *aged, *listing, _ASKED)
     known = _ASKED if order.locked else lock
     install = (uv, "pip", "install", *options, "--no-deps", "--require-hashes", "-r", known)
     return (*venv, *shared, MOUNT), *(() if order.locked else (resolve,)), install

@@ -23,7 +23,7 @@ _SHARED = re.compile(
 )
 _NPM = re.compile(
     r"npm_config_(registry|@[^:]+:registry|//.*|_auth|_authtoken|_password|username|(https?[-_])?proxy|no_?proxy"
-    r"|cafile|ca|cert|key|strict[-_]ssl|fetch[-_].*|maxsockets|before)|NPM_TOKEN|NODE_AUTH_TOKEN",
+    r"|cafile|ca|cert|key|strict[-_]ssl|fetch[-_].*|maxsockets|before|min[-_]release[-_]age([-_]exclude)?)|NPM_TOKEN|NODE_AUTH_TOKEN",
     re.I,
 )
 _UV = re.compile(
@@ -67,6 +67,18 @@ def _first(paths: Iterable[str | None]) -> bytes | None:
 def _variable(environ: Mapping[str, str], name: str) -> str | None:
     """npm reads its variables in any case."""
     return next((value for each, value in environ.items() if each.lower() == name), None)
+
+
+_LIMIT = re.compile(
+    r"^\s*(?:npm_config_)?(?:before|min[-_]release[-_]age|(?:uv_)?exclude[-_]newer)\s*=", re.M | re.I
+)
+
+
+def limited(found: Settings) -> bool:
+    """The user's own settings say what is too new: a limit of ours would be in its place."""
+    named = [f"{name}=" for name, value in found.env if value]
+    texts = [text.decode("utf-8", "replace") for _, text in found.files]
+    return any(_LIMIT.search(text) for text in (*named, *texts))
 
 
 def npm(environ: Mapping[str, str], *, prefix: str) -> Settings:

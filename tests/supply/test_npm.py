@@ -12,7 +12,7 @@ from sandbox.supply import npm
 from sandbox.supply.job import BuildOutcome, Order
 from sandbox.supply.programs import Interpreter
 from tests.supply.npm_cached import cached
-from tests.supply.toolchain import asked
+from tests.supply.toolchain import asked, world
 
 NODE = Interpreter("/n/node", "v20.0.0", "node-115")
 
@@ -119,3 +119,23 @@ def test_install_scripts_that_did_not_run_are_known_by_name(tmp_path: Path) -> N
 def test_a_list_that_cannot_be_read_names_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "package-lock.json").write_text(content)
     assert npm.unrun(str(tmp_path), []) == ()
+
+
+@pytest.mark.parametrize(
+    ("age", "more", "words"),
+    [
+        pytest.param(None, {}, [], id="nobody asks"),
+        pytest.param(0.0, {}, ["--before", "--min-release-age-exclude"], id="for the dates alone"),
+        pytest.param(86400.0, {}, ["--before", "--min-release-age-exclude"], id="for an age"),
+        pytest.param(86400.0, {"npm_config_before": "2026-01-01"}, [], id="the user has a limit"),
+    ],
+)
+def test_an_age_is_asked_of_npm(
+    tmp_path: Path, age: float | None, more: dict[str, str], words: list[str]
+) -> None:
+    environ = world(tmp_path, **more)
+    request = asked("npx a@1.0.0")
+    order = Order(request, environ, "/", (), lambda job: BuildOutcome(0), lambda line: None, age=age)
+    (job,) = npm.jobs(order, request.specs, npm.interpreter(request, environ), "/staging")
+    named = [word.partition("=")[0] for word in job.steps[0]]
+    assert [word for word in named if word in ("--before", "--min-release-age-exclude")] == words

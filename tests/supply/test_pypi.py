@@ -95,7 +95,7 @@ def test_what_lies_beside_the_hosts_pip_is_not_in_the_venv(tmp_path: Path) -> No
     )
 
     def listed(code: str) -> str:
-        argv = [tmp_path / "venv/bin/python", "-I", "-c", code, tmp_path / "host"]
+        argv: list[str | Path] = [tmp_path / "venv/bin/python", "-I", "-c", code, tmp_path / "host"]
         done = subprocess.run([*argv, "list", "--format=json"], capture_output=True, text=True, timeout=60)
         return done.stdout
 
@@ -165,3 +165,26 @@ def test_uv_run_in_a_project_is_refused_unless_it_leaves_the_project_out(
     assert refused.value.code == "project-environment"
     with pytest.raises(CommandNotFound):  # further: this world has no python
         frozen("uv run --no-project --with a b", uv_world, lambda job: BuildOutcome(0), cwd=below)
+
+
+def test_an_age_is_asked_of_uv_but_for_what_is_exempt(uv_world: dict[str, str]) -> None:
+    def resolve(environ: Mapping[str, str], age: float | None) -> tuple[str, ...]:
+        order = Order(
+            asked("uvx --with b a==1"), environ, "/", (), lambda job: BuildOutcome(0), lambda line: None,
+            age=age, age_waive=("C_d", "@npm/one"),
+        )  # fmt: skip
+        (job,) = pypi.jobs(order, order.request.specs, PYTHON, "/staging")
+        return job.steps[1]
+
+    step = resolve(uv_world, 86400.0)
+    assert step[step.index("--exclude-newer") + 1].endswith("Z")
+    exempt = [
+        word.partition("=")[0] for at, word in enumerate(step) if step[at - 1] == "--exclude-newer-package"
+    ]
+    assert exempt == ["a", "c-d"]
+    for environ, age in (
+        (uv_world, None),
+        (uv_world, 0.0),
+        ({**uv_world, "UV_EXCLUDE_NEWER": "2026-01-01"}, 86400.0),
+    ):
+        assert "--exclude-newer" not in resolve(environ, age)

@@ -136,3 +136,27 @@ def test_a_packages_own_code_gets_the_way_out_and_no_login(tmp_path: Path) -> No
     assert {"HTTPS_PROXY", "SSL_CERT_FILE"} < set(dict(found.env))
     assert "NPM_TOKEN" not in dict(found.env)
     assert {content for _, content in found.files} == {b""}
+
+
+@pytest.mark.parametrize(
+    ("environ", "npmrc", "uv", "limits"),
+    [
+        pytest.param({}, "", "", (False, False), id="none"),
+        pytest.param({}, "before = 2026-01-01", "", (True, False), id="npmrc's date"),
+        pytest.param({}, "min-release-age=7\n", "", (True, False), id="npmrc's age"),
+        pytest.param({}, "; min-release-age=7\n", "", (False, False), id="a comment"),
+        pytest.param({"npm_config_before": "2026-01-01"}, "", "", (True, False), id="npm's variable"),
+        pytest.param({"npm_config_min_release_age": "7"}, "", "", (True, False), id="npm's age"),
+        pytest.param({"UV_EXCLUDE_NEWER": "2026-01-01"}, "", "", (False, True), id="uv's variable"),
+        pytest.param({}, "", '[pip]\nexclude-newer = "2026-01-01"\n', (False, True), id="uv's file"),
+    ],
+)
+def test_a_limit_of_the_users_own_is_known(
+    tmp_path: Path, environ: dict[str, str], npmrc: str, uv: str, limits: tuple[bool, bool]
+) -> None:
+    (tmp_path / ".npmrc").write_text(npmrc)
+    (tmp_path / ".config/uv").mkdir(parents=True)
+    (tmp_path / ".config/uv/uv.toml").write_text(uv)
+    environ = {"HOME": str(tmp_path), **environ}
+    found = settings.npm(environ, prefix="/none"), settings.pypi(environ, ())
+    assert (settings.limited(found[0]), settings.limited(found[1])) == limits
