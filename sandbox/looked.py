@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sandbox import inspection, secrecy, secret_sources
 from sandbox.errors import SandboxError
@@ -21,6 +21,7 @@ from sandbox.inspect.pins import Pins
 from sandbox.learn.exercise import LINGER_S, linger, logged, observed
 from sandbox.learn.seen import Seen, seen
 from sandbox.pins import concealed, known_as
+from sandbox.plan.spec import Bind, Tmpfs, ViewStep
 from sandbox.prepare import Prepared
 from sandbox.records import dataclass, field, replace
 from sandbox.supply.lock import PinLock
@@ -29,6 +30,12 @@ MOST_WANTED: Final = 64
 """Hosts, and files, that one look keeps."""
 _PASSING: Final = ("/proc/", "/tmp/", "/sys/", "/dev/")  # noqa: S108 - it is left out
 _NUMBERED: Final = re.compile(r"[0-9a-f]{8}|[0-9]{5}")
+
+
+Grants = Literal["as-run", "none"]
+"""`none`: of a version that nobody has agreed to, which gets no secret, no network and nothing to write."""
+_PLACEHOLDER: Final = "mcp-sandbox-placeholder"
+_HOME_BYTES: Final = 64 << 20
 
 
 class NotLooked(SandboxError):
@@ -64,11 +71,12 @@ def look(
     prepared: Prepared,
     note: Callable[[str], None],
     *,
+    grants: Grants = "as-run",
     eras: Sequence[Era] = ERAS,
     wait: float = LINGER_S,
 ) -> Looked:
     """Starts it once for each era, contained as by `run`; `NotLooked` where its lists were not read."""
-    bare, around = _kept(prepared)
+    bare, around = _kept(prepared if grants == "as-run" else without_grants(prepared))
     memory = Memory(prepared.spec.server, around.clean)
     led: list[tuple[Conversation, Judge, Seen]] = []
     refused: list[str] = []
@@ -111,6 +119,25 @@ def _session(
         raise _unheard(silence)
     log = logged(prepared.wish.environ, running.pid, prepared.policy.audit.path)
     return conversation, judge, seen(log, prepared.spec.identity.home)
+
+
+def without_grants(prepared: Prepared) -> Prepared:
+    """The same sandbox, from which nothing gets out: what it would do with a secret it does with none."""
+    spec = prepared.spec
+    view = tuple(map(_unwritable, spec.view))
+    egress = replace(spec.egress, allow=(), budgets=())
+    held = dict(spec.env) | {name: _PLACEHOLDER for name, _ in spec.secrets}
+    harmless = replace(spec, view=view, egress=egress, env=tuple(held.items()), secrets=())
+    policy = replace(prepared.policy, network=replace(prepared.policy.network, allow=(), budgets=()))
+    return replace(prepared, spec=harmless, policy=policy)
+
+
+def _unwritable(step: ViewStep) -> ViewStep:
+    if not isinstance(step, Bind) or not step.writable:
+        return step
+    if step.why == "files.persist":
+        return Tmpfs(step.target, _HOME_BYTES, mode=0o700)
+    return replace(step, writable=False)
 
 
 def _unheard(why: str) -> NotLooked:

@@ -41,6 +41,8 @@ def parser() -> argparse.ArgumentParser:
     built.add_argument("--waive", action="append", default=[], metavar="RULE:NAME", help=what)
     what = "without a terminal: agree to the update of this very digest, which a terminal showed"
     built.add_argument("--yes", action="store_true", help=what)
+    what = "look at both with their secrets and network, and what they may write"
+    built.add_argument("--as-run", action="store_true", help=what)
     built.add_argument("--digest", metavar="DIGEST", help="see `--yes`")
     options.add_to_look(built)
     return built
@@ -123,8 +125,8 @@ def _asked(args: argparse.Namespace, one: Here, progress: object) -> Asked:
 
     wish = options.wish(args, dict(os.environ), os.getcwd())
     never = args.check or args.json or args.sarif
-    waive, switches = tuple(args.waive), "never" if never else "on-yes"
-    return Asked(one.path, wish, progress, note, waive, switches)  # type: ignore[arg-type]
+    grants, switches = "as-run" if args.as_run else "none", "never" if never else "on-yes"
+    return Asked(one.path, wish, progress, note, tuple(args.waive), grants, switches)  # type: ignore[arg-type]
 
 
 # --- a person ----------------------------------------------------------------------------------------
@@ -142,7 +144,7 @@ def _settled(args: argparse.Namespace, made: Update) -> bool:
     for words, colour in lines(outcome, made.pinned):
         emit(paint(words, colour, sys.stdout) if colour else words)
     emit("")
-    if made.refused or made.unseen:
+    if made.refused or made.unseen or made.hidden:
         note(_refusal(made) if made.refused else _unseen(made))
         return False
     if not _agreed(args, made):
@@ -174,9 +176,16 @@ def _refusal(made: Update) -> str:
 
 
 def _unseen(made: Update) -> str:
+    """It gets no secret and no network before a person agrees; some servers list nothing without."""
+    what = (
+        "the new version did not answer"
+        if made.unseen
+        else "the locked version lists something else than then"
+    )
     return (
-        "error: update-unseen\n  the new version did not answer, and its lock would hold it to no list\n\n"
-        f"hint: start it with all that it needs: mcp-sandbox update {made.outcome.name} -- COMMAND ARGUMENTS"
+        f"error: update-unseen\n  without secrets and network {what}: a lock would hold it to the wrong lists\n\n"
+        f"hint: where you trust the new one with them: mcp-sandbox update {made.outcome.name} --as-run; "
+        "where it needs arguments, add `-- COMMAND ARGUMENTS`"
     )
 
 

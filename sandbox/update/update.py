@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal
 
 from sandbox import locked_pins, locks
 from sandbox.choice import Wish, choose
 from sandbox.digest import sha256
 from sandbox.errors import SandboxError, UsageError
+from sandbox.inspect.canonical import SERVER
 from sandbox.inspect.pinned import Pinned
 from sandbox.locked import plain_policy
-from sandbox.locking import Order, Proposal, propose
+from sandbox.locking import Order, Proposal, looked_at, propose
 from sandbox.locks import Found
-from sandbox.looked import Looked, look
+from sandbox.looked import Grants, Looked, look
 from sandbox.prepare import Prepared, prepare
 from sandbox.records import dataclass, replace
 from sandbox.supply import accepted
 from sandbox.supply.judged import Finding
-from sandbox.supply.lock import Lock, key_of
+from sandbox.supply.lock import Lock, PinLock, key_of
 from sandbox.supply.lock_text import spell
 from sandbox.supply.store import Store, environment_store
 from sandbox.update import diff
@@ -40,6 +41,8 @@ class Asked:
     note: Callable[[str], None]
     """What a session of ours says."""
     waive: tuple[str, ...] = ()
+    grants: Grants = "none"
+    """Under which of its grants both versions are looked at: nobody has agreed to the new one yet."""
     switches: Literal["on-yes", "never"] = "on-yes"
     """`never`: it is only looked, contained, and so at a lock too that nobody has accepted."""
 
@@ -60,6 +63,8 @@ class Update:
     looked: Looked | None = None
     refused: tuple[Finding, ...] = ()
     """What the new lock is refused for, whatever a person says."""
+    hidden: bool = False
+    """Without its grants the locked version lists something else than when it was locked."""
     same: bool = False
     """Nothing that starts is another: there is nothing to switch to."""
 
@@ -85,9 +90,12 @@ def update(asked: Asked) -> Update:
     _require_same_server(old, first.lock)
     if diff.same(old, diff.merged(old, first.lock)):
         return _unchanged(asked, found, old, first)
-    carried = _carried(old, first)
-    second = propose(replace(order, wish=wish, waive=(*asked.waive, *carried), unseen=False))
-    return _compared(asked, found, old, second, wish)
+    if carried := _carried(old, first):
+        first = propose(replace(order, wish=wish, waive=(*asked.waive, *carried)))
+    lock, looked = first.lock, None
+    if not first.judged.refused:
+        lock, looked = looked_at(lock, first.prepared, asked.note, asked.grants)
+    return _compared(asked, found, old, replace(first, lock=lock, looked=looked), wish)
 
 
 def opened(asked: Asked) -> Found:
@@ -161,7 +169,15 @@ def _compared(asked: Asked, found: Found, old: Lock, new: Proposal, wish: Wish) 
     before = replace(before, manifest=_manifest(old, fits, store))
     differences = (*map(_doubt, new.judged.findings), *diff.differences(before, now))
     outcome = Outcome(old.name, asked.path, old, lock, differences, _sources(before, now, store))
-    return Update(outcome, found, new.prepared, diff.pinned(before, now), new.looked, new.judged.refused)
+    seen = before.looked.pins if before.looked is not None else ()
+    hidden = asked.grants == "none" and _lists(old.pins) != _lists(seen)
+    pinned = diff.pinned(before, now)
+    return Update(outcome, found, new.prepared, pinned, new.looked, new.judged.refused, hidden)
+
+
+def _lists(pins: Iterable[PinLock]) -> set[tuple[str, str, str]]:
+    """What may depend on grants: some servers list what their token may do."""
+    return {(one.kind, one.key, one.digest) for one in pins if one.kind != SERVER}
 
 
 def _before(asked: Asked, found: Found, old: Lock, wish: Wish) -> Version:
@@ -169,7 +185,7 @@ def _before(asked: Asked, found: Found, old: Lock, wish: Wish) -> Version:
     try:
         # A bundle's file is the new one by now: what was locked of it is in the store.
         prepared = prepare(replace(wish, bundle=old.bundle), asked.progress, lock=found)
-        return Version(old, look(prepared, asked.note), tier=prepared.spec.syscalls)
+        return Version(old, look(prepared, asked.note, grants=asked.grants), tier=prepared.spec.syscalls)
     except SandboxError as error:
         asked.progress(f"the locked version could not be looked at: {error.line()}")
         return Version(old)

@@ -144,6 +144,9 @@ def test_a_version_that_nobody_saw_does_not_replace_one_with_lists(
     monkeypatch.setattr("sandbox.update.update.update", lambda asked: made)
     assert main(["update", "mail", "--yes", "--digest", made.digest]) == 1
     assert "update-unseen" in capsys.readouterr().err
+    made = update(locked, HOST, hidden=True)
+    assert main(["update", "mail", "--yes", "--digest", made.digest]) == 1
+    assert "--as-run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
