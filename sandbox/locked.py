@@ -186,6 +186,15 @@ def plain_policy(chosen: Choice, wish: Wish) -> Policy:
 
 def hold(found: Found, wish: Wish, needs: Closure, frozen: Frozen | None, image: Image | None) -> None:
     """What is about to start is what the lock names: its tree, its image, its places on this machine."""
+    try:
+        _hold(found, wish, needs, frozen, image)
+    except SandboxNotBuilt as error:
+        if error.hint == "mcp-sandbox update":
+            error.hint = _update(found)  # of all locks it is this one
+        raise
+
+
+def _hold(found: Found, wish: Wish, needs: Closure, frozen: Frozen | None, image: Image | None) -> None:
     lock = found.lock
     if frozen is not None and frozen.digest not in {tree.digest for tree in lock.trees}:
         what = f"the tree `{frozen.digest[:16]}` is not one that `{found.path}` names"

@@ -7,8 +7,9 @@ import types
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from sandbox.errors import SandboxNotBuilt
+from sandbox.errors import SandboxError, SandboxNotBuilt
 from sandbox.records import is_record, names
+from sandbox.supply import spec
 from sandbox.supply.frozen import MOUNT
 from sandbox.supply.lock import INTERPRETER, SCHEMA, Lock
 
@@ -231,6 +232,7 @@ def _sound(lock: Lock) -> None:
         raise Malformed("name", "is not letters, digits, `.`, `_` and `-`")
     if not lock.asked or not lock.command:
         raise Malformed("asked" if not lock.asked else "command", "is empty")
+    _canonical(lock)
     if not {"program": lock.places, "oci": lock.image}.get(lock.kind, lock.trees):
         raise Malformed("kind", f"is {lock.kind}, and nothing of that kind is locked")
     for tree in lock.trees:
@@ -253,6 +255,18 @@ def _sound(lock: Lock) -> None:
         for at, layers in (("image.id", (lock.image.id,)), ("image.layers", lock.image.layers)):
             if not layers or not all(map(_SHA256.fullmatch, layers)):
                 raise Malformed(at, "is no `sha256:` and 64 digits")
+
+
+def _canonical(lock: Lock) -> None:
+    """Of packages, what was asked for is spelt as a request spells it."""
+    reader = {"npm": spec.npm, "pypi": spec.pypi}.get(lock.kind)
+    for one in lock.asked if reader is not None else ():
+        try:
+            same = reader is not None and reader(one) == one
+        except SandboxError:
+            same = False
+        if not same:
+            raise Malformed("asked", f"names `{one!a}`, which is no package as we spell it")
 
 
 def _vouched(lock: Lock) -> None:

@@ -107,6 +107,8 @@ def test_any_other_text_is_refused_as_ours(text: str) -> None:
         pytest.param('kind = "npm"', 'kind = "nix"', "kind", id="an unknown kind"),
         pytest.param('by = "ana"', 'by = "ana"\nbye = "bo"', "bye", id="an unknown key"),
         pytest.param('by = "ana"\n', "", "by", id="a missing key"),
+        pytest.param("@scope/pkg@latest", "@scope/pkg", "asked", id="a package without a selector"),
+        pytest.param("@scope/pkg@latest", "git+ssh://x/y@1", "asked", id="what no registry has"),
         pytest.param('by = "ana"', "by = 1", "by", id="a number for a string"),
         pytest.param("files = 3", 'files = "3"', r"trees\[0\].files", id="a string for a number"),
         pytest.param("files = 3", "files = -3", r"trees\[0\].files", id="fewer than none"),
