@@ -150,13 +150,15 @@ def test_a_version_that_nobody_agreed_to_gets_no_secret_and_writes_nothing(
 def test_without_grants_nothing_is_reached_and_no_home_is_kept(require: Callable[[str], None]) -> None:
     require("native")
     flags = Flags(allow_net=("api.example.org",), secrets=("TOKEN",))
-    made = prepare(Wish(("/bin/cat",), {**os.environ, "TOKEN": "x"}, "/", flags=flags), lambda text: None)
+    made = prepare(
+        Wish(("/bin/cat",), {**os.environ, "TOKEN": "of-mine"}, "/", flags=flags), lambda text: None
+    )
     kept = Bind("/var/kept", "/home/mcp", writable=True, why="files.persist")
     held = replace(made, spec=replace(made.spec, view=(*made.spec.view, kept)))
     bare = without_grants(held).spec
     assert made.spec.egress.allow
     assert not bare.egress.allow
     assert not bare.secrets
-    assert dict(bare.env)["TOKEN"] != "x"
+    assert ("TOKEN", "of-mine") not in bare.env
     assert kept not in bare.view
     assert not [step for step in bare.view if isinstance(step, Bind) and step.writable]
