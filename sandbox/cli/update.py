@@ -179,7 +179,7 @@ def _unseen(made: Update) -> str:
     """It gets no secret and no network before a person agrees; some servers list nothing without."""
     what = "the new version does not answer" if made.unseen else "the locked version lists other things"
     return (
-        f"error: update-unseen\n  without secrets and network {what}: nobody sees what it would be held to\n\n"
+        f"error: update-unseen\n  without secrets and network {what}: nobody sees what would hold\n\n"
         f"hint: where you trust the new one with them: mcp-sandbox update {made.outcome.name} --as-run; "
         "where it needs arguments, add `-- COMMAND ARGUMENTS`"
     )
