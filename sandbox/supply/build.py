@@ -188,7 +188,10 @@ def _run(maker: Maker, order: Order, jobs: Sequence[BuildJob]) -> Resolution | N
 
 def _found(maker: Maker, order: Order, job: BuildJob) -> Resolution | None:
     try:
-        return maker.found(job.staging, order, _log_end(job.log))
+        found = maker.found(job.staging, order, _log_end(job.log))
+        if not found.packages:
+            raise Unfit(f"{job.title} was installed, and its installer names no package")
+        return found
     except Unfit:
         if order.age is not None:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 
 from sandbox.errors import SandboxNotBuilt
 from sandbox.records import replace
+from sandbox.supply.freeze import freeze
 from sandbox.supply.job import BuildJob, BuildOutcome, Order
 from sandbox.supply.lock import Lock, Package, Tree
 from sandbox.supply.rebuild import rebuild
+from sandbox.supply.resolved import resolution
 from sandbox.supply.store import Store
 from tests.supply.toolchain import Builder, asked, frozen, store_of, world
 
@@ -94,6 +97,26 @@ def test_nothing_is_asked_of_an_installer_where_the_lock_is_none(
     came = Together(builder, environ, Tree("", "0" * 64, 0, 0, ()), bare).run()
     assert set(came) == {"package-not-from-registry"}
     assert builder.calls == 0
+
+
+@pytest.mark.parametrize("listed", [None, {}, {"": {"version": "1.0.0"}}])
+def test_a_build_that_cannot_say_what_it_is_does_for_a_start_and_not_for_a_lock(
+    tmp_path: Path, environ: dict[str, str], listed: object
+) -> None:
+    plain = Builder(tmp_path / "count")
+
+    def build(job: BuildJob) -> BuildOutcome:
+        if listed is not None:
+            (Path(job.staging) / "package-lock.json").write_text(json.dumps({"packages": listed}))
+        return plain(job)
+
+    made = frozen("npx pkg", environ, build)
+    assert resolution(made.tree) is None
+    with pytest.raises(SandboxNotBuilt) as refused:
+        freeze(
+            asked("npx pkg"), environ=environ, cwd="/", run_build=build, progress=lambda line: None, age=0.0
+        )
+    assert refused.value.code == "package-not-from-registry"
 
 
 def test_a_store_that_cannot_be_written_is_named(tmp_path: Path, environ: dict[str, str]) -> None:
