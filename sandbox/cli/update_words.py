@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MOST_PACKAGES: Final = 40
 """Lines about packages of one kind; `--json` has all."""
+MOST_FILES: Final = 100
 _PARTS: Final = (
     ("against it", frozenset({"doubt", "finding", "content", "unheard"})),
     ("packages", frozenset({"package", "publisher", "provenance", "origin", "scripts"})),
@@ -86,8 +87,10 @@ def _sources(found: tuple[Source, ...]) -> Iterator[Line]:
         return
     yield "", ""
     yield "its own files", "bold"
-    for one in found:
+    for one in found[:MOST_FILES]:
         why = f": {one.unread}" if one.unread else ""
         yield f"  {_SIGNS[one.sort]} {one_line(one.path)}{why}", "yellow"
         for sign, text in one.lines:
             yield f"    {sign} {harmless(text)}", _LINES[sign]
+    if len(found) > MOST_FILES:
+        yield f"  … {len(found) - MOST_FILES} more files; `--json` has them", "yellow"

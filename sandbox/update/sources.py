@@ -17,7 +17,7 @@ MOST_BYTES: Final = 512 << 10
 MOST_LINES: Final = 80
 """Lines of one file."""
 MOST_IN_ALL: Final = 400
-_COMPILED = (b".pyc", b".map", b".min.js")
+_COMPILED = (b".pyc", b".map")
 _BINARY = b"\0"
 
 
@@ -46,9 +46,9 @@ def sources(old: Side, new: Side) -> tuple[Source, ...]:
     before, after = _own(old), _own(new)
     found: list[Source] = []
     left = MOST_IN_ALL
-    for path in sorted({*before, *after}):
-        if before.get(path) == after.get(path):
-            continue
+    differing = [path for path in {*before, *after} if before.get(path) != after.get(path)]
+    # What is new in a file that runs already first; what is gone runs no more, and is only named.
+    for path in sorted(differing, key=lambda path: (path not in after, path not in before, path)):
         one = _source(path, old if path in before else None, new if path in after else None, left)
         left -= len(one.lines)
         found.append(one)
@@ -59,6 +59,8 @@ def _source(path: bytes, old: Side | None, new: Side | None, left: int) -> Sourc
     sort: Literal["added", "removed", "changed"]
     sort = "added" if old is None else "removed" if new is None else "changed"
     name = visible(manifest.shown(path))
+    if new is None:
+        return Source(name, sort, ())
     if path.endswith(_COMPILED):
         return Source(name, sort, (), "it is made from another file")
     try:

@@ -47,9 +47,9 @@ def test_the_files_of_the_packages_that_were_asked_for(tmp_path: Path) -> None:
         },
     )
     assert found == [
-        Source("node_modules/@acme/more/c.js", "added", (("+", "c"),)),
         Source("node_modules/mail/a.js", "changed", (("-", "a"), ("+", "A"))),
-        Source("node_modules/mail/gone.js", "removed", (("-", "g"),)),
+        Source("node_modules/@acme/more/c.js", "added", (("+", "c"),)),
+        Source("node_modules/mail/gone.js", "removed", ()),
     ]
 
 
