@@ -71,6 +71,10 @@ class Choice:
     """For a server that no profile is for: how it gets one."""
     bundle: Bundle | None = None
     """The bundle that the command names, its command filled in."""
+    described: str = ""
+    """The `server.json` that the command names, with the `#KIND` that was typed."""
+    instead: tuple[str, ...] = ()
+    """The command that it comes to."""
 
 
 def choose(wish: Wish) -> Choice:

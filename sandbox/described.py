@@ -32,8 +32,16 @@ class Chosen:
 
     path: str
     described: Described
+    named: str
+    """The way that was asked for; empty: the first."""
     package: Package | None
     remote: Transport | None
+
+    @property
+    def place(self) -> str:
+        """The file as it was asked for, by its real path."""
+        real = os.path.realpath(self.path)
+        return f"{real}#{self.named}" if self.named else real
 
     @property
     def words(self) -> str:
@@ -85,11 +93,11 @@ def _way(path: str, described: Described, kind: str | None) -> Chosen:
     able = [one for one in described.packages if one.kind in server_json.KINDS]
     package = next((one for one in able if kind in (None, one.kind)), None)
     if package is not None:
-        return Chosen(path, described, package, None)
+        return Chosen(path, described, kind or "", package, None)
     if described.remotes and kind in (None, REMOTE):
         # The older transport only where there is no other.
         remotes = sorted(described.remotes, key=lambda one: one.type == "sse")
-        return Chosen(path, described, None, remotes[0])
+        return Chosen(path, described, kind or "", None, remotes[0])
     there = ", ".join(dict.fromkeys(map(hostile_json.spelt, described.kinds))) or "nothing"
     known = ", ".join((*server_json.KINDS, REMOTE))
     if kind is not None and kind not in described.kinds:
@@ -116,7 +124,15 @@ def _here(wish: Wish, chosen: Chosen, package: Package, more: tuple[str, ...]) -
     whole = replace(wish, command=(*base, *words, *more), flags=flags)
     made = choose(whole)
     hint = no_profile(chosen.words) if made.hint else ""
-    return replace(made, policy=_with(made.policy, fixed), told=(*_told(chosen), *made.told), hint=hint)
+    told = (*_told(chosen), *made.told)
+    return replace(
+        made,
+        policy=_with(made.policy, fixed),
+        told=told,
+        hint=hint,
+        described=chosen.place,
+        instead=whole.command,
+    )
 
 
 def _told(chosen: Chosen) -> tuple[str, ...]:

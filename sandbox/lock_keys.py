@@ -44,6 +44,8 @@ def keys(chosen: Choice, wish: Wish) -> tuple[str, ...]:
     named = [key_of("profile", (chosen.policy.name,))] if not wish.command else []
     if chosen.policy.server.url is not None:
         return ()
+    if chosen.described:
+        named.append(key_of("described", (chosen.described,)))
     if chosen.bundle is not None:
         # By its place too: what is exchanged there says itself what it is called.
         place = os.path.realpath(chosen.bundle.path)

@@ -152,7 +152,7 @@ def _asked(chosen: Choice) -> tuple[str, ...]:
 
 def _command(chosen: Choice, wish: Wish) -> tuple[str, ...]:
     """The command without the server's own arguments and variables, of which a lock keeps nothing."""
-    words = unwrapped(wish.command or chosen.policy.server.command or chosen.command)
+    words = unwrapped(chosen.instead or wish.command or chosen.policy.server.command or chosen.command)
     request = chosen.request
     if chosen.bundle is not None:
         return words[:1]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sandbox import bundles, described
+from sandbox import bundles, described, locking
 from sandbox.choice import Choice, Wish, choose
 from sandbox.cli.profile_new import starter
 from sandbox.errors import SandboxError
+from sandbox.lock_keys import keys
 from sandbox.plan.image import Image
 from sandbox.policy.diagnose import parse as sound
 from sandbox.policy.flags import Flags
@@ -109,6 +111,21 @@ def test_its_package_finds_its_profile_and_its_arguments_are_the_commands(world:
     assert made.policy.name == "filesystem"
     assert made.request is not None
     assert made.request.args == (str(world.root),)
+
+
+def test_a_lock_is_found_by_the_files_place_whatever_it_says_by_now(world: World) -> None:
+    arguments = [{"type": "positional", "value": "more"}]
+    file = world.described(package(packageArguments=arguments))
+    wish = Wish((file,), world.environ, str(world.root))
+    made = choose(wish)
+    # What is kept of the command is what the file comes to, without the server's own words.
+    assert (made.instead, locking._command(made, wish)) == (
+        ("npx", "-y", "@a/b@1.0.0", "more"),
+        made.instead[:3],
+    )
+    before = keys(made, wish)
+    world.described(package(identifier="@evil/b"))
+    assert set(keys(choose(wish), wish)) & set(before) == {f"described {os.path.realpath(file)}"}
 
 
 def test_the_way_is_chosen_behind_its_name(world: World) -> None:
