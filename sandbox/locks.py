@@ -10,11 +10,10 @@ from sandbox.choice import Choice, Wish
 from sandbox.errors import SandboxNotBuilt, UsageError
 from sandbox.event import Event
 from sandbox.lock_keys import keys
-from sandbox.places import cache_dir
-from sandbox.policy import cache, search
+from sandbox.policy import search
 from sandbox.policy.codec import decode_as, encode
 from sandbox.records import dataclass, replace
-from sandbox.supply import accepted, spec
+from sandbox.supply import accepted, sealed, spec
 from sandbox.supply.accepted import Accepted
 from sandbox.supply.lock import SCHEMA, Lock
 from sandbox.supply.lock_text import SUFFIX
@@ -142,9 +141,9 @@ def compiled(path: str, raw: bytes, hashed: str, environ: Mapping[str, str]) -> 
     """What a start needs of a lock, remembered by the hash of its bytes, so that no TOML is read twice."""
     import json
 
-    kept = os.path.join(cache_dir(environ), "locks", f"{hashed}.json")
+    kept = f"{hashed}.json"
     try:
-        document = json.loads(cache.read_private(kept))
+        document = json.loads(sealed.recall(kept, environ))
         if document["code"] == _code_identity():
             lock = decode_as(Lock, document["lock"])
             return Found(lock.name, path, hashed, tuple(map(str, document["resolved"])), lock)
@@ -152,10 +151,7 @@ def compiled(path: str, raw: bytes, hashed: str, environ: Mapping[str, str]) -> 
         pass
     found = brief(path, raw, hashed)
     document = {"code": _code_identity(), "lock": encode(found.lock), "resolved": found.resolved}
-    try:
-        cache.replace_private(kept, json.dumps(document).encode())
-    except OSError:
-        pass  # it costs time, never a start
+    sealed.keep(kept, json.dumps(document).encode(), environ)
     return found
 
 

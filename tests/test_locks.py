@@ -17,7 +17,7 @@ from sandbox.choice import choose
 from sandbox.errors import SandboxNotBuilt
 from sandbox.lock_keys import keys
 from sandbox.records import names, replace
-from sandbox.supply import accepted
+from sandbox.supply import accepted, sealed
 from sandbox.supply.lock import Allowed, ImageLock, Lock, Package, PinLock, Place
 from sandbox.supply.lock_text import spell
 from tests.locked_world import COMMAND, World
@@ -70,6 +70,30 @@ def test_a_second_start_asks_no_interpreter(world: World) -> None:
     node.write_bytes(b"#!/bin/sh\nexit 1".ljust(kept.st_size))
     os.utime(node, ns=(kept.st_atime_ns, kept.st_mtime_ns))
     assert world.start() == first
+
+
+def _evil(content: bytes) -> bytes:
+    for good, evil in ((b"/opt/mcp/", b"/tmp/evil"), (b"bin/node", b"bin/evil"), (b"ana", b"eve")):
+        content = content.replace(good, evil)
+    return content
+
+
+def test_what_the_cache_remembers_is_believed_with_its_seal_alone(world: World) -> None:
+    """The control: with the key that lies beside the locks the same change is believed."""
+    world.put()
+    honest = world.start()
+    kept = sorted((world.root / "cache/mcp-sandbox/locks").iterdir())
+    assert len(kept) == 2  # the compiled lock, and this machine's interpreter
+    for file in kept:
+        content = file.read_bytes()
+        assert _evil(content) != content
+        file.write_bytes(content[:64] + _evil(content[64:]))
+        assert world.start() == honest
+    for file in kept:
+        sealed.keep(file.name, _evil(file.read_bytes()[64:]), world.environ)
+    found = world.found()
+    assert found is not None
+    assert found.lock.by == "eve"
 
 
 def test_one_changed_byte_of_the_tree_is_refused_by_its_path(world: World) -> None:

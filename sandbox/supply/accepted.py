@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from sandbox.errors import SandboxNotBuilt
 from sandbox.places import config_dir
@@ -54,7 +55,26 @@ def path_of(name: str, directory: str) -> str:
 
 def every(environ: Mapping[str, str]) -> dict[str, Accepted]:
     """By real path; a list that others may write is an error."""
-    path = os.path.join(config_dir(environ), FILE)
+    document = _document(environ)
+    try:
+        return {str(real): _accepted(one) for real, one in document["locks"].items()} if document else {}
+    except (KeyError, TypeError, AttributeError):
+        raise _broken(_file(environ), "is not a list of accepted locks") from None
+
+
+def seal(environ: Mapping[str, str]) -> bytes:
+    """The key of what starts remember in the cache (`sealed`); nothing before there is a lock."""
+    key = _document(environ).get("seal", "")
+    return key.encode("utf-8", "replace") if isinstance(key, str) else b""
+
+
+def _file(environ: Mapping[str, str]) -> str:
+    return os.path.join(config_dir(environ), FILE)
+
+
+def _document(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The list as it is kept; empty where nothing was accepted yet."""
+    path = _file(environ)
     try:
         with open(path, "rb") as file:
             held = os.fstat(file.fileno())
@@ -66,12 +86,12 @@ def every(environ: Mapping[str, str]) -> dict[str, Accepted]:
     if held.st_uid != os.geteuid() or stat.S_IMODE(held.st_mode) & 0o022:
         raise _broken(path, "can be written by others")
     try:
-        document = json.loads(text)
+        document: dict[str, Any] = json.loads(text)
         if document["schema"] != _SCHEMA:
             raise ValueError
-        return {str(real): _accepted(one) for real, one in document["locks"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise _broken(path, "is not a list of accepted locks") from None
+    return document
 
 
 def _accepted(one: Mapping[str, object]) -> Accepted:
@@ -200,7 +220,7 @@ def _alone(environ: Mapping[str, str]) -> Iterator[None]:
 
 
 def _keep(known: Mapping[str, Accepted], environ: Mapping[str, str]) -> None:
-    path = os.path.join(config_dir(environ), FILE)
+    path = _file(environ)
     rows = {
         real: {
             "name": one.name,
@@ -212,7 +232,9 @@ def _keep(known: Mapping[str, Accepted], environ: Mapping[str, str]) -> None:
         for real, one in sorted(known.items())
     }
     try:
-        _replace(path, json.dumps({"schema": _SCHEMA, "locks": rows}, indent=2).encode(), 0o600)
+        key = seal(environ).decode() or os.urandom(32).hex()
+        document = {"schema": _SCHEMA, "seal": key, "locks": rows}
+        _replace(path, json.dumps(document, indent=2).encode(), 0o600)
     except OSError as error:
         raise _broken(path, f"cannot be written: {error.strerror}") from None
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 
 from sandbox.digest import sha256
 from sandbox.errors import SandboxError, SandboxNotBuilt
 from sandbox.plan.image import Image
 from sandbox.records import dataclass, replace
-from sandbox.supply import verify
+from sandbox.supply import sealed, verify
 from sandbox.supply.fits import kind_of
 from sandbox.supply.frozen import Frozen
 from sandbox.supply.key import place_of
 from sandbox.supply.lock import INTERPRETER, Lock, Tree
 from sandbox.supply.request import Request
-from sandbox.supply.store import Entry, Store, environment_store, fits
+from sandbox.supply.store import Entry, Stamp, Store, environment_store, stamp_of
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
@@ -45,23 +44,50 @@ class Start:
 def frozen(start: Start, *, build: bool = True) -> Frozen | None:
     """The locked server, its tree verified; None where `build` is not wanted and it would be needed."""
     store = environment_store(start.environ)
-    key = key_of(start)
-    entry = store.lookup(key)
-    tree = _named(start.lock, entry.digest) if entry is not None and fits(entry, start.image) else None
-    if entry is None or tree is None:
-        found = _interpreter(start)
-        tree = _fitting(start, found)
-        there = store.hold(tree.digest)
-        if not there:
-            if not build:
-                return None
-            _rebuild(start, tree, store)
-        entry = _entry(start, tree, found)
-        _remember(store, key, entry)
-        verify.verify(store, tree.digest)
-        return replace(_started(start, tree, entry, store), reused=there)
+    name = f"{key_of(start)}.host.json"
+    host = _recalled(start, name)
+    tree = start.lock.tree_for(kind_of(host.abi, start.image)) if host is not None else None
+    if host is None or tree is None:
+        host = _host(start)
+        tree = _fitting(start, host)
+        sealed.keep(name, json.dumps([host.path, host.abi, *host.stamp, host.image]).encode(), start.environ)
+    there = store.hold(tree.digest)
+    if not there:
+        if not build:
+            return None
+        _rebuild(start, tree, store)
     verify.verify(store, tree.digest)
-    return _started(start, tree, entry, store)
+    return replace(_started(start, tree, host, store), reused=there)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The interpreter that starts a lock's trees here, as it was when it was last asked."""
+
+    path: str
+    abi: str
+    stamp: Stamp
+    image: str
+    """The id of the image that has it; empty where it is this machine's."""
+
+
+def _recalled(start: Start, name: str) -> Host | None:
+    """The one that is remembered, where it is still the very same file or image."""
+    try:
+        path, abi, size, changed, image = json.loads(sealed.recall(name, start.environ))
+    except (ValueError, TypeError):
+        return None
+    host = Host(path, abi, (size, changed), image)
+    if start.image is not None:
+        return host if image == start.image.id else None
+    return host if not image and stamp_of(path) == host.stamp else None
+
+
+def _host(start: Start) -> Host:
+    found = _interpreter(start)
+    if start.image is not None:
+        return Host(found.path, found.abi, (0, 0), start.image.id)
+    return Host(found.path, found.abi, stamp_of(found.path) or (0, 0), "")
 
 
 def key_of(start: Start) -> str:
@@ -69,18 +95,6 @@ def key_of(start: Start) -> str:
     where = place_of(start.request, start.environ, start.image)
     whole = json.dumps(["lock", *sorted(tree.digest for tree in start.lock.trees), where])
     return str(sha256(whole.encode()).hexdigest())[:40]
-
-
-def _remember(store: Store, key: str, entry: Entry) -> None:
-    """What cannot be written is asked again at the next start."""
-    with suppress(OSError):
-        store.prepare()
-        with store.lock(key):
-            store.remember(key, entry)
-
-
-def _named(lock: Lock, digest: str) -> Tree | None:
-    return next((tree for tree in lock.trees if tree.digest == digest), None)
 
 
 def _interpreter(start: Start) -> Interpreter:
@@ -93,7 +107,7 @@ def _interpreter(start: Start) -> Interpreter:
     return pypi.interpreter(start.request, start.environ)
 
 
-def _fitting(start: Start, found: Interpreter) -> Tree:
+def _fitting(start: Start, found: Host) -> Tree:
     wanted = kind_of(found.abi, start.image)
     tree = start.lock.tree_for(wanted)
     if tree is None:
@@ -120,15 +134,7 @@ def _rebuild(start: Start, tree: Tree, store: Store) -> None:
     store.hold_anew(tree.digest)
 
 
-def _entry(start: Start, tree: Tree, found: Interpreter) -> Entry:
-    from sandbox.supply.store import stamp_of
-
-    stamp = (0, 0) if start.image is not None else stamp_of(found.path) or (0, 0)
-    image = start.image.id if start.image is not None else ""
-    return Entry(tree.digest, {}, None, found.path, stamp, found.abi, start.resolved, 0, image)
-
-
-def _started(start: Start, tree: Tree, entry: Entry, store: Store) -> Frozen:
+def _started(start: Start, tree: Tree, host: Host, store: Store) -> Frozen:
     name = start.request.bin or tree.default
     words = dict(tree.starts).get(name)
     if words is None:
@@ -138,8 +144,8 @@ def _started(start: Start, tree: Tree, entry: Entry, store: Store) -> Frozen:
             f"`{name or 'the package'}` is no program of `{start.path}`; programs: {names}",
             hint="name one of these in the command",
         )
-    argv = tuple(entry.interpreter if word == INTERPRETER else word for word in words)
-    interpreter = "" if start.image is not None else entry.interpreter
+    argv = tuple(host.path if word == INTERPRETER else word for word in words)
+    interpreter = "" if start.image is not None else host.path
     at = store.tree(tree.digest)
     return Frozen((*argv, *start.request.args), at, interpreter, start.resolved, tree.digest, reused=True)
 
