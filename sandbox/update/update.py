@@ -11,6 +11,7 @@ from sandbox.digest import sha256
 from sandbox.errors import SandboxError, UsageError
 from sandbox.inspect.canonical import SERVER
 from sandbox.inspect.pinned import Pinned
+from sandbox.lock_keys import keys
 from sandbox.locked import plain_policy
 from sandbox.locking import Order, Proposal, looked_at, propose
 from sandbox.locks import Found
@@ -86,8 +87,8 @@ def update(asked: Asked) -> Update:
     old = locks.whole(found)
     wish = wish_of(old, asked)
     order = Order(replace(wish, refresh=True), asked.progress, old.name, asked.waive, unseen=True)
+    _require_same_server(old, wish)
     first = propose(order)
-    _require_same_server(old, first.lock)
     if diff.same(old, diff.merged(old, first.lock)):
         return _unchanged(asked, found, old, first)
     if carried := _carried(old, first):
@@ -126,8 +127,9 @@ def wish_of(lock: Lock, asked: Asked) -> Wish:
     return replace(wish, profile=lock.profile)
 
 
-def _require_same_server(old: Lock, new: Lock) -> None:
-    if old.kind != new.kind or set(old.keys).isdisjoint(new.keys):
+def _require_same_server(old: Lock, wish: Wish) -> None:
+    """Before anything is built: another server has, or gets, a lock of its own."""
+    if set(old.keys).isdisjoint(keys(choose(wish), wish)):
         what = f"the lock `{old.name}` is for {' '.join(old.command)}, which this is not"
         raise UsageError("another-server", what, hint="mcp-sandbox lock --list")
 
