@@ -45,7 +45,8 @@ def keys(chosen: Choice, wish: Wish) -> tuple[str, ...]:
     if chosen.policy.server.url is not None:
         return ()
     if chosen.described:
-        named.append(key_of("described", (chosen.described,)))
+        # And by nothing else: its variables and arguments make another server of the same package.
+        return (*named, key_of("described", (chosen.described,)))
     if chosen.bundle is not None:
         # By its place too: what is exchanged there says itself what it is called.
         place = os.path.realpath(chosen.bundle.path)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
-from sandbox.choice import NO_FLAGS, Choice, Wish
+from sandbox.choice import DESCRIBED, NO_FLAGS, Choice, Wish
 from sandbox.errors import SandboxNotBuilt
 from sandbox.host.closure import language_of
 from sandbox.lock_keys import interpreted, keys, kind
 from sandbox.locks import RULE, Found, find
 from sandbox.policy.load import load
 from sandbox.policy.model import Policy
+from sandbox.records import replace
 from sandbox.supply import ranges, spec
 from sandbox.supply.request import Request, parse
 from sandbox.supply.shell import unwrapped
@@ -165,12 +166,14 @@ def _check_profile(found: Found, chosen: Choice, wish: Wish) -> None:
     lock = found.lock
     if not lock.profile_digest:
         return
-    policy = plain_policy(chosen, wish)
+    policy = held_policy(chosen, wish)
     if policy.name != lock.profile:
         raise _profile(found, f"profile `{policy.name}` is to be used, and `{lock.profile}` was locked")
     from sandbox.supply.granted import profile_digest
 
     if profile_digest(policy) != lock.profile_digest:
+        if chosen.described:
+            raise _profile(found, f"`{chosen.described}` or profile `{policy.name}` says something else")
         raise _profile(found, f"profile `{policy.name}` grants something else than when it was locked")
 
 
@@ -182,6 +185,21 @@ def plain_policy(chosen: Choice, wish: Wish) -> Policy:
     """The profile as its files have it: without this run's options and what the command's words add."""
     name = chosen.matched.profile if chosen.matched is not None and wish.profile is None else wish.profile
     return load(name, environ=wish.environ, cwd=wish.cwd, flags=NO_FLAGS)
+
+
+def held_policy(chosen: Choice, wish: Wish) -> Policy:
+    """The profile, and what a `server.json` adds to it: variables and arguments decide what runs, too."""
+    policy = plain_policy(chosen, wish)
+    if not chosen.described:
+        return policy
+    origins = dict(chosen.policy.origins)
+    given = tuple(
+        (name, value)
+        for name, value in chosen.policy.env.fixed
+        if (at := origins.get(f"env.set.{name}")) is not None and at.file == DESCRIBED
+    )
+    env = replace(policy.env, fixed=(*policy.env.fixed, *given))
+    return replace(policy, env=env, server=replace(policy.server, command=(DESCRIBED, *chosen.command)))
 
 
 def hold(found: Found, wish: Wish, needs: Closure, frozen: Frozen | None, image: Image | None) -> None:

@@ -11,7 +11,7 @@ from sandbox.errors import SandboxNotBuilt, UsageError
 from sandbox.host.closure import language_of
 from sandbox.host.uvrun import is_uv_run
 from sandbox.lock_keys import interpreted, keys, kind, launches, own_image, uv_operand
-from sandbox.locked import NONE_NEEDED, plain_policy, without_logins
+from sandbox.locked import NONE_NEEDED, held_policy, without_logins
 from sandbox.looked import Grants, Looked, NotLooked, look
 from sandbox.plan.image import Image
 from sandbox.prepare import Prepared, prepare
@@ -86,7 +86,7 @@ def propose(order: Order) -> Proposal:
 
 def _bare(order: Order, chosen: Choice, wish: Wish) -> Lock:
     """What was asked for, by whom, and under which profile."""
-    policy = plain_policy(chosen, wish)
+    policy = held_policy(chosen, wish)
     request = chosen.request
     return Lock(
         name=_name(order.name or _called(chosen, wish)),

@@ -121,7 +121,8 @@ def wish_of(lock: Lock, asked: Asked) -> Wish:
     if not wish.command:
         if key_of("profile", (lock.profile,)) in lock.keys:
             return replace(wish, profile=wish.profile or lock.profile)
-        wish = replace(wish, command=lock.command)
+        described = next((key for key in lock.keys if key.startswith("described ")), "")
+        wish = replace(wish, command=(described.removeprefix("described "),) if described else lock.command)
     if wish.profile is not None or plain_policy(choose(wish), wish).name == lock.profile:
         return wish
     return replace(wish, profile=lock.profile)
