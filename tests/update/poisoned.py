@@ -100,4 +100,5 @@ description = "the mail server of these tests"
 
 [supply]
 age = 0
+provenance = "off"  # nothing here is signed, and asking takes a build more
 """
