@@ -16,8 +16,10 @@ import pytest
 from sandbox.choice import choose
 from sandbox.errors import SandboxNotBuilt
 from sandbox.lock_keys import keys
+from sandbox.locked import held_policy
 from sandbox.records import names, replace
 from sandbox.supply import accepted, sealed
+from sandbox.supply.granted import profile_digest
 from sandbox.supply.lock import Allowed, ImageLock, Lock, Package, PinLock, Place
 from sandbox.supply.lock_text import spell
 from tests.locked_world import COMMAND, World
@@ -220,8 +222,6 @@ def test_a_profile_that_grants_something_else_is_refused(world: World) -> None:
     own = profiles / "own.toml"
     own.write_text('schema = 1\nextends = "node"\n[quota]\nmemory = "300M"\n')
     policy = choose(world.wish(profile="own")).policy
-    from sandbox.supply.granted import profile_digest
-
     world.put(profile="own", profile_digest=profile_digest(policy))
     assert world.start(profile="own") is not None
     own.write_text('# another word\nschema = 1\nextends = "node"\n[quota]\nmemory = "300M"\n')
@@ -242,7 +242,6 @@ def test_two_servers_of_one_package_have_two_locks(world: World) -> None:
     world.put()
     wish = world.wish(profile="node")
     from sandbox.locked import plain_policy
-    from sandbox.supply.granted import profile_digest
 
     digest = profile_digest(plain_policy(choose(wish), wish))
     world.put(world.users.with_name("two.lock"), name="two", profile="node", profile_digest=digest)
@@ -297,6 +296,40 @@ def test_what_a_project_brings_and_nobody_can_read_is_refused(world: World) -> N
     world.projects.parent.mkdir()
     world.projects.write_text("\x1b[2J = 1")
     assert "\x1b" not in refused(world, "lock-unreadable")
+
+
+_DESCRIBED: dict[str, Any] = {
+    "name": "org.example/pkg",
+    "description": "d",
+    "version": "1.2.3",
+    "packages": [
+        {"registryType": "npm", "identifier": "pkg", "version": "1.2.3", "transport": {"type": "stdio"}}
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param(
+            {"environmentVariables": [{"name": "NODE_OPTIONS", "value": "--import=data:,x"}]}, id="a variable"
+        ),
+        pytest.param({"packageArguments": [{"type": "positional", "value": "x"}]}, id="an argument"),
+    ],
+)
+def test_a_server_json_that_says_something_else_is_refused(world: World, more: dict[str, Any]) -> None:
+    """The control: as it was locked it starts."""
+    file = world.project / "server.json"
+    file.write_text(json.dumps(_DESCRIBED))
+    wish = world.wish(str(file))
+    chosen = choose(wish)
+    held = held_policy(chosen, wish)
+    world.put(keys=keys(chosen, wish), profile_digest=profile_digest(held), profile=held.name)
+    assert world.found(str(file)) is not None
+    assert world.found("npx", "-y", "pkg@1.2.3") is None  # which is another server
+    package = {**_DESCRIBED["packages"][0], **more}
+    file.write_text(json.dumps({**_DESCRIBED, "packages": [package]}))
+    assert str(file) in refused(world, "profile-changed", str(file))
 
 
 # --- the list of what was accepted ------------------------------------------------------------------
