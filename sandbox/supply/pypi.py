@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ from sandbox.supply.tree import content, drop, head, names, within
 
 _UV_INSIDE = f"{CONFIG}/bin/uv"
 _VENV = f"{MOUNT}/bin/python"
-_ASKED = f"{CONFIG}/asked.txt"
+_ASKED, _STEPS = f"{CONFIG}/asked.txt", f"{CONFIG}/steps.json"
 # An uv that knows no such file writes hashed requirements into it, and reads them: `pypi_lock` reads both.
 _LOCK, _REPORT = "pylock.toml", "report.json"
 _COMPILE = (
@@ -54,6 +55,15 @@ _GUARDED_PIP = (
 _NOTES = ("REQUESTED", "uv_cache.json", "uv_build.json", "direct_url.json")
 _VENV_KEPT = ("home", "include-system-site-packages", "relocatable")
 _LARGEST = 8 << 20
+_EACH = """
+import json, os, sys
+with open(sys.argv[1]) as file:
+    steps = json.load(file)
+for step in steps:
+    status = os.spawnv(os.P_WAIT, step[0], step)
+    if status:
+        sys.exit(status if status > 0 else 128 - status)
+"""
 _PIP_OPTIONS = frozenset({"--index-url", "-i", "--extra-index-url", "--find-links", "-f", "--no-index"})
 
 
@@ -73,6 +83,7 @@ def jobs(order: Order, specs: Sequence[str], python: Interpreter, staging: str) 
         python = replace(python, path=request.python)
     aged = () if settings.limited(found) else _aged(order, specs)
     steps = _uv(uv, python, order, aged) if uv else _pip(python, order)
+    steps, told = _together(steps, order, python)
     # The base python compiles, without `site`: the venv's would run the `.pth` lines of the packages.
     compiling = (inside.PYTHON if order.image else python.path, "-I", "-S", "-c", _COMPILE)
     caches = {
@@ -89,7 +100,7 @@ def jobs(order: Order, specs: Sequence[str], python: Interpreter, staging: str) 
             env=(*found.env, *sorted(caches.items())),
             log=os.path.join(staging, "log"),
             mounts=(*found.mounts, *binary),
-            files=(*found.files, (_ASKED, _requirements(order, specs))),
+            files=(*found.files, *told, (_ASKED, _requirements(order, specs))),
             hosts=asked.hosts,
             proxies=asked.proxies,
         )
@@ -109,6 +120,18 @@ def _sources(scripts: Sequence[str]) -> tuple[str, ...]:
     names = [spec.pypi_base(spec.pypi(name)) for name in scripts if not name.startswith("@")]
     named = (word for name in names for word in ("--no-binary", name))
     return ("--only-binary", ":all:", *named)
+
+
+def _together(
+    steps: tuple[tuple[str, ...], ...], order: Order, python: Interpreter
+) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, bytes], ...]]:
+    """The same in one sandbox, whose start costs most of their time, where none runs a package's code.
+
+    They come by a file: an option of them may hold a login, which the words of a step show.
+    """
+    if order.image is not None or order.scripts:
+        return steps, ()
+    return ((python.path, "-I", "-S", "-c", _EACH, _STEPS),), ((_STEPS, json.dumps(steps).encode()),)
 
 
 def _requirements(order: Order, specs: Sequence[str]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -23,6 +24,13 @@ def _jobs(command: str, environ: Mapping[str, str], *scripts: str) -> list[Build
     return pypi.jobs(order, order.request.specs, PYTHON, "/staging")
 
 
+def _steps(job: BuildJob) -> list[list[str]]:
+    """Each step, those that are taken together one by one."""
+    first, *rest = job.steps
+    together = [*json.loads(dict(job.files)[first[-1]])] if "spawnv" in first[-2] else [[*first]]
+    return [*together, *(list(step) for step in rest)]
+
+
 @pytest.fixture
 def uv_world(tmp_path: Path) -> dict[str, str]:
     """An environment whose `uv` is native, as uv is, and knows no python: it cannot even start."""
@@ -33,7 +41,7 @@ def uv_world(tmp_path: Path) -> dict[str, str]:
 
 def test_only_wheels_are_installed_and_no_code_of_theirs_runs(uv_world: dict[str, str]) -> None:
     (job,) = _jobs("uvx --with mcp<2 a==1", uv_world)
-    venv, resolve, install, compiling = job.steps
+    venv, resolve, install, compiling = _steps(job)
     assert venv[1] == "venv"
     for step in (resolve, install):
         assert step[step.index("--only-binary") + 1] == ":all:"
@@ -43,21 +51,23 @@ def test_only_wheels_are_installed_and_no_code_of_theirs_runs(uv_world: dict[str
     assert resolve[resolve.index("-o") + 1] == install[-1]
     assert {"--no-deps", "--require-hashes"} < {*install}
     # The host's python, and without `site`: it would run what `.pth` files of the packages say.
-    assert compiling[:3] == (PYTHON.path, "-I", "-S")
+    assert compiling[:3] == [PYTHON.path, "-I", "-S"]
     assert (job.staging, job.mount) == ("/staging/tree", "/opt/mcp")
 
 
 def test_a_named_package_is_built_from_its_source(uv_world: dict[str, str]) -> None:
     (job,) = _jobs("uvx a", uv_world, "Some_Thing", "@npm/one")
-    for step in job.steps[1:3]:
+    assert len(job.steps) == 4, "what runs a package's code is alone"
+    for step in _steps(job)[1:3]:
         assert step[step.index("--no-binary") + 1] == "some-thing"
         assert step.count("--no-binary") == 1
 
 
 def test_index_options_reach_the_installer_word_for_word(uv_world: dict[str, str]) -> None:
-    (job,) = _jobs("uvx --index-url https://r.test/s --prerelease allow a", uv_world)
-    for step in job.steps[1:3]:
-        assert " --index-url https://r.test/s --prerelease allow " in " ".join(step)
+    (job,) = _jobs("uvx --index-url https://u:p4ss@r.test/s --prerelease allow a", uv_world)
+    for step in _steps(job)[1:3]:
+        assert " --index-url https://u:p4ss@r.test/s --prerelease allow " in " ".join(step)
+    assert "p4ss" not in repr(job.steps), "the words of a step are in the log"
 
 
 def test_a_version_switchers_shim_is_not_uv(uv_world: dict[str, str], tmp_path: Path) -> None:
@@ -66,15 +76,15 @@ def test_a_version_switchers_shim_is_not_uv(uv_world: dict[str, str], tmp_path: 
     (shims / "uv").write_text("#!/bin/sh\n")
     (shims / "uv").chmod(0o755)
     (job,) = _jobs("uvx a", {**uv_world, "PATH": f"{shims}:{tmp_path}"})
-    assert (str(tmp_path / "uv"), job.steps[0][0]) in job.mounts
+    assert (str(tmp_path / "uv"), _steps(job)[0][0]) in job.mounts
 
 
 def test_without_uv_pip_does_the_same(uv_world: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     (job,) = _jobs("pipx run a", {**uv_world, "PATH": "/nowhere"})
-    venv, install, _ = job.steps
-    assert venv[:4] == (PYTHON.path, "-I", "-m", "venv")
-    assert install[:3] == (PYTHON.path, "-I", "-c")
+    venv, install, _ = _steps(job)
+    assert venv[:4] == [PYTHON.path, "-I", "-m", "venv"]
+    assert install[:3] == [PYTHON.path, "-I", "-c"]
     assert "sys.addaudithook" in install[5], "pip is guarded: it starts no process"
     assert install[install.index("--only-binary") + 1] == ":all:"
     with pytest.raises(CommandNotFound, match="needs uv"):
@@ -168,13 +178,13 @@ def test_uv_run_in_a_project_is_refused_unless_it_leaves_the_project_out(
 
 
 def test_an_age_is_asked_of_uv_but_for_what_is_exempt(uv_world: dict[str, str]) -> None:
-    def resolve(environ: Mapping[str, str], age: float | None) -> tuple[str, ...]:
+    def resolve(environ: Mapping[str, str], age: float | None) -> list[str]:
         order = Order(
             asked("uvx --with b a==1"), environ, "/", (), lambda job: BuildOutcome(0), lambda line: None,
             age=age, age_waive=("C_d", "@npm/one"),
         )  # fmt: skip
         (job,) = pypi.jobs(order, order.request.specs, PYTHON, "/staging")
-        return job.steps[1]
+        return _steps(job)[1]
 
     step = resolve(uv_world, 86400.0)
     assert step[step.index("--exclude-newer") + 1].endswith("Z")
