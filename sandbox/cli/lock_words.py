@@ -22,7 +22,7 @@ def lines(proposal: Proposal) -> Iterator[Line]:
     yield f"  profile {lock.profile}", ""
     if lock.server:
         counts = Counter(one.kind for one in lock.pins if one.kind != "server")
-        pinned = ", ".join(f"{count} {kind}s" for kind, count in counts.items()) or "nothing"
+        pinned = ", ".join(counted(count, kind) for kind, count in counts.items()) or "nothing"
         yield f"  it calls itself {lock.server}, and lists {pinned}", ""
     yield from _named("install scripts ran of", [one.what.removeprefix("scripts ") for one in lock.scripts])
     yield from _named("install scripts did not run of", list(proposal.unrun))
@@ -41,15 +41,20 @@ def contents(lock: Lock) -> Iterator[str]:
     """What it is made of, a line each."""
     for tree in lock.trees:
         size = tree.size / (1 << 20)
-        packages = f"{len(lock.packages)} packages, " if lock.packages else ""
-        yield f"{packages}{tree.files} files, {size:.1f} MiB, {tree.fits}: {tree.digest[:16]}"
+        packages = f"{counted(len(lock.packages), 'package')}, " if lock.packages else ""
+        yield f"{packages}{counted(tree.files, 'file')}, {size:.1f} MiB, {tree.fits}: {tree.digest[:16]}"
     if lock.image is not None:
         yield f"image {lock.image.name}: {lock.image.id[:23]}, {len(lock.image.layers)} layers"
     for place in lock.places:
         commit = f", commit {place.commit[:12]}" if place.commit else ""
-        yield f"{place.path}: {place.files} files{commit}: {place.digest[:16]}"
+        yield f"{place.path}: {counted(place.files, 'file')}{commit}: {place.digest[:16]}"
     if lock.bundle:
         yield f"bundle {lock.bundle[:23]}"
+
+
+def counted(count: int, what: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _named(what: str, names: list[str]) -> Iterator[Line]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Callable, Mapping
 
 from sandbox.digest import sha256
@@ -167,5 +168,6 @@ def measured(root: str) -> tuple[int, int]:
     for at, _, names in os.walk(root):
         for name in names:
             status = os.lstat(os.path.join(at, name))
-            files, size = files + 1, size + status.st_size
+            if stat.S_ISREG(status.st_mode):
+                files, size = files + 1, size + status.st_size
     return files, size
