@@ -73,9 +73,9 @@ def unbuilt(prepared: Prepared) -> str:
     if prepared.request is None or prepared.frozen is not None:
         return ""
     return (
-        f"{prepared.request.title} is not frozen yet: `run` first installs it in a build sandbox that reaches "
-        "its registries alone, with no project, no home and no secrets; its own trees are shown here by its "
-        "runner's"
+        f"{prepared.request.title} is not frozen yet: `run` first installs it in a build sandbox that "
+        "reaches its registries alone, with no project, no home and no secrets; its own trees are shown "
+        "here by its runner's"
     )
 
 
