@@ -72,7 +72,10 @@ def _candidates(wanted: Sequence[str], known: Mapping[str, Accepted], wish: Wish
 
 def _directories(environ: Mapping[str, str], cwd: str) -> list[str]:
     """Where locks that count here may be, the nearest first."""
-    around = [path for kind, path in search.places(environ, cwd) if kind == "project"]
+    # A link would let a repository choose among the locks that were accepted for other projects.
+    around = [
+        path for kind, path in search.places(environ, cwd) if kind == "project" and not os.path.islink(path)
+    ]
     return [os.path.realpath(path) for path in (*around, accepted.user_dir(environ))]
 
 

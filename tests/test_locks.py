@@ -286,6 +286,22 @@ def test_another_projects_lock_is_nobodys_here(world: World) -> None:
     assert world.found() is None
 
 
+def test_a_link_to_another_projects_locks_leads_to_none(world: World) -> None:
+    """The control: where the other project's lock itself is, it comes before the user's."""
+    other = world.root / "other/.mcp-sandbox"
+    other.mkdir(parents=True)
+    world.put(other / "pkg.lock", by="of another project")
+    world.put()
+    world.projects.parent.symlink_to(other)
+    found = world.found()
+    assert found is not None
+    assert found.lock.by == "ana"
+    world.project = other.parent
+    found = world.found()
+    assert found is not None
+    assert found.lock.by == "of another project"
+
+
 def test_a_lock_for_another_server_is_no_obstacle(world: World) -> None:
     world.projects.parent.mkdir()
     world.projects.write_text(spell(world.lock(keys=("npm another",))))
