@@ -35,8 +35,11 @@ def verify(store: Store, digest: str, *, deep: bool = False) -> None:
     `deep` reads every byte; without, a file is read again only where its stamp is another.
     """
     place, tree = store.place(digest), store.tree(digest)
+    listed = Listed(tree, digest, f"{place}/manifest", f"{place}/stamps", SEALED)
+    if os.path.islink(place):
+        raise refusal(listed, Changed(b".", "lies elsewhere: a link has its place"))
     try:
-        check(Listed(tree, digest, f"{place}/manifest", f"{place}/stamps", SEALED), {} if deep else None)
+        check(listed, {} if deep else None)
     except FileNotFoundError as error:
         what = f"the package store has no tree `{digest[:16]}` any more"
         raise SandboxNotBuilt("tree-gone", what, rule=RULE, hint=REPAIR) from error

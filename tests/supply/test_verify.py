@@ -294,6 +294,18 @@ def test_each_of_a_thousand_random_mutations_is_refused_and_named(store: Store) 
     _mutated(store, MANY)
 
 
+@pytest.mark.parametrize("deep", [True, False], ids=["deep", "by stamps"])
+def test_a_tree_that_lies_elsewhere_is_refused_though_its_bytes_are_the_same(
+    store: Store, tmp_path: Path, deep: bool
+) -> None:
+    digest = kept(store, "one")
+    verify(store, digest, deep=deep)
+    os.rename(store.place(digest), tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", store.place(digest))
+    with pytest.raises(SandboxNotBuilt, match="a link has its place"):
+        verify(store, digest, deep=deep)
+
+
 def test_a_poisoned_program_runs_where_nobody_verifies_and_is_refused_where_somebody_does(
     store: Store,
 ) -> None:
