@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sandbox.errors import CommandNotFound, SandboxNotBuilt
 from sandbox.records import replace
 from sandbox.supply import inside, programs, pypi_lock, registries, settings, spec
-from sandbox.supply.job import CONFIG, MOUNT, SCRATCH, BuildJob, Order
+from sandbox.supply.job import CONFIG, MOUNT, SCRATCH, BuildJob, Order, Settings
 from sandbox.supply.key import uv_path, wanted_python
 from sandbox.supply.programs import Interpreter
 from sandbox.supply.request import Request
@@ -78,6 +78,7 @@ def jobs(order: Order, specs: Sequence[str], python: Interpreter, staging: str) 
     uv, binary = (inside.UV, ()) if order.image else _placed(uv_path(request.runner, environ))
     asked = registries.pypi(settings.pypi(environ, request.options), request.options, "uv" if uv else "pip")
     found = asked.settings
+    _refuse_login(order, found)
     if order.image and request.python:
         # uv looks for it among the image's, and says it where there is none.
         python = replace(python, path=request.python)
@@ -105,6 +106,18 @@ def jobs(order: Order, specs: Sequence[str], python: Interpreter, staging: str) 
             proxies=asked.proxies,
         )
     ]
+
+
+def _refuse_login(order: Order, found: Settings) -> None:
+    """A source is built by its own code beside the installer: it would have whatever logs in to an index."""
+    named = [name for name in order.scripts if not name.startswith("@")]
+    if named and settings.logins(found, order.request.options):
+        raise SandboxNotBuilt(
+            "source-beside-login",
+            f"`{named[0]}` would be built from its source, whose code could read the login of your index",
+            rule="[supply] scripts",
+            hint="keep a wheel of it in your index, and leave it out of `[supply] scripts`",
+        )
 
 
 def _placed(uv: str | None) -> tuple[str, tuple[tuple[str, str], ...]]:
