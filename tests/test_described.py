@@ -154,6 +154,35 @@ def test_an_image_is_the_one_that_docker_run_would_start(world: World) -> None:
     assert made.policy.secrets == ()
 
 
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        pytest.param(
+            {"registryType": "pypi", "identifier": "b", "runtimeArguments": [
+                {"type": "named", "name": "--index-url", "value": "http://127.0.0.1:9731/simple"}]},
+            "--index-url", id="an index of this machine",
+        ),
+        pytest.param(
+            {"registryType": "oci", "identifier": "a/b", "runtimeArguments": [
+                {"type": "named", "name": "-e", "value": "AWS_SECRET_ACCESS_KEY"}]},
+            "-e AWS_SECRET_ACCESS_KEY", id="a variable of the caller",
+        ),
+    ],
+)  # fmt: skip
+def test_what_its_runner_is_told_is_refused_with_the_files_name(
+    world: World, said: dict[str, Any], refused: str
+) -> None:
+    """The control: the very same words, typed by a person, are taken."""
+    file = world.described(package(**said))
+    error = world.refused(file)
+    assert (error.code, f"`{file}` has `{refused}`" in error.what) == ("server-json-refused", True)
+    (one,) = said["runtimeArguments"]
+    runner = ("docker", "run") if said["registryType"] == "oci" else ("uvx",)
+    made = world.choose(*runner, one["name"], one["value"], said["identifier"])
+    taken = {secret.name for secret in made.policy.secrets}
+    assert one["value"] in taken | set(made.request.options if made.request else ())
+
+
 @pytest.mark.parametrize("kind", ["npm", "pypi", "oci"])
 def test_a_hash_that_nobody_would_check_is_refused(world: World, kind: str) -> None:
     file = world.described(package(registryType=kind, identifier="b", fileSha256="0" * 64))

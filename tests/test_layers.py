@@ -137,6 +137,7 @@ PURE_FILES = {
     "supply/pypi_lock.py",
     "supply/public.py",
     "supply/registries.py",
+    "supply/runtime_words.py",
     "supply/semver.py",
     "supply/server_json.py",
     "supply/shape.py",

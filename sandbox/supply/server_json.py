@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sandbox.records import dataclass
-from sandbox.supply import hostile_json, public
+from sandbox.supply import hostile_json, public, runtime_words
 from sandbox.supply.hostile_json import Malformed, Table, spelt
 
 KINDS = ("npm", "pypi", "mcpb", "oci")
@@ -302,6 +302,10 @@ _RUNNERS: Mapping[str, tuple[str, ...]] = {
     "docker": ("docker", "run", "-i", "--rm"),
     "podman": ("podman", "run", "-i", "--rm"),
 }
+# No address, in whatever spelling, and no name that means this machine or one beside it.
+_PUBLIC = re.compile(
+    r"https://(?:[A-Za-z0-9-]+\.)+([A-Za-z][A-Za-z0-9-]*)(?::[0-9]{1,5})?(?:/[!-~]*)?", re.ASCII
+)
 _OF_KIND = {"npm": ("npx", "bunx", "pnpx"), "pypi": ("uvx", "pipx"), "oci": ("docker", "podman")}
 _USUAL = {
     "npm": ("", f"https://{public.NPM}"),
@@ -316,8 +320,9 @@ def command(package: Package, before: tuple[str, ...] = ()) -> tuple[str, ...]:
     if before and package.hint and package.hint not in allowed:
         raise Malformed(f"has arguments for `{spelt(package.hint)}`, which is not understood")
     runner = _RUNNERS[package.hint if package.hint in allowed else allowed[0]]
+    told = runtime_words.harmless(runner[0], before)
     # `-y` is what a runner is told in any case.
-    more = tuple(word for word in before if word not in ("-y", "--yes", "-i", "--rm", "--interactive"))
+    more = tuple(word for word in told if word not in ("-y", "--yes", "-i", "--rm", "--interactive"))
     registry = _registry(package)
     return (*runner, *registry, *more, _spec(package))
 
@@ -325,8 +330,11 @@ def command(package: Package, before: tuple[str, ...] = ()) -> tuple[str, ...]:
 def _registry(package: Package) -> tuple[str, ...]:
     if package.base in _USUAL[package.kind] or package.kind == "oci":
         return ()
-    if not re.fullmatch(r"https://[!-~]+", package.base) or "@" in package.base:
-        raise Malformed("has a `registryBaseUrl` that is no plain `https://` URL")
+    found = _PUBLIC.fullmatch(package.base)
+    if found is None or "@" in package.base or found[1].lower() == "localhost":
+        raise Malformed(
+            "has a `registryBaseUrl` that is no plain `https://` URL of a host with a public name"
+        )
     return ("--registry", package.base) if package.kind == "npm" else ("--default-index", package.base)
 
 

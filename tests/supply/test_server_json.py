@@ -77,13 +77,97 @@ def test_the_command(said: dict[str, Any], command: str) -> None:
     assert " ".join(server_json.command(read(**said))) == command
 
 
-def test_what_it_says_of_its_runner_is_read_as_any_command_is() -> None:
+def told(hint: str, *words: str) -> tuple[str, ...]:
+    kinds = {"uvx": "pypi", "pipx": "pypi", "docker": "oci", "podman": "oci"}
+    said = [{"type": "positional", "value": word} for word in words]
     one = read(
-        runtimeHint="npx", runtimeArguments=[{"type": "positional", "value": "--node-options=--require=x"}]
-    )
-    command = server_json.command(one, server_json.words(one.before, given_()))
-    with pytest.raises(Exception, match="--node-options"):
-        parse(command)
+        registryType=kinds.get(hint, "npm"), identifier="a/b" if hint in ("docker", "podman") else "b",
+        runtimeHint=hint, runtimeArguments=said,
+    )  # fmt: skip
+    return server_json.command(one, server_json.words(one.before, given_()))
+
+
+@pytest.mark.parametrize(
+    ("hint", "words", "command"),
+    [
+        pytest.param("npx", ("-y", "--quiet"), "npx -y --quiet b@1.0.0", id="npx"),
+        pytest.param("uvx", ("--python", "3.12"), "uvx --python 3.12 b@1.0.0", id="a version of Python"),
+        pytest.param("uvx", ("-p", ">=3.10"), "uvx -p >=3.10 b@1.0.0", id="or a newer one"),
+        pytest.param("uvx", ("--with=c[x]==1.0",), "uvx --with=c[x]==1.0 b@1.0.0", id="one package more"),
+        pytest.param("pipx", ("--python=3.12",), "pipx run --python=3.12 b==1.0.0", id="pipx"),
+        pytest.param(
+            "docker", ("-i", "--rm", "-e", "A=b c"), "docker run -i --rm -e A=b c a/b:1.0.0", id="-e"
+        ),
+    ],
+)
+def test_what_it_may_tell_its_runner(hint: str, words: tuple[str, ...], command: str) -> None:
+    assert " ".join(told(hint, *words)) == command
+
+
+HERE = "http://127.0.0.1:9731/simple"
+
+
+@pytest.mark.parametrize(
+    ("hint", "words", "refused"),
+    [
+        *(
+            pytest.param("uvx", (option, HERE), option, id=f"uvx {option}")
+            for option in "-i --index --index-url --default-index --extra-index-url -f --find-links".split()
+        ),
+        pytest.param("uvx", (f"--index-url={HERE}",), "--index-url", id="joined"),
+        pytest.param(
+            "uvx", ("-q", "--find-links", "/home/x"), "--find-links", id="a directory for the build"
+        ),
+        pytest.param("uvx", ("--allow-insecure-host", "127.0.0.1"), "--allow-insecure-host", id="no TLS"),
+        pytest.param("uvx", ("--no-config",), "--no-config", id="without the user's own index"),
+        pytest.param("uvx", ("--config-file", "/home/x/uv.toml"), "--config-file", id="other settings"),
+        pytest.param("uvx", ("--cache-dir", "/home/x"), "--cache-dir", id="another cache"),
+        pytest.param("uvx", ("--index-strategy", "unsafe-best-match"), "--index-strategy", id="any index"),
+        pytest.param("uvx", ("--exclude-newer", "2099-01-01"), "--exclude-newer", id="in place of an age"),
+        pytest.param(
+            "uvx", ("--python", "/opt/x/python"), "--python /opt/x/python", id="another interpreter"
+        ),
+        pytest.param("uvx", ("--python",), "--python", id="the package as its value"),
+        pytest.param("uvx", ("--with", HERE), "--with http", id="a package from a URL"),
+        pytest.param("uvx", ("--with", "--index-url"), "--with --index-url", id="an option as a value"),
+        pytest.param("uvx", ("--from", "evil"), "--from", id="another package"),
+        pytest.param("pipx", ("-i", HERE), "-i", id="pipx"),
+        pytest.param("pipx", ("--pip-args", f"-i {HERE}"), "--pip-args", id="pip's own"),
+        pytest.param("npx", ("--registry", HERE), "--registry", id="npx --registry"),
+        pytest.param("npx", (f"--registry={HERE}",), "--registry", id="npx --registry="),
+        pytest.param("npx", ("--userconfig", "/home/x/.npmrc"), "--userconfig", id="another npmrc"),
+        pytest.param("npx", ("--cache", "/home/x"), "--cache", id="npm's cache"),
+        pytest.param("npx", ("--node-options=--require=x",), "--node-options", id="code for node"),
+        pytest.param("npx", ("-p", "evil"), "-p", id="another npm package"),
+        pytest.param("npx", ("-c", "id"), "-c", id="a shell"),
+        pytest.param("npx", ("evil",), "evil", id="the package itself"),
+        pytest.param("npx", ("-y\x1b[2J",), "-y", id="what a terminal obeys"),
+        pytest.param("bunx", ("--registry", HERE), "--registry", id="bunx"),
+        pytest.param("pnpx", ("--registry", HERE), "--registry", id="pnpx"),
+        pytest.param(
+            "docker", ("-e", "AWS_SECRET_ACCESS_KEY"), "-e AWS_SECRET", id="a variable of the caller"
+        ),
+        pytest.param("docker", ("--env-file", "/home/x/.env"), "--env-file", id="a file of variables"),
+        pytest.param("docker", ("-v", "/:/host"), "-v", id="a mount"),
+        pytest.param("docker", ("--entrypoint", "sh"), "--entrypoint", id="another program"),
+        pytest.param("docker", ("--privileged",), "--privileged", id="a switch"),
+        pytest.param("podman", ("--network", "host"), "--network", id="podman"),
+        pytest.param("docker", ("evil/image",), "evil/image", id="another image"),
+    ],
+)
+def test_what_it_may_not_tell_its_runner(hint: str, words: tuple[str, ...], refused: str) -> None:
+    with pytest.raises(Malformed) as error:
+        told(hint, *words)
+    assert f"has `{refused}" in str(error.value)
+    assert "`runtimeArguments`" in str(error.value)
+    assert str(error.value).isprintable()
+
+
+def test_the_same_typed_by_a_person_is_read() -> None:
+    """The control: it is the file that may not say it."""
+    request = parse(("uvx", "--index-url", HERE, "b@1.0.0"))
+    assert request is not None
+    assert request.options == ("--index-url", HERE)
 
 
 def test_the_older_spelling_says_the_same() -> None:
@@ -193,9 +277,25 @@ def test_a_package_that_is_none(said: dict[str, Any], why: str) -> None:
     assert str(refused.value).isprintable()
 
 
-def test_a_login_in_a_registry_is_refused() -> None:
+@pytest.mark.parametrize(
+    "base",
+    [
+        pytest.param("https://me:secret@r.example", id="a login"),
+        pytest.param("http://r.example", id="without TLS"),
+        pytest.param("https://127.0.0.1:9731/simple", id="this machine"),
+        pytest.param("https://localhost/simple", id="by name"),
+        pytest.param("https://r.localhost", id="below that name"),
+        pytest.param("https://2130706433", id="as one number"),
+        pytest.param("https://0x7f.1", id="in hex"),
+        pytest.param("https://[::1]/", id="IPv6"),
+        pytest.param("https://10.0.0.1", id="the company's own"),
+        pytest.param("https://intranet/simple", id="by a short name"),
+        pytest.param("file:///home/x", id="a directory"),
+    ],
+)
+def test_a_registry_that_is_not_public_is_refused(base: str) -> None:
     with pytest.raises(Malformed, match="no plain"):
-        server_json.command(read(registryBaseUrl="https://me:secret@r.example"))
+        server_json.command(read(registryBaseUrl=base))
 
 
 JSON = st.recursive(
