@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox.cli import options
 from sandbox.cli.output import document, emit, harmless, note, paint
-from sandbox.errors import UsageError
+from sandbox.errors import SandboxError, UsageError
 from sandbox.records import replace
 
 if TYPE_CHECKING:
@@ -63,6 +63,15 @@ def main(args: argparse.Namespace) -> int:
         from sandbox.cli.locks import remove
 
         return remove(args.remove, yes=args.yes)
+    try:
+        return _made(args)
+    except SandboxError as error:
+        if args.json:
+            document({"locked": False, "file": None, "failed": error.line()})
+        raise
+
+
+def _made(args: argparse.Namespace) -> int:
     wish = _wish(args)
     directory = _directory(args, wish)
     from sandbox.locking import Order, propose

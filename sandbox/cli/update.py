@@ -51,11 +51,12 @@ def parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> int:
     """0 where nothing waits or all was agreed to, 1 where something waits or could not be looked at."""
     name, args = named(args)
-    if args.yes != (args.digest is not None):
-        raise UsageError("no-digest", "`--yes` needs the `--digest` that a terminal showed, and that `--yes`")
-    if args.command and name is None:
-        raise UsageError("no-name", "a command is no lock's name", hint="mcp-sandbox update NAME -- COMMAND")
-    return leave(_updated(args, _locks(name)))  # the inspectors get ready in threads
+    try:
+        chosen = _chosen(args, name)
+    except SandboxError as error:
+        _tell(args, (), {name or "": error.line()})
+        raise
+    return leave(_updated(args, chosen))  # the inspectors get ready in threads
 
 
 def named(args: argparse.Namespace) -> tuple[str | None, argparse.Namespace]:
@@ -65,6 +66,14 @@ def named(args: argparse.Namespace) -> tuple[str | None, argparse.Namespace]:
         return None, args
     name, args.command = words[0], []
     return name, parser().parse_args(words[1:], args)
+
+
+def _chosen(args: argparse.Namespace, name: str | None) -> list[Here]:
+    if args.yes != (args.digest is not None):
+        raise UsageError("no-digest", "`--yes` needs the `--digest` that a terminal showed, and that `--yes`")
+    if args.command and name is None:
+        raise UsageError("no-name", "a command is no lock's name", hint="mcp-sandbox update NAME -- COMMAND")
+    return _locks(name)
 
 
 def _locks(name: str | None) -> list[Here]:
@@ -91,16 +100,17 @@ def _updated(args: argparse.Namespace, chosen: Sequence[Here]) -> int:
         try:
             found = _made(args, one)
         except SandboxError as error:
-            if len(chosen) == 1:
-                raise
             failed[one.name] = error.line()
+            if len(chosen) == 1:
+                _tell(args, made, failed)
+                raise
             note(str(error))
             continue
         made.append(found)
         if not (args.json or args.sarif):
             waits = not _settled(args, found) or waits
+    _tell(args, made, failed)
     if args.json or args.sarif:
-        _tell(args, made, failed)
         waits = any(found.outcome.differences for found in made)
     elif not chosen:
         note("nothing is locked here")
@@ -207,6 +217,9 @@ def _agreed(args: argparse.Namespace, made: Update) -> bool:
 
 
 def _tell(args: argparse.Namespace, made: Sequence[Update], failed: dict[str, str]) -> None:
+    """The one document, also where something failed; a person has been told by then."""
+    if not (args.json or args.sarif):
+        return
     from sandbox.update.report import document as described
     from sandbox.update.report import sarif
 
@@ -217,7 +230,7 @@ def _tell(args: argparse.Namespace, made: Sequence[Update], failed: dict[str, st
     from importlib.metadata import version
 
     places = {one.path: _shown_at(one.path, one.name) for one in outcomes}
-    emit(spelt(sarif(outcomes, version("mcp-sandbox"), places)))
+    emit(spelt(sarif(outcomes, version("mcp-sandbox"), places, failed)))
 
 
 def _shown_at(path: str, name: str) -> str:

@@ -133,14 +133,30 @@ def _told(one: Difference) -> dict[str, Any]:
     }
 
 
-def sarif(outcomes: Sequence[Outcome], version: str, shown_at: Mapping[str, str]) -> dict[str, Any]:
+def sarif(
+    outcomes: Sequence[Outcome], version: str, shown_at: Mapping[str, str], failed: Mapping[str, str]
+) -> dict[str, Any]:
     """The differences for a code scanner (OASIS SARIF 2.1.0); `shown_at`: a relative URI by lock."""
     found = [(one, each) for one in outcomes for each in one.differences]
     rules = list(dict.fromkeys(f"update.{each.rule}" for _, each in found))
     driver = {"name": "mcp-sandbox", "version": version, "rules": [{"id": rule} for rule in rules]}
     results = [_result(one, each, rules, shown_at[one.path]) for one, each in found]
-    run = {"tool": {"driver": driver}, "results": results, "columnKind": "unicodeCodePoints"}
+    run = {
+        "tool": {"driver": driver},
+        "invocations": [_invocation(failed)],
+        "results": results,
+        "columnKind": "unicodeCodePoints",
+    }
     return {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}
+
+
+def _invocation(failed: Mapping[str, str]) -> dict[str, Any]:
+    """Whether everything could be looked at, and why something could not: no results alone are no praise."""
+    told = [
+        {"level": "error", "message": {"text": f"{name}: {why}" if name else why}}
+        for name, why in failed.items()
+    ]
+    return {"executionSuccessful": not failed, "toolExecutionNotifications": told}
 
 
 def _result(of: Outcome, one: Difference, rules: Sequence[str], file: str) -> dict[str, Any]:

@@ -192,3 +192,20 @@ def test_what_an_argument_names_is_said_to_be_open(place: Path) -> None:
 def test_what_runs_elsewhere_has_nothing_to_lock(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lock", "--", "https://mcp.example/mcp"]) == 2
     assert "nothing-to-lock" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        pytest.param(["--profile", "nobody's"], 2, id="no profile"),
+        pytest.param(["--", "npx", "-y", "./here"], 125, id="no package of a registry"),
+    ],
+)
+def test_a_program_gets_its_one_document_where_nothing_is_locked(
+    words: list[str], status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["lock", "--json", *words]) == status
+    shown = capsys.readouterr()
+    told = json.loads(shown.out)
+    assert (told["locked"], told["file"]) == (False, None)
+    assert f"error: {told['failed'].partition(':')[0]}" in shown.err

@@ -80,6 +80,42 @@ def test_what_is_no_question(
     assert f"error: {code}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("shape", ["--json", "--sarif"])
+@pytest.mark.parametrize(
+    ("words", "name", "code", "status"),
+    [
+        pytest.param(["nobody"], "nobody", "no-such-lock", 2, id="no lock of that name"),
+        pytest.param(["--yes"], "", "no-digest", 2, id="a yes to anything"),
+        pytest.param(["mail"], "mail", "lock-changed", 125, id="a lock that a hand edited"),
+        pytest.param([], "mail", "lock-changed", 125, id="found by itself"),
+    ],
+)
+def test_a_program_gets_its_one_document_where_it_fails_too(
+    words: list[str],
+    name: str,
+    code: str,
+    status: int,
+    shape: str,
+    locked: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with open(locked, "a") as file:
+        file.write("# edited\n")
+    assert main(["update", *words, shape]) == status
+    shown = capsys.readouterr()
+    assert f"error: {code}" in shown.err
+    told = json.loads(shown.out)
+    if shape == "--json":
+        assert told["locks"] == []
+        (failed,) = told["failed"]
+        assert (failed["name"], failed["error"].partition(":")[0]) == (name, code)
+        return
+    (run,) = told["runs"]
+    (found,) = run["invocations"]
+    assert (run["results"], found["executionSuccessful"]) == ([], False)
+    assert f"{code}:" in found["toolExecutionNotifications"][0]["message"]["text"]
+
+
 def test_nothing_is_locked_here(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["update"]) == 0
     assert "nothing is locked here" in capsys.readouterr().err

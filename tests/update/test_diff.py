@@ -275,4 +275,4 @@ def test_whatever_registries_say_every_package_that_differs_is_named(
     assert not differences(version(packages=before), version(packages=before))
     outcome = Outcome("n", "n.lock", LOCK, LOCK, found)
     assert len(document([outcome], {})["locks"][0]["differences"]) == len(found)
-    assert len(sarif([outcome], "1", {"n.lock": "n.lock"})["runs"][0]["results"]) == len(found)
+    assert len(sarif([outcome], "1", {"n.lock": "n.lock"}, {})["runs"][0]["results"]) == len(found)
