@@ -135,7 +135,7 @@ def _hashed(text: str) -> Iterator[Release]:
         if not entry.strip() or entry.lstrip().startswith("#"):
             continue
         found += 1
-        word = entry.split(";")[0].split()[0]
+        word = next(iter(entry.split(";")[0].split()), "")
         name, equal, version = word.partition("==")
         if not equal or found > MOST:
             raise Unfit(f"`{line(word)}` is no version of a package")

@@ -114,7 +114,7 @@ HERE = "http://127.0.0.1:9731/simple"
             pytest.param("uvx", (option, HERE), option, id=f"uvx {option}")
             for option in "-i --index --index-url --default-index --extra-index-url -f --find-links".split()
         ),
-        pytest.param("uvx", (f"--index-url={HERE}",), "--index-url", id="joined"),
+        pytest.param("uvx", ("--index-" + f"url={HERE}",), "--index-url", id="joined"),
         pytest.param(
             "uvx", ("-q", "--find-links", "/home/x"), "--find-links", id="a directory for the build"
         ),
