@@ -332,6 +332,7 @@ def _locked(
     start = Start(
         found.lock,
         found.path,
+        found.sha256,
         found.resolved,
         request,
         wish.environ,

@@ -19,11 +19,13 @@ from sandbox.supply.granted import profile_digest
 from sandbox.supply.key import key_of
 from sandbox.supply.lock import Lock, Package
 from sandbox.supply.locked import Start, frozen, of_frozen
+from sandbox.supply.resolved import Resolution, write_beside
 from sandbox.supply.store import environment_store
 from tests.supply import toolchain
 from tests.supply.toolchain import Builder
 
 COMMAND = ("npx", "-y", "pkg")
+PACKAGE = Package("pkg", "1.2.3", ("sha512-AAAA",), place="node_modules/pkg")
 
 
 class World:
@@ -42,7 +44,10 @@ class World:
     def built(self, **package: object) -> Frozen:
         """The newest one, from the registry's point of view."""
         self.builder.package = {**toolchain.PACKAGE, **package}
-        return toolchain.frozen("npx -y pkg", self.environ, self.builder, refresh=True)
+        made = toolchain.frozen("npx -y pkg", self.environ, self.builder, refresh=True)
+        version = str(self.builder.package["version"])
+        write_beside(made.tree, Resolution((replace(PACKAGE, version=version),)), made.tree)
+        return made
 
     def lock(self, **more: Any) -> Lock:
         """A lock of what is in the store now; kept nowhere."""
@@ -60,7 +65,7 @@ class World:
             command=COMMAND,
             made="2026-11-26T12:00:00Z",
             by="ana",
-            packages=(Package("pkg", "1.2.3", ("sha512-AAAA",), place="node_modules/pkg"),),
+            packages=(PACKAGE,),
             trees=(of_frozen(store, entry, kind_of(entry.abi)),),
             profile=policy.name,
             profile_digest=profile_digest(policy),
@@ -97,6 +102,7 @@ class World:
         start = Start(
             held.lock,
             held.path,
+            held.sha256,
             held.resolved,
             chosen.request,
             self.environ,

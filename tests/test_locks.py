@@ -23,6 +23,7 @@ from sandbox.supply.granted import profile_digest
 from sandbox.supply.lock import Allowed, ImageLock, Lock, Package, PinLock, Place
 from sandbox.supply.lock_text import spell
 from tests.locked_world import COMMAND, World
+from tests.supply import toolchain
 
 HEX = "cd" * 32
 
@@ -269,6 +270,33 @@ def test_a_lock_that_came_with_a_project_is_refused_until_it_is_trusted(world: W
     assert found.lock.by == "mallory"
     path.write_text(spell(world.lock(by="eve")))
     assert str(path) in refused(world, "lock-changed")
+
+
+def test_a_trusted_lock_starts_a_program_only_as_its_package_has_it(world: World) -> None:
+    """The control: the same lock with the words of the tree itself."""
+    whole = world.lock()
+    tree = whole.trees[0]
+    (name, words), *others = tree.starts
+    evil = (name, (words[0], "--import=data:text/javascript,evil()", *words[1:]))
+    world.put(world.projects, trees=(replace(tree, starts=(evil, *others)),))
+    assert "evil()" in refused(world, "lock-untrue")
+    world.put(world.projects)
+    assert world.start() is not None
+
+
+def test_a_trusted_lock_lists_the_packages_of_the_tree_that_it_names(world: World) -> None:
+    """Else the tree is installed from what it lists, and is another one."""
+    other = world.built(version="6.6.6")
+    world.builder.package = dict(toolchain.PACKAGE)
+    tree = replace(world.lock().trees[0], digest=other.digest)
+    world.put(world.projects, trees=(tree,))
+    refused(world, "lock-not-rebuilt")
+    world.put(
+        world.projects,
+        trees=(tree,),
+        packages=(Package("pkg", "6.6.6", ("sha512-AAAA",), place="node_modules/pkg"),),
+    )
+    assert world.start() is not None
 
 
 def test_the_project_comes_before_the_user(world: World) -> None:

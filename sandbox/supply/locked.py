@@ -32,6 +32,8 @@ class Start:
     lock: Lock
     """Without its packages."""
     path: str
+    sha256: str
+    """Of the lock's file."""
     resolved: tuple[str, ...]
     request: Request
     environ: Mapping[str, str]
@@ -48,17 +50,47 @@ def frozen(start: Start, *, build: bool = True) -> Frozen | None:
     name = f"{key_of(start)}.host.json"
     host = _recalled(start, name)
     tree = start.lock.tree_for(kind_of(host.abi, start.image)) if host is not None else None
+    known = host is not None and tree is not None
     if host is None or tree is None:
         host = _host(start)
         tree = _fitting(start, host)
-        sealed.keep(name, json.dumps([host.path, host.abi, *host.stamp, host.image]).encode(), start.environ)
-    there = store.hold(tree.digest)
+    there = store.hold(tree.digest) and (known or _listed(start, store.tree(tree.digest)))
     if not there:
         if not build:
             return None
         _rebuild(start, tree, store)
     verify.verify(store, tree.digest)
+    if not known:
+        _check_starts(start, tree, store.tree(tree.digest))
+        sealed.keep(name, json.dumps([host.path, host.abi, *host.stamp, host.image]).encode(), start.environ)
     return replace(_started(start, tree, host, store), reused=there)
+
+
+def _listed(start: Start, tree: str) -> bool:
+    """Whether what lies in the store came from the packages that the lock lists; else it is built from these.
+
+    A lock that came with a project could list one server's packages and name another's tree.
+    """
+    from sandbox.supply.resolved import came_from
+
+    return came_from(tree, start.whole().packages)
+
+
+def _check_starts(start: Start, tree: Tree, at: str) -> None:
+    """Programs start as the tree itself has it: an option more behind an interpreter can be a program."""
+    from sandbox.supply import npm, pypi
+    from sandbox.supply.programs import Interpreter
+
+    maker = npm if start.request.ecosystem == "npm" else pypi
+    own = maker.starts(at, Interpreter(INTERPRETER, "", ""))
+    for name, words in tree.starts:
+        if own.get(name) != words:
+            raise SandboxNotBuilt(
+                "lock-untrue",
+                f"`{start.path}` starts `{name}` as `{' '.join(words)}`, and its tree does not",
+                rule="a locked program starts as its package has it",
+                hint=f"mcp-sandbox update {start.lock.name}",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +126,7 @@ def _host(start: Start) -> Host:
 def key_of(start: Start) -> str:
     """Under which name the store remembers which interpreter starts this lock's trees here."""
     where = place_of(start.request, start.environ, start.image)
-    whole = json.dumps(["lock", *sorted(tree.digest for tree in start.lock.trees), where])
+    whole = json.dumps(["lock", start.sha256, where])
     return str(sha256(whole.encode()).hexdigest())[:40]
 
 

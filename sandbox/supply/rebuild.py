@@ -11,7 +11,7 @@ from sandbox.supply.build import install, interpreter_of
 from sandbox.supply.freeze import told
 from sandbox.supply.job import Order
 from sandbox.supply.lock import Lock, Tree
-from sandbox.supply.resolved import Resolution, write_beside
+from sandbox.supply.resolved import Resolution, came_from, write_beside
 from sandbox.supply.store import Store
 from sandbox.supply.tree import seal
 
@@ -25,7 +25,7 @@ def rebuild(order: Order, lock: Lock, tree: Tree, store: Store) -> None:
         waiting = f"waiting for another start to install `{lock.name}` again…"
         asked = time.monotonic_ns()
         with store.lock(key, waiting=lambda: order.progress(waiting)) as waited:
-            if store.hold(tree.digest):
+            if store.hold(tree.digest) and came_from(store.tree(tree.digest), lock.packages):
                 return  # another start was faster
             if waited and (failed := store.failure(key, since=asked)):
                 raise failed

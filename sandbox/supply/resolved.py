@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sandbox.records import dataclass
@@ -83,6 +83,16 @@ def resolution(tree: str) -> Resolution | None:
             return _read(json.load(opened))
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def came_from(tree: str, packages: Sequence[Package]) -> bool:
+    """The tree is known to have been installed from these packages and no others."""
+    found = resolution(tree)
+    return found is not None and _places(found.packages) == _places(packages)
+
+
+def _places(packages: Sequence[Package]) -> list[tuple[str, str, str]]:
+    return sorted((each.name, each.version, each.place) for each in packages)
 
 
 def write_beside(tree: str, found: Resolution, kept: str) -> None:
