@@ -44,11 +44,17 @@ def _not_locked(chosen: Choice, wish: Wish) -> SandboxNotBuilt:
     rule = "run --locked" if wish.locks == "require" else str(chosen.policy.origin("supply.lock"))
     if not keys(chosen, wish):
         return SandboxNotBuilt("not-locked", NONE_NEEDED, rule=rule)
-    what = " ".join(wish.command) if _plain(wish.command) else "COMMAND"
+    words = _without_arguments(wish.command, chosen.request)
+    what = " ".join(words) if _plain(words) else "COMMAND"
     asked = f"-- {what}" if wish.command else str(wish.profile)
     return SandboxNotBuilt(
         "not-locked", f"`{chosen.name}` has no lock", rule=rule, hint=f"mcp-sandbox lock {asked}"
     )
+
+
+def _without_arguments(command: tuple[str, ...], request: Request | None) -> tuple[str, ...]:
+    """A lock keeps none of the server's own arguments, and a hint shows none: a key may be among them."""
+    return command[: len(command) - len(request.args)] if request and request.args else command
 
 
 def _plain(command: tuple[str, ...]) -> bool:

@@ -450,8 +450,9 @@ def test_files_are_the_users_alone_but_a_projects(world: World) -> None:
 
 
 def test_what_must_be_locked_and_is_not_does_not_start(world: World) -> None:
-    error = refused(world, "not-locked", locks="require")
+    error = refused(world, "not-locked", *COMMAND, "--api-key", "SEKRET", locks="require")
     assert "mcp-sandbox lock -- npx -y pkg" in error
+    assert "SEKRET" not in error
     world.put()
     assert world.start(locks="require") is not None
 

@@ -28,6 +28,9 @@ _QUIET = (
     f"--cache={MOUNT}/{SCRATCH}/npm",
     f"--prefix={MOUNT}",
     "--no-global",
+    # What is denied stays denied: npm's own pauses add up to more than a client waits for a first start.
+    "--fetch-retry-mintimeout=500",
+    "--fetch-retry-maxtimeout=4000",
 )
 # A dependency from git is installed by a second npm in its own directory, whose `.npmrc` may name the
 # program to call for git and send the user's token elsewhere: `--ignore-scripts` is no obstacle to that.

@@ -23,6 +23,9 @@ _UV_INSIDE = f"{CONFIG}/bin/uv"
 _VENV = f"{MOUNT}/bin/python"
 _ASKED, _STEPS = f"{CONFIG}/asked.txt", f"{CONFIG}/steps.json"
 # An uv that knows no such file writes hashed requirements into it, and reads them: `pypi_lock` reads both.
+_OWN_CODE = (
+    "`{}` was built from its source: its own code ran beside the installer, which it may have told anything"
+)
 _LOCK, _REPORT = "pylock.toml", "report.json"
 _COMPILE = (
     "import compileall, py_compile; "
@@ -216,10 +219,12 @@ def found(tree: str, order: Order, log: str) -> Resolution:
         gone = dict.fromkeys(yanked, "yes")
     packages = tuple(pypi_lock.kept(releases, _wheels(tree)))
     dated = any(each.published for each in packages)
+    ran = tuple(each.name for each in packages if each.scripts)
     return Resolution(
         packages,
         said=tuple(Said(*each, yanked=why) for each, why in sorted(gone.items())),
-        ran=tuple(each.name for each in packages if each.scripts),
+        ran=ran,
+        unchecked=tuple(_OWN_CODE.format(name) for name in ran),
         dated=dated or order.age is not None,
     )
 
