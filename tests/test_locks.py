@@ -46,6 +46,7 @@ def refused(world: World, code: str, *command: str, **more: Any) -> str:
 # --- what starts ------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("K4", proves="what was locked starts, whatever is newest")
 def test_what_was_locked_starts_whatever_is_newest_now(world: World) -> None:
     """The control: without the lock the newest is what starts."""
     before = world.start()
@@ -99,6 +100,7 @@ def test_what_the_cache_remembers_is_believed_with_its_seal_alone(world: World) 
     assert found.lock.by == "eve"
 
 
+@pytest.mark.threat("K4", proves="one changed byte of a locked tree is no start")
 def test_one_changed_byte_of_the_tree_is_refused_by_its_path(world: World) -> None:
     world.put()
     started = world.start()

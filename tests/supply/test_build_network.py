@@ -99,6 +99,7 @@ def spied(npm: registry.Npm, environ: dict[str, str], tmp_path: Path) -> Iterato
         yield place
 
 
+@pytest.mark.threat("K4", proves="an install script sees nothing, reaches nothing and is reported")
 def test_an_install_script_sees_nothing_reaches_nothing_and_is_reported(
     npm: registry.Npm, spied: reaching.Sink, build: Build
 ) -> None:

@@ -283,6 +283,7 @@ def _mutated(store: Store, number: int) -> None:
         remove(os.path.join(store.root, "trees"))  # a directory may have lost its read bit
 
 
+@pytest.mark.threat("K4", proves="any change to a kept tree is refused, and named")
 @pytest.mark.usefixtures("hasty")
 def test_each_of_many_random_mutations_is_refused_and_named(store: Store) -> None:
     _mutated(store, MUTATIONS)

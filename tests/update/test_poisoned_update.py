@@ -123,6 +123,7 @@ def all_four(shown: str) -> None:
     assert POISONED in shown
 
 
+@pytest.mark.threat("K4", proves="a poisoned release beside a lock is shown in full, and does not start")
 def test_a_poisoned_release_is_shown_and_not_started(served: registry.Npm, tmp_path: Path) -> None:
     world = World(tmp_path, ("npx", "-y"), "node", npm_config_registry=served.url)
     world.lock()
