@@ -43,6 +43,12 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
+def goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that a test calls ends nothing but itself, whatever threads other tests have left."""
+    monkeypatch.setattr("sandbox.cli.leaving.leave", int)
+
+
+@pytest.fixture(autouse=True)
 def own_home(
     tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:

@@ -7,8 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from sandbox.cli import options
-from sandbox.cli.leaving import leave
+from sandbox.cli import leaving, options
 from sandbox.cli.output import document, emit, harmless, note, paint
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> int:
     """Starts the server once for each era; returns 1 where anything was found."""
-    return leave(_examined(args))  # the inspectors get ready in threads
+    return leaving.leave(_examined(args))  # the inspectors get ready in threads
 
 
 def _examined(args: argparse.Namespace) -> int:

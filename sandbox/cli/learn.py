@@ -9,8 +9,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sandbox.cli import options
-from sandbox.cli.leaving import leave
+from sandbox.cli import leaving, options
 from sandbox.cli.output import document, emit, harmless, note
 from sandbox.errors import UsageError
 from sandbox.records import replace
@@ -61,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> int:
     """Leads the study; 1 where more is wanted than `--diff` names, or the server did not work."""
-    return leave(_learn(args))
+    return leaving.leave(_learn(args))
 
 
 def _learn(args: argparse.Namespace) -> int:

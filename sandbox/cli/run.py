@@ -8,8 +8,7 @@ import os
 import sys
 from contextlib import ExitStack
 
-from sandbox.cli import fronting, options
-from sandbox.cli.leaving import leave
+from sandbox.cli import fronting, leaving, options
 from sandbox.cli.output import failure, note
 from sandbox.errors import SandboxError, SandboxNotBuilt, UsageError
 
@@ -59,7 +58,7 @@ def main(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         # Before all else: it loads beside this process, and takes longer to get ready than the plan.
         status = _run(args, _early(args, stack))
-    return leave(status)
+    return leaving.leave(status)
 
 
 def refuse(error: SandboxError) -> int:

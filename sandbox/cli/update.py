@@ -8,8 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sandbox.cli import options
-from sandbox.cli.leaving import leave
+from sandbox.cli import leaving, options
 from sandbox.cli.output import document, emit, harmless, note, paint, spelt
 from sandbox.errors import SandboxError, UsageError
 
@@ -56,7 +55,7 @@ def main(args: argparse.Namespace) -> int:
     except SandboxError as error:
         _tell(args, (), {name or "": error.line()})
         raise
-    return leave(_updated(args, chosen))  # the inspectors get ready in threads
+    return leaving.leave(_updated(args, chosen))  # the inspectors get ready in threads
 
 
 def named(args: argparse.Namespace) -> tuple[str | None, argparse.Namespace]:
