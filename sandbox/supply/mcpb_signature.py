@@ -7,7 +7,8 @@ the archive, `MCPB_SIG_END`; as the bundles' own tool writes it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from sandbox.records import dataclass
@@ -95,20 +96,30 @@ def verify(
 
 
 def _loaded(der: bytes) -> Certificate:
-    """The certificate, without the library's word about what it will no longer read some day."""
-    import warnings
-
     from cryptography import x509
+
+    with _quiet():
+        try:
+            return x509.load_der_x509_certificate(der)
+        except x509.InvalidVersion as error:
+            raise ValueError(str(error)) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's word about what it will no longer read some day."""
+    import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return x509.load_der_x509_certificate(der)
+        yield
 
 
 def _own(chain: Sequence[Certificate], read: cms.Signature) -> Certificate:
-    for one in chain:
-        if one.serial_number == read.serial and one.issuer.public_bytes() == read.issuer:
-            return one
+    with _quiet():
+        for one in chain:
+            if one.serial_number == read.serial and one.issuer.public_bytes() == read.issuer:
+                return one
     raise Malformed("its signature has no certificate of the one who signed")
 
 
