@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +44,18 @@ def leave(text, write=sys.stdout.write):
     return os._exit(4) if "nextCursor" in text else write(text)
 sys.stdout.write = leave
 """
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look waits for the threads of its own process: what other tests have left is none of its."""
+    others = frozenset(threading.enumerate())
+
+    def settle() -> None:
+        for thread in frozenset(threading.enumerate()) - others:
+            thread.join()
+
+    monkeypatch.setattr("sandbox.examine.examine.settle", settle)
 
 
 @pytest.fixture
