@@ -55,7 +55,8 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
         for thread in frozenset(threading.enumerate()) - others:
             thread.join()
 
-    monkeypatch.setattr("sandbox.examine.examine.settle", settle)
+    for place in ("examine.examine", "looked"):
+        monkeypatch.setattr(f"sandbox.{place}.settle", settle)
 
 
 @pytest.fixture
