@@ -169,10 +169,7 @@ def _with_extras(asked: str, locked: str) -> str:
 
 
 def _check_profile(found: Found, chosen: Choice, wish: Wish) -> None:
-    lock = found.lock
-    if not lock.profile_digest:
-        return
-    policy = held_policy(chosen, wish)
+    lock, policy = found.lock, held_policy(chosen, wish)
     if policy.name != lock.profile:
         raise _profile(found, f"profile `{policy.name}` is to be used, and `{lock.profile}` was locked")
     from sandbox.supply.granted import profile_digest

@@ -234,6 +234,14 @@ def test_a_profile_that_grants_something_else_is_refused(world: World) -> None:
     assert "`base` is to be used" in refused(world, "profile-changed")
 
 
+def test_a_lock_that_says_nothing_of_the_profile_holds_for_none(world: World) -> None:
+    """The control: with what it grants the same lock starts."""
+    world.put(profile_digest="")
+    refused(world, "profile-changed")
+    world.put()
+    assert world.start() is not None
+
+
 def test_options_of_one_run_are_no_change_of_the_profile(world: World) -> None:
     from sandbox.policy.flags import Flags
 
