@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sandbox.records import dataclass
+from sandbox.wire.der import Malformed as Malformed
+from sandbox.wire.der import element
 
 LARGEST = 1 << 18
 _SEQUENCE, _SET, _OID, _INTEGER, _OCTETS, _CONTEXT0 = 0x30, 0x31, 0x06, 0x02, 0x04, 0xA0
@@ -19,10 +21,6 @@ _DIGESTS = {
 }
 _MOST_CERTIFICATES = 16
 _MOST_ATTRIBUTES = 32
-
-
-class Malformed(ValueError):
-    """What the bytes are instead of a signature that is understood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,22 +132,11 @@ def _children(element: _Element) -> Iterator[_Element]:
 
 def _elements(data: bytes) -> Iterator[_Element]:
     """The elements one behind the other; lengths are in their shortest form (X.690, 10.1)."""
-    at = 0
-    while at < len(data):
-        start = at
-        if len(data) - at < 2 or data[at] & 0x1F == 0x1F:
-            raise Malformed("an element is cut off, or has a long tag")
-        size, at = data[start + 1], start + 2
-        if size & 0x80:
-            count = size & 0x7F
-            size = int.from_bytes(data[at : at + count], "big")
-            if not 1 <= count <= 3 or size < 0x80 or size >> 8 * (count - 1) == 0:
-                raise Malformed("a length is not in its shortest form")
-            at += count
-        if at + size > len(data):
-            raise Malformed("an element is longer than what holds it")
-        yield _Element(data[start], data[start : at + size], data[at : at + size])
-        at += size
+    start = 0
+    while start < len(data):
+        at, end = element(data, start, len(data))
+        yield _Element(data[start], data[start:end], data[at:end])
+        start = end
 
 
 def _oid(element: _Element) -> str:

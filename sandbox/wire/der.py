@@ -9,7 +9,7 @@ _BEFORE_THE_KEY = 5
 
 
 class Malformed(ValueError):
-    """What was given is no certificate in DER."""
+    """What was given is not the DER that belongs there."""
 
 
 def public_key(certificate: bytes) -> bytes:
@@ -19,22 +19,22 @@ def public_key(certificate: bytes) -> bytes:
     whole = _content(certificate, 0, len(certificate), _SEQUENCE)
     at, end = _content(certificate, *whole, _SEQUENCE)
     if at < end and certificate[at] == _VERSION:
-        at = _element(certificate, at, end)[1]
+        at = element(certificate, at, end)[1]
     for _ in range(_BEFORE_THE_KEY):
-        at = _element(certificate, at, end)[1]
+        at = element(certificate, at, end)[1]
     if at >= end or certificate[at] != _SEQUENCE:
         raise Malformed("no public key where one belongs")
-    return certificate[at : _element(certificate, at, end)[1]]
+    return certificate[at : element(certificate, at, end)[1]]
 
 
 def _content(data: bytes, at: int, end: int, tag: int) -> tuple[int, int]:
     """Where the content of the element at `at` begins and ends; its tag has to be `tag`."""
     if at >= end or data[at] != tag:
         raise Malformed("not the element that belongs there")
-    return _element(data, at, end)
+    return element(data, at, end)
 
 
-def _element(data: bytes, at: int, end: int) -> tuple[int, int]:
+def element(data: bytes, at: int, end: int) -> tuple[int, int]:
     """Where the content of one element begins and ends, within `end`; lengths are in their shortest form."""
     if end - at < 2 or data[at] & 0x1F == 0x1F:
         raise Malformed("an element is cut off, or has a long tag")

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,6 @@ from tests.supply import reaching, registry
 from tests.supply.toolchain import frozen
 
 TOOL = "console.log('ran')"
-
-
-@pytest.fixture
-def npm(require: Callable[[str], None]) -> Iterator[registry.Npm]:
-    require("native")
-    require("npm")
-    with registry.npm() as served:
-        yield served
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -29,14 +29,6 @@ fs.writeFileSync('seen.json', JSON.stringify({
   hidden: list('HIDDEN'), proc: list('/proc').filter((name) => +name > 1).length,
 }));
 """
-
-
-@pytest.fixture
-def npm(require: Callable[[str], None]) -> Iterator[registry.Npm]:
-    require("native")
-    require("npm")
-    with registry.npm() as served:
-        yield served
 
 
 @pytest.fixture
