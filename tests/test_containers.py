@@ -17,12 +17,15 @@ from sandbox import prepare as preparing
 from sandbox.backend.native.identity import FIRST_UID
 from sandbox.errors import CannotEnforce, CommandNotFound, ProfileError, SandboxError, SandboxNotBuilt
 from sandbox.imaging import recipe
+from sandbox.locks import Found
 from sandbox.plan.facts import Closure, Probe
 from sandbox.plan.image import Image
 from sandbox.prepare import Wish, needs_engine, prepare
+from sandbox.records import replace
+from sandbox.supply.lock import ImageLock, Lock
 from sandbox.supply.request import parse
 from tests.host.fake_engine import INFO, Fake, fake
-from tests.plan.world import engine, facts, failing, policy
+from tests.plan.world import container, engine, facts, failing, policy
 
 OWN = "registry.example/x@sha256:" + "a" * 64
 
@@ -432,3 +435,28 @@ def test_natively_there_is_no_body(tmp_path: Path) -> None:
     found = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout)["create"] is None
+
+
+# --- a name that moves, and a lock --------------------------------------------------------------
+
+
+def waived(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lock: Lock | None) -> tuple[str, ...]:
+    """What is waived of an image under a name that moves, as it would start."""
+    moving = Image("registry.example/x:1", "sha256:" + "1" * 64, own=True)
+    monkeypatch.setattr(preparing, "remembered_facts", lambda _: facts())
+    monkeypatch.setattr(containers, "container", lambda *_: container(image=moving))
+    found = None if lock is None else Found("x", "/x.lock", "", (), lock)
+    wish = Wish(("docker", "run", "-i", moving.name), {"HOME": str(tmp_path)}, str(tmp_path))
+    return prepare(wish, print, lock=found).spec.waivers
+
+
+def test_a_name_that_a_lock_holds_to_its_content_is_no_waiver(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The control: without the lock, and by one that holds no image, the name is its owner's."""
+    lock = Lock("x", "oci", ("x",), ("docker", "run", "x"), "2026-11-26T12:00:00Z", "ana")
+    held = replace(lock, image=ImageLock("registry.example/x:1", "sha256:" + "1" * 64, "", ()))
+    assert waived(monkeypatch, tmp_path, held) == ()
+    for other in (None, lock):
+        (said,) = waived(monkeypatch, tmp_path, other)
+        assert "is whatever its owner last gave that name" in said

@@ -84,6 +84,7 @@ def test_an_image_under_a_name_that_moved_does_not_start(images: Images, caller:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["kind"] == "oci"
     assert _answer(caller, "--locked", *command) == {"result": {"is": "first"}}
+    assert "waived" not in _said(caller, *command)
 
     images.release("second")
     refused = _answer(caller, *command)
@@ -92,9 +93,15 @@ def test_an_image_under_a_name_that_moved_does_not_start(images: Images, caller:
     dropped = (PROGRAM, "lock", "--yes", "--remove", images.name.rpartition("/")[2])
     assert caller.run(*dropped, cwd=cwd, timeout=60).returncode == 0
     assert _answer(caller, *command) == {"result": {"is": "second"}}
+    assert "is whatever its owner last gave that name" in _said(caller, *command)
 
 
 def _answer(caller: Caller, *words: str) -> dict[str, Any]:
     done = caller.run(*caller.sandboxed(*words), cwd=caller.directory(), text=REQUEST, timeout=90)
     found: dict[str, Any] = json.loads(done.stdout)
     return {key: value for key, value in found.items() if key in ("result", "error")}
+
+
+def _said(caller: Caller, *words: str) -> str:
+    """What a person is told before the start."""
+    return caller.run(*caller.sandboxed(*words), cwd=caller.directory(), text=REQUEST, timeout=90).stderr
