@@ -141,12 +141,14 @@ def _poison(prepared: Prepared, around: Around) -> Poison | None:
         return None
     from sandbox import waived
     from sandbox.inspect.poison import Poison
-    from sandbox.inspect.poison_rules import shipped_rules
+    from sandbox.inspect.poison_rules import shipped_near, shipped_rules
     from sandbox.inspect.poison_texts import Looker
 
     policy, elsewhere = prepared.policy, _elsewhere(prepared, around)
-    # While the server boots: the rules take 40 ms of a processor to become automata.
-    looker = _ahead(lambda: Looker(waived.poison(shipped_rules(), policy.inspect.waive), elsewhere))
+    # While the server boots: the rules take 15 ms of a processor to become automata.
+    looker = _ahead(
+        lambda: Looker(waived.poison(shipped_rules(), policy.inspect.waive), elsewhere, shipped_near())
+    )
     return Poison(policy.inspect.poison, looker)
 
 

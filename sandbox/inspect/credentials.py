@@ -7,20 +7,19 @@ in the text whatever the pattern and whoever wrote the text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from os.path import dirname
 from typing import Any, Final, Literal
 
 from sandbox.inspect.checksums import CHECKS
 from sandbox.inspect.encodings import HEX_TEXT, cores, masked, quoted
 from sandbox.inspect.entropy import entropy, made_up
+from sandbox.inspect.ready import ready
 from sandbox.records import dataclass
 
 Group = Literal["key", "token", "session", "context", "card"]
 Upward = Literal["deny", "log"]
 
-_RULES: Final = f"{dirname(__file__)}/rules/credentials.toml"
 _KNOWN_KEYS = frozenset(
     "id name group anchors look pattern entropy check upward example see glued".split()
 )  # an unknown key is an error: it would be a rule that does less than it says
@@ -77,6 +76,12 @@ def parse(text: str) -> tuple[Rule, ...]:
     return tuple(_rule(table) for table in tomllib.loads(text)["rule"])
 
 
+def hidden(rules: Iterable[Rule]) -> bytes:
+    """One pattern for all places at which one of these may begin in another spelling."""
+    every = {core for rule in rules for anchor in rule.anchors for core in cores(anchor)}
+    return b"|".join((*sorted(every), HEX_TEXT))
+
+
 def _rule(table: dict[str, Any]) -> Rule:
     if unknown := table.keys() - _KNOWN_KEYS:
         raise ValueError(f"rule `{table.get('id')}` has the unknown key `{min(unknown)}`")
@@ -111,7 +116,8 @@ def _searched(texts: Sequence[bytes]) -> Any:
 class Credentials:
     """The rules, compiled; `shipped()` gives those of the package."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[Rule], elsewhere: bytes = b"") -> None:
+        """`elsewhere`: what `hidden` makes of these rules or of more, where that is known already."""
         self.rules = tuple(rules)
         self._patterns: dict[int, Any] = {}
         looks = [
@@ -119,8 +125,7 @@ class Credentials:
             for at, rule in enumerate(self.rules)
             for look in rule.looks
         ]
-        hidden = {core for rule in self.rules for anchor in rule.anchors for core in cores(anchor)}
-        self._hidden = b"|".join((*sorted(hidden), HEX_TEXT))
+        self._hidden = elsewhere or hidden(self.rules)
         looks += [(_SPELT_OUT, _ESCAPED), (self._hidden, _ENCODED)]
         self._texts = [text for text, _ in looks]
         self._wanted = [meaning for _, meaning in looks]
@@ -193,5 +198,5 @@ def _span(found: Any) -> tuple[int, int]:
 @cache
 def shipped() -> Credentials:
     """The rules of the package; read and compiled once a process, at the first message."""
-    with open(_RULES, encoding="utf-8") as file:
-        return Credentials(parse(file.read()))
+    held = ready("credentials")
+    return Credentials(tuple(map(_rule, held["rule"])), held["hidden"].encode("latin-1"))

@@ -59,12 +59,14 @@ class Found:
 class Looker:
     """Looks at one part after the other; remembers names, of which no two may look alike.
 
-    `elsewhere`: the tools of other servers, by name, with the server's.
+    `elsewhere`: the tools of other servers, by name, with the server's; `near`: as `Reader` takes it.
     """
 
-    def __init__(self, rules: Iterable[Rule], elsewhere: Callable[[], Mapping[str, str]] = dict) -> None:
+    def __init__(
+        self, rules: Iterable[Rule], elsewhere: Callable[[], Mapping[str, str]] = dict, near: bytes = b""
+    ) -> None:
         rules = tuple(rules)
-        self.reader = Reader(rules)
+        self.reader = Reader(rules, near)
         self._by_detector = {rule.detector: rule for rule in rules if rule.detector}
         self._names = [Matcher(rule) for rule in rules if rule.names]
         self._links = [Matcher(rule) for rule in rules if rule.links]

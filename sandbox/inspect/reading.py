@@ -48,9 +48,10 @@ class Budget:
 class Reader:
     """Finds what rules match; compiled once for a session."""
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], near: bytes = b"") -> None:
+        """`near`: what `together` makes of these rules or of more, where that is known already."""
         rules = [rule for rule in rules if rule.searched]
-        every = together(near for rule in rules for near in rule.nears)
+        every = near or together(near for rule in rules for near in rule.nears)
         self._near = holds(b"|".join((every, writings(), digits())))
         self._writing = holds(writings())
         self._digits = holds(digits())
