@@ -64,6 +64,11 @@ def near_pattern(near: str) -> bytes:
     return begin + b"".join(_byte_pattern(char) for char in near.rstrip("!"))
 
 
+def anything(nears: Iterable[str]) -> bytes:
+    """One pattern for all that a text is read for: these, words with digits for letters, and writings."""
+    return b"|".join((together(nears), writings(), digits()))
+
+
 def together(nears: Iterable[str]) -> bytes:
     """One pattern for all of them; those that begin as words do have that beginning in common.
 

@@ -85,7 +85,7 @@ def shipped_rules() -> tuple[Rule, ...]:
 
 
 def shipped_near() -> bytes:
-    """One pattern for all that they stand near: `poison_near.together`, which takes 20 ms."""
+    """One pattern for all that texts are read for: `poison_near.anything` of them, which takes 20 ms."""
     near: str = ready("poison")["near"]
     return near.encode("latin-1")
 

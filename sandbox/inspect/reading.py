@@ -9,7 +9,7 @@ from sandbox.inspect.confusables import disguised, skeleton
 from sandbox.inspect.encoded import decoded, turned
 from sandbox.inspect.folding import fold, span, unleet
 from sandbox.inspect.hidden import without
-from sandbox.inspect.poison_near import digits, dressed, split, together, unseen, worst, writings
+from sandbox.inspect.poison_near import anything, digits, dressed, split, together, unseen, worst, writings
 from sandbox.inspect.poison_rules import Matcher, Rule
 from sandbox.wire.strict import Bytes
 
@@ -49,17 +49,16 @@ class Reader:
     """Finds what rules match; compiled once for a session."""
 
     def __init__(self, rules: Iterable[Rule], near: bytes = b"") -> None:
-        """`near`: what `together` makes of these rules or of more, where that is known already."""
+        """`near`: what `anything` makes of these rules or of more, where that is known already."""
         rules = [rule for rule in rules if rule.searched]
-        every = near or together(near for rule in rules for near in rule.nears)
-        self._near = holds(b"|".join((every, writings(), digits())))
-        self._writing = holds(writings())
-        self._digits = holds(digits())
-        self._closely = holds(unseen() + b"|" + dressed())
-        self._split = holds(split())
-        self._dressed = holds(dressed())
-        self._unseen = holds(unseen())
-        self._worst = holds(worst())
+        self._near = holds(near or anything(near for rule in rules for near in rule.nears))
+        self._writing = _once(writings)
+        self._digits = _once(digits)
+        self._closely = _once(lambda: unseen() + b"|" + dressed())
+        self._split = _once(split)
+        self._dressed = _once(dressed)
+        self._unseen = _once(unseen)
+        self._worst = _once(worst)
         self._groups = [_Group([rule for rule in rules if rule.group == name]) for name in _names(rules)]
 
     def near(self, data: Bytes) -> bool:
@@ -202,6 +201,18 @@ def holds(pattern: bytes) -> Holds:
     one.Compile()
     match = one._set.Match
     return lambda data: bool(match(data))
+
+
+def _once(pattern: Callable[[], bytes]) -> Holds:
+    """The same, compiled when it is first asked: most sessions never ask most of them."""
+    made: list[Holds] = []
+
+    def search(data: Bytes) -> bool:
+        if not made:
+            made.append(holds(pattern()))
+        return made[0](data)
+
+    return search
 
 
 def _names(rules: list[Rule]) -> list[str]:

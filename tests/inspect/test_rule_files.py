@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.inspect.credentials import Credentials, parse, shipped
-from sandbox.inspect.poison_near import near_pattern, together
+from sandbox.inspect.poison_near import digits, near_pattern, together, writings
 from sandbox.inspect.poison_rules import read_rules, shipped_near, shipped_rules
 from sandbox.inspect.reading import Holds, Reader, holds
 
@@ -34,7 +34,8 @@ NEARS = sorted({near for rule in shipped_rules() if rule.searched for near in ru
 @pytest.fixture(scope="module")
 def searches() -> tuple[Holds, list[Holds]]:
     """All entries in the pattern that a start reads, and each in one of its own."""
-    return holds(shipped_near()), [holds(near_pattern(first)) for near in NEARS for first in _firsts(near)]
+    each = [near_pattern(first) for near in NEARS for first in _firsts(near)]
+    return holds(shipped_near()), [holds(pattern) for pattern in (*each, digits(), writings())]
 
 
 def _firsts(near: str) -> list[str]:
