@@ -16,7 +16,8 @@ from sandbox.policy.load import load
 from sandbox.policy.model import Files, Origin, PathRule, Policy, Secret
 from sandbox.records import dataclass, replace
 from sandbox.supply import spec
-from sandbox.supply.request import Request, parse
+from sandbox.supply.request import Request, parse, refuse_steered
+from sandbox.supply.shell import behind_env
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class Choice:
 
 def choose(wish: Wish) -> Choice:
     """The choice of one wish; nothing of the host is looked at but profiles and the paths that are named."""
+    if (behind := behind_env(wish.command)) is not None:
+        return _behind_env(wish, *behind)
     if wish.command and DESCRIBED in wish.command[0]:
         from sandbox import described  # for the few that come as a file of the MCP registry
 
@@ -111,6 +114,14 @@ def choose(wish: Wish) -> Choice:
     return replace(chosen, matched=found, told=_told(wish, policy, made, found) + chosen.told)
 
 
+def _behind_env(wish: Wish, variables: Mapping[str, str], words: tuple[str, ...]) -> Choice:
+    """The choice for what `env` starts, which gets its variables."""
+    chosen = choose(replace(wish, command=words))
+    if chosen.request is not None or matching.image_run(words) is not None:
+        refuse_steered(words[0], variables)
+    return replace(chosen, policy=_assigned(chosen.policy, variables))
+
+
 def _of_command(wish: Wish, policy: Policy, request: Request | None, found: Matched | None) -> Choice:
     if not wish.command and policy.server.url is not None:
         from sandbox.remote import read
@@ -129,6 +140,8 @@ def _of_command(wish: Wish, policy: Policy, request: Request | None, found: Matc
         return _of_bundle(wish, policy, command)
     if not wish.command:
         request = parse(command)
+        if (behind := behind_env(command)) is not None:
+            policy, command = _assigned(policy, behind[0]), behind[1]
     if found is not None:
         command, request = found.respelt(command, request)
     name = _name(wish, policy, request, command)
@@ -270,6 +283,19 @@ def _with_variables(policy: Policy, words: Sequence[str]) -> Policy:
     passed = tuple(name for name in policy.env.passed if name not in {*given, *asked})
     env = replace(policy.env, passed=passed, fixed=tuple(fixed.items()))
     return replace(policy, env=env, secrets=(*policy.secrets, *secrets))
+
+
+def _assigned(policy: Policy, variables: Mapping[str, str]) -> Policy:
+    """The variables that `env` sets before the command, from wherever the profile had them."""
+    if not variables:
+        return policy
+    fixed = {**dict(policy.env.fixed), **variables}
+    passed = tuple(name for name in policy.env.passed if name not in variables)
+    secrets = tuple(one for one in policy.secrets if one.name not in variables)
+    named = {f"env.set.{name}": COMMAND for name in variables}
+    origins = {**dict(policy.origins), **named}
+    env = replace(policy.env, passed=passed, fixed=tuple(fixed.items()))
+    return replace(policy, env=env, secrets=secrets, origins=tuple(origins.items()))
 
 
 # --- what a person is told -------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from sandbox.policy.model import Policy
 from sandbox.records import replace
 from sandbox.supply import ranges, spec
 from sandbox.supply.request import Request, parse
-from sandbox.supply.shell import unwrapped
+from sandbox.supply.shell import behind_env, unwrapped
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
@@ -44,12 +44,18 @@ def _not_locked(chosen: Choice, wish: Wish) -> SandboxNotBuilt:
     rule = "run --locked" if wish.locks == "require" else str(chosen.policy.origin("supply.lock"))
     if not keys(chosen, wish):
         return SandboxNotBuilt("not-locked", NONE_NEEDED, rule=rule)
-    words = _without_arguments(wish.command, chosen.request)
+    words = _without_arguments(_named(wish), chosen.request)
     what = " ".join(words) if _plain(words) else "COMMAND"
     asked = f"-- {what}" if wish.command else str(wish.profile)
     return SandboxNotBuilt(
         "not-locked", f"`{chosen.name}` has no lock", rule=rule, hint=f"mcp-sandbox lock {asked}"
     )
+
+
+def _named(wish: Wish) -> tuple[str, ...]:
+    """The command without the variables that `env` puts before it: a lock keeps none of them either."""
+    behind = behind_env(wish.command)
+    return wish.command if behind is None else behind[1]
 
 
 def _without_arguments(command: tuple[str, ...], request: Request | None) -> tuple[str, ...]:

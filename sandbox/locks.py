@@ -7,21 +7,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from sandbox.choice import Choice, Wish
-from sandbox.errors import SandboxNotBuilt, UsageError
+from sandbox.errors import SandboxError, SandboxNotBuilt, UsageError
 from sandbox.event import Event
-from sandbox.lock_keys import keys
+from sandbox.lock_keys import keys, program, request_key
 from sandbox.policy import search
 from sandbox.policy.codec import decode_as, encode
 from sandbox.records import dataclass, replace
 from sandbox.supply import accepted, sealed, spec
 from sandbox.supply.accepted import Accepted
-from sandbox.supply.lock import SCHEMA, Lock
+from sandbox.supply.lock import SCHEMA, Lock, key_of
 from sandbox.supply.lock_text import SUFFIX
+from sandbox.supply.request import parse as parse_request
+from sandbox.supply.shell import unwrapped
 
 Scope = Literal["project", "user"]
 RULE = "a locked server starts only as it was locked"
 MOST_STRANGERS = 64
 """Each of them is read at each start, until somebody accepts it."""
+_MOST_WORDS = 32
+"""Of a command are looked at for a server that another one starts."""
 _CODE = ("lock", "lock_text")
 
 
@@ -135,6 +139,40 @@ def quoted(path: str) -> str:
     import shlex
 
     return shlex.quote(path)
+
+
+def past(chosen: Choice, wish: Wish) -> str:
+    """The line for a program that only starts another one, whose lock then holds nothing; else nothing."""
+    known = accepted.every(wish.environ)
+    if not known:
+        return ""
+    here = _directories(wish.environ, wish.cwd)
+    near = {path: one for path, one in known.items() if os.path.dirname(path) in here}
+    words = unwrapped(wish.command or chosen.policy.server.command)
+    for at in range(1, min(len(words), _MOST_WORDS)):
+        wanted = _keys_of(words[at:], wish)
+        for path, one in near.items():
+            if not wanted.isdisjoint(one.keys):
+                return _past(words[0], path, one)
+    return ""
+
+
+def _past(program: str, path: str, one: Accepted) -> str:
+    started = f"not locked: `{os.path.basename(program)}` is what starts here, and the lock `{one.name}`"
+    return f"{started} ({path}) holds what comes after it only where that is the command itself"
+
+
+def _keys_of(words: tuple[str, ...], wish: Wish) -> frozenset[str]:
+    """The keys that a command of these words has, as far as words alone say."""
+    try:
+        request = parse_request(words)
+        if request is not None:
+            return frozenset((request_key(request),))
+        found = program(words, wish)
+    except (SandboxError, ValueError):
+        return frozenset()
+    # A mere name may be anything.
+    return frozenset(key_of("program", one) for one in found if len(one) > 1 or "/" in one[0])
 
 
 # --- the compiled form -------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from sandbox.policy.search import SUFFIX, names_in, project, shipped
 from sandbox.records import dataclass, replace
 from sandbox.supply import spec
 from sandbox.supply.request import Request, parse
+from sandbox.supply.shell import behind_env
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ class _Package:
 def match(command: Sequence[str], environ: Mapping[str, str], cwd: str | None = None) -> Matched | None:
     """What `run -- COMMAND` finds in `cwd` (the current directory); None where no profile is for it."""
     try:
-        return best(command, parse(command), environ, cwd or os.getcwd())
+        request = parse(command)
+        behind = behind_env(command)
+        return best(command if behind is None else behind[1], request, environ, cwd or os.getcwd())
     except SandboxError:
         return None  # `run` says what is wrong with it
 

@@ -62,7 +62,7 @@ def prepare(
     chosen = choose(wish)
     for line in chosen.told:
         progress(line)
-    held = lock if lock is not None else _lock(chosen, wish)
+    held = lock if lock is not None else _lock(chosen, wish, progress)
     if held is not None and wish.refresh:
         progress(f"`--refresh` looks nothing up: `mcp-sandbox update {held.name}` shows what is newer")
     asked = Asked(wish, chosen, remembered_facts(wish.environ), progress, build, held)
@@ -72,10 +72,14 @@ def prepare(
     return prepared
 
 
-def _lock(chosen: Choice, wish: Wish) -> Found | None:
+def _lock(chosen: Choice, wish: Wish, progress: Callable[[str], None]) -> Found | None:
     from sandbox.locked import lock_of
+    from sandbox.locks import past
 
-    return lock_of(chosen, wish)
+    found = lock_of(chosen, wish)
+    if found is None and wish.locks == "use" and (line := past(chosen, wish)):
+        progress(line)
+    return found
 
 
 def _by_a_backend(asked: Asked) -> Prepared:

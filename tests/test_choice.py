@@ -289,6 +289,31 @@ def test_no_command_and_no_image_is_no_server(world: World) -> None:
 # --- docker run ------------------------------------------------------------------------------------
 
 
+def test_env_gives_what_it_starts_its_variables_from_wherever_the_profile_had_them(world: World) -> None:
+    """The control: the command itself is the same choice, with the profile's own."""
+    command, name = ("npx", "-y", "@modelcontextprotocol/server-github"), "GITHUB_PERSONAL_ACCESS_TOKEN"
+    plain = world.choose(*command, profile="github")
+    chosen = world.choose("env", f"{name}=x", "B=c", *command, profile="github")
+    assert (chosen.name, chosen.command, chosen.request) == (plain.name, plain.command, plain.request)
+    assert {(name, "x"), ("B", "c")} <= {*chosen.policy.env.fixed}
+    assert name in [one.name for one in plain.policy.secrets]
+    assert name not in [one.name for one in chosen.policy.secrets]
+    assert str(chosen.policy.origin("env.set.B")) == "command"
+
+
+def test_a_profiles_own_command_may_begin_with_env(world: World) -> None:
+    world.profile("own", 'schema = 1\n[server]\ncommand = ["env", "A=b", "npx", "-y", "pkg"]')
+    chosen = world.choose(profile="own")
+    assert chosen.command == ("npx", "-y", "pkg")
+    assert chosen.request is not None
+    assert chosen.policy.env.fixed == (("A", "b"),)
+
+
+def test_what_env_says_of_an_engine_is_refused(world: World) -> None:
+    with pytest.raises(SandboxError, match="DOCKER_HOST"):
+        world.choose("env", "DOCKER_HOST=tcp://x", "docker", "run", "-i", "mcp/time")
+
+
 def test_docker_run_is_its_image_contained(world: World) -> None:
     chosen = world.choose("docker", "run", "-i", "--rm", "-e", "TOKEN", "-e", "LEVEL=1", "other/x:2", "--go")
     server = chosen.policy.server

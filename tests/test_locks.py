@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from sandbox import locks
 from sandbox.choice import choose
 from sandbox.errors import SandboxNotBuilt
 from sandbox.lock_keys import keys
@@ -509,6 +510,72 @@ def test_a_script_is_known_by_its_path(world: World) -> None:
     ):
         one, other = world.wish("python3", *first), world.wish("python3", *second)
         assert keys(choose(one), one) != keys(choose(other), other)
+
+
+# --- behind another program ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("env", "A=b", "npx", "-y", "pkg"),
+        ("/usr/bin/env", "npx", "-y", "pkg@latest", "--x"),
+        ("sh", "-c", "env A=b npx -y pkg"),
+    ],
+)
+def test_what_env_starts_is_what_is_locked(world: World, command: tuple[str, ...]) -> None:
+    """The control: without a lock the newest is what starts."""
+    assert world.found(*command) is None
+    world.put()
+    world.built(version="2.0.0")
+    started = world.start(*command)
+    assert started is not None
+    assert started.resolved == ("pkg@1.2.3",)
+    script = world.project / "server.py"
+    script.touch()
+    wish, behind = world.wish("python3", "server.py"), world.wish("env", "A=b", "python3", "server.py")
+    assert keys(choose(behind), behind) == keys(choose(wish), wish)
+
+
+def test_a_lock_asked_for_names_the_command_without_what_env_sets(world: World) -> None:
+    error = refused(world, "not-locked", "env", "TOKEN=s3cret", "npx", "-y", "pkg", locks="require")
+    assert "mcp-sandbox lock -- npx -y pkg" in error
+    assert "s3cret" not in error
+
+
+@pytest.mark.parametrize(
+    "wrapper",
+    [
+        ("nice",),
+        ("timeout", "60"),
+        ("env", "-u", "X"),
+        ("./env", "A=b"),
+        ("cross-env", "A=b"),
+        ("npx", "-y", "dotenv-cli", "--"),
+    ],
+    ids=" ".join,
+)
+def test_a_start_behind_another_program_says_that_it_is_not_locked(
+    world: World, wrapper: tuple[str, ...]
+) -> None:
+    """The control: without a lock, with another one, and for the command itself there is nothing to say."""
+    wish = world.wish(*wrapper, *COMMAND)
+    assert locks.past(choose(wish), wish) == ""
+    at = world.put()
+    line = locks.past(choose(wish), wish)
+    assert line.startswith("not locked: ")
+    assert str(at) in line
+    for command in (COMMAND, (*wrapper, "npx", "-y", "other")):
+        other = world.wish(*command)
+        assert locks.past(choose(other), other) == ""
+    with pytest.raises(SandboxNotBuilt, match="has no lock"):
+        world.found(*wrapper, *COMMAND, locks="require")
+
+
+def test_a_lock_of_another_place_is_not_named(world: World) -> None:
+    wish = world.wish("nice", *COMMAND)
+    world.put(world.root / "other/.mcp-sandbox/pkg.lock")
+    assert locks.past(choose(wish), wish) == ""
 
 
 # --- what a start costs -----------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Literal
 from sandbox.errors import SandboxError
 from sandbox.records import dataclass, replace
 from sandbox.supply import spec
-from sandbox.supply.shell import unwrapped
+from sandbox.supply.shell import decides, taken_apart
 
 Kind = Literal["ignore", "skip", "package", "with", "python", "flag", "value"]
 """What an option means: nothing; nothing, with a value; …; a flag or a valued option of the installer."""
@@ -266,7 +266,7 @@ def parse(command: Sequence[str]) -> Request | None:
     """The packages that `command` would fetch and run; None where it is no package runner at all."""
     if not command:
         return None
-    command = unwrapped(command)
+    variables, command = taken_apart(command)
     words = (os.path.basename(command[0]), *command[1:])
     for length in range(_LONGEST, 0, -1):
         found = _RUNNERS.get(words[:length])
@@ -275,5 +275,31 @@ def parse(command: Sequence[str]) -> Request | None:
         if words[:2] == ("uv", "run") and not any(word.startswith(("--with", "-w")) for word in words):
             return None
         table, build = found
+        refuse_steered(command[0], variables)
         return build(_read(command[0], words[length:], table))
     return None
+
+
+# What a build's settings (`supply.settings`) and an engine are found by: no variable of the server's own.
+_STEERS = re.compile(
+    r"(npm_config|uv|pip|pipx|bun|pnpm|yarn)_.*|npm_token|node_auth_token|(https?|all|no)_proxy"
+    r"|node_extra_ca_certs|ssl_cert_.*|\w+_ca_bundle|netrc|home|xdg_\w+|virtual_env|docker_.*|container_host",
+    re.ASCII,
+)
+
+
+def refuse_steered(runner: str, variables: Mapping[str, str]) -> None:
+    """The variables of `env` reach the server alone: what is meant for what fetches it would be lost."""
+    for name in variables:
+        if decides(name):
+            raise SandboxError(
+                "unsupported-option",
+                f"`env {name}=…` before `{runner}` may have other code run than its package's",
+                hint=f"`--set-env {name}=…` gives it to the server, if that is what it is for",
+            )
+        if _STEERS.fullmatch(name.lower()):
+            raise SandboxError(
+                "unsupported-option",
+                f"`env {name}=…` before `{runner}` says how it is fetched, and would reach the server alone",
+                hint=f"set `{name}` where mcp-sandbox itself is started",
+            )

@@ -1,4 +1,4 @@
-"""A package runner inside `sh -c "…"`: what the shell would start, known without running a shell."""
+"""What `sh -c "…"` and `env NAME=VALUE… …` would start, known without running either."""
 
 from __future__ import annotations
 
@@ -13,12 +13,68 @@ _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh"))
 _QUOTED = re.compile(r"""'[^']*'|"[^"$`\\]*\"""")
 _SPECIAL = re.compile(r"[$`\\;&|<>(){}\[\]*?~#!\n\r\"']")
 _RUNNER = re.compile(
-    r"(?:^|[;&|({\n`]|\b(?:exec|then|else|do)\s)\s*(?:\w+=\S*\s+)*(?:\S*/)?"
+    r"(?:^|[;&|({\n`]|\b(?:exec|then|else|do)\s)\s*(?:(?:\S*/)?env\s+)?(?:\w+=\S*\s+)*(?:\S*/)?"
     r"(npx|bunx|pnpx|uvx|npm\s+(?:exec|x)|pnpm\s+dlx|yarn\s+dlx|bun\s+x|uv\s+tool\s+run|pipx\s+run)(?=\s|$)"
 )
 
 
+# By its own place alone: another file that is called so is another program.
+_ENV = frozenset(("env", "/usr/bin/env", "/bin/env"))
+_ASSIGNED = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,127})=(.*)", re.ASCII | re.DOTALL)
+_DEEPEST = 8
+
+
 def unwrapped(command: Sequence[str]) -> tuple[str, ...]:
+    """The words of the program that counts: see `apart`."""
+    return apart(command)[1]
+
+
+def apart(command: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The variables that `env NAME=VALUE…` sets, and the words that it, or `sh -c`, then starts.
+
+    `env` with an option is left as it is, and so is one that decides which program or which code is meant.
+    """
+    variables, words = taken_apart(command)
+    return ({}, _out_of_shell(command)) if any(map(decides, variables)) else (variables, words)
+
+
+def taken_apart(command: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The same, whatever the variables are."""
+    variables, words = dict[str, str](), _out_of_shell(command)
+    for _ in range(_DEEPEST):
+        given, inner = _assigned(words)
+        if not inner:
+            break
+        variables |= given
+        words = _out_of_shell(inner)
+    return variables, words
+
+
+def decides(name: str) -> bool:
+    """Whether a variable says which program is found, or what runs before its first line."""
+    from sandbox.plan.environment import LOADERS  # only where a command begins with `env`
+
+    return name == "PATH" or name in LOADERS or name.startswith(("LD_", "DYLD_"))
+
+
+def behind_env(command: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]] | None:
+    """What `apart` finds, where an `env` stands before the program that counts."""
+    variables, words = apart(command)
+    return None if words == _out_of_shell(command) else (variables, words)
+
+
+def _assigned(words: tuple[str, ...]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """What `env` sets, and what it starts; nothing of both where it does more than that."""
+    if words[:1] and words[0] in _ENV:
+        at = next((n for n, word in enumerate(words) if n and "=" not in word), len(words))
+        found = [_ASSIGNED.fullmatch(word) for word in words[1:at]]
+        given = {one[1]: one[2] for one in found if one is not None}
+        if None not in found and at < len(words) and words[at] and not words[at].startswith("-"):
+            return given, words[at:]
+    return {}, ()
+
+
+def _out_of_shell(command: Sequence[str]) -> tuple[str, ...]:
     """The words that `sh -c SCRIPT` runs where the script is one plain command, else `command` itself.
 
     A script that does more and starts a package runner is refused: in the sandbox, which has no

@@ -28,7 +28,7 @@ HELLO = {
     },
 }
 SERVER = """
-import json, sys
+import json, os, sys
 for line in sys.stdin:
     asked = json.loads(line)
     if "id" not in asked:
@@ -37,6 +37,7 @@ for line in sys.stdin:
     if asked["method"] == "initialize":
         answer = {"protocolVersion": asked["params"]["protocolVersion"], "capabilities": {"tools": {}},
                   "serverInfo": {"name": "ours", "version": "1"}}
+        answer |= {"instructions": os.environ["SAY"]} if "SAY" in os.environ else {}
     print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": answer}), flush=True)
 """
 SCRIPT = """#!/usr/bin/env node
@@ -92,6 +93,8 @@ def test_a_program_is_locked_where_it_lies(place: Path, capsys: pytest.CaptureFi
     assert version(run("--locked", *command)) == "1"
     os.symlink(place, place.parent / "same")
     assert version(run("--locked", "--", "python3", str(place.parent / "same/server.py"))) == "1"
+    assert version(run("--locked", "--", "env", "LEVEL=1", *command[1:])) == "1"
+    assert "not locked: `nice` is what starts here" in run("--", "nice", *command[1:]).stderr
     for option in ("-cprint(1)", "-i"):  # what an interpreter runs besides is not the script
         assert "lock-mismatch" in run("--", "python3", option, "server.py").stderr
 
@@ -109,6 +112,9 @@ def test_a_program_is_locked_where_it_lies(place: Path, capsys: pytest.CaptureFi
     assert main(["check", "--deep"]) == 1
     assert main(["lock", "--remove", "ours", "--yes"]) == 0
     assert version(run(*command)) == "1"
+    said = run("--", "env", "SAY=a b", *command[1:])
+    assert json.loads(said.stdout.splitlines()[0])["result"]["instructions"] == "a b"
+    assert "not locked" not in run("--", "nice", *command[1:]).stderr
 
 
 def test_a_projects_lock_is_trusted_at_a_terminal_alone(place: Path, tmp_path: Path) -> None:
@@ -172,7 +178,7 @@ def test_what_nobody_asks_a_person_about_needs_one(place: Path) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param(("env", "A=b", "python3", "server.py"), id="a program that starts another"),
+        pytest.param(("env", "-i", "python3", "server.py"), id="a program that starts another"),
         pytest.param(("python3", "-c", "print(1)"), id="a program that is an argument"),
         pytest.param(("sh", "-ec", "python3 server.py; true"), id="a shell's script"),
     ],

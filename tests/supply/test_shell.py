@@ -1,4 +1,4 @@
-"""A package runner behind `sh -c` is found where the shell adds nothing, and refused where it does."""
+"""What `sh -c` and `env` start is found where they add no more than variables; else a runner is refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sandbox.errors import SandboxError
 from sandbox.supply.request import parse
-from sandbox.supply.shell import unwrapped
+from sandbox.supply.shell import apart, behind_env, unwrapped
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,7 @@ def test_other_commands_stay_as_they_are(command: list[str]) -> None:
     [
         pytest.param("npx pkg $DIR", id="a variable"),
         pytest.param("TOKEN=x npx pkg", id="an assignment"),
+        pytest.param("cd /srv && env TOKEN=x npx pkg", id="env after another command"),
         pytest.param("cd /srv && npx pkg", id="after another command"),
         pytest.param("cd /srv; exec /usr/bin/npx pkg", id="exec after another command, by its path"),
         pytest.param("uvx pkg 2>/dev/null", id="a redirection"),
@@ -79,3 +80,79 @@ def test_the_request_behind_a_shell_is_the_runner_s_own() -> None:
 def test_any_script_is_understood_left_alone_or_refused(words: list[str]) -> None:
     with suppress(SandboxError):
         assert unwrapped(["sh", "-c", *words])
+
+
+# --- env -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "variables", "words"),
+    [
+        pytest.param("env A=b npx -y pkg", {"A": "b"}, "npx -y pkg", id="a variable"),
+        pytest.param(
+            "/usr/bin/env A=b=c B= node x.js", {"A": "b=c", "B": ""}, "node x.js", id="two, by its path"
+        ),
+        pytest.param("env npx pkg C=d", {}, "npx pkg C=d", id="none"),
+        pytest.param("env A=b env A=c npx pkg", {"A": "c"}, "npx pkg", id="one behind another"),
+    ],
+)
+def test_what_env_starts_is_what_counts(command: str, variables: dict[str, str], words: str) -> None:
+    assert apart(command.split()) == (variables, tuple(words.split()))
+    assert behind_env(command.split()) == (variables, tuple(words.split()))
+
+
+def test_env_and_a_shell_behind_one_another() -> None:
+    found = ({"A": "b"}, ("npx", "-y", "pkg"))
+    assert behind_env(["env", "A=b", "sh", "-c", "npx -y pkg"]) == found
+    assert behind_env(["sh", "-c", "exec env A=b npx -y pkg"]) == found
+    assert behind_env(["sh", "-c", "npx -y pkg"]) is None
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param("env -i npx pkg", id="an option"),
+        pytest.param("env A=b -u X npx pkg", id="an option behind a variable"),
+        pytest.param("env -S npx", id="a line to be split"),
+        pytest.param("env PATH=/x node x.js", id="where programs are looked for"),
+        pytest.param("env NODE_OPTIONS=--require=/x node x.js", id="code before the first line"),
+        pytest.param("env A=b env LD_PRELOAD=/x python3 x.py", id="a library"),
+        pytest.param("env 1=b npx pkg", id="no variable's name"),
+        pytest.param("env A-B=c npx pkg", id="no name that a program could ask for"),
+        pytest.param("env A=b", id="no program"),
+        pytest.param("env", id="nothing"),
+        pytest.param("./env A=b npx pkg", id="another env"),
+        pytest.param("/tmp/env A=b npx pkg", id="another env by its path"),
+        pytest.param("nice npx pkg", id="another wrapper"),
+        pytest.param("npx pkg env A=b", id="an argument"),
+    ],
+)
+def test_what_does_more_than_env_stays_as_it_is(command: str) -> None:
+    words = tuple(command.split())
+    assert apart(words) == ({}, words)
+    assert behind_env(words) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["npm_config_registry", "NPM_CONFIG_REGISTRY", "UV_DEFAULT_INDEX", "PIP_INDEX_URL", "HTTPS_PROXY", "HOME",
+     "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "XDG_CONFIG_HOME", "PATH", "NODE_OPTIONS", "LD_PRELOAD"],
+)  # fmt: skip
+def test_a_variable_that_says_how_it_is_fetched_or_what_runs_is_refused(name: str) -> None:
+    """It would reach the server alone, and another registry than the named one would be asked."""
+    with pytest.raises(SandboxError) as caught:
+        parse(["env", f"{name}=s3cret", "npx", "-y", "pkg"])
+    assert name in caught.value.what
+    assert "s3cret" not in str(caught.value)
+    assert parse(["env", f"{name}=s3cret", "node", "x.js"]) is None
+
+
+@given(
+    st.lists(st.sampled_from(["env", "A=b", "sh", "-c", "npx pkg", "nice", "-i", "", "PATH=x"]), max_size=9)
+)
+def test_whatever_is_taken_apart_is_at_an_end(words: list[str]) -> None:
+    with suppress(SandboxError):
+        variables, inner = apart(words)
+        assert len(inner) <= len(words) + 1
+        assert behind_env(words) in (None, (variables, inner))
+        assert behind_env(inner) is None
