@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from sandbox.choice import DESCRIBED, NO_FLAGS, Choice, Wish
 from sandbox.errors import SandboxNotBuilt
 from sandbox.host.closure import language_of
 from sandbox.lock_keys import interpreted, keys, kind
 from sandbox.locks import RULE, Found, find
+from sandbox.patterns import regex
 from sandbox.policy.load import load
 from sandbox.policy.model import Policy
 from sandbox.records import replace
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from sandbox.plan.image import Image
     from sandbox.supply.frozen import Frozen
 
-_LOGIN = re.compile(r"(://)[^/\s]*@")
+_LOGIN = regex(r"(://)[^/\s]*@")
 
 NONE_NEEDED = "a server that runs elsewhere has no files here that a lock could hold"
 

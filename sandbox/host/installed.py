@@ -16,17 +16,18 @@ from sandbox.host.closure import language_of
 from sandbox.host.lookup import which
 from sandbox.host.trees import venv_of
 from sandbox.host.uvrun import is_uv_run, translate
+from sandbox.patterns import regex
 from sandbox.records import dataclass, replace
 
 _LARGEST = 1 << 20
 _MODULES = "/node_modules/"
 # Options that load nothing: what another one loads would run as the package.
-_NODE_OPTION = re.compile(
+_NODE_OPTION = regex(
     r"--no-warnings|--no-deprecation|--enable-source-maps|--max-old-space-size=\d+|--trace-\w+"
 )
-_PYTHON_OPTION = re.compile(r"-[bBdEIOPqsSuv]+")
-_PYTHON_MODULE = re.compile(r"-[bBdEIOPqsSuv]*m")
-_DIST_INFO = re.compile(r"([A-Za-z0-9][A-Za-z0-9._]*)-([^-/]+)\.dist-info", re.ASCII)
+_PYTHON_OPTION = regex(r"-[bBdEIOPqsSuv]+")
+_PYTHON_MODULE = regex(r"-[bBdEIOPqsSuv]*m")
+_DIST_INFO = regex(r"([A-Za-z0-9][A-Za-z0-9._]*)-([^-/]+)\.dist-info", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox.inspect.plain_schema import Fits, plain
 from sandbox.inspect.schema_guard import Budget, Unfit, Weight, weigh
+from sandbox.patterns import regex
 from sandbox.records import dataclass
 from sandbox.wire.splice import Place
 
@@ -26,7 +27,7 @@ MOST_TOLD: Final = 4
 MOST_READ: Final = 64
 MOST_NAMES: Final = 1000
 
-_WORD: Final = re.compile(r"[A-Za-z_$][\w$.-]{0,47}", re.ASCII)
+_WORD: Final = regex(r"[A-Za-z_$][\w$.-]{0,47}", re.ASCII)
 
 _PLAIN_BYTES: Final = 16 << 10
 """Of a larger message the whole validator is the faster one."""

@@ -9,20 +9,21 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from sandbox.inspect.entropy import entropy, looks_random, made_up, stands_for_another
+from sandbox.patterns import regex
 
 NEAR: Final = 64
 """Bytes before a number in which a word may say what it is."""
 LEAST_KEY: Final = 40
 """Characters of base64 that the smallest private key has, cut as it may be."""
 KEY_ENTROPY: Final = 3.5
-_PLACE = re.compile(
+_PLACE = regex(
     rb"(?:page|next|continuation|cursor|sync|progress|csrf|xsrf|idempotency|delta|resume)_?-?token\W*\Z",
     re.IGNORECASE,
 )
 """Tokens that say where a list goes on, and open nothing."""
-_COLUMN = re.compile(rb"\d[ -]+\Z|\b\d{4}\s+\Z")
-_KEY_BODY = re.compile(rb"[A-Za-z0-9+/]{8,}")
-_CARD_WORDS = re.compile(
+_COLUMN = regex(rb"\d[ -]+\Z|\b\d{4}\s+\Z")
+_KEY_BODY = regex(rb"[A-Za-z0-9+/]{8,}")
+_CARD_WORDS = regex(
     rb"card|visa|master|amex|american express|discover|credit|debit|payment|\bpan\b|\bcc\b|karte|carte"
     rb"|tarjeta|cartao|carta|kart",
     re.IGNORECASE,

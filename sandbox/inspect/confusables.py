@@ -7,10 +7,11 @@ The pairs are facts of Unicode's confusables.txt, cut down to what passes for a 
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Final, Literal
+
+from sandbox.patterns import regex
 
 _PAIRS = (
     "аaвbсcеeнhіiјjкkӏlмmоoрpѕsтtуyхxԁdԛqԝwһhѵvгrпnьbёeґrүyұyөoәe"  # Cyrillic
@@ -32,10 +33,10 @@ STYLED: Final = "\uff21-\uff3a\uff41-\uff5a\u24b6-\u24e9\U0001d400-\U0001d7ff\U0
 FOREIGN: Final = _OTHER
 """Lookalikes of other scripts, for the same use."""
 
-_MIXED = re.compile(f"[A-Za-z][{_OTHER}]|[{_OTHER}][A-Za-z]")
-_FANCY = re.compile(f"[{STYLED}]")
-_WORD = re.compile(r"[^\W\d_]+")
-_MARKS = re.compile("[\u0300-\u036f\u0483-\u0487\u20d0-\u20f0]+")
+_MIXED = regex(f"[A-Za-z][{_OTHER}]|[{_OTHER}][A-Za-z]")
+_FANCY = regex(f"[{STYLED}]")
+_WORD = regex(r"[^\W\d_]+")
+_MARKS = regex("[\u0300-\u036f\u0483-\u0487\u20d0-\u20f0]+")
 _SHORTEST = 4
 _PIECE = 512
 

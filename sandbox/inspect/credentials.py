@@ -6,7 +6,6 @@ in the text whatever the pattern and whoever wrote the text.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, Final, Literal
@@ -15,6 +14,7 @@ from sandbox.inspect.checksums import CHECKS
 from sandbox.inspect.encodings import HEX_TEXT, cores, masked, quoted
 from sandbox.inspect.entropy import entropy, made_up
 from sandbox.inspect.ready import ready
+from sandbox.patterns import regex
 from sandbox.records import dataclass
 
 Group = Literal["key", "token", "session", "context", "card"]
@@ -28,7 +28,7 @@ SHORT: Final = 1 << 11
 MOST_MEMORY: Final = 16 << 20
 """Bytes that the automaton may grow to; beyond it forgets and begins anew."""
 BY_NAME: Final = "assignment"
-_GROUP: Final = re.compile(rb"(?<!\\)\((?!\?)")
+_GROUP: Final = regex(rb"(?<!\\)\((?!\?)")
 _AFTER: Final = rb"(?:\b|_)"
 """A name may go before a credential: `key_sk-…`."""
 _BEGINS: Final = (

@@ -11,17 +11,19 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
+from sandbox.patterns import regex
+
 MOST: Final = 1 << 16
 """Of one run, no more characters than this are read; of one text, no more runs than `MOST_RUNS`."""
 MOST_RUNS: Final = 256
 _SHORTEST = 8
-_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
-_HEX = re.compile(r"(?<![0-9A-Za-z])(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[ ,:]?){8,4096}")
-_PERCENT = re.compile(r"(?:[A-Za-z0-9._~+-]{0,40}%[0-9A-Fa-f]{2}){3,4096}[A-Za-z0-9._~+-]{0,40}")
-_ENTITIES = re.compile(r"(?:&#(?:x[0-9A-Fa-f]{1,6}|[0-9]{1,7});?[ ]?){4,4096}")
-_ESCAPES = re.compile(r"(?:\\u[0-9A-Fa-f]{4}|\\u\{[0-9A-Fa-f]{1,6}\}){4,4096}")
-_SPACED = re.compile(r"(?<![^\W_])[^\W_](?:[ .*\xb7_-]{1,6}[^\W_](?![^\W_])){5,4096}")
-_NUMBERS = re.compile(r"[0-9A-Fa-f]+")
+_BASE64 = regex(r"[A-Za-z0-9+/_-]{16,}={0,2}")
+_HEX = regex(r"(?<![0-9A-Za-z])(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[ ,:]?){8,4096}")
+_PERCENT = regex(r"(?:[A-Za-z0-9._~+-]{0,40}%[0-9A-Fa-f]{2}){3,4096}[A-Za-z0-9._~+-]{0,40}")
+_ENTITIES = regex(r"(?:&#(?:x[0-9A-Fa-f]{1,6}|[0-9]{1,7});?[ ]?){4,4096}")
+_ESCAPES = regex(r"(?:\\u[0-9A-Fa-f]{4}|\\u\{[0-9A-Fa-f]{1,6}\}){4,4096}")
+_SPACED = regex(r"(?<![^\W_])[^\W_](?:[ .*\xb7_-]{1,6}[^\W_](?![^\W_])){5,4096}")
+_NUMBERS = regex(r"[0-9A-Fa-f]+")
 
 
 class Decoded(NamedTuple):

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from sandbox.inspect.needles import LEVELS
 from sandbox.inspect.needles import unescaped as undo
+from sandbox.patterns import regex
 from sandbox.records import dataclass
 
 LEAST_RUN: Final = 16
@@ -39,9 +40,7 @@ _ESCAPE: Final = (
     rb"(?:%(?:25)*[2-7][0-9a-fA-F]|\\{1,4}u00[2-7][0-9a-fA-F]|\\{1,2}x[2-7][0-9a-fA-F]"
     rb"|&#(?:x[2-7][0-9a-fA-F]|\d{2,3});)"
 )
-_ANY_ESCAPE = re.compile(
-    rb"%[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|&(?:#\w{2,5}|[a-z]{2,6});|\x1b\[[0-9;:?]*[A-Za-z]"
-)
+_ANY_ESCAPE = regex(rb"%[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|&(?:#\w{2,5}|[a-z]{2,6});|\x1b\[[0-9;:?]*[A-Za-z]")
 _BASE64: Final = rb"[A-Za-z0-9+/_-]{16,}(?:(?:\\r\\n|\\n|\r?\n)[A-Za-z0-9+/_-]{4,})*={0,2}"
 _HEX: Final = rb"[0-9a-fA-F]{16,}"
 

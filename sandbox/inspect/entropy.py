@@ -7,22 +7,22 @@ from collections import Counter
 from math import log2
 from typing import Final
 
+from sandbox.patterns import regex
+
 WORDY: Final = 0.4
 """Of a random value, at most this part lies in runs of five or more letters as words have them."""
 LEAST_PASSWORD: Final = 6
-_MADE_UP = re.compile(
+_MADE_UP = regex(
     rb"example|sample|placeholder|dummy|your[_-]|your$|[_-]here|x{4}|\*{3}|\.{3}|0{8}|1{8}|1234567|7654321"
     rb"|abcdefg|change[_-]?me|redacted|insert[_-]|replace[_-]|(?:^|[_-])fake|lorem|foobar|deadbeef",
     re.IGNORECASE,
 )
-_WORDS = re.compile(rb"[A-Z]?[a-z]{4,}|[A-Z]{5,}")
-_DOTTED = re.compile(rb"[A-Za-z_]\w*(?:(?:\.|::|->)[A-Za-z_]\w*)+")
-_SEPARATORS = re.compile(rb"[-_.:/ ]")
-_UUID = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_HEX = re.compile(rb"[0-9a-f]+|[0-9A-F]+")
-_REFERENCE = re.compile(
-    rb"[$%<{*]|https?:|[./~]|(?:os|env|process|config|self|this|args)[.\[]", re.IGNORECASE
-)
+_WORDS = regex(rb"[A-Z]?[a-z]{4,}|[A-Z]{5,}")
+_DOTTED = regex(rb"[A-Za-z_]\w*(?:(?:\.|::|->)[A-Za-z_]\w*)+")
+_SEPARATORS = regex(rb"[-_.:/ ]")
+_UUID = regex(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_HEX = regex(rb"[0-9a-f]+|[0-9A-F]+")
+_REFERENCE = regex(rb"[$%<{*]|https?:|[./~]|(?:os|env|process|config|self|this|args)[.\[]", re.IGNORECASE)
 _HASHES: Final = (32, 40, 56, 64, 96, 128)
 _DEFAULTS = frozenset(
     b"password passwd pass pwd secret postgres mysql mariadb mongo redis root admin guest user username test"

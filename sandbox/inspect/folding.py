@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 
 from sandbox.inspect.confusables import skeleton
+from sandbox.patterns import regex
 
 # Spelt out, since `\W` holds the vowel signs of Devanagari and Thai: they are parts of words.
 _BETWEEN = (
     r"\x00-\x20!-/:-@\[-`{-\xbf\u2000-\u206f\u3000-\u303f\uff00-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
 )
-_GAP = re.compile(f"[{_BETWEEN}]+")
-_WORD = re.compile(f"[^{_BETWEEN}]+")
+_GAP = regex(f"[{_BETWEEN}]+")
+_WORD = regex(f"[^{_BETWEEN}]+")
 _LEET = str.maketrans("013457@$!|", "oieastasii")
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final, Literal, NamedTuple
 
+from sandbox.patterns import regex
+
 Sort = Literal["tags", "override", "bidi", "zero-width", "selector", "blank", "control", "terminal"]
 """`override` reorders what is shown; `bidi`: other marks of direction; `terminal`: an escape sequence."""
 
@@ -35,31 +37,31 @@ _SORTS: tuple[tuple[Sort, str], ...] = (
     ("control", _CONTROL),
     ("terminal", _ESCAPE),
 )
-_RUNS = re.compile("|".join(f"(?P<{sort.replace('-', '_')}>[{chars}]+)" for sort, chars in _SORTS))
-_WORST = re.compile(
+_RUNS = regex("|".join(f"(?P<{sort.replace('-', '_')}>[{chars}]+)" for sort, chars in _SORTS))
+_WORST = regex(
     f"(?P<tags>[{_TAGS}]{{8,}})|(?P<override>[{_OVERRIDE}]+)|(?P<zero_width>[{_ZERO}]{{16,}})"
     f"|(?P<selector>[{_SELECTOR}]{{16,}})"
 )
 """What is no accident, nor at home anywhere."""
-_ANY = re.compile(f"[{CLASS}]")
+_ANY = regex(f"[{CLASS}]")
 # CSI and what ends it, OSC and the other strings up to their terminator; each bounded, none nested.
-_SEQUENCE = re.compile(
+_SEQUENCE = regex(
     "(?:\x1b\\[|\x9b)[0-9:;<=>?]{0,64}[ -/]{0,4}[@-~]?"
     "|(?:\x1b[\\]PX^_]|\x9d)[^\x07\x1b\x9c]{0,4096}(?:\x07|\x1b\\\\|\x9c)?"
     "|\x1b[ -/]{0,4}[0-~]?"
 )
-_COLOUR = re.compile("(?:\x1b\\[|\x9b)([0-9:;]*)m")
-_PROGRESS = re.compile("(?:\x1b\\[|\x9b)(?:[0-2]?K|[01]?G|\\?25[lh])")
+_COLOUR = regex("(?:\x1b\\[|\x9b)([0-9:;]*)m")
+_PROGRESS = regex("(?:\x1b\\[|\x9b)(?:[0-2]?K|[01]?G|\\?25[lh])")
 """A line written anew, and the cursor hidden meanwhile: what shows how far a program is."""
 _CONCEALS = frozenset({"8", "08"})
-_FLAG = re.compile("[\U000e0030-\U000e0039\U000e0061-\U000e007a]{2,6}\U000e007f")
+_FLAG = regex("[\U000e0030-\U000e0039\U000e0061-\U000e007a]{2,6}\U000e007f")
 _BLACK_FLAG = "\U0001f3f4"
-_RTL = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff]")
-_JOINED = re.compile("[\u0600-\u109f\u1780-\u17ff\u1800-\u18af\ua800-\uabff\ufb50-\ufdff\ufe70-\ufefc]")
+_RTL = regex("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff]")
+_JOINED = regex("[\u0600-\u109f\u1780-\u17ff\u1800-\u18af\ua800-\uabff\ufb50-\ufdff\ufe70-\ufefc]")
 """Scripts whose letters take a joiner or a non-joiner between them."""
-_WRAPPED = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3000-\u9fff]")
+_WRAPPED = regex("[\u0e00-\u109f\u1780-\u17ff\u3000-\u9fff]")
 """Scripts without blanks, in which a zero-width space says where a line may end."""
-_BRAILLE = re.compile("[\u2801-\u28ff]")
+_BRAILLE = regex("[\u2801-\u28ff]")
 MOST: Final = 1024
 """Of one text, no more are told."""
 MOST_AT_HOME: Final = 50_000

@@ -17,6 +17,7 @@ from typing import Any, Final
 from sandbox.inspect.encodings import masked, overlapping
 from sandbox.inspect.entropy import entropy
 from sandbox.inspect.needles import LEAST, Form, alike, folded, spellings, unescaped
+from sandbox.patterns import regex
 from sandbox.records import dataclass
 
 TINY: Final = 4
@@ -31,11 +32,11 @@ MOST_TRIES: Final = 1000
 """Windows of a form that are looked around in vain before something dearer is searched for."""
 MOST_MEMORY: Final = 64 << 20
 _RANDOM: Final = 3.0
-_NAMED = re.compile(
+_NAMED = regex(
     r"TOKEN|SECRET|PASSW|PASSPHRASE|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIAL|_PAT$|_PWD$|_DSN$",
     re.IGNORECASE,
 )
-_PIECES = re.compile(r"[A-Za-z0-9+/=_-]{16,}")
+_PIECES = regex(r"[A-Za-z0-9+/=_-]{16,}")
 KEPT: Final = bytes(int(bytes([byte]).isalnum() and byte < 128) for byte in range(256))
 """By byte, 1 for those that are left of a text when it is folded."""
 

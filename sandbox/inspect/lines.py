@@ -6,17 +6,17 @@ as far as it takes, and a line is never held back.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Final
 
 from sandbox.inspect.flow import Flow
 from sandbox.inspect.redaction import Found, Redaction
+from sandbox.patterns import regex
 
 KEY_LINES: Final = 400
 """Lines that a private key has at most."""
-_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY")
-_KEY_LINE = re.compile(r"[\s>|]*(?:[A-Za-z0-9+/=]{4,}|(?:Proc-Type|DEK-Info|Comment): ?\S.*)?\s*")
+_BEGIN = regex(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY")
+_KEY_LINE = regex(r"[\s>|]*(?:[A-Za-z0-9+/=]{4,}|(?:Proc-Type|DEK-Info|Comment): ?\S.*)?\s*")
 LEAST_LINE: Final = 8
 """Characters of a line of a key's that tell something of it."""
 _KEY: Final = Found("private-key", "a private key", "key", "deny")

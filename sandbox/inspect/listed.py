@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any, Final
 
 from sandbox.inspect.arguments import Schema
 from sandbox.inspect.schema_guard import Budget, Unfit, refers_elsewhere
+from sandbox.patterns import regex
 from sandbox.records import dataclass
 from sandbox.wire.splice import Place
 from sandbox.wire.strict import Bytes
 
-_REFERENCE: Final = re.compile(rb'"\$(?:ref|dynamicRef|recursiveRef)"\s*:\s*"[^#]')
-_SPELT_OTHERWISE: Final = re.compile(rb"\\u00")
+_REFERENCE: Final = regex(rb'"\$(?:ref|dynamicRef|recursiveRef)"\s*:\s*"[^#]')
+_SPELT_OTHERWISE: Final = regex(rb"\\u00")
 """A `$` or a letter of `$ref` can be written as an escape."""
 _ELSEWHERE: Final = Unfit("protocol.reference", "refers to a schema elsewhere, which is never fetched")
 

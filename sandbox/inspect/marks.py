@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from sandbox.patterns import regex
+
 MARK: Final = "REDACTED"
 MOST: Final = 4096
 MOST_BYTES: Final = 1 << 20
-_KIND = re.compile(r"[^A-Za-z0-9_-]")
+_KIND = regex(r"[^A-Za-z0-9_-]")
 
 
 class Marks:

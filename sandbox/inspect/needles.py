@@ -19,6 +19,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, Literal
 
+from sandbox.patterns import regex
 from sandbox.records import dataclass
 
 LEAST = 16
@@ -29,7 +30,7 @@ LEVELS = 3
 Encoding = Literal["plain", "reversed", "hex", "base64", "base32", "url", "unicode"]
 """`base64` is also base64url: the bits of letters and digits never make the two characters that differ."""
 
-_VALUE = re.compile(r"[A-Za-z0-9/+_=-]+", re.ASCII)
+_VALUE = regex(r"[A-Za-z0-9/+_=-]+", re.ASCII)
 OTHERS: Final = bytes(set(range(256)) - set((string.ascii_letters + string.digits).encode()))
 FOLD: Final = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
 _HEX = {

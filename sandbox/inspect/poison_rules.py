@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sandbox.inspect.folding import fold_pattern
 from sandbox.inspect.ready import ready
+from sandbox.patterns import regex
 from sandbox.records import dataclass
 from sandbox.wire.strict import Bytes
 
@@ -18,7 +19,7 @@ _KEYS: Final = frozenset(
     "id group score result why references languages words near patterns needs lacks plain links names match"
     " differ detector".split()
 )
-_GLUED = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_GLUED = regex("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 """Scripts whose words stand together, or whose particles do."""
 _MEMORY = 8 << 20
 _AROUND = 60

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
@@ -14,6 +13,7 @@ from sandbox.inspect.pin_diff import LINE_END
 from sandbox.inspect.poison_rules import Matcher, Rule
 from sandbox.inspect.reading import Budget, Reader
 from sandbox.inspect.texts import DEFINITIONS, Kind, Part, Text, texts
+from sandbox.patterns import regex
 from sandbox.records import dataclass
 from sandbox.wire.strict import Bytes
 
@@ -24,9 +24,9 @@ _DISGUISE: Final = 2.0
 _MOST: Final = 9.0
 _LONG: Final = 1 << 15
 _LONGEST_ROW: Final = 1 << 16
-_PADDING = re.compile(r"\s{80,}|\n{20,}")
-_CAMEL = re.compile("(?<=[a-z])(?=[A-Z])")
-_NAMED = re.compile(r"[A-Za-z][\w-]{5,63}")
+_PADDING = regex(r"\s{80,}|\n{20,}")
+_CAMEL = regex("(?<=[a-z])(?=[A-Z])")
+_NAMED = regex(r"[A-Za-z][\w-]{5,63}")
 _ON_ONE_LINE = str.maketrans({"\n": LINE_END, "\r": " ", "\t": " "})
 LONGEST_NAME: Final = 64
 _TWINS = str.maketrans("1I|0", "lllo")

@@ -12,11 +12,12 @@ from sandbox.inspect.entropy import entropy, looks_random
 from sandbox.inspect.known import Known, Seen
 from sandbox.inspect.marks import Marks
 from sandbox.inspect.needles import Form
+from sandbox.patterns import regex
 from sandbox.records import dataclass
 
 LEAST_NAMED: Final = 12
 MOST_NAMED: Final = 256
-_NAMED = re.compile(
+_NAMED = regex(
     r"passw(?:or)?d|passphrase|secret|(?:api|access|private|encryption|signing|master)_?-?key"
     r"|(?:^|access|auth|refresh|api|bot|client|id|oauth|personal|deploy|service|session|webhook)_?-?token$"
     r"|credential|^pwd$",

@@ -13,6 +13,7 @@ from collections import Counter
 from typing import Any, Final
 from urllib.parse import unquote
 
+from sandbox.patterns import regex
 from sandbox.records import dataclass
 
 MOST_PARTS: Final = 5_000
@@ -106,12 +107,12 @@ def weigh(schema: Any, budget: Budget | None = None) -> Weight:
     return Weight(looks, depth, steps, around, graph.options, graph.unique)
 
 
-_QUANTIFIER = re.compile(r"\{(\d{1,9})?(?:,(\d{1,9})?)?\}")
-_BRACED = re.compile(r"\\[pPxuk]\{[^}]*\}")
-_CLASS = re.compile(r"\[\^?\]?(?:[^\\\]]|\\.)*\]", re.DOTALL)
+_QUANTIFIER = regex(r"\{(\d{1,9})?(?:,(\d{1,9})?)?\}")
+_BRACED = regex(r"\\[pPxuk]\{[^}]*\}")
+_CLASS = regex(r"\[\^?\]?(?:[^\\\]]|\\.)*\]", re.DOTALL)
 _CLASS_STATES = 4
 _BUILT_PROPERTY = 256
-_AROUND = re.compile(r"\(\?<?[=!]|\\[1-9k]")
+_AROUND = regex(r"\(\?<?[=!]|\\[1-9k]")
 
 
 def states(pattern: str, of_property: int = _CLASS_STATES) -> int:

@@ -20,6 +20,7 @@ from sandbox.inspect.flow import Flow
 from sandbox.inspect.judged import Asked, Edit, Finding, Judged, changed, denied, found, pointer
 from sandbox.inspect.redaction import LEAST_NAMED, Found, Redaction, told
 from sandbox.inspect.walking import strings
+from sandbox.patterns import regex
 from sandbox.policy.model import SecretMode
 from sandbox.wire.jsonrpc import Frame
 from sandbox.wire.splice import Place
@@ -29,7 +30,7 @@ MOST_TOLD: Final = 8
 LABELLED: Final = frozenset(("tools/call", "tasks/result", "resources/read", "prompts/get"))
 LABEL: Final = "mcp-sandbox/redacted"
 _CALLS: Final = frozenset(("tools/call", "prompts/get"))
-_ASKS_FOR_ONE = re.compile(
+_ASKS_FOR_ONE = regex(
     r"token|passw|passphrase|secret|api[_-]?key|access[_-]?key|private[_-]?key|^key$|credential|auth(?!or)|cookie|header"
     r"|dsn|connection|conn[_-]?str|database[_-]?url|^pwd$|^pin$|certificate|webhook",
     re.IGNORECASE,

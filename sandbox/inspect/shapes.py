@@ -9,10 +9,10 @@ server's, `->` and `<-` notifications), name, kind of the parameters, kind of th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
+from sandbox.patterns import regex
 from sandbox.records import dataclass
 from sandbox.wire.splice import Place
 
@@ -28,7 +28,7 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "0": (type(None),),
 }
 _WORDS: Final = {str: "text", int: "a number", float: "a number", bool: "true or false", type(None): "null"}
-_WORD = re.compile(r"'([^']*)'")
+_WORD = regex(r"'([^']*)'")
 _ROLE = "role"
 """A word that no side knows is told; here it would lift a server's text above the person's."""
 

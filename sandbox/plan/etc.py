@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Literal
 
+from sandbox.patterns import regex
 from sandbox.plan.spec import Bind, File, Identity, Symlink, ViewStep
 
 COPIED = (
@@ -31,7 +31,7 @@ COPIED_DIRECTORIES = ("/etc/ld.so.conf.d",)
 COPIED_SUFFIXES = (".conf", ".properties", ".cfg")
 """Directories whose files of these names are copied too, and Java's (see `JAVA`)."""
 
-JAVA = re.compile(r"/etc/java-?\d*-openjdk")
+JAVA = regex(r"/etc/java-?\d*-openjdk")
 JAVA_TREE = "security"
 """Directories where Debian and Arch keep what a Java reads before its first class. Of what lies deeper only
 the tree is bound: `management` may hold the passwords of those who may look into a running one."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
+from sandbox.patterns import regex
 from sandbox.policy.model import ArgumentRule, HostRule
 from sandbox.policy.paths import below
 
@@ -16,7 +17,7 @@ MOST_TEXT: Final = 256 << 10
 Real = Callable[[str], str | None]
 """Where an absolute path inside leads, its links followed; None where that cannot be told."""
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:", re.ASCII)
+_SCHEME = regex(r"[A-Za-z][A-Za-z0-9+.-]*:", re.ASCII)
 _PORTS: Final = {
     "https": 443, "http": 80, "wss": 443, "ws": 80, "ssh": 22, "sftp": 22, "git": 9418,
     "ftp": 21, "ftps": 990, "postgres": 5432, "postgresql": 5432, "mysql": 3306, "redis": 6379,

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from sandbox.patterns import regex
 from sandbox.policy.model import HostRule, Origin
 from sandbox.records import replace
 
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 443
 
-_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
-_PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
-_NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
+_LABEL = regex(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
+_PORT = regex(r"[1-9][0-9]{0,4}", re.ASCII)
+_NUMERIC = regex(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _UNICODE_DOTS = frozenset("\u3002\uff0e\uff61\u2024\ufe52")
 # IDNA 2003 and 2008 read these differently (UTS 46 section 7): no single answer, so none is given.
 _DEVIATIONS = frozenset("\u00df\u1e9e\u03c2\u200c\u200d")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from sandbox.patterns import regex
 from sandbox.policy.secret_places import EVERY_HOME, OTHER_HOME, secret_places
 from sandbox.records import dataclass
 
 __all__ = ["Exposure", "Judgement", "below", "expand", "judge", "protected", "secret_places", "split"]
 
-_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))", re.ASCII)
+_VARIABLE = regex(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,16 @@ import math
 import re
 from typing import TypeGuard
 
+from sandbox.patterns import regex
+
 K, M, G, T = 1 << 10, 1 << 20, 1 << 30, 1 << 40
 LARGEST = 1 << 50
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 LONGEST = 366 * SECONDS["d"]
 
-_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,6})?)\s?([KMGT]?)(iB|B)?", re.IGNORECASE | re.ASCII)
-_DURATION = re.compile(r"(\d{1,18}(?:\.\d{1,6})?)\s?(ms|s|m|h|d)", re.ASCII)
-_RATE = re.compile(r"(\d{1,18}(?:\.\d{1,6})?)\s?/\s?(s|m|h)", re.ASCII)
+_SIZE = regex(r"(\d{1,18}(?:\.\d{1,6})?)\s?([KMGT]?)(iB|B)?", re.IGNORECASE | re.ASCII)
+_DURATION = regex(r"(\d{1,18}(?:\.\d{1,6})?)\s?(ms|s|m|h|d)", re.ASCII)
+_RATE = regex(r"(\d{1,18}(?:\.\d{1,6})?)\s?/\s?(s|m|h)", re.ASCII)
 _UNITS = {"": 1, "K": K, "M": M, "G": G, "T": T}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from sandbox.errors import ProfileError
+from sandbox.patterns import regex
 from sandbox.places import config_dir
 from sandbox.records import dataclass
 
@@ -16,7 +17,7 @@ SUFFIX = ".toml"
 Kind = Literal["path", "project", "user", "shipped"]
 KINDS: tuple[Kind, ...] = ("path", "project", "user", "shipped")
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_NAME = regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

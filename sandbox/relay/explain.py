@@ -10,14 +10,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from sandbox.patterns import regex
 from sandbox.wire.strict import Bytes
 from sandbox.wire.structs import msgspec
 
 MAX_TEXT_CHARS = 512
 
 _KEY = "mcpSandbox"
-_NAME = re.compile(rb'[{,\s]*"(?:[^"\\]++|\\.)*+"[\s:]*')
-_EMPTY = re.compile(rb"[\[{]\s*[\]}]")
+_NAME = regex(rb'[{,\s]*"(?:[^"\\]++|\\.)*+"[\s:]*')
+_EMPTY = regex(rb"[\[{]\s*[\]}]")
 _encode = msgspec.json.encode
 _values = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from sandbox.errors import SandboxError, SandboxNotBuilt
+from sandbox.patterns import regex
 from sandbox.records import is_record, names
 from sandbox.supply import spec
 from sandbox.supply.frozen import MOUNT
@@ -18,15 +19,15 @@ LARGEST = 8 << 20
 MOST_ITEMS = 20_000
 LONGEST = 32 << 10
 DEEPEST = 8
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+NAME = regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 HEAD = """# What one server is, to the byte: `mcp-sandbox run` starts nothing else under this name.
 # `mcp-sandbox lock` wrote it and `mcp-sandbox update` writes it anew; a hand's change is refused.
 """
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
-_PLACE = re.compile(r"(node_modules/(@[\w.~-]+/)?[\w.~-]+)(/node_modules/(@[\w.~-]+/)?[\w.~-]+)*", re.ASCII)
-_BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_DIGEST = regex(r"[0-9a-f]{64}")
+_SHA256 = regex(r"sha256:[0-9a-f]{64}")
+_PLACE = regex(r"(node_modules/(@[\w.~-]+/)?[\w.~-]+)(/node_modules/(@[\w.~-]+/)?[\w.~-]+)*", re.ASCII)
+_BARE = regex(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 class Malformed(ValueError):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from sandbox.errors import SandboxError
+from sandbox.patterns import regex
 from sandbox.records import dataclass, replace
 from sandbox.supply import spec
 from sandbox.supply.shell import decides, taken_apart
@@ -67,7 +68,7 @@ def _unsupported(runner: str, word: str, why: str = "") -> SandboxError:
     )
 
 
-_LOCAL_VALUE = re.compile(r"(https?|file)://|/|([\w.-]+=)(https?|file)://")
+_LOCAL_VALUE = regex(r"(https?|file)://|/|([\w.-]+=)(https?|file)://")
 _PLACES = frozenset(
     (
         "--registry",
@@ -83,7 +84,7 @@ _PLACES = frozenset(
 
 
 # Which Python it is is asked outside of any sandbox, so a file that anybody may have put somewhere is none.
-_PYTHON = re.compile(r"[A-Za-z0-9<>=~!][\w.+<>=~!,*@-]*|/(?:usr|bin|opt|nix)/[\w.+@/-]+", re.ASCII)
+_PYTHON = regex(r"[A-Za-z0-9<>=~!][\w.+<>=~!,*@-]*|/(?:usr|bin|opt|nix)/[\w.+@/-]+", re.ASCII)
 
 
 def _value(runner: str, option: str, words: list[str], joined: str | None) -> str:
@@ -281,7 +282,7 @@ def parse(command: Sequence[str]) -> Request | None:
 
 
 # What a build's settings (`supply.settings`) and an engine are found by: no variable of the server's own.
-_STEERS = re.compile(
+_STEERS = regex(
     r"(npm_config|uv|pip|pipx|bun|pnpm|yarn)_.*|npm_token|node_auth_token|(https?|all|no)_proxy"
     r"|node_extra_ca_certs|ssl_cert_.*|\w+_ca_bundle|netrc|home|xdg_\w+|virtual_env|docker_.*|container_host",
     re.ASCII,

@@ -7,12 +7,13 @@ import re
 from collections.abc import Sequence
 
 from sandbox.errors import SandboxError
+from sandbox.patterns import regex
 
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh"))
 # What is literal to every shell: between single quotes, and between double ones without `$`, `` ` `` and `\`.
-_QUOTED = re.compile(r"""'[^']*'|"[^"$`\\]*\"""")
-_SPECIAL = re.compile(r"[$`\\;&|<>(){}\[\]*?~#!\n\r\"']")
-_RUNNER = re.compile(
+_QUOTED = regex(r"""'[^']*'|"[^"$`\\]*\"""")
+_SPECIAL = regex(r"[$`\\;&|<>(){}\[\]*?~#!\n\r\"']")
+_RUNNER = regex(
     r"(?:^|[;&|({\n`]|\b(?:exec|then|else|do)\s)\s*(?:(?:\S*/)?env\s+)?(?:\w+=\S*\s+)*(?:\S*/)?"
     r"(npx|bunx|pnpx|uvx|npm\s+(?:exec|x)|pnpm\s+dlx|yarn\s+dlx|bun\s+x|uv\s+tool\s+run|pipx\s+run)(?=\s|$)"
 )
@@ -20,7 +21,7 @@ _RUNNER = re.compile(
 
 # By its own place alone: another file that is called so is another program.
 _ENV = frozenset(("env", "/usr/bin/env", "/bin/env"))
-_ASSIGNED = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,127})=(.*)", re.ASCII | re.DOTALL)
+_ASSIGNED = regex(r"([A-Za-z_][A-Za-z0-9_]{0,127})=(.*)", re.ASCII | re.DOTALL)
 _DEEPEST = 8
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 
 from sandbox.errors import SandboxError
+from sandbox.patterns import regex
 
-_NPM = re.compile(r"((?:@[A-Za-z0-9._~-]+/)?[A-Za-z0-9_~][A-Za-z0-9._~-]*)(?:@(.*))?", re.DOTALL)
-_NPM_SELECTOR = re.compile(r"[A-Za-z0-9.^~<>=*|+ -]+")
-_NPM_EXACT = re.compile(r"[v=]?(\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?)")
+_NPM = regex(r"((?:@[A-Za-z0-9._~-]+/)?[A-Za-z0-9_~][A-Za-z0-9._~-]*)(?:@(.*))?", re.DOTALL)
+_NPM_SELECTOR = regex(r"[A-Za-z0-9.^~<>=*|+ -]+")
+_NPM_EXACT = regex(r"[v=]?(\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?)")
 _ARCHIVE = (".tgz", ".tar", ".tar.gz", ".whl", ".zip")
 
-_PYPI = re.compile(
+_PYPI = regex(
     r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[([A-Za-z0-9._, -]*)\])?\s*(.*?)\s*", re.DOTALL
 )
-_CLAUSE = re.compile(r"(===|==|~=|!=|<=|>=|<|>)\s*([A-Za-z0-9.*+!_-]+)")
-_PROGRAM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
+_CLAUSE = regex(r"(===|==|~=|!=|<=|>=|<|>)\s*([A-Za-z0-9.*+!_-]+)")
+_PROGRAM = regex(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 
 
 def _not_registry(text: str) -> SandboxError:

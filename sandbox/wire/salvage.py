@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any, Literal
 
+from sandbox.patterns import regex
 from sandbox.wire.strict import BOM, Bytes
 
 Id = int | str | None
@@ -19,13 +19,13 @@ _MAX_IDS = 1000
 
 _SCALAR = rb'"[^"\\\x00-\x1f]{0,512}"|-?(?:0|[1-9][0-9]{0,15})|null'
 _MEMBER = rb'\s*"(jsonrpc|id|method)"\s*:\s*(' + _SCALAR + rb")\s*"
-_OPEN = re.compile(rb"\s*\{")
-_OPEN_LATER = re.compile(rb'\{(?=\s*"(?:jsonrpc|id|result|error|method)"\s*:)')
-_FIRST = re.compile(_MEMBER + rb"(?=[,}])")
-_COMMA = re.compile(rb",")
-_BODY = re.compile(rb'\s*"(result|error|method)"\s*:')
-_LAST = re.compile(rb'(?:,\s*"(?:jsonrpc|id|method)"\s*:\s*(?:' + _SCALAR + rb")\s*){1,3}\}\s*\Z")
-_LAST_MEMBER = re.compile(rb"," + _MEMBER)
+_OPEN = regex(rb"\s*\{")
+_OPEN_LATER = regex(rb'\{(?=\s*"(?:jsonrpc|id|result|error|method)"\s*:)')
+_FIRST = regex(_MEMBER + rb"(?=[,}])")
+_COMMA = regex(rb",")
+_BODY = regex(rb'\s*"(result|error|method)"\s*:')
+_LAST = regex(rb'(?:,\s*"(?:jsonrpc|id|method)"\s*:\s*(?:' + _SCALAR + rb")\s*){1,3}\}\s*\Z")
+_LAST_MEMBER = regex(rb"," + _MEMBER)
 
 
 class Salvage:

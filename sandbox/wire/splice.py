@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
+from sandbox.patterns import regex
 from sandbox.records import dataclass
 from sandbox.wire.strict import Bytes
 from sandbox.wire.structs import msgspec
@@ -17,8 +18,8 @@ Place = tuple[str | int, ...]
 """The way to a value from the message's root: member names and list indexes."""
 Span = tuple[int, int]
 
-_NAME = re.compile(rb'[{,\s]*"(?:[^"\\]++|\\.)*+"[\s:]*')
-_BETWEEN = re.compile(rb"\s*[\[,]\s*")
+_NAME = regex(rb'[{,\s]*"(?:[^"\\]++|\\.)*+"[\s:]*')
+_BETWEEN = regex(rb"\s*[\[,]\s*")
 _encode = msgspec.json.encode
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _items = msgspec.json.Decoder(list[msgspec.Raw]).decode
