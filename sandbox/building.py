@@ -16,9 +16,8 @@ from sandbox.audit.redact import Redactor
 from sandbox.audit.sink import Sink
 from sandbox.backend.running import Running
 from sandbox.egress.charge import Charge
-from sandbox.egress.decide import DEFAULT_DENY
 from sandbox.egress.upstream import settings
-from sandbox.egress.words import KINDS, LARGEST, SETTLE, SETTLED, WRITTEN
+from sandbox.egress.words import DEFAULT_DENY, KINDS, LARGEST, SETTLE, SETTLED, WRITTEN
 from sandbox.errors import BREACH, CannotEnforce, SandboxError
 from sandbox.event import Event, Value
 from sandbox.gateway import Far, Gateway

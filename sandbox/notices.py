@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from sandbox.audit.redact import Redactor
-from sandbox.egress.decide import DEFAULT_DENY
+from sandbox.egress.words import DEFAULT_DENY
 from sandbox.policy.model import Policy
 
 MOST_PER_MINUTE = 10

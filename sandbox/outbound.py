@@ -18,13 +18,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sandbox.audit.clerk import Clerk
 from sandbox.audit.redact import Redactor
 from sandbox.egress.behaviour import Finding, Watcher
-from sandbox.egress.decide import DEFAULT_DENY
-from sandbox.egress.words import KINDS, LARGEST, SETTLE, SETTLED, WRITTEN
+from sandbox.egress.words import DEFAULT_DENY, KINDS, LARGEST, SETTLE, SETTLED, WRITTEN
 from sandbox.errors import AuditError
 from sandbox.event import Event, Value
 from sandbox.gateway import Gateway
 from sandbox.notices import Notices
-from sandbox.policy.hosts import spelt
 from sandbox.prepare import Prepared
 
 if TYPE_CHECKING:
@@ -188,6 +186,8 @@ class Outbound:
         end = str(detail.get("end", ""))
         if end in _OURS:
             return
+        from sandbox.policy.hosts import spelt  # where nothing is denied nobody asks
+
         where = spelt(str(detail["host"]), int(detail["port"]))
         self._calls.explain(self._notices.unreached(where, end, now=time.monotonic()))
 

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 from sandbox.egress.names import NO_ONES
+from sandbox.egress.words import DEFAULT_DENY
 from sandbox.policy import hosts
 from sandbox.policy.model import HostRule
 from sandbox.records import dataclass
 
-DEFAULT_DENY = "default deny, [network] allow"
 PINNED = "SNI and Host name the host that was looked up"
 WEB_PORTS = frozenset(
     map(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Hashable
 
-from sandbox.egress.decide import DEFAULT_DENY, Denied
+from sandbox.egress.decide import Denied
 from sandbox.egress.report import Reporter
 from sandbox.egress.tally import Tally
+from sandbox.egress.words import DEFAULT_DENY
 from sandbox.event import Value
 
 MOST_AGAIN = 32

@@ -8,5 +8,7 @@ SETTLED = b'{"settled": true}'
 """The gateway's answer to `SETTLE`, after those facts."""
 KINDS = frozenset({"egress.allow", "egress.deny", "egress.close", "dns.deny", "canary.seen"})
 """Of the log: what the gateway may tell of."""
+DEFAULT_DENY = "default deny, [network] allow"
+"""The rule of what no rule allows."""
 LARGEST = 1 << 16
 """Bytes of one message."""

@@ -14,7 +14,6 @@ import signal
 import time
 from collections.abc import Collection, Iterator
 
-from sandbox import scope
 from sandbox.plan.facts import Cgroups
 from sandbox.records import dataclass
 
@@ -160,6 +159,7 @@ def _found(directories: dict[str, str], detail: str, handed: Collection[str]) ->
 
 def _from_manager(mounted: Mounted) -> tuple[Cgroups | None, str]:
     """The slice of a scope that a child of ours really got, with a cgroup in it; or why it did not."""
+    from sandbox import scope
     from sandbox.host.trial import Tell, attempt  # where no manager rules nothing of it is needed
 
     def body(tell: Tell) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import codecs
-import html
 import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
-from urllib.parse import unquote
 
 from sandbox.patterns import regex
 
@@ -71,10 +69,14 @@ def _hex(run: str) -> str:
 
 
 def _percent(run: str) -> str:
+    from urllib.parse import unquote  # here and below: brought where a text has such a run
+
     return _text(unquote(run, errors="ignore").encode("utf-8", "ignore"))
 
 
 def _entities(run: str) -> str:
+    import html
+
     return html.unescape(run)
 
 

@@ -11,7 +11,6 @@ import heapq
 import re
 from collections import Counter
 from typing import Any, Final
-from urllib.parse import unquote
 
 from sandbox.patterns import regex
 from sandbox.records import dataclass
@@ -236,6 +235,8 @@ class _Graph:
         return found
 
     def _pointed(self, pointer: str) -> Any:
+        from urllib.parse import unquote  # brings `ipaddress`, and few schemas refer to anything
+
         at = self._root
         for step in pointer.split("/")[1:]:
             name = unquote(step).replace("~1", "/").replace("~0", "~")

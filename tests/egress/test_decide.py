@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sandbox.egress import decide
+from sandbox.egress import decide, words
 from sandbox.egress.decide import Denied, Target
 from sandbox.egress.names import Names
 from sandbox.policy import hosts
@@ -56,7 +56,7 @@ def test_a_name_exists_where_a_rule_names_it(name: str | None, known: bool) -> N
 def test_without_rules_no_name_exists() -> None:
     found = decide.lookup((), "api.github.com")
     assert found is not None
-    assert (found.where, found.rule) == ("api.github.com", decide.DEFAULT_DENY)
+    assert (found.where, found.rule) == ("api.github.com", words.DEFAULT_DENY)
 
 
 GRANTS = [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox import scope
 from sandbox.host import cgroups
 
 HYBRID = """\
@@ -59,7 +60,7 @@ def _delegated(point: Path, **controllers: str) -> None:
 
 @pytest.fixture
 def no_manager(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cgroups.scope, "sockets", lambda uid: ())
+    monkeypatch.setattr(scope, "sockets", lambda uid: ())
 
 
 @pytest.mark.usefixtures("no_manager")
@@ -147,8 +148,8 @@ def test_version_2_asks_the_service_manager_first(
         wanted = parent.startswith(f"/sys/fs/cgroup{SLICE}/mcp-sandbox-probe-") and "memory.max" in values
         return "" if wanted and ("cpu.max" in values) is ("cpu" in handed) else f"{parent} {values}"
 
-    monkeypatch.setattr(cgroups.scope, "enter", lambda name: f"{SLICE}/{name}.scope")
-    monkeypatch.setattr(cgroups.scope, "settle", lambda directory: handed)
+    monkeypatch.setattr(scope, "enter", lambda name: f"{SLICE}/{name}.scope")
+    monkeypatch.setattr(scope, "settle", lambda directory: handed)
     monkeypatch.setattr(cgroups, "_try", attempt)
 
     found = cgroups._version_2(cgroups.Mounted("/sys/fs/cgroup", "/"), "/user.slice/session-1.scope")
@@ -161,8 +162,8 @@ def test_version_2_asks_the_service_manager_first(
 def test_a_manager_whose_scope_holds_nothing_is_not_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cgroups.scope, "enter", lambda name: f"/{name}.scope")
-    monkeypatch.setattr(cgroups.scope, "settle", lambda directory: ("memory", "pids", "cpu"))
+    monkeypatch.setattr(scope, "enter", lambda name: f"/{name}.scope")
+    monkeypatch.setattr(scope, "settle", lambda directory: ("memory", "pids", "cpu"))
 
     found = cgroups._version_2(cgroups.Mounted(str(tmp_path), "/"), "/")
 

@@ -11,8 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from sandbox.building import RULE, _Ear
-from sandbox.egress.decide import DEFAULT_DENY
-from sandbox.egress.words import SETTLED, WRITTEN
+from sandbox.egress.words import DEFAULT_DENY, SETTLED, WRITTEN
 from sandbox.event import Event, Value
 
 
