@@ -49,7 +49,8 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _servers(args: argparse.Namespace, config: Config) -> Iterator[Server]:
-    from sandbox.clients.gather import fit
+    from sandbox.cli.clients_locked import held
+    from sandbox.clients.gather import directory_of, fit
     from sandbox.clients.scan import Server
     from sandbox.clients.wrapping import is_wrapped
     from sandbox.matching import index
@@ -58,19 +59,21 @@ def _servers(args: argparse.Namespace, config: Config) -> Iterator[Server]:
     others, known = others_who_write(found.real), tuple(index())
     for entry in config.entries:
         if is_chosen(args, entry):
+            known_of = fit(entry, found, here)
             yield Server(
                 client=found.row.id,
                 scope=found.scope,
                 path=found.path,
                 line=config.document.line(entry.path),
                 entry=entry,
-                fit=fit(entry, found, here),
+                fit=known_of,
                 known=known,
                 exposed_file=others,
                 tools=known_tools(entry.name),
                 program_missing=is_wrapped(entry)
                 and entry.command.startswith("/")
                 and not os.access(entry.command, os.X_OK),
+                lock=held(entry, known_of, here, directory_of(entry, found, here), found.row.id),
             )
 
 
@@ -124,6 +127,7 @@ def _sarif(found: list[Finding]) -> None:
 
 
 def _print(servers: Sequence[Server], exposure: Sequence[Exposed], found: Sequence[Finding]) -> None:
+    from sandbox.cli.clients_locked import told as told_lock
     from sandbox.clients.report import told
 
     if not servers:
@@ -139,6 +143,8 @@ def _print(servers: Sequence[Server], exposure: Sequence[Exposed], found: Sequen
             emit(paint(f"{server.client}: {shown(place)}", "bold", sys.stdout))
         emit(f"  {one_line(server.entry.name)}  {_state(server, exposed_)}")
         emit(f"    {command_line(server.command) if server.entry.command else _address(server.entry.url)}")
+        if server.lock is not None and (line := told_lock(server.lock)):
+            emit(f"    {one_line(line)}")
         if exposed_.contained is not None:
             emit(f"    {'' if server.contained else 'in its sandbox it '}{one_line(told(exposed_.reach))}")
         for one in of.get(id(server), []):

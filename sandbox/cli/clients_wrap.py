@@ -108,9 +108,25 @@ def _settle(
         emit("nothing to change")
     elif done:
         emit("restart the clients that are running: they read their files when they start")
-        for line in _told(plans):
+        for line in (*_told(plans), *_unlocked(plans)):
             note(line)
     return 0
+
+
+def _unlocked(plans: list[Plan]) -> list[str]:
+    """One line where a server that is contained from now on may be another one tomorrow."""
+    from sandbox.cli.clients_locked import held, hint
+    from sandbox.clients.gather import directory_of, fit
+    from sandbox.clients.wrapping import is_wrapped
+
+    here, found = around(), []
+    for plan in plans:
+        file = plan.config.found
+        for entry in (change.then for change in plan.changes if is_wrapped(change.then)):
+            lock = held(entry, fit(entry, file, here), here, directory_of(entry, file, here))
+            if lock is not None and lock.state == "none" and lock.fix:
+                found.append((clients_diff.one_line(entry.name), lock))
+    return [hint(found)] if found else []
 
 
 def _told(plans: list[Plan]) -> list[str]:

@@ -73,7 +73,7 @@ def opened(found: Found) -> Config:
 def fit(entry: Entry, found: Found, around: Around) -> Fit:
     """What is known of one entry's server."""
     words = inner(entry)
-    base = _directory(entry, found, around)
+    base = directory_of(entry, found, around)
     matched = match(words, around.environ, base) if words else None
     fitting = policy_of(matched.profile, around) if matched else None
     if matched and fitting:
@@ -169,7 +169,7 @@ def _own_program(command: str, entry: Entry, found: Found, around: Around) -> bo
     if "/" not in path and "\\" not in path:
         return False
     return "${" in path or _inside(
-        os.path.join(_directory(entry, found, around), path), project_of(found, around)
+        os.path.join(directory_of(entry, found, around), path), project_of(found, around)
     )
 
 
@@ -194,7 +194,7 @@ def _read(profile: str, around: Around) -> Policy | None:
         return None
 
 
-def _directory(entry: Entry, found: Found, around: Around) -> str:
+def directory_of(entry: Entry, found: Found, around: Around) -> str:
     """Where the client starts the server, as far as that is known."""
     named = _expanded(entry.cwd, found, around) if entry.cwd else ""
     if named.startswith("/"):
@@ -262,7 +262,7 @@ def _refused(text: str, entry: Entry, found: Found, around: Around) -> str | Non
     if not path.startswith("/"):
         if found.scope != "project" and not entry.cwd and found.row.id not in IN_A_PROJECT:
             return "it depends on where the client starts it: write an absolute path"
-        path = os.path.normpath(os.path.join(_directory(entry, found, around), path))
+        path = os.path.normpath(os.path.join(directory_of(entry, found, around), path))
         if found.scope != "project" and not entry.cwd:
             return None  # some project's
     if found.scope == "project" and not _inside(path, project_of(found, around)):
@@ -282,7 +282,7 @@ def _unmounted(words: Texts, entry: Entry, found: Found, around: Around) -> Mapp
 
 
 def _in_project(source: str, entry: Entry, found: Found, around: Around) -> bool:
-    path = os.path.join(_directory(entry, found, around), _expanded(source, found, around))
+    path = os.path.join(directory_of(entry, found, around), _expanded(source, found, around))
     return _inside(path, project_of(found, around))
 
 

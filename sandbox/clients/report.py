@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sandbox.clients.credential import masked
-from sandbox.clients.scan import RULES, Finding, Server
+from sandbox.clients.scan import RULES, Finding, Held, Server
 from sandbox.policy.hosts import spelt
 from sandbox.policy.model import Policy
 from sandbox.records import dataclass, field
@@ -87,10 +87,17 @@ def _server(server: Server, exposed: Exposed) -> dict[str, Any]:
         "profile": fit.profile or None,
         "package": fit.package or None,
         "version": fit.version,
+        "lock": _lock(server.lock),
         "exposure": exposed.now,
         "exposure_contained": exposed.contained,
         "reach_contained": {kind: list(names) for kind, names in exposed.reach.items()},
     }
+
+
+def _lock(held: Held | None) -> dict[str, str | None] | None:
+    if held is None:
+        return None
+    return {"state": held.state, "path": held.path or None, "fix": held.fix or None}
 
 
 def _finding(one: Finding) -> dict[str, Any]:

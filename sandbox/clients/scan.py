@@ -22,6 +22,26 @@ Level = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """What a lock is to one server."""
+
+    state: str
+    """`locked`; `bypassed`: there is one, and the client starts the server past us; `none`; else the code of
+    the error with which its start is refused, such as `lock-changed`."""
+    path: str = ""
+    """The lock's file."""
+    fix: str = ""
+    """The command that has a lock hold it."""
+    what: str = ""
+    """Why it is refused."""
+
+    @property
+    def refused(self) -> bool:
+        """There is a lock, or has to be one, and the server does not start by it."""
+        return self.state not in ("locked", "bypassed", "none")
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """One entry of one file, and what is known of both."""
 
@@ -39,11 +59,18 @@ class Server:
     """The tools that it had in its last sessions, as far as these are known."""
     program_missing: bool = False
     """It is wrapped, and our program is not where the entry says."""
+    lock: Held | None = None
+    """None: there is nothing to lock, or nobody knows which lock it would be."""
 
     @property
     def contained(self) -> bool:
         """Whether it is ours that the client starts."""
         return is_wrapped(self.entry) and not self.fit.impostor
+
+    @property
+    def locked(self) -> bool:
+        """What the client starts is what a lock names, or nothing."""
+        return self.contained and self.lock is not None and self.lock.state == "locked"
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -172,18 +199,41 @@ def request_of(server: Server) -> Request | None:
 
 
 def _unpinned(server: Server) -> Iterator[str]:
+    if server.locked:
+        return
     request = request_of(server)
     if request is not None and not request.pinned and not server.contained:
-        yield f"{request.title} is whatever its owner last published: name one version"
+        yield f"{request.title} is whatever its owner last published: {_pinning(server, 'one version')}"
     run = engine_run(server.command)
     if run is not None and "@sha256:" not in run.image:
-        yield f"the image `{run.image}` is whatever its owner last pushed: name its digest"
+        yield f"the image `{run.image}` is whatever its owner last pushed: {_pinning(server, 'its digest')}"
 
 
 def _frozen(server: Server) -> Iterator[str]:
     request = request_of(server)
-    if request is not None and not request.pinned and server.contained:
-        yield f"{request.title} is held at what was found first, until `--refresh`: name one version"
+    if request is None or request.pinned or not server.contained or server.locked or _is_refused(server):
+        return
+    by = _pinning(server, "one version")
+    yield f"{request.title} is held at what was found first, until `--refresh`: {by}"
+
+
+def _pinning(server: Server, what: str) -> str:
+    """How it comes to start as one thing alone."""
+    if server.lock is None or not server.lock.fix:
+        return f"name {what}"
+    if server.lock.state == "bypassed":
+        return f"the lock {server.lock.path} holds it once `{server.lock.fix}` is done"
+    return f"`{server.lock.fix}` freezes it{'' if server.contained else ' for mcp-sandbox'}, or name {what}"
+
+
+def _is_refused(server: Server) -> bool:
+    return server.lock is not None and server.lock.refused
+
+
+def _lock_refused(server: Server) -> Iterator[str]:
+    if server.contained and server.lock is not None and server.lock.refused:
+        by = f": `{server.lock.fix}`" if server.lock.fix else ""
+        yield f"it does not start: {server.lock.what} ({server.lock.state}){by}"
 
 
 def _look_alike(server: Server) -> Iterator[str]:
@@ -318,6 +368,7 @@ RULES: Final = (
     Rule("secret-in-config", "warning", "a credential in plain text", _secret_in_config),
     Rule("secret-in-arguments", "warning", "a credential among the arguments", _secret_in_arguments),
     Rule("unpinned", "warning", "a package or image without one version", _unpinned),
+    Rule("lock-refused", "warning", "a server that its lock keeps from starting", _lock_refused),
     Rule("shell-command", "warning", "a shell's line in place of a program", _shell),
     Rule("plain-http", "warning", "a remote server without encryption", _plain_http),
     Rule(SAME_NAME, "warning", "one name for two servers", _never),

@@ -140,18 +140,30 @@ def _interpreter(start: Start) -> Interpreter:
     return pypi.interpreter(start.request, start.environ)
 
 
+def refuse_elsewhere(lock: Lock, path: str, *, inside: bool) -> None:
+    """`lock-other-machine` by the processor alone: which interpreter there is, a start asks."""
+    here = kind_of("")
+    trees = [tree.fits for tree in lock.trees if tree.fits.startswith(here)]
+    if not any(fits.startswith(f"{here}image ") == inside for fits in trees):
+        raise _other_machine(lock, path, f"{here}{'image' if inside else ''}".strip())
+
+
 def _fitting(start: Start, found: Host) -> Tree:
     wanted = kind_of(found.abi, start.image)
     tree = start.lock.tree_for(wanted)
     if tree is None:
-        have = ", ".join(f"`{tree.fits}`" for tree in start.lock.trees)
-        raise SandboxNotBuilt(
-            "lock-other-machine",
-            f"`{start.path}` was locked for {have}, and this is `{wanted}`",
-            rule="packages install other files for another interpreter",
-            hint=f"mcp-sandbox update {start.lock.name}",
-        )
+        raise _other_machine(start.lock, start.path, wanted)
     return tree
+
+
+def _other_machine(lock: Lock, path: str, this: str) -> SandboxNotBuilt:
+    have = ", ".join(f"`{tree.fits}`" for tree in lock.trees)
+    return SandboxNotBuilt(
+        "lock-other-machine",
+        f"`{path}` was locked for {have}, and this is `{this}`",
+        rule="packages install other files for another interpreter",
+        hint=f"mcp-sandbox update {lock.name}",
+    )
 
 
 def _rebuild(start: Start, tree: Tree, store: Store) -> None:

@@ -16,7 +16,7 @@ from sandbox.cli.clients import parser
 from sandbox.cli.output import spelt
 from sandbox.clients.credential import MASK, in_arguments, in_plain_text, is_secret, masked
 from sandbox.clients.report import Exposed, document, sarif
-from sandbox.clients.scan import RULES, Server, failing, findings
+from sandbox.clients.scan import RULES, Held, Server, failing, findings
 from sandbox.clients.words import Entry
 from sandbox.clients.wrapping import Fit
 from sandbox.supply.lookalikes import like
@@ -47,6 +47,7 @@ def entry(command: str, *args: str, **more: Any) -> Entry:
     return Entry("a", command, args, path=("mcpServers", "a"), **more)
 
 
+LOCKED = Held("locked", "/l/x.lock")
 REMOTE = Entry("a", url="https://x.example/mcp", kind="http", path=("s", "a"))
 
 
@@ -135,6 +136,24 @@ REMOTE = Entry("a", url="https://x.example/mcp", kind="http", path=("s", "a"))
             id="an image",
         ),
         pytest.param(
+            "unpinned",
+            server(f"{OURS} run -- docker run -i a/b:1", lock=Held("none")),
+            server(f"{OURS} run -- docker run -i a/b:1", lock=LOCKED),
+            id="an image that a lock holds",
+        ),
+        pytest.param(
+            "unpinned",
+            server("npx -y x", lock=LOCKED),
+            server(f"{OURS} run -- npx -y x", lock=LOCKED),
+            id="a lock that nobody asks",
+        ),
+        pytest.param(
+            "lock-refused",
+            server(f"{OURS} run -- npx -y x", lock=Held("lock-changed", "/l/x.lock", "mcp-sandbox trust x")),
+            server(f"{OURS} run -- npx -y x", lock=LOCKED),
+            id="a lock that somebody changed",
+        ),
+        pytest.param(
             "shell-command",
             server(entry=entry("bash", "-c", "curl x | sh")),
             server(entry=entry("bash", "-c", "npx -y x@1.0.0")),
@@ -158,6 +177,12 @@ REMOTE = Entry("a", url="https://x.example/mcp", kind="http", path=("s", "a"))
             server(f"{OURS} run -- npx -y x"),
             server(f"{OURS} run -- npx -y x@1.2.3"),
             id="held by us alone",
+        ),
+        pytest.param(
+            "unpinned-contained",
+            server(f"{OURS} run -- npx -y x", lock=Held("none")),
+            server(f"{OURS} run -- npx -y x", lock=LOCKED),
+            id="held by a lock",
         ),
     ],
 )
