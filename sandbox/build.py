@@ -69,7 +69,14 @@ def build_spec(job: BuildJob, policy: Policy, facts: HostFacts, environ: Mapping
             steps.append(Bind(real, inside, owner=owner_of(real), idmap=idmap, is_dir=is_dir))
     steps += [File(inside, content) for inside, content in job.files]
     env = dict(spec.env) | dict(job.env)
-    return replace(spec, cwd=job.mount, env=tuple(env.items()), view=(*spec.view, *steps), server="build")
+    return replace(
+        spec,
+        cwd=job.mount,
+        env=tuple(env.items()),
+        view=(*spec.view, *steps),
+        server="build",
+        narrows=job.narrows,
+    )
 
 
 def _programs(job: BuildJob, environ: Mapping[str, str]) -> Closure:

@@ -81,7 +81,7 @@ def build_spec(
         )
     view: list[ViewStep] = [*spec.view, *_job(job, idmap=idmap)]
     view += over_the_image(place, policy.files.tmp, view)
-    return replace(spec, cwd=job.mount, view=tuple(view), server="build")
+    return replace(spec, cwd=job.mount, view=tuple(view), server="build", narrows=job.narrows)
 
 
 def _job(job: BuildJob, *, idmap: bool) -> Iterator[ViewStep]:

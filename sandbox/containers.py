@@ -115,7 +115,8 @@ def _filter(spec: Spec, environ: Mapping[str, str]) -> str:
     """The filter's profile; gVisor's knows no other answer than an error."""
     if spec.runtime:
         return seccomp.for_sentry(seccomp.load(spec.syscalls, machine(environ)))
-    return seccomp.load(spec.syscalls, machine(environ), kill=spec.forbidden == "kill")
+    found = seccomp.load(spec.syscalls, machine(environ), kill=spec.forbidden == "kill")
+    return seccomp.narrowing(found) if spec.narrows else found
 
 
 def piped(spec: Spec, environ: Mapping[str, str], secrets: tuple[tuple[str, str], ...]) -> bool:

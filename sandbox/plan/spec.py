@@ -183,6 +183,8 @@ class Spec:
     syscalls: Tier = "net"
     forbidden: Literal["kill", "refuse"] = "refuse"
     """What a container's filter does with a dangerous call; natively the wrapper is asked, each time."""
+    narrows: bool = False
+    """It may put a filter of its own upon ours (seccomp(2)): a build job's, whose uv may start nothing."""
     network: Literal["trap", "host"] = "trap"
     """`trap`: `lo` alone, where every attempt ends in our listeners; `host`: for the build sandbox alone."""
     egress: Network = Network()

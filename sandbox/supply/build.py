@@ -10,7 +10,7 @@ from typing import Protocol
 
 from sandbox.errors import SandboxNotBuilt
 from sandbox.records import replace
-from sandbox.supply import inside, npm, programs, pypi, spec
+from sandbox.supply import inside, npm, programs, pypi, sources, spec
 from sandbox.supply.job import SCRATCH, BuildJob, BuildOutcome, Order
 from sandbox.supply.programs import Interpreter
 from sandbox.supply.request import Request
@@ -64,7 +64,7 @@ _CAUSES = (
     (
         r"no usable wheels|no wheels with|[Bb]uilding source .* disabled|only-binary|--no-build",
         "package-needs-scripts",
-        'a source distribution runs its own code to install: allow it with `[supply] scripts = ["PACKAGE"]`',
+        'a source distribution runs its own code: `[supply] scripts = ["PACKAGE"]` allows it, where uv is',
     ),
     (
         r"EALLOW(GIT|FILE|DIRECTORY)|/no-git\b|included as a URL dependency",
@@ -165,25 +165,44 @@ def install(
     """A finished tree is staged: what it was resolved to, and whose install scripts did not run."""
     maker, tree = maker_of(order.request), os.path.join(staging, "tree")
     maker.prepare(tree, order, specs)
-    found = _run(maker, order, maker.jobs(order, specs, interpreter, staging))
+    found = _run(maker, order, specs, interpreter, staging)
     unrun = maker.unrun(tree, order.scripts)
     remove(os.path.join(tree, SCRATCH))
     maker.finish(tree)
     return found, unrun
 
 
-def _run(maker: Maker, order: Order, jobs: Sequence[BuildJob]) -> Resolution | None:
-    """Every job; what the first one resolved, read before any other runs a package's own code."""
-    found: Resolution | None = None
-    reached: dict[str, None] = {}
-    for number, job in enumerate(jobs):
-        outcome = order.run_build(job)
+def _run(
+    maker: Maker, order: Order, specs: Sequence[str], interpreter: Interpreter, staging: str
+) -> Resolution | None:
+    """Every job; what was resolved is read where no package's own code has run yet, or could have written."""
+    runs = _Runs(order)
+    if sources.concerned(order):
+        found = sources.install(
+            order, specs, interpreter, staging, runs.run, lambda job: _found(maker, order, job)
+        )
+    else:
+        first, *others = maker.jobs(order, specs, interpreter, staging)
+        runs.run(first)
+        found = None if order.locked else _found(maker, order, first)
+        for job in others:
+            runs.run(job)
+    return found and replace(found, reached=tuple(runs.reached))
+
+
+class _Runs:
+    """The jobs of one order, and what they tried to reach."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self.reached: dict[str, None] = {}
+
+    def run(self, job: BuildJob) -> None:
+        """One job, which does not fail."""
+        outcome = self._order.run_build(job)
         if outcome.status:
             raise _failure(job, outcome)
-        reached.update(dict.fromkeys(outcome.reached))
-        if number == 0 and not order.locked:
-            found = _found(maker, order, job)
-    return found and replace(found, reached=tuple(reached))
+        self.reached.update(dict.fromkeys(outcome.reached))
 
 
 def _found(maker: Maker, order: Order, job: BuildJob) -> Resolution | None:

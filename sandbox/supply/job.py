@@ -50,6 +50,8 @@ class BuildJob:
     (`supply.registries`). Nothing else is, but for what the profile adds by `[supply] hosts`."""
     proxies: tuple[tuple[str, str], ...] = ()
     """The proxy that the settings name, by its variable; it is the gateway's, no step sees it."""
+    narrows: bool = False
+    """A step of it narrows its own system calls (`supply.alone`)."""
 
 
 @dataclass(frozen=True, slots=True)

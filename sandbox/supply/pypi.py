@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 from sandbox.errors import CommandNotFound, SandboxNotBuilt
-from sandbox.records import replace
-from sandbox.supply import inside, programs, pypi_lock, registries, settings, spec
-from sandbox.supply.job import CONFIG, MOUNT, SCRATCH, BuildJob, Order, Settings
+from sandbox.supply import programs, pypi_lock, spec
+from sandbox.supply.installer import ASKED, WHEELS, Installer, Step, installer
+from sandbox.supply.job import MOUNT, SCRATCH, BuildJob, Order
 from sandbox.supply.key import uv_path, wanted_python
 from sandbox.supply.programs import Interpreter
 from sandbox.supply.request import Request
 from sandbox.supply.resolved import Resolution, Said
 from sandbox.supply.tree import content, drop, head, names, within
 
-_UV_INSIDE = f"{CONFIG}/bin/uv"
-_VENV = f"{MOUNT}/bin/python"
-_ASKED, _STEPS = f"{CONFIG}/asked.txt", f"{CONFIG}/steps.json"
+VENV = f"{MOUNT}/bin/python"
 # An uv that knows no such file writes hashed requirements into it, and reads them: `pypi_lock` reads both.
-_OWN_CODE = (
-    "`{}` was built from its source: its own code ran beside the installer, which it may have told anything"
-)
-_LOCK, _REPORT = "pylock.toml", "report.json"
+PYLOCK, _REPORT = "pylock.toml", "report.json"
+LOCK = f"{MOUNT}/{SCRATCH}/{PYLOCK}"
+"""What uv resolved."""
 _COMPILE = (
     "import compileall, py_compile; "
     f"compileall.compile_dir('{MOUNT}/lib', quiet=2, "
@@ -58,15 +53,6 @@ _GUARDED_PIP = (
 _NOTES = ("REQUESTED", "uv_cache.json", "uv_build.json", "direct_url.json")
 _VENV_KEPT = ("home", "include-system-site-packages", "relocatable")
 _LARGEST = 8 << 20
-_EACH = """
-import json, os, sys
-with open(sys.argv[1]) as file:
-    steps = json.load(file)
-for step in steps:
-    status = os.spawnv(os.P_WAIT, step[0], step)
-    if status:
-        sys.exit(status if status > 0 else 128 - status)
-"""
 _PIP_OPTIONS = frozenset({"--index-url", "-i", "--extra-index-url", "--find-links", "-f", "--no-index"})
 
 
@@ -76,78 +62,18 @@ def interpreter(request: Request, environ: Mapping[str, str]) -> Interpreter:
 
 
 def jobs(order: Order, specs: Sequence[str], python: Interpreter, staging: str) -> list[BuildJob]:
-    """A venv with wheels in it; a source distribution runs its own code and is built only if in `scripts`."""
-    request, environ = order.request, order.environ
-    uv, binary = (inside.UV, ()) if order.image else _placed(uv_path(request.runner, environ))
-    asked = registries.pypi(settings.pypi(environ, request.options), request.options, "uv" if uv else "pip")
-    found = asked.settings
-    _refuse_login(order, found)
-    if order.image and request.python:
-        # uv looks for it among the image's, and says it where there is none.
-        python = replace(python, path=request.python)
-    aged = () if settings.limited(found) else _aged(order, specs)
-    steps = _uv(uv, python, order, aged) if uv else _pip(python, order)
-    steps, told = _together(steps, order, python)
-    # The base python compiles, without `site`: the venv's would run the `.pth` lines of the packages.
-    compiling = (inside.PYTHON if order.image else python.path, "-I", "-S", "-c", _COMPILE)
-    caches = {
-        "UV_CACHE_DIR": f"{MOUNT}/{SCRATCH}/uv",
-        "PIP_CACHE_DIR": f"{MOUNT}/{SCRATCH}/pip",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    return [
-        BuildJob(
-            title=request.title,
-            steps=(*steps, compiling),
-            staging=os.path.join(staging, "tree"),
-            programs=(python.path,),
-            env=(*found.env, *sorted(caches.items())),
-            log=os.path.join(staging, "log"),
-            mounts=(*found.mounts, *binary),
-            files=(*found.files, *told, (_ASKED, _requirements(order, specs))),
-            hosts=asked.hosts,
-            proxies=asked.proxies,
-        )
-    ]
+    """A venv with wheels in it, of which none runs: what is built from its source is `sources`'."""
+    tool = installer(order, specs, python)
+    steps = _uv(tool, order) if tool.uv else _pip(python, order)
+    steps, told = tool.together(steps)
+    files = (*told, (ASKED, _requirements(order, specs)))
+    tree, log = os.path.join(staging, "tree"), os.path.join(staging, "log")
+    return [tool.job(order.request.title, (*steps, compiling(tool)), tree, log, files)]
 
 
-def _refuse_login(order: Order, found: Settings) -> None:
-    """A source is built by its own code beside the installer: it would have whatever logs in to an index."""
-    named = [name for name in order.scripts if not name.startswith("@")]
-    if named and settings.logins(found, order.request.options):
-        raise SandboxNotBuilt(
-            "source-beside-login",
-            f"`{named[0]}` would be built from its source, whose code could read the login of your index",
-            rule="[supply] scripts",
-            hint="keep a wheel of it in your index, and leave it out of `[supply] scripts`",
-        )
-
-
-def _placed(uv: str | None) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Where uv stands inside, and the mount of that one file: what lies around it (a venv) stays out."""
-    real = os.path.realpath(uv) if uv else ""
-    if not real or real.startswith("/usr/"):
-        return real, ()
-    return _UV_INSIDE, ((real, _UV_INSIDE),)
-
-
-def _sources(scripts: Sequence[str]) -> tuple[str, ...]:
-    # `@scope/name` is npm's: one profile may serve both.
-    names = [spec.pypi_base(spec.pypi(name)) for name in scripts if not name.startswith("@")]
-    named = (word for name in names for word in ("--no-binary", name))
-    return ("--only-binary", ":all:", *named)
-
-
-def _together(
-    steps: tuple[tuple[str, ...], ...], order: Order, python: Interpreter
-) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, bytes], ...]]:
-    """The same in one sandbox, whose start costs most of their time, where none runs a package's code.
-
-    They come by a file: an option of them may hold a login, which the words of a step show.
-    """
-    if order.image is not None or order.scripts:
-        return steps, ()
-    return ((python.path, "-I", "-S", "-c", _EACH, _STEPS),), ((_STEPS, json.dumps(steps).encode()),)
+def compiling(tool: Installer) -> Step:
+    """The base python compiles, without `site`: the venv's would run the `.pth` lines of the packages."""
+    return (tool.runs, "-I", "-S", "-c", _COMPILE)
 
 
 def _requirements(order: Order, specs: Sequence[str]) -> bytes:
@@ -156,37 +82,15 @@ def _requirements(order: Order, specs: Sequence[str]) -> bytes:
     return "".join(f"{each}\n" for each in specs).encode()
 
 
-def _uv(uv: str, python: Interpreter, order: Order, aged: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+def _uv(tool: Installer, order: Order) -> tuple[Step, ...]:
     """Resolve, then install what was resolved: nothing but files with a hash that is known by then."""
-    shared = ("--no-progress", "--no-python-downloads", "--color=never")
-    venv = (uv, "venv", "--relocatable", "--allow-existing", "--no-project", "--python", python.path)
-    options = ("--python", _VENV, *_sources(order.scripts), *order.request.options, *shared)
-    lock = f"{MOUNT}/{SCRATCH}/{_LOCK}"
-    listing = ("--generate-hashes", "--no-annotate", "--no-header", "-o", lock)
-    resolve = (uv, "pip", "compile", *options, *aged, *listing, _ASKED)
-    known = _ASKED if order.locked else lock
-    install = (uv, "pip", "install", *options, "--no-deps", "--require-hashes", "-r", known)
-    return (*venv, *shared, MOUNT), *(() if order.locked else (resolve,)), install
+    venv, resolve = tool.venv(MOUNT), tool.resolve(VENV, ASKED, LOCK, WHEELS)
+    if order.locked:
+        return venv, tool.install(VENV, ASKED, WHEELS)
+    return venv, resolve, tool.install(VENV, LOCK, WHEELS)
 
 
-def _aged(order: Order, specs: Sequence[str]) -> tuple[str, ...]:
-    """Nothing published later than `age` ago, unless the user's own option says what is too new."""
-    if not order.age or "--exclude-newer" in order.request.options:
-        return ()
-    now = time.time()
-    newest, tomorrow = (_moment(each) for each in (now - order.age, now + 86400))
-    # What is asked for by its very version is the judge's to refuse.
-    pinned = (spec.pypi_base(each) for each in specs if spec.pypi_pinned(each))
-    exempt = {*pinned, *(spec.normal(name) for name in order.age_waive if not name.startswith("@"))}
-    more = (word for name in sorted(exempt) for word in ("--exclude-newer-package", f"{name}={tomorrow}"))
-    return ("--exclude-newer", newest, *more)
-
-
-def _moment(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def _pip(python: Interpreter, order: Order) -> tuple[tuple[str, ...], ...]:
+def _pip(python: Interpreter, order: Order) -> tuple[Step, ...]:
     """The same in one step, since pip says what it resolved as it installs."""
     if not set(order.request.options[::2]) <= _PIP_OPTIONS:
         raise CommandNotFound(
@@ -195,13 +99,11 @@ def _pip(python: Interpreter, order: Order) -> tuple[tuple[str, ...], ...]:
             hint="install it, for example `pipx install uv`",
         )
     venv = (python.path, "-I", "-m", "venv", "--without-pip", "--symlinks", MOUNT)
-    pip: tuple[str, ...] = (python.path, "-I", "-c", _GUARDED_PIP, _VENV, _NO_PROCESS)
-    if order.scripts:
-        pip = (python.path, "-I", "-m", "pip", "--python", _VENV)
+    pip = (python.path, "-I", "-c", _GUARDED_PIP, VENV, _NO_PROCESS)
     install = (*pip, "install", "--no-compile", "--no-input", "--disable-pip-version-check")
-    options = ("--progress-bar=off", *_sources(order.scripts), *order.request.options)
+    options = ("--progress-bar=off", *WHEELS, *order.request.options)
     only = ("--require-hashes", "--no-deps") if order.locked else (f"--report={MOUNT}/{SCRATCH}/{_REPORT}",)
-    return venv, (*install, *options, *only, "-r", _ASKED)
+    return venv, (*install, *options, *only, "-r", ASKED)
 
 
 def prepare(tree: str, order: Order, specs: Sequence[str]) -> None:
@@ -211,7 +113,7 @@ def prepare(tree: str, order: Order, specs: Sequence[str]) -> None:
 
 def found(tree: str, order: Order, log: str) -> Resolution:
     """What uv or pip resolved, as far as it is in the tree."""
-    text = _scratch(tree, _LOCK)
+    text = _scratch(tree, PYLOCK)
     if text is not None:
         releases, gone = pypi_lock.releases(text), pypi_lock.yanked(log)
     else:
@@ -219,12 +121,9 @@ def found(tree: str, order: Order, log: str) -> Resolution:
         gone = dict.fromkeys(yanked, "yes")
     packages = tuple(pypi_lock.kept(releases, _wheels(tree)))
     dated = any(each.published for each in packages)
-    ran = tuple(each.name for each in packages if each.scripts)
     return Resolution(
         packages,
         said=tuple(Said(*each, yanked=why) for each, why in sorted(gone.items())),
-        ran=ran,
-        unchecked=tuple(_OWN_CODE.format(name) for name in ran),
         dated=dated or order.age is not None,
     )
 
@@ -327,7 +226,7 @@ def starts(tree: str, python: Interpreter) -> dict[str, tuple[str, ...]]:
             if name.startswith("python"):
                 found[name] = (inside,)
         elif os.path.isfile(path):
-            found[name] = (_VENV, inside) if _is_python(head(path)) else (inside,)
+            found[name] = (VENV, inside) if _is_python(head(path)) else (inside,)
     return found
 
 

@@ -44,6 +44,11 @@ class Release:
     version: str
     files: tuple[File, ...]
 
+    @property
+    def sources(self) -> tuple[File, ...]:
+        """The files that are no wheels, where the resolver says which are."""
+        return tuple(file for file in self.files if not file.name.endswith(".whl"))
+
     def package(self, tags: frozenset[str]) -> Package:
         """The package of which the wheel with these tags was installed: its hash comes first."""
         taken = [file for file in self.files if tags and _tags(file.name) == tags]
@@ -90,6 +95,23 @@ def _pylock(text: str) -> Iterator[Release]:
         raise Unfit(f"there are more than {MOST} packages, or no list of them")
     for one in listed:
         yield _locked(_mapping(one))
+
+
+def local_sources(text: bytes) -> dict[str, str]:
+    """Where on this machine the sources are that uv has not hashed, by the name of each package."""
+    import tomllib
+
+    try:
+        listed = tomllib.loads(text.decode("utf-8", "replace")).get("packages", [])
+        found = {one["name"]: one["sdist"] for one in listed if "sdist" in one}
+        urls = {name: sdist["url"] for name, sdist in found.items() if "hashes" not in sdist}
+        return {spec.normal(name): unquote(urlsplit(url).path) for name, url in urls.items() if _is_file(url)}
+    except (tomllib.TOMLDecodeError, RecursionError, LookupError, TypeError, AttributeError):
+        return {}
+
+
+def _is_file(url: str) -> bool:
+    return url.startswith("file:///")
 
 
 def _locked(one: Mapping[str, Any]) -> Release:

@@ -74,22 +74,6 @@ _LIMIT = re.compile(
 )
 
 
-_LOGIN = re.compile(r"://[^/\s\"'@]+@|^\s*(?:machine|password|username|.*_?auth\w*)\b", re.M)
-_LOGIN_NAME = re.compile(r"UV_INDEX_\w+_(USERNAME|PASSWORD)|NETRC|PIP_CLIENT_CERT")
-
-
-def logins(found: Settings, options: Iterable[str] = ()) -> bool:
-    """There is a login of an index among them, which whatever runs beside its installer could read."""
-    if any(value and _LOGIN_NAME.fullmatch(name) for name, value in found.env):
-        return True
-    texts = [*(value for _, value in found.env), *options, *(_text(each) for _, each in found.files)]
-    return any(_LOGIN.search(text) for text in texts)
-
-
-def _text(content: bytes) -> str:
-    return content.decode("utf-8", "replace")
-
-
 def limited(found: Settings) -> bool:
     """The user's own settings say what is too new: a limit of ours would be in its place."""
     named = [f"{name}=" for name, value in found.env if value]

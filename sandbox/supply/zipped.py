@@ -6,6 +6,7 @@ bundle that runs.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import struct
@@ -86,6 +87,7 @@ class Archive:
             raise Refused(f"it is no zip file: {_plain(error)}") from None
         self._entries = self._zip.infolist()
         _check(self._entries, size)
+        self._named = {entry.filename: entry for entry in self._entries}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -94,12 +96,19 @@ class Archive:
 
     def member(self, name: str, largest: int) -> bytes | None:
         """One file of it; None where there is none."""
-        found = next((entry for entry in self._entries if entry.filename == name), None)
+        found = self._named.get(name)
         if found is None:
             return None
         if found.file_size > largest:
             raise Refused(f"`{name}` in it is larger than {largest >> 10} KiB")
         return b"".join(self._pieces(found))
+
+    def digest(self, name: str, algorithm: str = "sha256") -> str:
+        """The hash of one of its files, in hexadecimal."""
+        made = hashlib.new(algorithm)
+        for piece in self._pieces(self._named[name]):
+            made.update(piece)
+        return made.hexdigest()
 
     def unpack(self, root: str) -> None:
         """Every file of it below `root`, an empty directory that nobody else writes to."""

@@ -55,14 +55,6 @@ def test_only_wheels_are_installed_and_no_code_of_theirs_runs(uv_world: dict[str
     assert (job.staging, job.mount) == ("/staging/tree", "/opt/mcp")
 
 
-def test_a_named_package_is_built_from_its_source(uv_world: dict[str, str]) -> None:
-    (job,) = _jobs("uvx a", uv_world, "Some_Thing", "@npm/one")
-    assert len(job.steps) == 4, "what runs a package's code is alone"
-    for step in _steps(job)[1:3]:
-        assert step[step.index("--no-binary") + 1] == "some-thing"
-        assert step.count("--no-binary") == 1
-
-
 def test_index_options_reach_the_installer_word_for_word(uv_world: dict[str, str]) -> None:
     (job,) = _jobs("uvx --index-url https://u:p4ss@r.test/s --prerelease allow a", uv_world)
     for step in _steps(job)[1:3]:
@@ -198,35 +190,3 @@ def test_an_age_is_asked_of_uv_but_for_what_is_exempt(uv_world: dict[str, str]) 
         ({**uv_world, "UV_EXCLUDE_NEWER": "2026-01-01"}, 86400.0),
     ):
         assert "--exclude-newer" not in resolve(environ, age)
-
-
-@pytest.mark.parametrize(
-    ("more", "options", "login"),
-    [
-        pytest.param({}, "", False, id="none"),
-        pytest.param({"UV_INDEX_URL": "https://r.test/simple"}, "", False, id="an index without one"),
-        pytest.param({"UV_INDEX_URL": "https://u:p4ss@r.test/simple"}, "", True, id="in an index"),
-        pytest.param({"UV_INDEX_ACME_PASSWORD": "p4ss"}, "", True, id="in a variable"),
-        pytest.param({}, "--index-url https://u:p4ss@r.test/s ", True, id="in an option"),
-    ],
-)
-def test_a_source_is_not_built_beside_a_login(
-    uv_world: dict[str, str], more: dict[str, str], options: str, login: bool
-) -> None:
-    environ = {**uv_world, **more}
-    assert _jobs(f"uvx {options}a", environ), "wheels run nothing"
-    if not login:
-        assert _jobs(f"uvx {options}a", environ, "a")
-        return
-    with pytest.raises(SandboxNotBuilt) as refused:
-        _jobs(f"uvx {options}a", environ, "a")
-    assert refused.value.code == "source-beside-login"
-    assert "p4ss" not in str(refused.value)
-
-
-def test_a_source_is_not_built_beside_a_netrc(uv_world: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / ".netrc").write_text("machine r.test login u password p4ss\n")
-    (tmp_path / ".netrc").chmod(0o600)
-    environ = {**uv_world, "UV_INDEX_URL": "https://r.test/simple"}
-    with pytest.raises(SandboxNotBuilt):
-        _jobs("uvx a", environ, "a")

@@ -36,6 +36,16 @@ def _killing(content: bytes) -> str:
     return json.dumps(profile, separators=(",", ":"))
 
 
+def narrowing(text: str) -> str:
+    """The same profile, under which a program may narrow itself further: what it adds can loosen nothing."""
+    profile = json.loads(text)
+    for entry in profile["syscalls"]:
+        entry["names"] = [name for name in entry["names"] if name != "seccomp"]
+    left = [entry for entry in profile["syscalls"] if entry["names"]]
+    profile["syscalls"] = [*left, {"names": ["seccomp"], "action": "SCMP_ACT_ALLOW"}]
+    return json.dumps(profile, separators=(",", ":"))
+
+
 def for_sentry(text: str) -> str:
     """The profile for gVisor, whose filter answers every refused call with EPERM, whatever the profile says.
 

@@ -52,6 +52,10 @@ def orders(
     `listened`: somebody answers what comes at the sensor `syscalls`; without that such a call would wait.
     """
     bpf = seccomp.load(spec.syscalls, linux.MACHINE, listened=listened)
+    if spec.narrows:
+        from sandbox.backend.native import narrowed  # for a few jobs of a build alone
+
+        bpf = narrowed.narrowing(bpf, linux.MACHINE)
     if spec.observed and listened:
         from sandbox.backend.native.observing import observing  # parses the tables, for `learn` alone
 

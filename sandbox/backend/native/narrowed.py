@@ -1,4 +1,4 @@
-"""A shipped filter that refuses more than its tier does: a bridge needs less than a server."""
+"""A shipped filter that is not quite its tier's: a bridge needs less, and a job may narrow itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from errno import ENOSYS, EPERM
 
 from sandbox.backend.native.notify import numbers
-from sandbox.backend.native.seccomp import FOREIGN, RET_ERRNO, RET_KILL_PROCESS, RET_USER_NOTIF
+from sandbox.backend.native.seccomp import FOREIGN, RET_ALLOW, RET_ERRNO, RET_KILL_PROCESS, RET_USER_NOTIF
 from sandbox.errors import CannotEnforce
 
 PROGRAMS = ("execve", "execveat", "fork", "vfork", "ptrace", "kill", "tkill", "pidfd_send_signal")
@@ -52,6 +52,13 @@ def only(bpf: bytes, names: Iterable[str], machine: str) -> bytes:
     first = [(_EQUAL, 0, 1, known["clone3"]), _ABSENT, *_threads(known["clone"])]
     jumps = [(_EQUAL, len(wanted) - at, 0, number) for at, number in enumerate(wanted)]
     return head + b"".join(_LINE.pack(*line) for line in (*first, *jumps, _REFUSED)) + search
+
+
+def narrowing(bpf: bytes, machine: str) -> bytes:
+    """The same filter, under which a program may narrow itself further: what it adds can loosen nothing."""
+    head, search = _parts(bpf)
+    first = [(_EQUAL, 0, 1, numbers(machine)["seccomp"]), (_RETURN, 0, 0, RET_ALLOW)]
+    return head + b"".join(_LINE.pack(*line) for line in first) + search
 
 
 def _threads(clone: int) -> list[tuple[int, int, int, int]]:
