@@ -234,12 +234,12 @@ def _contained(asked: Asked) -> Prepared:
     elif frozen is not None:
         needs = Closure(frozen.argv, ((frozen.tree, frozen.mount),), why="a frozen package")
     asked.hold(needs, frozen, place.image)
-    policy = _of_a_held_image(policy, asked.lock)
+    policy = of_a_held_image(policy, asked.lock)
     seen = survey(policy, needs, environ=wish.environ, cwd=wish.cwd)
     return asked.planned(plan(policy, asked.facts, seen, container=place), needs, frozen)
 
 
-def _of_a_held_image(policy: Policy, lock: Found | None) -> Policy:
+def of_a_held_image(policy: Policy, lock: Found | None) -> Policy:
     """Without the waiver of a tag where a lock, checked by now, holds the image to its content."""
     if lock is None or lock.lock.image is None or not policy.server.unpinned:
         return policy

@@ -69,6 +69,7 @@ LAYERS = [
         "standstill",
         "status",
         "stopping",
+        "supplied",
         "syscall_watch",
     }
     | {"waived", "wanted", "watch"},

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from sandbox.clients.gather import Around
     from sandbox.clients.report import Exposed
     from sandbox.clients.scan import Server
-    from sandbox.policy.model import Policy
 
 
 def exposed(server: Server, around: Around) -> Exposed:
@@ -49,21 +48,17 @@ def _unwritten(args: Sequence[str], server: Server) -> list[str]:
 
 def _inside(args: Sequence[str], around: Around) -> Exposed:
     """As `mcp-sandbox run ARGS` would have it; nothing is known where that would not start."""
-    from sandbox.clients.report import Exposed, reach
-    from sandbox.policy.score import exposure
-
-    try:
-        policy = _policy(args, around)
-    except (SandboxError, SystemExit):
-        return Exposed(None, None)
-    return Exposed(None, exposure(policy).total, reach(policy))
-
-
-def _policy(args: Sequence[str], around: Around) -> Policy:
     from sandbox.choice import choose
     from sandbox.cli import options
+    from sandbox.clients.report import Exposed, reach
+    from sandbox.supplied import scored
 
-    return choose(options.wish(parsed(args), around.environ, around.cwd)).policy
+    try:
+        wish = options.wish(parsed(args), around.environ, around.cwd)
+        chosen = choose(wish)
+    except (SandboxError, SystemExit):
+        return Exposed(None, None)
+    return Exposed(None, scored(chosen, wish).total, reach(chosen.policy))
 
 
 def parsed(args: Sequence[str]) -> argparse.Namespace:

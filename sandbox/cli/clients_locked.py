@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from sandbox.clients.scan import Held
     from sandbox.clients.words import Entry
     from sandbox.clients.wrapping import Fit
-    from sandbox.locks import Found
 
 _ELSEWHERE = re.compile(r"HOME|XDG_\w+|MCP_SANDBOX_\w+")
 """Variables of an entry that may lead to other locks than ours."""
@@ -58,6 +57,7 @@ def _held(args: Sequence[str], fit: Fit, around: Around, cwd: str) -> Held | Non
     from sandbox.cli import options
     from sandbox.clients.scan import Held
     from sandbox.lock_keys import keys
+    from sandbox.supplied import counted
 
     try:
         given = parsed(args)
@@ -68,7 +68,7 @@ def _held(args: Sequence[str], fit: Fit, around: Around, cwd: str) -> Held | Non
         return None
     fix = _fix(given, wish, chosen, stranger=fit.stranger) if lockable else ""
     try:
-        found = _found(chosen, wish)
+        found = counted(chosen, wish)
     except SandboxError as error:
         return Held(
             error.code, _path_of(error), fix if error.code == "not-locked" else error.hint, error.what
@@ -76,19 +76,6 @@ def _held(args: Sequence[str], fit: Fit, around: Around, cwd: str) -> Held | Non
     if found is not None:
         return Held("locked", found.path)
     return Held("none", fix=fix) if lockable else None
-
-
-def _found(chosen: Choice, wish: Wish) -> Found | None:
-    """The lock that counts for this start on this machine; an error for one that does not."""
-    from sandbox.locked import lock_of
-    from sandbox.prepare import needs_engine
-    from sandbox.supply.locked import refuse_elsewhere
-
-    found = lock_of(chosen, wish)
-    if found is not None and found.lock.kind in ("npm", "pypi"):
-        inside = wish.backend == "docker" or (wish.backend == "auto" and needs_engine(chosen.policy))
-        refuse_elsewhere(found.lock, found.path, inside=inside)
-    return found
 
 
 def _path_of(error: SandboxError) -> str:

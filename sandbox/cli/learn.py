@@ -157,6 +157,7 @@ def _write(path: str, text: str) -> None:
 
 def _conclude(args: argparse.Namespace, learnt: Learnt, made: Written) -> None:
     from sandbox.policy.score import exposure
+    from sandbox.supplied import asked
 
     if not made.works:
         what = made.run.silence or "its answers under the profile are not those of before"
@@ -169,7 +170,7 @@ def _conclude(args: argparse.Namespace, learnt: Learnt, made: Written) -> None:
         note(f"warning: plain-secret\n  {what}\n\nhint: give it as a variable, with `--secret NAME`")
     if args.quiet:
         return
-    score = exposure(made.policy)
+    score = exposure(made.policy, asked(learnt.prepared.request))
     where = f"`{args.out}`, " if args.out is not None else ""
     note(f"mcp-sandbox: learnt: {where}exposure {score.total:g} ({score.word}), {_counted(learnt.runs)}")
     if args.out is not None:
@@ -191,6 +192,7 @@ def _counted(runs: int) -> str:
 
 def _document(learnt: Learnt, made: Written) -> dict[str, Any]:
     from sandbox.policy.score import exposure
+    from sandbox.supplied import asked
 
     name, version = learnt.run.identity
     clean = _redactor(learnt).uncut
@@ -201,7 +203,7 @@ def _document(learnt: Learnt, made: Written) -> dict[str, Any]:
         "backend": learnt.prepared.spec.backend,
         "runs": learnt.runs,
         "works": made.works,
-        "exposure": exposure(made.policy).total,
+        "exposure": exposure(made.policy, asked(learnt.prepared.request)).total,
         "tools": list(learnt.run.tools),
         "called": [{"tool": one.tool, "how": one.how, "said": clean(one.said)} for one in learnt.run.called],
         "granted": [one.row() for one in learnt.granted],

@@ -8,14 +8,15 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from sandbox.choice import Wish
 from sandbox.cli.commanded import Commanded
 from sandbox.cli.output import document, emit
 from sandbox.errors import ProfileError
 from sandbox.policy.load import read
 from sandbox.policy.model import Origin, Policy
-from sandbox.policy.score import exposure
 from sandbox.policy.search import Found, everything
 from sandbox.records import names
+from sandbox.supplied import scored_profile
 
 EPILOG = """examples:
   mcp-sandbox profile show filesystem
@@ -222,6 +223,6 @@ def _described(one: Found) -> dict[str, Any]:
     except ProfileError as error:
         fault = f"({error.code}: mcp-sandbox check {one.name})"
         return {**row, "fault": fault, "exposure": None, "word": "", "packages": []}
-    score = exposure(policy)
+    score = scored_profile(policy, Wish((), dict(os.environ), os.getcwd(), profile=one.name))
     found = {"exposure": score.total, "word": score.word, "packages": list(policy.match.packages)}
     return {**row, "description": policy.description, **found}

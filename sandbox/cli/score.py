@@ -14,7 +14,7 @@ from sandbox.cli.output import document, emit, paint
 from sandbox.errors import ProfileError, SandboxError, UsageError
 from sandbox.policy.load import read
 from sandbox.policy.model import Policy
-from sandbox.policy.score import Score, exposure
+from sandbox.policy.score import Score
 from sandbox.policy.search import everything
 
 OVER = 1
@@ -70,11 +70,17 @@ def _wanted(args: argparse.Namespace) -> list[tuple[Policy, Score]]:
             hint="mcp-sandbox score --help",
         )
     if args.command:
-        policies = [_of_command(args.command)]
-    else:
-        names = _sound() if args.all else args.profiles
-        policies = [_read(name) for name in names]
-    return [(policy, exposure(policy)) for policy in map(_as_run, policies)]
+        return [_of_command(args.command)]
+    names = _sound() if args.all else args.profiles
+    return [_of_profile(name) for name in names]
+
+
+def _of_profile(name: str) -> tuple[Policy, Score]:
+    from sandbox.choice import Wish
+    from sandbox.supplied import scored_profile
+
+    policy = _as_run(_read(name))
+    return policy, scored_profile(policy, Wish((), dict(os.environ), os.getcwd(), profile=name))
 
 
 def _as_run(policy: Policy) -> Policy:
@@ -90,11 +96,14 @@ def _as_run(policy: Policy) -> Policy:
         return policy  # it would not start
 
 
-def _of_command(words: Sequence[str]) -> Policy:
+def _of_command(words: Sequence[str]) -> tuple[Policy, Score]:
     """What `run -- COMMAND` would grant, with the paths that the command names."""
     from sandbox.choice import Wish, choose
+    from sandbox.supplied import scored
 
-    return choose(Wish(tuple(words), dict(os.environ), os.getcwd())).policy
+    wish = Wish(tuple(words), dict(os.environ), os.getcwd())
+    chosen = choose(wish)
+    return chosen.policy, scored(chosen, wish)
 
 
 def _read(name: str) -> Policy:

@@ -8,6 +8,7 @@ assessor only grows with what is granted: granting more never lowers the score.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 from sandbox.policy import hosts
 from sandbox.policy.model import HostRule, PathRule, Policy
@@ -55,9 +56,21 @@ class Assessor:
     look: Callable[[Policy], Found]
 
 
-def exposure(policy: Policy) -> Score:
-    """The score of a policy; the same policy always has the same."""
-    rows = tuple(_row(one, *one.look(policy)) for one in ASSESSORS)
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a policy's server is started from, as its command and the locks of this machine say."""
+
+    how: Literal["unknown", "locked", "version", "range", "newest"] = "unknown"
+    """`unknown`: no command, or one that asks no registry."""
+    what: str = ""
+
+
+UNKNOWN = Start()
+
+
+def exposure(policy: Policy, start: Start = UNKNOWN) -> Score:
+    """The score of a policy that is started from `start`; the same of both is always the same score."""
+    rows = tuple(_row(one, *one.look(policy)) for one in assessors(start))
     total = round(min(UNSANDBOXED, sum(row.points for row in rows)), 1)
     return Score(total, word(total), rows)
 
@@ -276,10 +289,28 @@ def _image(policy: Policy) -> Found:
     return (1.0, "a tag can be moved") if policy.server.unpinned else (0.0, "")
 
 
+_STARTS = {"unknown": 0.0, "locked": 0.0, "version": 0.3, "range": 0.6, "newest": 1.0}
+
+
+def _approved(start: Start) -> Callable[[Policy], Found]:
+    """What somebody has looked at is a lock's; of one version alone what it depends on may still differ."""
+
+    def look(policy: Policy) -> Found:
+        share = 0.0 if policy.supply.lock == "require" else _STARTS[start.how]
+        return share, start.what if share else ""
+
+    return look
+
+
+def assessors(start: Start = UNKNOWN) -> tuple[Assessor, ...]:
+    """Every question, for what is started from `start`."""
+    return (*ASSESSORS, Assessor("supply", "starts what nobody has approved", 0.2, _approved(start)))
+
+
 ASSESSORS = (
     Assessor("files-read", "reads files of the host", 1.4, _read),
     Assessor("files-write", "changes files of the host", 1.6, _written),
-    Assessor("files-secret", "sees places that hold secrets", 1.0, _secret_places),
+    Assessor("files-secret", "sees places that hold secrets", 0.8, _secret_places),
     Assessor("files-kept", "keeps files between runs", 0.1, _kept),
     Assessor("net-reach", "connects to the network", 1.4, _reach),
     Assessor("net-inner", "connects to this machine or a private network", 0.7, _inner),

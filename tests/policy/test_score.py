@@ -26,10 +26,11 @@ from sandbox.policy.model import (
     Supply,
     Tools,
 )
-from sandbox.policy.score import ASSESSORS, UNSANDBOXED, exposure
+from sandbox.policy.score import UNSANDBOXED, Start, assessors, exposure
 from sandbox.records import replace
 
 BASE = Policy("p")
+NEWEST = Start("newest", "x@latest")
 NOTHING = Policy(
     "nothing",
     tools=Tools(allow=(), pin="locked"),
@@ -66,7 +67,7 @@ def test_nothing_is_zero() -> None:
 
 
 def test_everything_is_as_no_sandbox_but_for_the_kernel_that_the_filter_still_guards() -> None:
-    found = exposure(EVERYTHING)
+    found = exposure(EVERYTHING, NEWEST)
     assert found.word == "exposed"
     assert found.total >= UNSANDBOXED - 0.2
     assert [row.id for row in found.rows if row.open < 1] == ["kernel"]
@@ -85,8 +86,8 @@ def test_what_is_called_a_program_counts_as_one_only_where_programs_are() -> Non
 
 
 def test_the_weights_add_up_to_ten_and_ids_are_unique() -> None:
-    assert sum(one.weight for one in ASSESSORS) == pytest.approx(UNSANDBOXED)
-    assert len({one.id for one in ASSESSORS}) == len(ASSESSORS)
+    assert sum(one.weight for one in assessors()) == pytest.approx(UNSANDBOXED)
+    assert len({one.id for one in assessors()}) == len(assessors())
 
 
 def test_what_every_profile_begins_with_is_next_to_nothing() -> None:
@@ -153,6 +154,17 @@ def test_a_grant_shows_in_its_own_row(id: str, make: Callable[[Policy], Policy])
     before = {row.id: row.open for row in exposure(BASE).rows}
     after = {row.id: row.open for row in exposure(make(BASE)).rows}
     assert after[id] > before[id]
+
+
+def test_what_starts_counts_by_who_decides_what_it_is() -> None:
+    """A lock that is asked for, or is there, leaves that to nobody."""
+    ways = ("unknown", "locked", "version", "range", "newest")
+    rows = [exposure(BASE, Start(how, "x")).rows[-1] for how in ways]  # type: ignore[arg-type]
+    assert {row.id for row in rows} == {"supply"}
+    assert [row.open for row in rows] == [0, 0, 0.3, 0.6, 1]
+    assert [row.detail for row in rows] == ["", "", "x", "x", "x"]
+    required = replace(BASE, supply=Supply(lock="require"))
+    assert exposure(required, NEWEST).rows[-1].points == 0
 
 
 def test_what_is_read_counts_twice_where_it_can_leave() -> None:
