@@ -28,14 +28,14 @@ def exposed(server: Server, around: Around) -> Exposed:
     if not entry.command:
         return Exposed(None, None)
     if server.contained:
-        inside = _inside(ours(entry.command, entry.args) or (), around)
+        inside = _inside(ours(entry.command, entry.args) or (), server, around)
         return replace(inside, now=inside.contained)
     by_engine = contained(entry, "mcp-sandbox", server.fit, words_of(entry))
     if isinstance(by_engine, Contained):
-        inside = _inside(_unwritten(by_engine.wrapped.args[1:], server), around)
+        inside = _inside(_unwritten(by_engine.wrapped.args[1:], server), server, around)
         return replace(inside, now=UNSANDBOXED)
     made = by_engine or wrapped(entry, "mcp-sandbox", server.fit)
-    inside = _inside(made.args[1:], around) if isinstance(made, Wrapped) else Exposed(None, None)
+    inside = _inside(made.args[1:], server, around) if isinstance(made, Wrapped) else Exposed(None, None)
     return replace(inside, now=UNSANDBOXED)
 
 
@@ -46,7 +46,7 @@ def _unwritten(args: Sequence[str], server: Server) -> list[str]:
     return [*args[:at], "--profile", server.fit.profile or "base", *rest, "--", "an-image"]
 
 
-def _inside(args: Sequence[str], around: Around) -> Exposed:
+def _inside(args: Sequence[str], server: Server, around: Around) -> Exposed:
     """As `mcp-sandbox run ARGS` would have it; nothing is known where that would not start."""
     from sandbox.choice import choose
     from sandbox.cli import options
@@ -58,7 +58,9 @@ def _inside(args: Sequence[str], around: Around) -> Exposed:
         chosen = choose(wish)
     except (SandboxError, SystemExit):
         return Exposed(None, None)
-    return Exposed(None, scored(chosen, wish).total, reach(chosen.policy))
+    locked = server.lock is not None and server.lock.state in ("locked", "bypassed")
+    asked = replace(wish, cwd=server.cwd or wish.cwd, locks="use" if locked else "never")
+    return Exposed(None, scored(chosen, asked).total, reach(chosen.policy))
 
 
 def parsed(args: Sequence[str]) -> argparse.Namespace:

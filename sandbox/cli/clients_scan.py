@@ -59,7 +59,7 @@ def _servers(args: argparse.Namespace, config: Config) -> Iterator[Server]:
     others, known = others_who_write(found.real), tuple(index())
     for entry in config.entries:
         if is_chosen(args, entry):
-            known_of = fit(entry, found, here)
+            known_of, cwd = fit(entry, found, here), directory_of(entry, found, here)
             yield Server(
                 client=found.row.id,
                 scope=found.scope,
@@ -73,7 +73,8 @@ def _servers(args: argparse.Namespace, config: Config) -> Iterator[Server]:
                 program_missing=is_wrapped(entry)
                 and entry.command.startswith("/")
                 and not os.access(entry.command, os.X_OK),
-                lock=held(entry, known_of, here, directory_of(entry, found, here), found.row.id),
+                cwd=cwd,
+                lock=held(entry, known_of, here, cwd, found.row.id),
             )
 
 

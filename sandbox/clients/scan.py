@@ -59,6 +59,8 @@ class Server:
     """The tools that it had in its last sessions, as far as these are known."""
     program_missing: bool = False
     """It is wrapped, and our program is not where the entry says."""
+    cwd: str = ""
+    """Where the client starts it, as far as that is known."""
     lock: Held | None = None
     """None: there is nothing to lock, or nobody knows which lock it would be."""
 

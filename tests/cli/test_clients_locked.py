@@ -43,6 +43,12 @@ class Clients:
         (server,) = found["servers"]
         return server["lock"], {one["rule"]: one["reason"] for one in found["findings"]}
 
+    def exposure(self) -> float:
+        main(["clients", "scan", "--json"])
+        (server,) = json.loads(self.capsys.readouterr().out)["servers"]
+        exposure: float = server["exposure"]
+        return exposure
+
     def table(self) -> str:
         main(["clients", "scan"])
         return self.capsys.readouterr().out
@@ -74,10 +80,12 @@ def test_a_server_that_a_lock_holds_is_not_unpinned(clients: Clients, spec: str)
     lock, rules = clients.scan()
     assert (lock or {})["state"] == "none"
     assert "`mcp-sandbox lock -- npx -y " in rules["unpinned-contained"]
+    before = clients.exposure()
     at = clients.world.put()
     lock, rules = clients.scan()
     assert lock == {"state": "locked", "path": str(at), "fix": None}
     assert rules == {}
+    assert clients.exposure() < before
     assert f"locked by {at}" in clients.table()
     assert clients.sarif() == set()
 
@@ -175,10 +183,12 @@ def test_a_projects_lock_counts_once_it_is_accepted_and_in_its_project_alone(cli
     clients.say(*COMMAND, file=clients.projects)
     lock, _ = clients.scan()
     assert (lock or {})["state"] == "locked"
+    held = clients.exposure()
     clients.projects.unlink()
     clients.say(*COMMAND)  # Cursor starts the user's own servers where it likes
     lock, _ = clients.scan()
     assert (lock or {})["state"] == "none"
+    assert clients.exposure() > held
 
 
 def test_a_link_to_another_projects_locks_holds_nothing(clients: Clients) -> None:
@@ -199,6 +209,31 @@ def test_an_entry_that_has_locks_of_its_own_looked_at_is_not_said_to_be_locked(
     lock, rules = clients.scan()
     assert lock is None
     assert "unpinned-contained" in rules
+    held = clients.exposure()
+    clients.say(*COMMAND)
+    assert clients.exposure() < held
+
+
+def test_a_server_that_has_to_be_locked_and_is_not_does_not_start(clients: Clients) -> None:
+    clients.users.parent.mkdir(exist_ok=True)
+    entry = {"command": PROGRAM, "args": ["run", "--locked", "--", *COMMAND]}
+    clients.users.write_text(json.dumps({"mcpServers": {"a": entry}}))
+    lock, rules = clients.scan()
+    assert lock == {"state": "not-locked", "path": None, "fix": "mcp-sandbox lock -- npx -y pkg"}
+    assert "`mcp-sandbox lock -- npx -y pkg`" in rules["lock-refused"]
+
+
+def test_what_a_project_has_chosen_begins_no_line_and_drives_no_terminal(clients: Clients) -> None:
+    evil = "a\x1b[2Jb\nerror: `rm -rf ~` \u202e"
+    at = clients.world.projects.with_name(f"{evil}.lock")
+    clients.world.put(at)
+    Path(accepted._file(clients.world.environ)).unlink()
+    clients.say("npx", "-y", "pkg", evil, file=clients.projects)
+    shown = clients.table()
+    assert "untrusted-lock" in shown
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert not any(line.startswith("error") for line in shown.splitlines())
 
 
 def test_a_program_that_is_only_called_so_is_held_by_nothing(clients: Clients) -> None:

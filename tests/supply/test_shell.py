@@ -117,6 +117,8 @@ def test_env_and_a_shell_behind_one_another() -> None:
         pytest.param("env PATH=/x node x.js", id="where programs are looked for"),
         pytest.param("env NODE_OPTIONS=--require=/x node x.js", id="code before the first line"),
         pytest.param("env A=b env LD_PRELOAD=/x python3 x.py", id="a library"),
+        pytest.param("env PYTHONUSERBASE=/x python3 x.py", id="packages of a user's own"),
+        pytest.param("env HOME=/x python3 x.py", id="a home that has some"),
         pytest.param("env 1=b npx pkg", id="no variable's name"),
         pytest.param("env A-B=c npx pkg", id="no name that a program could ask for"),
         pytest.param("env A=b", id="no program"),
