@@ -79,6 +79,7 @@ class Limits:
         self._ended = False
         self._counted = 0
         self._server = Outlet(-1)
+        self._waits: Callable[[], None] = lambda: None
         self._stalled_since = 0.0
         self._running_since = 0.0
 
@@ -205,6 +206,7 @@ class Limits:
         if self._lifted.get(told, 0.0) <= now:
             self._lifted[told] = now + QUIET_S
             self._held(excess)
+        self._waits()
         time.sleep(min(pace.debt(), LONGEST_PAUSE_S))
 
     # --- both ------------------------------------------------------------------------------------------
@@ -221,6 +223,7 @@ class Limits:
             return
         action = self.action(excess.key)
         self._ended = action == "kill"
+        self._waits()
         acted = threading.Event()
         self._handed.append((excess, acted))
         self._changed()
@@ -246,9 +249,10 @@ class Limits:
 
     # --- the main loop's side --------------------------------------------------------------------------
 
-    def stalls(self, server: Outlet) -> None:
-        """`server` is where messages may have to wait."""
+    def serves(self, server: Outlet, waits: Callable[[], None]) -> None:
+        """`server` is where messages may have to wait; `waits` hears of it before a thread waits here."""
         self._server = server
+        self._waits = waits
 
     def watched(self) -> Mapping[int, int]:
         """No descriptor: `changed` wakes the loop."""

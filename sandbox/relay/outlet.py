@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 PIPE_BYTES = 1 << 20
@@ -17,29 +18,40 @@ PIECE = 1 << 12
 _MANY_LINES = READ // 128
 # POSIX: a pipe that polls writable takes this many bytes without blocking.
 _ATOMIC = select.PIPE_BUF
+_CANNOT = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ESPIPE)
+"""Kernels before 6.5 write to no pipe like that, and none to a terminal."""
 
 
 class Outlet:
     """Owns the writing end `fd`: blocking writes for the relay, writes within a time for the last words."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, waits: Callable[[], None] = lambda: None) -> None:
+        """`waits` hears of it before `send` has to wait."""
         self._fd = fd
+        self._waits = waits
         self._lock = threading.Lock()
         self._closing = False
+        self._nowait = True
         self.gone = False
         self.since = 0.0
-        """The monotonic moment from which `send` has been writing; 0 while it is not."""
+        """The monotonic moment from which `send` has been waiting; 0 while it is not."""
 
     def send(self, data: bytes | bytearray) -> bool:
         """Write all of `data`, however slow the reader; False when nobody can read it any more."""
-        with self._lock:
-            if not self.gone:
+        if not self._lock.acquire(blocking=False):
+            self._waits()
+            self._lock.acquire()
+        try:
+            if not self.gone and (written := self._at_once(data)) < len(data):
+                self._waits()
                 self.since = time.monotonic()
-                self._write(data)
+                self._write(memoryview(data)[written:])
                 self.since = 0.0
             if self._closing:
                 self._finish_closing()
             return not self.gone
+        finally:
+            self._lock.release()
 
     def send_within(self, data: bytes, deadline: float) -> bool:
         """Write all of `data` before the monotonic `deadline`, or give this outlet up."""
@@ -79,19 +91,35 @@ class Outlet:
             self._fd = -1
             self.gone = True
 
-    def _write(self, data: bytes | bytearray) -> None:
-        left: bytes | bytearray | memoryview = data
-        while left:
+    def _at_once(self, data: bytes | bytearray) -> int:
+        """Write what takes no waiting; how much that was."""
+        try:
+            if self._nowait:
+                return os.pwritev(self._fd, (data,), -1, os.RWF_NOWAIT)
+            return self._written(data) if len(data) <= _ATOMIC and self._wait_writable(0.0) else 0
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self._nowait = False
+            self.gone = error.errno not in _CANNOT
+        return 0 if self.gone else self._at_once(data)
+
+    def _write(self, left: memoryview) -> None:
+        while left and not self.gone:
             try:
-                written = os.write(self._fd, left)
-                # Nearly always all of it: only then is a view worth making.
-                left = b"" if written == len(left) else memoryview(left)[written:]
+                left = left[self._written(left) :]
             except BlockingIOError:
                 # The other end's program made the shared file description non-blocking.
                 self._wait_writable(None)
-            except OSError:
-                self.gone = True
-                return
+
+    def _written(self, data: bytes | bytearray | memoryview) -> int:
+        try:
+            return os.write(self._fd, data)
+        except BlockingIOError:
+            raise
+        except OSError:
+            self.gone = True
+            return 0
 
     def _write_until(self, data: bytes, deadline: float) -> bool:
         left = memoryview(data)
@@ -112,21 +140,29 @@ class Outlet:
         return bool(poll.poll(None if seconds is None else seconds * 1000))
 
 
-def pieces(fd: int) -> Iterator[bytes]:
-    """What is read from `fd`: much at once of long lines, little of short ones.
+class Intake:
+    """The reading end `fd`: much is read at once of long lines, and given out in little pieces of short ones.
 
     What a megabyte of two-byte lines becomes in memory is a hundred times as much, and takes seconds in
     which nothing else is looked at.
     """
-    most = READ
-    while chunk := read_some(fd, most):
-        full = len(chunk) == most
-        if len(chunk) <= PIECE or not _many_lines(chunk):
-            yield chunk
-            most = READ_MORE if full else READ
-        else:
-            most = READ
-            yield from (chunk[at : at + PIECE] for at in range(0, len(chunk), PIECE))
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._most = READ
+
+    def read(self) -> bytes:
+        """The next bytes, waiting for them; empty at the end."""
+        return read_some(self.fd, self._most)
+
+    def cut(self, chunk: bytes) -> Iterable[bytes]:
+        """What was read last, in pieces."""
+        size = len(chunk)
+        if size <= PIECE or not _many_lines(chunk):
+            self._most = READ_MORE if size == self._most else READ
+            return (chunk,)
+        self._most = READ
+        return (chunk[at : at + PIECE] for at in range(0, size, PIECE))
 
 
 def _many_lines(chunk: bytes) -> bool:

@@ -1,7 +1,8 @@
-"""Carries MCP messages between a client and a sandboxed server over pipes: two threads, one FIFO each.
+"""Carries MCP messages between a client and a sandboxed server over pipes: two directions, one FIFO each.
 
-Blocking reads and writes give backpressure by themselves: whatever either side does, at most one frame and
-one read's worth of bytes is held per direction. What is forwarded is what arrived, byte for byte, but for
+Nothing is read before what came before it is written (`carriers`), which is all the backpressure there is:
+whatever either side does, at most one frame and one read's worth of bytes is held per direction. What is
+forwarded is what arrived, byte for byte, but for
 the answer to a failed call during which something was denied: it says so too (`explain`).
 """
 
@@ -14,25 +15,21 @@ from typing import TYPE_CHECKING
 
 from sandbox.event import Event, Value
 from sandbox.relay.answers import Answers, Desk
+from sandbox.relay.carriers import Carriers, Lane
 from sandbox.relay.explain import amend, printable, reports_failure
 from sandbox.relay.facts import Counts, failed_call, fault_event, frame_detail, passed
 from sandbox.relay.ledger import Ended, Ledger, Pending, Refused, Side
 from sandbox.relay.limits import Limits
 from sandbox.relay.noise import NoiseTally
-from sandbox.relay.outlet import Outlet, pieces, widen
+from sandbox.relay.outlet import Outlet, widen
 from sandbox.relay.refusals import cancel_frame, expired, over_limit, overdue, refusal, said
+from sandbox.relay.reports import Reports
 from sandbox.relay.timeouts import Timeouts
 from sandbox.wire.jsonrpc import CAP, INTERNAL_ERROR, Fault, Frame, FrameReader
 from sandbox.wire.salvage import Id
 
 if TYPE_CHECKING:
     from sandbox.relay.inspection import Inspection
-
-DEFERRED = 2048  # larger frames are not kept for the clerk: their event is made at once, and kept
-
-
-def _made(event: Event) -> Event:
-    return event
 
 
 class Relay:
@@ -63,20 +60,22 @@ class Relay:
         inspection: Inspection | None = None,
         noted: Callable[[Side, Frame], Event] = passed,
     ) -> None:
-        self._client_in = client_in
         self._client_ends = (client_in, client_out)
-        self._server_out = server_out
-        self._client = Outlet(client_out)
-        self._server = Outlet(server_in)
-        self._emit = emit
-        self._later = later
-        self._noted = noted
+        self._from_client_reader, self._from_server_reader = FrameReader(cap), FrameReader(cap)
+        self._carriers = Carriers(
+            Lane(client_in, self._carry_to_server, self._end_to_server),
+            Lane(server_out, self._carry_to_client, self._end_to_client),
+        )
+        self._client = Outlet(client_out, self._carriers.apart)
+        self._server = Outlet(server_in, self._carriers.apart)
+        self._log = Reports(emit, later, noted, self._carriers.apart, self._fail)
+        self._report = self._log.report
         self._noise = noise
         self._changed = changed
         self._stop = stop
         self._cap = cap
         self.limits = limits or Limits()
-        self.limits.stalls(self._server)
+        self.limits.serves(self._server, self._carriers.apart)
         self.counts = Counts()
         self._ledger = Ledger()
         self._answers = Answers(self._client, self._server, self._ledger, cap, self._lose_client)
@@ -96,11 +95,10 @@ class Relay:
         self.server_spoke = threading.Event()
 
     def start(self) -> None:
-        """Begin to carry, in two daemon threads: a read that never returns must not keep the process."""
+        """Begin to carry."""
         for fd in self._client_ends:
             widen(fd)
-        for name, carry in (("to-server", self._carry_to_server), ("to-client", self._carry_to_client)):
-            threading.Thread(target=carry, name=f"relay-{name}", daemon=True).start()
+        self._carriers.start()
         if self.limits.timeout is not None:
             Timeouts(self.limits.timeout, self._ledger, self._expire, self._fail).start(self.server_eof)
 
@@ -150,14 +148,18 @@ class Relay:
 
     # --- client to server ---------------------------------------------------------------------------
 
-    def _carry_to_server(self) -> None:
+    def _carry_to_server(self, chunk: bytes) -> bool:
+        reader = self._from_client_reader
+        self._each(reader.feed(chunk), self._from_client)
+        return reader.under_way
+
+    def _end_to_server(self, error: BaseException | None) -> None:
         try:
-            reader = FrameReader(self._cap)
-            for chunk in pieces(self._client_in):
-                self._each(reader.feed(chunk), self._from_client)
-            self._each(reader.close(), self._from_client)
-        except BaseException as error:
-            self._fail(error)
+            if error is not None:
+                raise error
+            self._each(self._from_client_reader.close(), self._from_client)
+        except BaseException as failure:
+            self._fail(failure)
         finally:
             self._signal(self.client_eof)
             if self._inspection is not None:
@@ -239,20 +241,24 @@ class Relay:
 
     # --- server to client ---------------------------------------------------------------------------
 
-    def _carry_to_client(self) -> None:
+    def _carry_to_client(self, chunk: bytes) -> bool:
+        reader = self._from_server_reader
+        if self.limits.flooded:
+            return False  # what else is in the pipe is the same, and its end is waited for
+        self._each(reader.feed(chunk), self._from_server)
+        if reader.wasting or reader.blank_lines:
+            self.limits.nothing(reader, time.monotonic())
+        return reader.under_way
+
+    def _end_to_client(self, error: BaseException | None) -> None:
         try:
-            reader = FrameReader(self._cap)
-            for chunk in pieces(self._server_out):
-                if self.limits.flooded:
-                    continue  # what else is in the pipe is the same, and its end is waited for
-                self._each(reader.feed(chunk), self._from_server)
-                if reader.wasting or reader.blank_lines:
-                    self.limits.nothing(reader, time.monotonic())
-            self._each(reader.close(), self._from_server)
+            if error is not None:
+                raise error
+            self._each(self._from_server_reader.close(), self._from_server)
             if rest := self._tally.rest():
                 self._report(rest)
-        except BaseException as error:
-            self._fail(error)
+        except BaseException as failure:
+            self._fail(failure)
         finally:
             self._signal(self.server_eof)
 
@@ -302,7 +308,7 @@ class Relay:
         if not self._client.send(frame.data if amended is None else amended):
             self._conclude("server", frame, self._client_lost())
         elif amended is None:
-            self._report_passed("server", frame)
+            self._log.passed("server", frame)
         else:
             # Size and hash are of what the server said.
             detail = {**frame_detail("server", frame), "amended": True}
@@ -314,6 +320,8 @@ class Relay:
 
     def _stopped(self, stop: Callable[[Frame], str | None], frame: Frame) -> bool:
         """Whether `stop` keeps `frame` from the client; whoever waits because of it is answered."""
+        if frame.kind == "response" and reports_failure(frame.message):
+            self._carriers.apart()  # `stop` may wait for the denials that are why
         try:
             reason = stop(frame)
         except BaseException as error:
@@ -353,7 +361,7 @@ class Relay:
 
     def _conclude(self, side: Side, frame: Frame, refused: Refused | None) -> None:
         if refused is None:
-            self._report_passed(side, frame)
+            self._log.passed(side, frame)
             return
         if side == "client":
             self.counts.refused += 1
@@ -374,24 +382,6 @@ class Relay:
     def _signal(self, what: threading.Event) -> None:
         what.set()
         self._changed()
-
-    def _report_passed(self, side: Side, frame: Frame) -> None:
-        if self._later is None:
-            self._report(self._noted(side, frame))
-            return
-        try:
-            if len(frame.data) > DEFERRED:
-                self._later(_made, self._noted(side, frame))
-            else:
-                self._later(self._noted, side, frame)
-        except BaseException as error:
-            self._fail(error)
-
-    def _report(self, event: Event) -> None:
-        try:
-            self._emit(event)
-        except BaseException as error:
-            self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
         """Stop forwarding for good; the session reads `failed` and ends."""

@@ -88,6 +88,11 @@ class FrameReader:
             return self._excess.size
         return self._pretty.size if self._pretty else 0
 
+    @property
+    def under_way(self) -> bool:
+        """Whether a line has begun and not ended."""
+        return bool(self._held) or self._excess is not None
+
     def feed(self, chunk: bytes) -> list[Frame | Fault]:
         """What the bytes so far complete, in order; how they were cut into chunks makes no difference."""
         found: list[Frame | Fault] = []

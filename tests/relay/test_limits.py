@@ -15,7 +15,7 @@ import pytest
 from sandbox.excess import Excess
 from sandbox.policy.model import BreachPolicy, Policy, Stopping
 from sandbox.records import replace
-from sandbox.relay.outlet import PIECE, pieces
+from sandbox.relay.outlet import PIECE, Intake
 from sandbox.wire.jsonrpc import FrameReader
 from tests.plan.world import policy
 from tests.relay.world import INITIALIZE, MODERN, PATIENCE, Pipe, World, notification, request, result
@@ -402,7 +402,8 @@ def test_short_lines_are_taken_in_small_pieces() -> None:
 
     writer = threading.Thread(target=write)
     writer.start()
-    sizes = [len(piece) for piece in pieces(pipe.read_end)]
+    intake = Intake(pipe.read_end)
+    sizes = [len(piece) for chunk in iter(intake.read, b"") for piece in intake.cut(chunk)]
     writer.join()
     pipe.close_all()
     assert sum(sizes) == len(lines)
