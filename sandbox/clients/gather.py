@@ -22,6 +22,7 @@ from sandbox.clients.wrapping import (
     is_wrapped,
     profiles_named,
     reads_as_path,
+    started,
 )
 from sandbox.errors import SandboxError
 from sandbox.matching import match
@@ -94,7 +95,7 @@ def fit(entry: Entry, found: Found, around: Around) -> Fit:
         impostor=_is_impostor(entry, found, around),
         foreign=foreign_profile(entry, found, around),
         unmounted=_unmounted(words, entry, found, around),
-        own_program=bool(words) and _own_program(words[0], entry, found, around),
+        own_program=bool(words) and _own_program(started(words)[0], entry, found, around),
         notes=notes,
         names=_names_of_file(entry, found, around),
     )

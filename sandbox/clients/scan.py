@@ -9,7 +9,7 @@ from typing import Final, Literal
 from sandbox.clients.credential import in_arguments, in_plain_text
 from sandbox.clients.variables import steers
 from sandbox.clients.words import Entry
-from sandbox.clients.wrapping import Fit, inner, is_wrapped, options_of, words_of
+from sandbox.clients.wrapping import Fit, inner, is_wrapped, options_of, started, words_of
 from sandbox.errors import SandboxError
 from sandbox.records import dataclass
 from sandbox.supply.docker_run import parse as engine_run
@@ -168,14 +168,15 @@ def _steering(server: Server) -> Iterator[str]:
         if server.contained and steers(name, stranger=server.fit.stranger):
             yield f"its variable `{name}` decides which code mcp-sandbox itself runs, outside of the sandbox"
     if server.contained and server.fit.stranger and server.fit.own_program and request_of(server) is not None:
-        yield f"`{server.command[0]}` is a program of the project's, and would get packages for mcp-sandbox"
+        runner = started(server.command)[0]
+        yield f"`{runner}` is a program of the project's, and would get packages for mcp-sandbox"
 
 
 _SOCKETS: Final = ("docker.sock", "podman.sock", "containerd.sock")
 
 
 def _engine(server: Server) -> Iterator[str]:
-    run = engine_run(words_of(server.entry)) if not server.contained else None
+    run = engine_run(started(words_of(server.entry))) if not server.contained else None
     if run is None:
         return
     if "--privileged" in run.switches:
@@ -206,7 +207,7 @@ def _unpinned(server: Server) -> Iterator[str]:
     request = request_of(server)
     if request is not None and not request.pinned and not server.contained:
         yield f"{request.title} is whatever its owner last published: {_pinning(server, 'one version')}"
-    run = engine_run(server.command)
+    run = engine_run(started(server.command))
     if run is not None and "@sha256:" not in run.image:
         yield f"the image `{run.image}` is whatever its owner last pushed: {_pinning(server, 'its digest')}"
 

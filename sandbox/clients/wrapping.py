@@ -14,6 +14,7 @@ from sandbox.clients.words import Entry
 from sandbox.errors import SandboxError
 from sandbox.records import dataclass, field, replace
 from sandbox.supply.request import parse
+from sandbox.supply.shell import unwrapped as plain
 
 PROGRAM: Final = "mcp-sandbox"
 _OUR_PROGRAM: Final = re.compile(r"(?:(?:[A-Za-z]:[\\/]|/)(?:.*[\\/])?)?mcp-sandbox(?:\.exe)?", re.DOTALL)
@@ -154,6 +155,14 @@ def words_of(entry: Entry) -> tuple[str, ...]:
         return (entry.command,)
 
 
+def started(words: Sequence[str]) -> tuple[str, ...]:
+    """The words of the program that counts, behind `env` and a shell's plain line."""
+    try:
+        return plain(words)
+    except SandboxError:
+        return tuple(words)
+
+
 def obstacle(entry: Entry, fit: Fit) -> str | None:
     """Why the entry cannot be wrapped; None where it can."""
     if entry.faults:
@@ -171,7 +180,7 @@ def obstacle(entry: Entry, fit: Fit) -> str | None:
     except SandboxError as error:
         return f"it would not start in a sandbox: {error.what}"
     if request is not None and fit.stranger and fit.own_program:
-        return f"`{words_of(entry)[0]}` is a program of the project's, and would get packages for mcp-sandbox"
+        return f"`{request.runner}` is a program of the project's, and would get packages for mcp-sandbox"
     return variables.obstacle(dict(entry.env), fit.names, stranger=fit.stranger)
 
 

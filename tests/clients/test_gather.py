@@ -10,6 +10,7 @@ import pytest
 from sandbox.clients.gather import Around, fit, project_of
 from sandbox.clients.table import row
 from sandbox.clients.words import Entry, Found
+from sandbox.clients.wrapping import Left, wrapped
 
 
 @pytest.fixture
@@ -117,6 +118,19 @@ def test_whose_program_it_is(around: Around, command: str, own: bool) -> None:
     named = entry(command.replace("PROJECT", around.cwd), "-y", "pkg")
     file = found(around, "vscode", "project", ".vscode/mcp.json")
     assert fit(named, file, around).own_program is own
+
+
+@pytest.mark.parametrize("before", [("env", "A=b"), ("/usr/bin/env",)])
+def test_a_program_behind_env_is_whose_it_is(around: Around, before: tuple[str, ...]) -> None:
+    """Its node would run outside, to fetch the package. The control: one that is found on PATH."""
+    file = found(around, "vscode", "project", ".vscode/mcp.json")
+    for program, own in ((f"{around.cwd}/bin/npx", True), ("./bin/npx", True), ("npx", False)):
+        named = entry(*before, program, "-y", "pkg")
+        assert fit(named, file, around).own_program is own
+        made = wrapped(named, "/opt/bin/mcp-sandbox", fit(named, file, around))
+        assert isinstance(made, Left) is own
+    line = entry("sh", "-c", f"{around.cwd}/bin/npx -y pkg")
+    assert fit(line, file, around).own_program
 
 
 def test_paths_in_variables(around: Around) -> None:

@@ -96,6 +96,12 @@ REMOTE = Entry("a", url="https://x.example/mcp", kind="http", path=("s", "a"))
         ),
         pytest.param(
             "wide-engine",
+            server("env A=b docker run --privileged x"),
+            server("env A=b docker run -i x"),
+            id="privileged, behind env",
+        ),
+        pytest.param(
+            "wide-engine",
             server("docker run -v /var/run/docker.sock:/s x"),
             server("docker run -v /data:/d x"),
             id="the engine's socket",
