@@ -99,6 +99,13 @@ def _rule(table: dict[str, Any]) -> Rule:
     )  # fmt: skip
 
 
+def _look(rule: Rule) -> bytes:
+    """One pattern for what the rule is worth a look at; in common, a beginning is compiled once."""
+    begun = [look[2:] for look in rule.looks if look.startswith(rb"\b")]
+    words = [_BEGINS + b"(?:" + b"|".join(begun) + b")"] if begun else []
+    return b"|".join((*words, *(look for look in rule.looks if not look.startswith(rb"\b"))))
+
+
 def _searched(texts: Sequence[bytes]) -> Any:
     """A search for all of them at once, which gives the numbers of those that are somewhere in a text."""
     import re2
@@ -120,11 +127,7 @@ class Credentials:
         """`elsewhere`: what `hidden` makes of these rules or of more, where that is known already."""
         self.rules = tuple(rules)
         self._patterns: dict[int, Any] = {}
-        looks = [
-            (_BEGINS + look[2:] if look.startswith(rb"\b") else look, at)
-            for at, rule in enumerate(self.rules)
-            for look in rule.looks
-        ]
+        looks = [(_look(rule), at) for at, rule in enumerate(self.rules) if rule.looks]
         self._hidden = elsewhere or hidden(self.rules)
         looks += [(_SPELT_OUT, _ESCAPED), (self._hidden, _ENCODED)]
         self._texts = [text for text, _ in looks]
