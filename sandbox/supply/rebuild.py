@@ -56,12 +56,23 @@ def _install(order: Order, lock: Lock, tree: Tree, staging: str, store: Store) -
 
 
 def _differs(order: Order, lock: Lock, tree: Tree, digest: str) -> SandboxNotBuilt:
-    ran = ", ".join(f"`{name}`" for name in order.scripts)
-    why = f"the install scripts of {ran} made other files" if ran else "its installer lays it out differently"
     return SandboxNotBuilt(
         "lock-not-rebuilt",
         f"`{lock.name}` was installed again from its lock and is another tree than the locked one: "
-        f"`{digest}` instead of `{tree.digest}`; most likely {why}",
+        f"`{digest}` instead of `{tree.digest}`; most likely {_why(order, lock)}",
         rule="a lock starts the tree that it names",
         hint=f"mcp-sandbox update {lock.name}",
+    )
+
+
+def _why(order: Order, lock: Lock) -> str:
+    """Each file had the lock's hash, and a source what had built it before: what is left is what they do."""
+    if lock.kind == "pypi":
+        sources = ", ".join(f"`{each.name}`" for each in lock.packages if each.scripts)
+        if sources:
+            return f"the source of {sources} is built into other files each time, or on each machine"
+        return "its installer lays it out differently"
+    ran = ", ".join(f"`{name}`" for name in order.scripts)
+    return (
+        f"the install scripts of {ran} made other files" if ran else "its installer lays it out differently"
     )

@@ -96,3 +96,12 @@ def test_a_call_of_another_architecture_ends_the_bridge(machine: str) -> None:
 def test_what_is_no_filter_of_ours_is_refused(bpf_text: bytes) -> None:
     with pytest.raises(CannotEnforce):
         narrowed.only(bpf_text, narrowed.INSIDE, "x86_64")
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_what_may_narrow_itself_may_do_nothing_else_besides(machine: str) -> None:
+    before, after, known = both(machine, narrowed.narrowing(seccomp.load("net", machine), machine))
+    for number in range(NEWEST + 1):
+        name = known.get(number, "")
+        was, said = (answers(one, machine, number, name, ()) for one in (before, after))
+        assert said == ([bpf.ALLOW] * len(was) if name == "seccomp" else was), name

@@ -23,7 +23,7 @@ from sandbox.supply.lock import Lock, Package, Tree
 from sandbox.supply.rebuild import rebuild
 from sandbox.supply.resolved import Resolution, resolution
 from sandbox.supply.store import Store
-from tests.supply import registry
+from tests.supply import registry, sdists
 from tests.supply.toolchain import asked, store_of
 
 DAY = 86400.0
@@ -243,3 +243,55 @@ def test_a_source_that_was_named_is_locked_by_its_hash(tmp_path: Path, environ: 
     assert _again(command, made, environ, found.packages, "sourced")
     with pytest.raises(SandboxNotBuilt):
         _again(command, made, environ, found.packages)
+
+
+SETUP = "from setuptools import setup\nsetup(name='tool', version='1.0')\n"
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """An index with a source that `setuptools` builds."""
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    sdists.setuptools(folder)
+    sdists.legacy(folder, "tool", SETUP)
+    return folder
+
+
+@pytest.mark.threat("K4", proves="a locked source is built again with what built it, or not at all")
+def test_a_source_is_built_again_with_what_built_it(sources: Path, environ: dict[str, str]) -> None:
+    command = f"uvx --no-index --find-links {sources} tool"
+    made = _frozen(command, environ, "tool")
+    packages = _known(made).packages
+    sdists.setuptools(sources, "100.0", more="# another builder")
+    assert _again(command, made, environ, packages, "tool")
+    # The control: nobody but the lock says which builds it.
+    bare = tuple(replace(each, rest=()) for each in packages)
+    with pytest.raises(SandboxNotBuilt) as refused:
+        _again(command, made, environ, bare, "tool")
+    assert refused.value.code == "lock-not-rebuilt"
+    sdists.setuptools(sources, more="# under the same version")
+    with pytest.raises(SandboxNotBuilt) as refused:
+        _again(command, made, environ, packages, "tool")
+    assert refused.value.code == "package-changed"
+
+
+def test_a_source_that_is_built_into_another_each_time_is_named(
+    sources: Path, environ: dict[str, str]
+) -> None:
+    sdists.own(sources, "odd", wheel="name, version, more={'odd.txt': os.urandom(8).hex()}")
+    command = f"uvx --no-index --find-links {sources} odd"
+    made = _frozen(command, environ, "odd")
+    with pytest.raises(SandboxNotBuilt, match="the source of `odd` is built into other files") as refused:
+        _again(command, made, environ, _known(made).packages, "odd")
+    assert refused.value.code == "lock-not-rebuilt"
+
+
+def test_a_locked_source_that_is_not_allowed_any_more_is_not_built(
+    sources: Path, environ: dict[str, str]
+) -> None:
+    command = f"uvx --no-index --find-links {sources} tool"
+    made = _frozen(command, environ, "tool")
+    with pytest.raises(SandboxNotBuilt) as refused:
+        _again(command, made, environ, _known(made).packages)
+    assert refused.value.code == "package-needs-scripts"

@@ -53,3 +53,14 @@ def test_the_default_is_still_to_refuse(tier: str) -> None:
         {"memfd_create"} if tier in ("browser", "compat") else set()
     )
     assert not any(one.get("errnoRet") == errno.ENOTTY for one in made["syscalls"])
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_job_that_narrows_itself_is_let_through_that_and_nothing_else(tier: str, machine: str) -> None:
+    text = seccomp.load(tier, machine)
+    made = json.loads(seccomp.narrowing(text))
+    assert allowed(made["syscalls"]) - allowed(json.loads(text)["syscalls"]) <= {"seccomp []"}
+    named = [one for one in made["syscalls"] if "seccomp" in one["names"]]
+    assert [one["action"] for one in named] == [ALLOW], "one answer for one name"
+    assert {**made, "syscalls": []} == {**json.loads(text), "syscalls": []}
