@@ -63,7 +63,7 @@ def setuptools(folder: Path, version: str = "99.0", *, more: str = "") -> None:
 
 def legacy(folder: Path, name: str, setup: str, version: str = "1.0") -> None:
     """A source with nothing but a `setup.py`: only its code knows what it requires."""
-    _pack(folder, name, version, {"setup.py": setup})
+    pack(folder, name, version, {"setup.py": setup})
 
 
 def own(
@@ -87,10 +87,11 @@ def own(
         + "".join(f"    {line}\n" for line in code.splitlines())
         + f"    return write(directory, {wheel})\n"
     )
-    _pack(folder, name, version, {"pyproject.toml": system + project, "own.py": backend})
+    pack(folder, name, version, {"pyproject.toml": system + project, "own.py": backend})
 
 
-def _pack(folder: Path, name: str, version: str, files: Mapping[str, str]) -> None:
+def pack(folder: Path, name: str, version: str, files: Mapping[str, str]) -> None:
+    """Writes a source whose metadata of its own says no more than its name and version."""
     told = {"PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", **files}
     with tarfile.open(folder / f"{name}-{version}.tar.gz", mode="w:gz") as archive:
         for path, text in told.items():
