@@ -143,12 +143,12 @@ def quoted(path: str) -> str:
 
 def past(chosen: Choice, wish: Wish) -> str:
     """The line for a program that only starts another one, whose lock then holds nothing; else nothing."""
-    known = accepted.every(wish.environ)
+    words = unwrapped(wish.command or chosen.policy.server.command)
+    known = accepted.every(wish.environ) if len(words) > 1 else {}
     if not known:
         return ""
     here = _directories(wish.environ, wish.cwd)
     near = {path: one for path, one in known.items() if os.path.dirname(path) in here}
-    words = unwrapped(wish.command or chosen.policy.server.command)
     for at in range(1, min(len(words), _MOST_WORDS)):
         wanted = _keys_of(words[at:], wish)
         for path, one in near.items():

@@ -30,7 +30,7 @@ def held(entry: Entry, fit: Fit, around: Around, cwd: str, client: str = "") -> 
     """The lock of an entry's server, as `run` would find it in `cwd`; None where there is nothing to lock."""
     from sandbox.clients.engine_entry import contained
     from sandbox.clients.scan import Held
-    from sandbox.clients.wrapping import Wrapped, is_wrapped, ours, words_of, wrapped
+    from sandbox.clients.wrapping import Wrapped, is_wrapped, named, ours, words_of, wrapped
 
     if not entry.command or fit.impostor or any(map(_ELSEWHERE.fullmatch, _variables(entry, fit))):
         return None
@@ -41,9 +41,9 @@ def held(entry: Entry, fit: Fit, around: Around, cwd: str, client: str = "") -> 
     made = wrapped(entry, "mcp-sandbox", fit)
     found = _held(made.args[1:], fit, around, cwd) if isinstance(made, Wrapped) else None
     if found is not None and found.state == "locked":
-        words = [word for word in (client, entry.name) if word]
-        fix = " ".join(["mcp-sandbox clients wrap", *(map(shlex.quote, words) if _sayable(words) else ())])
-        return Held("bypassed", found.path, fix)
+        # A name may begin as an option does.
+        which = [client, entry.name] if client and named(entry) else [client] if client else []
+        return Held("bypassed", found.path, shlex.join(["mcp-sandbox", "clients", "wrap", *which]))
     return found
 
 
@@ -66,7 +66,8 @@ def _held(args: Sequence[str], fit: Fit, around: Around, cwd: str) -> Held | Non
         lockable = keys(chosen, wish)
     except (SandboxError, SystemExit, ValueError):
         return None
-    fix = _fix(given, wish, chosen, stranger=fit.stranger) if lockable else ""
+    chose = fit.stranger and given.profile not in (None, fit.profile)
+    fix = _fix(given, wish, chosen, stranger=fit.stranger) if lockable and not chose else ""
     try:
         found = counted(chosen, wish)
     except SandboxError as error:

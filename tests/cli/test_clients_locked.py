@@ -111,6 +111,14 @@ def test_what_the_client_starts_itself_is_held_by_no_lock(clients: Clients) -> N
     assert "not what the client starts" in clients.table()
 
 
+def test_a_name_that_looks_like_an_option_is_not_pasted(clients: Clients) -> None:
+    clients.world.put()
+    clients.users.parent.mkdir(exist_ok=True)
+    clients.users.write_text(json.dumps({"mcpServers": {"--yes": {"command": "npx", "args": ["-y", "pkg"]}}}))
+    lock, _ = clients.scan()
+    assert (lock or {})["fix"] == "mcp-sandbox clients wrap cursor"
+
+
 # --- what does not count ----------------------------------------------------------------------------
 
 
@@ -252,8 +260,9 @@ def test_a_program_that_is_only_called_so_is_held_by_nothing(clients: Clients) -
 # --- the words that are pasted ----------------------------------------------------------------------
 
 
-def test_what_is_pasted_locks_this_very_server(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_pasted_locks_this_very_server(clients: Clients, require: Callable[[str], None]) -> None:
     """A script in the place of a package: what is looked at is the words."""
+    require("native")
     script = clients.world.project / "server.py"
     script.write_text("import sys\nsys.stdin.read()\n")
     clients.say("python3", str(script), "an argument")
@@ -299,6 +308,23 @@ def test_a_projects_file_has_nobody_paste_a_grant(clients: Clients) -> None:
         file.write_text(json.dumps({"mcpServers": {"a": {"command": PROGRAM, "args": words}}}))
         lock, _ = clients.scan()
         assert (lock or {})["fix"] == f"mcp-sandbox lock --name=b{grants} -- npx -y pkg"
+        file.unlink()
+
+
+def test_a_projects_file_has_nobody_paste_a_profile_that_it_chose(clients: Clients) -> None:
+    """The control: the one that is for the package, or the user's own file, may name it."""
+    clients.projects.parent.mkdir()
+    clients.users.parent.mkdir(exist_ok=True)
+    time, fix = ("uvx", "mcp-server-time"), "mcp-sandbox lock --profile={} -- {}"
+    for file, profile, command, wanted in (
+        (clients.projects, "desktop-commander", COMMAND, None),
+        (clients.projects, "time", time, fix.format("time", "uvx mcp-server-time")),
+        (clients.users, "desktop-commander", COMMAND, fix.format("desktop-commander", "npx -y pkg")),
+    ):
+        words = ["run", "--profile", profile, "--", *command]
+        file.write_text(json.dumps({"mcpServers": {"a": {"command": PROGRAM, "args": words}}}))
+        lock, _ = clients.scan()
+        assert lock == {"state": "none", "path": None, "fix": wanted}
         file.unlink()
 
 
