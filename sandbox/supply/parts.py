@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
 from sandbox.records import dataclass
@@ -93,6 +94,7 @@ def _package(kind: str, one: Package, places: Sequence[str]) -> Part:
     facts += [("published", one.published)] if one.published else []
     facts += [("install-scripts", "true")] if one.scripts else []
     facts += [("provenance", what) for what in one.provenance]
+    facts += _building(plain(one.rest))
     facts += [(f"file-{algorithm}", value) for algorithm, value in several]
     return Part(
         purl,
@@ -108,6 +110,14 @@ def _package(kind: str, one: Package, places: Sequence[str]) -> Part:
         one.publisher,
         tuple(facts),
     )
+
+
+def _building(rest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a source was built with and into (PyPI)."""
+    builders = rest.get("built-with")
+    facts = [("built-with", str(each)) for each in builders] if isinstance(builders, Mapping) else []
+    into = rest.get("built-into")
+    return [*facts, ("built-into", str(into))] if into else facts
 
 
 def _purl(kind: str, scope: str, name: str, version: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from sandbox.records import replace
 from sandbox.supply import cyclonedx, spdx
 from sandbox.supply.lock import Allowed, ImageLock, Lock, Package, Place, Tree
 from sandbox.supply.parts import needs, parts
@@ -191,3 +192,17 @@ def test_hostile_words_are_data() -> None:
     lock = Lock("x", "npm", ("x",), (), "2026-11-26T12:00:00Z", "nobody", packages=(HOSTILE, HOSTILE))
     for form in (cyclonedx.document, spdx.document):
         assert json.dumps(form(lock, SERIAL, "1.0")).isprintable()
+
+
+def test_what_a_source_was_built_with_and_into_is_told() -> None:
+    built = (
+        ("built-with", {"setuptools==80.0": [f"sha256:{HEX}"]}),
+        ("built-into", "a-1-py3-none-any.whl x"),
+    )
+    lock = replace(PYPI, packages=tuple(replace(one, rest=built) for one in PYPI.packages))
+    told = [
+        (one["name"].rpartition(":")[2], one["value"])
+        for one in _component(lock, "pydantic-core", "2.0+local")["properties"]
+    ]
+    assert ("built-with", "setuptools==80.0") in told
+    assert ("built-into", "a-1-py3-none-any.whl x") in told
