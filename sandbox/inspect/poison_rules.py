@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sandbox.inspect.folding import fold_pattern
+from sandbox.inspect.poison_near import together
 from sandbox.inspect.ready import ready
-from sandbox.patterns import regex
 from sandbox.records import dataclass
 from sandbox.wire.strict import Bytes
 
@@ -17,9 +17,9 @@ Search = Callable[[Bytes, int], tuple[int, int]]
 SCHEMA: Final = 1
 _KEYS: Final = frozenset(
     "id group score result why references languages words near patterns needs lacks plain links names match"
-    " differ detector".split()
+    " differ detector stands".split()
 )
-_GLUED = regex("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_GLUED = (("\u0e00", "\u0e7f"), ("\u3040", "\u30ff"), ("\u3400", "\u9fff"), ("\uac00", "\ud7af"))
 """Scripts whose words stand together, or whose particles do."""
 _MEMORY = 8 << 20
 _AROUND = 60
@@ -51,6 +51,8 @@ class Rule:
     detector: str = ""
     match: tuple[str, ...] = ()
     differ: tuple[str, ...] = ()
+    stands: bytes = b""
+    """One pattern for all that it stands near (`poison_near.together`)."""
 
     @property
     def nears(self) -> tuple[str, ...]:
@@ -104,10 +106,19 @@ def _rule(table: Mapping[str, Any]) -> Rule:
         key: tuple(value) if isinstance(value, list) else value for key, value in table.items()
     }
     values.setdefault("result", max(0, table["score"] - 2))
+    values["stands"] = _stands(values)
     rule = Rule(**values)
     if bool(rule.patterns) == bool(rule.detector):
         raise BadRules(f"rule `{id}`: either `patterns` or `detector`")
     return rule
+
+
+def _stands(values: Mapping[str, Any]) -> bytes:
+    """As `scripts/build-rules` wrote it, or made now."""
+    if "stands" in values:
+        written: str = values["stands"]
+        return written.encode("latin-1")
+    return together(values.get("near") or values.get("words", ()))
 
 
 class Matcher:
@@ -148,7 +159,7 @@ def expanded(rule: Rule, pattern: str) -> str:
     ended = [
         stem if word.endswith("!") else f"{stem}[^ ]*" for stem, word in zip(stems, rule.words, strict=True)
     ]
-    glued = _GLUED.search(pattern)
+    glued = any(first <= char <= last for char in pattern for first, last in _GLUED)
     pattern = fold_pattern(pattern)
     pattern = pattern.replace("{w0}", f"(?:{'|'.join(stems)})").replace("{w}", f"(?:{'|'.join(ended)})")
     pattern = re.sub(r"<(\d+)c>", r".{0,\1}", pattern)

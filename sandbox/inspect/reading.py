@@ -9,7 +9,7 @@ from sandbox.inspect.confusables import disguised, skeleton
 from sandbox.inspect.encoded import decoded, turned
 from sandbox.inspect.folding import fold, span, unleet
 from sandbox.inspect.hidden import without
-from sandbox.inspect.poison_near import anything, digits, dressed, split, together, unseen, worst, writings
+from sandbox.inspect.poison_near import anything, digits, dressed, split, unseen, worst, writings
 from sandbox.inspect.poison_rules import Matcher, Rule
 from sandbox.wire.strict import Bytes
 
@@ -143,11 +143,11 @@ class _Group:
     def near(self, window: bytes) -> list[Matcher]:
         """The rules that stand near something in the window."""
         if self._any is None:
-            self._any = holds(together(near for rule in self._rules for near in rule.nears))
+            self._any = holds(b"|".join(rule.stands for rule in self._rules))
         if not self._any(window):
             return []
         if not self._each:
-            self._each = [(holds(together(rule.nears)), Matcher(rule)) for rule in self._rules]
+            self._each = [(holds(rule.stands), Matcher(rule)) for rule in self._rules]
         return [matcher for near, matcher in self._each if near(window)]
 
 
