@@ -165,11 +165,19 @@ def _elsewhere(prepared: Prepared, around: Around) -> Callable[[], Mapping[str, 
 def _ahead(make: Callable[[], Looker]) -> Callable[[], Looker]:
     """What `make` makes, made in a thread from now on and waited for when it is wanted."""
     made: list[Looker] = []
-    thread = threading.Thread(target=lambda: made.append(make()), name="poison-rules", daemon=True)
-    thread.start()
+    ready = threading.Event()
+
+    def work() -> None:
+        try:
+            made.append(make())
+        finally:
+            ready.set()
+        made[0].reader.warm()
+
+    threading.Thread(target=work, name="poison-rules", daemon=True).start()
 
     def wait() -> Looker:
-        thread.join()
+        ready.wait()
         # An error has been told by the thread; it happens again, where it ends the session.
         return made[0] if made else make()
 

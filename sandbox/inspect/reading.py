@@ -61,6 +61,13 @@ class Reader:
         self._worst = _once(worst)
         self._groups = [_Group([rule for rule in rules if rule.group == name]) for name in _names(rules)]
 
+    def warm(self) -> None:
+        """Makes what most texts of words need, before the first of them; beside `hits` it is made twice at worst."""
+        for group in self._groups:
+            group.warm()
+        for search in (self._digits, self._writing):
+            search(b"")
+
     def near(self, data: Bytes) -> bool:
         """Whether a text, or a line of JSON without escapes, has to be looked at; if not, no rule matches."""
         return self._near(data) or (not data.isascii() and self._closely(data))
@@ -140,15 +147,26 @@ class _Group:
         self._any: Holds | None = None
         self._each: list[tuple[Holds, Matcher]] = []
 
+    def warm(self) -> None:
+        """Makes all searches."""
+        self._whole()
+        self._parts()
+
     def near(self, window: bytes) -> list[Matcher]:
         """The rules that stand near something in the window."""
+        if not self._whole()(window):
+            return []
+        return [matcher for near, matcher in self._parts() if near(window)]
+
+    def _whole(self) -> Holds:
         if self._any is None:
             self._any = holds(b"|".join(rule.stands for rule in self._rules))
-        if not self._any(window):
-            return []
+        return self._any
+
+    def _parts(self) -> list[tuple[Holds, Matcher]]:
         if not self._each:
             self._each = [(holds(rule.stands), Matcher(rule)) for rule in self._rules]
-        return [matcher for near, matcher in self._each if near(window)]
+        return self._each
 
 
 class _Chars:
