@@ -62,7 +62,7 @@ class Reader:
         self._groups = [_Group([rule for rule in rules if rule.group == name]) for name in _names(rules)]
 
     def warm(self) -> None:
-        """Makes what most texts of words need, before the first; beside `hits` some is made twice at worst."""
+        """Makes what most texts of words need, before the first: beside `hits`, twice at worst."""
         for group in self._groups:
             group.warm()
         for search in (self._digits, self._writing):
