@@ -159,7 +159,7 @@ def expanded(rule: Rule, pattern: str) -> str:
     ended = [
         stem if word.endswith("!") else f"{stem}[^ ]*" for stem, word in zip(stems, rule.words, strict=True)
     ]
-    glued = any(first <= char <= last for char in pattern for first, last in _GLUED)
+    glued = not pattern.isascii() and any(first <= char <= last for char in pattern for first, last in _GLUED)
     pattern = fold_pattern(pattern)
     pattern = pattern.replace("{w0}", f"(?:{'|'.join(stems)})").replace("{w}", f"(?:{'|'.join(ended)})")
     pattern = re.sub(r"<(\d+)c>", r".{0,\1}", pattern)
