@@ -63,7 +63,8 @@ class Inspector(Protocol):
     """Judges messages one by one; None says that there is nothing to say, and has to cost next to nothing.
 
     Both are called with a lock held, so never at once. They do no I/O and read no clock: what an inspector
-    has to keep or to be told comes through what it was built with.
+    has to keep or to be told comes through what it was built with. One that takes long over long messages
+    may also have `ahead(frame)`, called before the first inspector is asked about such a one of the server's.
     """
 
     name: str

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from threading import Thread
 from typing import Any, Final
 
 from sandbox.inspect.flow import Flow
@@ -61,6 +62,7 @@ class Secrets:
         self._match: Any = None
         self._known = bool(redaction.known)
         self._needle = redaction.marks.needle
+        self._begun: tuple[Frame, Thread, list[Any]] | None = None
 
     # --- towards the client -------------------------------------------------------------------------------
 
@@ -71,9 +73,27 @@ class Secrets:
         if type(data) is not bytes:
             data = bytes(data)  # what came in several reads
         parted = self._flow.parted(frame)
-        if not (match(data) or parted or (self._known and self._redaction.known.worth(data))):
+        matched = match(data) if self._begun is None else self._looked(frame, data)
+        if not (matched or parted or (self._known and self._redaction.known.worth(data))):
             return None
         return self._judge(frame, asked, parted)
+
+    def ahead(self, frame: Frame) -> None:
+        """Begin to look through a long message of the server's while the inspectors before this one do."""
+        match, found = self._match or self._matcher(), list[Any]()
+        data = bytes(frame.data)
+        thread = Thread(target=lambda: found.append(match(data)), name="secrets-ahead", daemon=True)
+        thread.start()
+        self._begun = frame, thread, found
+
+    def _looked(self, frame: Frame, data: bytes) -> Any:
+        """What `match` says, which may know already; nothing of a message that another one was made of."""
+        begun, self._begun = self._begun, None
+        if begun is None or begun[0] is not frame:
+            return self._match(data)
+        begun[1].join()
+        # A failure was told by the thread, and is one here.
+        return begun[2][0] if begun[2] else self._match(data)
 
     def _matcher(self) -> Any:
         self._match = self._redaction.rules.match

@@ -1,18 +1,19 @@
-"""What is said of a message that an inspector judged: to the log, and to whoever waits (P)."""
+"""What comes of a verdict: the message after its edits, what the log is told and whoever waits (P)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sandbox.event import Event, Value
-from sandbox.inspect.judged import Finding, Judged
+from sandbox.inspect.judged import Edit, Finding, Judged
 from sandbox.relay.facts import frame_detail
 from sandbox.relay.ledger import Side
 from sandbox.relay.questions import Answer
 from sandbox.relay.refusals import failed_result
 from sandbox.verdict import Action, Verdict
-from sandbox.wire.jsonrpc import INTERNAL_ERROR, Frame, error_frame
+from sandbox.wire.jsonrpc import INTERNAL_ERROR, Frame, FrameReader, error_frame
 from sandbox.wire.salvage import Id
+from sandbox.wire.splice import splice
 
 REFUSED = -1
 """The code that MCP's examples give a request that a person has refused (2025-11-25, Sampling)."""
@@ -116,3 +117,22 @@ def _of_frame(side: Side, frame: Frame, finding: Finding) -> dict[str, Value]:
     if finding.inspector == "secrets":
         del detail["sha256"]
     return detail
+
+
+def because(finding: Finding, why: str) -> Finding:
+    """The finding with a further reason."""
+    return Finding(finding.inspector, finding.rule, finding.place, f"{finding.reason}: {why}")
+
+
+def foremost(judged: Judged) -> Finding:
+    """What a verdict rests on before all."""
+    verdict = judged.verdict
+    return judged.findings[0] if judged.findings else Finding("relay", verdict.rule, "", verdict.reason)
+
+
+def edited(frame: Frame, edits: Sequence[Edit]) -> Frame:
+    """The frame after `edits`; what they make of it has to be a message still."""
+    made = FrameReader(1 << 62).feed(splice(frame.data, edits))
+    if len(made) != 1 or not isinstance(made[0], Frame):
+        raise ValueError("an edit made something of a message that is none")
+    return made[0]

@@ -17,7 +17,17 @@ from sandbox.event import Value
 from sandbox.excess import Excess
 from sandbox.inspect.judged import Asked, Edit, Finding, Inspector, Judged
 from sandbox.relay.asking import OWN, Asking, Question
-from sandbox.relay.denials import answer, answer_event, bare, denial_event, finding_event, refused_answer
+from sandbox.relay.denials import (
+    answer,
+    answer_event,
+    bare,
+    because,
+    denial_event,
+    edited,
+    finding_event,
+    foremost,
+    refused_answer,
+)
 from sandbox.relay.facts import passed
 from sandbox.relay.granted import Granted
 from sandbox.relay.ledger import Pending, Side
@@ -25,15 +35,16 @@ from sandbox.relay.listing import Listings
 from sandbox.relay.outbox import Desk, Outbox
 from sandbox.relay.questions import Answer, again, wording
 from sandbox.verdict import Action
-from sandbox.wire.jsonrpc import Frame, FrameReader
+from sandbox.wire.jsonrpc import Frame
 from sandbox.wire.salvage import Id
-from sandbox.wire.splice import splice
 
 MOST_HELD = 64
 ANSWER_S = 120.0
 LIST_S = 10.0
 """How long the server may take to let its lists be read before a call is refused for want of them."""
 FINISH_S = 0.01
+LONG = 1 << 17
+"""Bytes of a message through which inspectors look at once, on as many processors as there are."""
 _LISTS = frozenset(
     "tools/list resources/list resources/templates/list prompts/list server/discover initialize".split()
 )
@@ -83,6 +94,7 @@ class Inspection:
             "client": tuple(one.to_server for one in self._inspectors),
             "server": tuple(one.to_client for one in self._inspectors),
         }
+        self._ahead = tuple(one.ahead for one in self._inspectors if hasattr(one, "ahead"))
         self._told = told
         self.asking = asking or Asking(ANSWER_S)
         self._worded = worded
@@ -158,6 +170,9 @@ class Inspection:
                 id = frame.message.get("params", _NONE).get("requestId")
                 if type(id) in (int, str) and self.asking.forget("server", id):
                     return None  # nor has the client
+            if len(frame.data) > LONG:
+                for ahead in self._ahead:
+                    ahead(frame)
             return self._chain("server", frame, asked, 0)
 
     # --- the inspectors, one after another --------------------------------------------------------------
@@ -195,7 +210,7 @@ class Inspection:
             return None
         if action is Action.KILL:
             self._desk.breach(Excess(judged.verdict.rule, judged.verdict.reason))
-        self._deny(side, frame, asked, _first(judged))
+        self._deny(side, frame, asked, foremost(judged))
         return None
 
     def _deny(self, side: Side, frame: Frame, asked: Asked | None, finding: Finding) -> None:
@@ -254,7 +269,7 @@ class Inspection:
     # --- questions to a person ----------------------------------------------------------------------------
 
     def _ask(self, side: Side, frame: Frame, asked: Asked | None, judged: Judged, at: int) -> None:
-        finding = _first(judged)
+        finding = foremost(judged)
         about = (frame.method, frame.tool) if asked is None else (asked.method, asked.tool)
 
         def answered(answer: Answer) -> None:
@@ -267,16 +282,16 @@ class Inspection:
         self, side: Side, frame: Frame, asked: Asked | None, judged: Judged, at: int, answer: Answer
     ) -> None:
         """Go on with a message that somebody was asked about, or refuse it."""
-        finding = _first(judged)
+        finding = foremost(judged)
         self._desk.report(answer_event(side, frame, finding, answer))
         # Whoever waits now: in the modern era the call under its new id.
         waiting = answer.retry or frame
         if answer.yes:
             self._go_on_with(side, frame, asked, judged, at, answer.retry)
         elif side == "client" or answer.retry is not None:
-            self._deny("client", waiting, None, _because(finding, answer.why))
+            self._deny("client", waiting, None, because(finding, answer.why))
         else:
-            self._deny(side, frame, asked, _because(finding, answer.why))
+            self._deny(side, frame, asked, because(finding, answer.why))
 
     def _go_on_with(
         self, side: Side, frame: Frame, asked: Asked | None, judged: Judged, at: int, retry: Frame | None
@@ -380,20 +395,3 @@ class Inspection:
                 work()
         except BaseException as error:
             self._desk.failed(error)
-
-
-def edited(frame: Frame, edits: Sequence[Edit]) -> Frame:
-    """The frame after `edits`; what they make of it has to be a message still."""
-    made = FrameReader(1 << 62).feed(splice(frame.data, edits))
-    if len(made) != 1 or not isinstance(made[0], Frame):
-        raise ValueError("an edit made something of a message that is none")
-    return made[0]
-
-
-def _because(finding: Finding, why: str) -> Finding:
-    return Finding(finding.inspector, finding.rule, finding.place, f"{finding.reason}: {why}")
-
-
-def _first(judged: Judged) -> Finding:
-    verdict = judged.verdict
-    return judged.findings[0] if judged.findings else Finding("relay", verdict.rule, "", verdict.reason)

@@ -8,7 +8,7 @@ from typing import Any
 
 from fuzzing.conversations import SECRET
 from sandbox.inspect.judged import DROP, SHOWN_CHARS, Asked, Finding, Inspector, Judged
-from sandbox.relay.inspection import edited
+from sandbox.relay.denials import edited
 from sandbox.verdict import Action
 from sandbox.wire.jsonrpc import Frame
 from sandbox.wire.structs import msgspec

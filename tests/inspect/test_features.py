@@ -9,7 +9,7 @@ import pytest
 from sandbox.inspect.features import MOST_ROOTS, MOST_WISHES, Features
 from sandbox.inspect.judged import DROP, Asked, Judged
 from sandbox.policy.model import ClientFeatures
-from sandbox.relay.inspection import edited
+from sandbox.relay.denials import edited
 from sandbox.verdict import Action
 from sandbox.wire.jsonrpc import Frame
 from tests.inspect.test_calls import frame

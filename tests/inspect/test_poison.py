@@ -13,7 +13,7 @@ from sandbox.inspect.label import KEY
 from sandbox.inspect.poison import Poison
 from sandbox.inspect.poison_rules import shipped_rules
 from sandbox.inspect.poison_texts import Looker
-from sandbox.relay.inspection import edited
+from sandbox.relay.denials import edited
 from sandbox.verdict import Action
 from sandbox.wire.jsonrpc import Frame
 from tests.inspect.messages import framed, note, request, result

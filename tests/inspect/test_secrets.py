@@ -461,3 +461,29 @@ def test_many_names_are_written_anew_once() -> None:
 def test_however_many_there_are_none_is_left(spelt: str) -> None:
     """Beyond the bounds of what is looked at, nothing passes."""
     assert spelt not in json.dumps(heard(answer(f"{spelt} " * 12_000)))
+
+
+# --- a look ahead of the other inspectors ----------------------------------------------------------------
+
+SPELT = st.sampled_from(
+    [GITHUB, STRIPE, KEY, OWN, base64.b64encode(f" {GITHUB}".encode()).decode(), GITHUB[::-1], "a word\n"]
+)
+
+
+@given(st.lists(st.lists(SPELT, max_size=3), min_size=1, max_size=4), st.sets(st.integers(0, 3)))
+def test_a_look_ahead_finds_what_a_look_in_turn_does(said: list[list[str]], ahead: set[int]) -> None:
+    """Of several messages in a row, of which some were begun."""
+    usual, early = inspector(), inspector()
+    for at, texts in enumerate(said):
+        message = frame(answer(*texts))
+        if at in ahead:
+            early.ahead(message)
+        assert early.to_client(message, CALL) == usual.to_client(message, CALL)
+
+
+@given(SPELT, SPELT)
+def test_of_a_message_that_another_was_made_of_nothing_is_taken_over(before: str, after: str) -> None:
+    usual, early = inspector(), inspector()
+    early.ahead(frame(answer(before)))
+    message = frame(answer(after))
+    assert early.to_client(message, CALL) == usual.to_client(message, CALL)

@@ -15,7 +15,7 @@ from sandbox.policy.model import Policy, Traffic
 from sandbox.relay import inspection as module
 from sandbox.relay.inspection import Inspection
 from sandbox.verdict import Verdict
-from sandbox.wire.jsonrpc import Frame
+from sandbox.wire.jsonrpc import Frame, FrameReader
 from tests.relay.world import PATIENCE, World, legacy, notification, request, result
 
 F_SETPIPE_SZ = 1031
@@ -321,3 +321,29 @@ def test_a_held_call_whose_time_is_over_is_forgotten_and_the_server_never_hears_
     one.server({"jsonrpc": "2.0", "id": asked["id"], "result": {"tools": []}})
     one.client(call(2))
     assert one.relay_to_server.hear()["id"] == 2
+
+
+class Ahead(Script):
+    """An inspector that can begin with a message before its turn."""
+
+    def __init__(self) -> None:
+        super().__init__(to_client=self._judged)
+        self.begun: list[int] = []
+        self.judged: list[int] = []
+
+    def ahead(self, frame: Frame) -> None:
+        self.begun.append(frame.size)
+
+    def _judged(self, frame: Frame, asked: Asked | None) -> None:
+        self.judged.append(frame.size)
+
+
+def test_a_long_message_is_begun_with_ahead() -> None:
+    script = Ahead()
+    inspection = Inspection([Script(), script], told)
+    for size in (module.LONG - 1000, module.LONG + 1):
+        message = notification("notifications/message", data="x" * size)
+        (made,) = FrameReader().feed(json.dumps(message).encode() + b"\n")
+        assert isinstance(made, Frame)
+        inspection.to_client(made, None)
+    assert script.begun == script.judged[1:]
