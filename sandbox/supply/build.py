@@ -27,6 +27,9 @@ _NOISE = re.compile(
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 _RESOLVED = re.compile(r"(@[\w.~-]+/)?[\w.~-]+(@|==)[\w.!+-]+", re.ASCII)
 _NO_DATES = "an index does not say when its files were published: none was left out for its age"
+_UV_BUILDS = (
+    "uv alone builds what `[supply] scripts` names from its source: install it, as by `pipx install uv`"
+)
 _PASSWORD = re.compile(r"(://)[^/\s@]+@")
 
 # What the installers print, the error's code, and a hint.
@@ -201,7 +204,10 @@ class _Runs:
         """One job, which does not fail."""
         outcome = self._order.run_build(job)
         if outcome.status:
-            raise _failure(job, outcome)
+            error = _failure(job, outcome)
+            if error.code == "package-not-found" and sources.without_uv(self._order):
+                error.hint = _UV_BUILDS
+            raise error
         self.reached.update(dict.fromkeys(outcome.reached))
 
 

@@ -97,17 +97,19 @@ def _pylock(text: str) -> Iterator[Release]:
         yield _locked(_mapping(one))
 
 
-def local_sources(text: bytes) -> dict[str, str]:
-    """Where on this machine the sources are that uv has not hashed, by the name of each package."""
+def local_files(text: bytes) -> dict[str, list[str]]:
+    """Where on this machine the files are that uv has not hashed, by the name of each package."""
     import tomllib
 
+    found: dict[str, list[str]] = {}
     try:
-        listed = tomllib.loads(text.decode("utf-8", "replace")).get("packages", [])
-        found = {one["name"]: one["sdist"] for one in listed if "sdist" in one}
-        urls = {name: sdist["url"] for name, sdist in found.items() if "hashes" not in sdist}
-        return {spec.normal(name): unquote(urlsplit(url).path) for name, url in urls.items() if _is_file(url)}
+        for one in tomllib.loads(text.decode("utf-8", "replace")).get("packages", []):
+            files = [*one.get("wheels", []), *([one["sdist"]] if "sdist" in one else [])]
+            urls = [str(file.get("url")) for file in files if not file.get("hashes")]
+            found[spec.normal(one["name"])] = [unquote(urlsplit(url).path) for url in urls if _is_file(url)]
     except (tomllib.TOMLDecodeError, RecursionError, LookupError, TypeError, AttributeError):
-        return {}
+        return {}  # hashed requirements, of an older uv
+    return found
 
 
 def _is_file(url: str) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sandbox.digest import sha256
 from sandbox.errors import CommandNotFound, SandboxNotBuilt
@@ -25,7 +25,7 @@ from sandbox.supply.job import CONFIG, MOUNT, SCRATCH, BuildJob, Order
 from sandbox.supply.key import uv_path
 from sandbox.supply.lock import Package, plain
 from sandbox.supply.programs import Interpreter
-from sandbox.supply.pypi_lock import Release
+from sandbox.supply.pypi_lock import File
 from sandbox.supply.resolved import Resolution
 from sandbox.supply.shape import Unfit
 from sandbox.supply.source import Built, Source, Stage, built
@@ -59,8 +59,16 @@ def concerned(order: Order) -> bool:
         return False
     if order.locked:
         return any(each.scripts for each in order.locked)
-    has_uv = order.image is not None or uv_path(order.request.runner, order.environ) is not None
-    return has_uv and bool(named(order))
+    return bool(named(order)) and _has_uv(order)
+
+
+def without_uv(order: Order) -> bool:
+    """One is named, and there is nothing that would build it: pip takes wheels alone."""
+    return order.request.ecosystem == "pypi" and bool(named(order)) and not _has_uv(order)
+
+
+def _has_uv(order: Order) -> bool:
+    return order.image is not None or uv_path(order.request.runner, order.environ) is not None
 
 
 def install(
@@ -170,14 +178,14 @@ class _Sources:
     def _chosen(self, name: str) -> tuple[list[Package], list[Source]]:
         """Of what uv has resolved, which are the registry's wheels, and which the sources that are named."""
         text = content(os.path.join(self._tree, SCRATCH, name), pypi_lock.LARGEST) or b""
-        from_source, local = {*named(self._order)}, pypi_lock.local_sources(text)
-        releases = pypi_lock.releases(text)
-        wheels = [each.package(frozenset()) for each in releases if each.name not in from_source]
-        sources = [
-            Source(each.name, each.version, _hashes(each, local.get(each.name)))
-            for each in releases
-            if each.name in from_source
-        ]
+        from_source, local = {*named(self._order)}, pypi_lock.local_files(text)
+        wheels, sources = list[Package](), list[Source]()
+        for each in pypi_lock.releases(text):
+            if each.name in from_source:
+                hashes = _hashes(each.name, each.sources, local)
+                sources.append(Source(each.name, each.version, hashes))
+            else:
+                wheels.append(Package(each.name, each.version, _hashes(each.name, each.files, local)))
         return wheels, sources
 
     def _build(self, source: Source) -> Built:
@@ -219,15 +227,14 @@ class _Sources:
         return self._tool.job(title, steps, self._tree, log, (*files, *told), narrows=narrows)
 
 
-def _hashes(release: Release, local: str | None) -> tuple[str, ...]:
-    """Of its files that are no wheels; of one on this machine, which no index has hashed, its own."""
-    found = tuple(f"sha256:{file.sha256}" for file in release.sources)
-    data = content(local, _LARGEST) if local and not found else None
-    if data is not None:
-        return (f"sha256:{sha256(data).hexdigest()}",)
+def _hashes(name: str, files: Sequence[File], local: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Of each file; of one on this machine, which no index has hashed, its own."""
+    found = [file.sha256 for file in files]
+    kept = [content(path, _LARGEST) for path in local.get(name, ())]
+    found += [sha256(data).hexdigest() for data in kept if data is not None]
     if not found:
-        raise Unfit(f"nothing vouches for the source of `{release.name}`: its index gives no hash")
-    return found
+        raise Unfit(f"nothing vouches for `{name}`: its index gives no hash")
+    return tuple(f"sha256:{each}" for each in found)
 
 
 def _failed(log: str) -> list[tuple[str, str]]:

@@ -124,16 +124,20 @@ class _Look:
     def _check_record(self) -> None:
         """Every file and no other is listed, under no other hash: what is installed is what its notes say."""
         own = {f"{self._info}/{name}" for name in ("RECORD", *_SIGNED)}
-        listed = {}
-        for row in csv.reader(io.StringIO(self._read("RECORD"))):
-            if row and row[0] not in own and not row[0].endswith("/"):
-                listed[row[0]] = row[1] if len(row) > 1 else ""
+        rows = [row for row in self._rows() if row and not row[0].endswith("/")]
+        listed = {row[0]: "".join(row[1:2]) for row in rows if row[0] not in own}
         for name in sorted({*listed} ^ ({*self._hashes} - own)):
             raise zipped.Refused(f"its RECORD is not true of `{zipped.shown(name)}`")
         for name, said in listed.items():
             algorithm, _, value = said.partition("=")
             if said and (algorithm not in _HASHES or self._hash(name, algorithm) != _hex(value)):
                 raise zipped.Refused(f"its RECORD has another hash of `{zipped.shown(name)}`")
+
+    def _rows(self) -> list[list[str]]:
+        try:
+            return [*csv.reader(io.StringIO(self._read("RECORD")))]
+        except csv.Error:
+            raise zipped.Refused("its `RECORD` cannot be read") from None
 
     def _hash(self, name: str, algorithm: str) -> str:
         return self._hashes[name] if algorithm == "sha256" else self._archive.digest(name, algorithm)
@@ -165,7 +169,7 @@ class _Look:
         reader.optionxform = str  # type: ignore[assignment,method-assign] # names keep their case
         try:
             reader.read_string((text or b"").decode("utf-8", "replace"))
-        except configparser.Error:
+        except (configparser.Error, AttributeError, ValueError):
             raise zipped.Refused("its `entry_points.txt` cannot be read") from None
         for section in ("console_scripts", "gui_scripts"):
             for name in reader[section] if reader.has_section(section) else ():
@@ -211,7 +215,7 @@ def requirement(text: object) -> str:
     """A requirement of a package from an index, in one spelling; `Refused` for anything else."""
     try:
         found = Requirement(text if isinstance(text, str) and len(text) < 2000 else "")
-    except InvalidRequirement:
+    except (InvalidRequirement, RecursionError):
         raise zipped.Refused(f"`{line(text)}` is no requirement") from None
     if found.url:
         raise zipped.Refused(f"it wants `{line(found.name)}` from a place that is no index")

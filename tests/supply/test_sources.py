@@ -167,6 +167,19 @@ def test_settings_that_uv_is_not_to_read_are_not_read(index: Path, environ: dict
     assert _runs(made) == "built\n"
 
 
+def test_without_uv_no_source_is_built(
+    index: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if subprocess.run(["/usr/bin/python3", "-m", "pip", "--version"], capture_output=True).returncode:
+        pytest.skip("the system's python has no pip")
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    sdists.own(index, "tool")
+    environ.update(PATH="/usr/bin:/bin", PIP_FIND_LINKS=str(index), PIP_NO_INDEX="1")
+    with pytest.raises(SandboxNotBuilt, match="package-not-found") as refused:
+        _build(environ, "pipx run tool")
+    assert "uv alone builds" in refused.value.hint
+
+
 # --- what it may reach ------------------------------------------------------------------------------
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import random
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -147,3 +149,26 @@ def test_only_equal_files_may_be_there_already(tmp_path: Path) -> None:
     (tmp_path / "bin/Tool").symlink_to("/bin/true")
     with pytest.raises(SandboxNotBuilt, match="overwrite `bin/Tool`"):
         refuse({})
+
+
+def test_whatever_a_build_leaves_is_a_wheel_or_refused() -> None:
+    """Bytes of a wheel that are changed, and files of it that are nonsense: no other error comes of it."""
+    chance, whole = random.Random(7), _made()  # noqa: S311 - what bytes are changed is no secret
+    texts = ("", "\0", "(" * 1900, "a" * 200_000, "[console_scripts]\n x\n\ty", "Name: \udcff", ',\n"', "\r")
+    for name in ("METADATA", "WHEEL", "entry_points.txt"):
+        for text in texts:
+            _either(_made({f"{INFO}/{name}": text.encode("utf-8", "replace").decode()}))
+    for text in texts:
+        needs = METADATA + f"Requires-Dist: {text}\nRequires-Python: {text}\n"
+        _either(_made({f"{INFO}/METADATA": needs.encode("utf-8", "replace").decode()}))
+        _either(_made(record=text.encode("utf-8", "replace").decode()))
+    for _ in range(2000):
+        data = bytearray(whole)
+        for _ in range(chance.randint(1, 4)):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        _either(bytes(data))
+
+
+def _either(data: bytes) -> None:
+    with suppress(SandboxNotBuilt):
+        _looked(data)
