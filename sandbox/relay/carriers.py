@@ -122,8 +122,8 @@ class Carriers:
         began = now = time.monotonic()
         found: list[tuple[int, int]] = []
         if self._looks and last.waited < LOOK_S:
-            while not found and now - began < LOOK_S:
-                found = poll(0)
+            while not (found := poll(0)) and now - began < LOOK_S:
+                os.sched_yield()  # whoever answers may have this processor alone to do it on
                 now = time.monotonic()
         if not found:
             found = poll()

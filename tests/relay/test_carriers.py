@@ -235,8 +235,15 @@ def test_after_a_short_wait_is_looked_for_the_next(monkeypatch: pytest.MonkeyPat
 
 def test_a_look_in_vain_ends_soon_and_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     *asked, again = looks(monkeypatch, 0.0, comes_at=0)
-    assert asked == [(0,)] * 10 + [()]
+    assert asked == [(0,)] * 11 + [()]
     assert not again
+
+
+def test_between_two_looks_others_have_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    yielded: list[None] = []
+    monkeypatch.setattr(os, "sched_yield", lambda: yielded.append(None))
+    looks(monkeypatch, 0.0, comes_at=4)
+    assert len(yielded) == 3
 
 
 def test_after_a_long_wait_the_thread_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
