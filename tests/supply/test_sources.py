@@ -144,7 +144,7 @@ def test_a_builder_that_is_missing_is_named(index: Path, environ: dict[str, str]
         _build(environ)
 
 
-@pytest.mark.parametrize("wants", ["['x @ http://127.0.0.1/x.whl']", "['--index-url=x']", "[7]", "7"])
+@pytest.mark.parametrize("wants", ["['x @ http://127.0.0.1/x.whl']", "['--find-links=x']", "[7]", "7"])
 def test_what_is_no_requirement_of_an_index_is_not_fetched(
     index: Path, environ: dict[str, str], wants: str
 ) -> None:
