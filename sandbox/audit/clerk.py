@@ -43,14 +43,16 @@ class Clerk:
 
     def emit(self, event: Event, *, sync: bool = False) -> None:
         """Records `event`, after all that came before it, before this returns."""
-        self._raise_failure()
+        if self.error is not None:
+            raise self.error
         self.flush()
         self._sink.emit(event, sync=sync)
         self._seen(event)
 
     def later(self, make: Callable[..., Event], *args: Any) -> None:
         """Records `make(*args)` soon; the caller promises that the arguments are small."""
-        self._raise_failure()
+        if self.error is not None:
+            raise self.error
         self._queue.append((make, args))
         if self._failed is None or len(self._queue) > MOST:
             self.flush()
@@ -75,10 +77,6 @@ class Clerk:
             make, args = self._queue.popleft()
             batch.append(make(*args))
         return batch
-
-    def _raise_failure(self) -> None:
-        if self.error is not None:
-            raise self.error
 
     def _work(self) -> None:
         while self.error is None:

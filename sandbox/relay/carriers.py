@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from sandbox.relay.outlet import Intake
+from sandbox.relay.outlet import PIECE, Intake
 
 LONG = 1 << 14
 """Bytes that take more than a few hundred microseconds: the other direction does not wait for them."""
@@ -153,6 +153,8 @@ class Carriers:
         size = len(chunk)
         if size > LONG or (size > FEW and 0 <= chunk.find(b"\n") < size - 1):
             self.apart()
+        if size <= PIECE:
+            return lane.carry(chunk)
         under_way = False
         for piece in lane.intake.cut(chunk):
             under_way = lane.carry(piece)

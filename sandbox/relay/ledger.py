@@ -32,6 +32,8 @@ _INFO = "io.modelcontextprotocol/clientInfo"
 _INFO_CHARS = 64
 _LISTEN = "subscriptions/listen"
 _NO_WORK = frozenset({_LISTEN, "ping"})
+_OPENING = frozenset({"initialize", "server/discover"})
+_NONE: dict[str, object] = {}
 
 
 class Pending(msgspec.Struct, frozen=True, gc=False):
@@ -87,26 +89,26 @@ class Open:
 
     def __init__(self) -> None:
         self.waiting: dict[Key, Pending] = {}
-        self._cancelled: OrderedDict[Key, Pending] = OrderedDict()
+        self.cancelled: OrderedDict[Key, Pending] = OrderedDict()
         self._expired: OrderedDict[Key, None] = OrderedDict()
 
     def __contains__(self, id: object) -> bool:
-        return id in self.waiting or id in self._cancelled
+        return id in self.waiting or id in self.cancelled
 
     def answer(self, id: Id) -> Pending | None:
         """The request `id` if it was open or cancelled; it is neither afterwards."""
         if id is None:
             return None
-        return self.waiting.pop(id, None) or self._cancelled.pop(id, None)
+        return self.waiting.pop(id, None) or self.cancelled.pop(id, None)
 
     def cancel(self, id: object) -> None:
         """Nobody waits for `id` any more, though its answer may be on the way."""
         call = self.waiting.pop(id, None) if isinstance(id, int | str) else None
         if call is not None:
             # Without its denials: who gave up is told nothing.
-            self._cancelled[call.id] = Pending(call.id, call.method, call.tool, call.since)
-            if len(self._cancelled) > MAX_CANCELLED:
-                self._cancelled.popitem(last=False)
+            self.cancelled[call.id] = Pending(call.id, call.method, call.tool, call.since)
+            if len(self.cancelled) > MAX_CANCELLED:
+                self.cancelled.popitem(last=False)
 
     def ask(self, call: Pending) -> None:
         """`call` is open."""
@@ -238,17 +240,20 @@ class Ledger:
         return self._client if side == "client" else self._server
 
     def _client_asks(self, frame: Frame, now: float) -> Refused | None:
-        self._learn_era(frame)
-        if frame.id in self._client:
+        id, method, client = frame.id, frame.method, self._client
+        if method in _OPENING or "_meta" in frame.message.get("params", _NONE):
+            self._learn_era(frame)
+        if id in client.waiting or id in client.cancelled:
             # Not with its own id: that would answer the request that is still open.
             return Refused("duplicate-id", "the id belongs to a request still open", to="client")
         if self._ended:
             ended = self._ended
             return Refused("ended", ended.message, ended.code, "client", frame.id, ended.data)
-        if len(self._client.waiting) >= MAX_OPEN:
+        if len(client.waiting) >= MAX_OPEN:
             reason = f"more than {MAX_OPEN} requests are open"
-            return Refused("too-many-open", reason, INTERNAL_ERROR, "client", frame.id)
-        _open(self._client, frame, now)
+            return Refused("too-many-open", reason, INTERNAL_ERROR, "client", id)
+        if id is not None and method is not None:
+            client.ask(Pending(id, method, frame.tool, now))
         return None
 
     def _learn_era(self, frame: Frame) -> None:
@@ -276,7 +281,8 @@ class Ledger:
         if len(self._server.waiting) >= MAX_OPEN:
             reason = f"more than {MAX_OPEN} requests are open"
             return Refused("too-many-open", reason, INTERNAL_ERROR, "server", frame.id)
-        _open(self._server, frame, now)
+        if frame.id is not None and frame.method is not None:
+            self._server.ask(Pending(frame.id, frame.method, frame.tool, now))
         return None
 
     def _server_answers(self, frame: Frame) -> Refused | Pending | None:
@@ -295,11 +301,6 @@ class Ledger:
         open_request = self._client.waiting.get(id) if isinstance(id, int | str) else None
         if open_request is not None and open_request.method == _LISTEN:
             self._client.cancel(id)
-
-
-def _open(side: Open, frame: Frame, now: float) -> None:
-    if frame.id is not None and frame.method is not None:
-        side.ask(Pending(frame.id, frame.method, frame.tool, now))
 
 
 def _cancelled_id(frame: Frame) -> object:

@@ -191,8 +191,10 @@ class Relay:
     def _forward(self, frame: Frame) -> None:
         """Send the server a message that may pass; from any thread."""
         self.counts.calls += frame.kind == "request"
-        sent = self._server.send(frame.data)
-        self._conclude("client", frame, None if sent else self._server_gone(frame))
+        if self._server.send(frame.data):
+            self._log.passed("client", frame)
+        else:
+            self._conclude("client", frame, self._server_gone(frame))
 
     def _over_limit(self, frame: Frame | None, now: float) -> bool:
         """Whether a limit of the profile keeps `frame` from the server; its asker is told, or will be."""
@@ -293,8 +295,10 @@ class Relay:
         counts.answered += frame.kind == "response"
         if verdict is not None and verdict.denied:
             self._send_explained(frame, verdict)
+        elif self._client.send(frame.data):
+            self._log.passed("server", frame)
         else:
-            self._conclude("server", frame, None if self._client.send(frame.data) else self._client_lost())
+            self._conclude("server", frame, self._client_lost())
 
     def _ledger_on(self, frame: Frame, now: float) -> Refused | Pending | None:
         """Why the server may not say this now, or the request that it answers."""
@@ -359,10 +363,8 @@ class Relay:
             if self.failed is None:
                 carry(item)
 
-    def _conclude(self, side: Side, frame: Frame, refused: Refused | None) -> None:
-        if refused is None:
-            self._log.passed(side, frame)
-            return
+    def _conclude(self, side: Side, frame: Frame, refused: Refused) -> None:
+        """Record that a message was not passed on, and tell whoever waits for it."""
         if side == "client":
             self.counts.refused += 1
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from sandbox.digest import sha256
-from sandbox.wire.salvage import EDGE, Id, Kind, Salvage, salvage, salvage_ends, usable
+from sandbox.wire.salvage import EDGE, MAX_ID_NUMBER, Id, Kind, Salvage, salvage, salvage_ends, usable
 from sandbox.wire.strict import Bytes, Refusal, read_object
 from sandbox.wire.structs import msgspec
 
@@ -96,7 +96,14 @@ class FrameReader:
     def feed(self, chunk: bytes) -> list[Frame | Fault]:
         """What the bytes so far complete, in order; how they were cut into chunks makes no difference."""
         found: list[Frame | Fault] = []
-        if not self._held and self._is_one_line(chunk):
+        if (
+            # What it nearly always is: one whole line, while nothing is under way.
+            chunk.find(b"\n") == len(chunk) - 1
+            and _OPENING < len(chunk) <= self._cap
+            and not self._held
+            and self._excess is None
+            and self._pretty is None
+        ):
             self._examine_into(chunk, found)
             return found
         start = 0
@@ -116,15 +123,6 @@ class FrameReader:
             found.append(self._pretty.fault())
             self._pretty = None
         return found
-
-    def _is_one_line(self, chunk: bytes) -> bool:
-        """Whether `chunk` is what it nearly always is: one whole line, while nothing is under way."""
-        return (
-            chunk.find(b"\n") == len(chunk) - 1
-            and _OPENING < len(chunk) <= self._cap
-            and self._excess is None
-            and self._pretty is None
-        )
 
     def _hold(self, piece: bytes) -> None:
         if self._excess:
@@ -305,9 +303,10 @@ def _call(line: Bytes, message: dict[str, Any]) -> Frame:
     tool = params.get("name") if method == "tools/call" else None
     if "id" not in message:
         return Frame(line, "notification", None, method, None, message)
-    if not usable(message["id"]):
+    id = message["id"]
+    if not ((type(id) is int and 0 <= id <= MAX_ID_NUMBER) or usable(id)):
         raise Refusal("frame-id", "`id` is neither a string of at most 512 characters nor an exact integer")
-    return Frame(line, "request", message["id"], method, tool if type(tool) is str else None, message)
+    return Frame(line, "request", id, method, tool if type(tool) is str else None, message)
 
 
 _NONE: dict[str, Any] = {}
@@ -322,7 +321,9 @@ def _response(line: Bytes, message: dict[str, Any]) -> Frame:
         raise Refusal("frame-envelope", "`result` is not an object")
     id = message.get("id")
     # An error may answer a request whose id its sender could not read (JSON-RPC 2.0, section 5).
-    if not usable(id) and not (id is None and "error" in message):
+    if not (
+        (type(id) is int and 0 <= id <= MAX_ID_NUMBER) or usable(id) or (id is None and "error" in message)
+    ):
         raise Refusal("frame-id", "`id` is neither a string of at most 512 characters nor an exact integer")
     return Frame(line, "response", cast(Id, id), None, None, message)
 
