@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from shlex import quote
 
 from sandbox.errors import ProfileError, SandboxError, SandboxNotBuilt
 from sandbox.locks import Here, here
@@ -19,7 +20,8 @@ def findings(one: Here) -> list[dict[str, str]]:
     """Everything that a start would be refused for, and what only a full look shows."""
     if one.lock is None or one.fault:
         what = f"`{one.path}` would not start: {one.fault}"
-        return [{"code": one.fault, "what": what, "rule": "", "hint": f"mcp-sandbox trust {one.path}"}]
+        mend = f"trust {quote(one.path)}" if one.lock is not None else f"lock --remove {quote(one.name)}"
+        return [{"code": one.fault, "what": what, "rule": "", "hint": f"mcp-sandbox {mend}"}]
     checks = (*_checks(one.lock), lambda: _advised(one.name, one.lock))
     return [found for check in checks if (found := _failed(check))]
 

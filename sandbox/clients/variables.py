@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Final, Literal
 
 from sandbox.clients.credential import is_secret, literal, looked
-from sandbox.plan.environment import LOADERS, PROXIES
+from sandbox.plan.environment import PROXIES, loads
 
 Fate = Literal["pass", "move", "drop", "keep"]
 """Passed on by name; moved into our own command, where it reaches the server alone; dropped; or kept for
@@ -21,12 +21,8 @@ mcp-sandbox, while the sandbox has one of its own."""
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _OURS: Final = frozenset(("USER", "LOGNAME", "SHELL", "PWD", "TMPDIR", "TEMP", "TMP"))
 """What the sandbox has of its own, and what decides nothing outside."""
-_CODE: Final = re.compile(
-    r"(?:LD|DYLD)_\w+|LOCPATH|GLIBC_TUNABLES|OPENSSL_(?:CONF|ENGINES|MODULES)"
-    r"|PYTHON(?:USERBASE|PLATLIBDIR|EXECUTABLE|PYCACHEPREFIX|WARNINGS|BREAKPOINT)"
-    r"|XDG_(?:CONFIG|STATE|CACHE|DATA)_HOME"
-)
-"""With `LOADERS`: which code mcp-sandbox runs, and whose profiles it reads."""
+_OURS_TO_READ: Final = re.compile(r"XDG_(?:CONFIG|STATE|CACHE|DATA)_HOME")
+"""Whose profiles and logs it reads; with `loads`, which code it runs."""
 _PLACES: Final = re.compile(r"PATH|HOME|PATHEXT|COMSPEC|DOCKER_\w+|XDG_RUNTIME_DIR|CONTAINER_HOST|DBUS_\w+")
 """Which programs, engine and bus it uses: the user's own file may say, a stranger's may not."""
 _SOURCES: Final = re.compile(
@@ -41,7 +37,7 @@ def fate(name: str, *, stranger: bool) -> Fate:
     """What becomes of one variable of an entry, which may come with a stranger's project."""
     if not NAME.fullmatch(name):
         return "keep"
-    if name in LOADERS or _CODE.fullmatch(name) or (stranger and _SOURCES.fullmatch(name)):
+    if loads(name) or _OURS_TO_READ.fullmatch(name) or (stranger and _SOURCES.fullmatch(name)):
         return "move"
     if name.lower() in PROXIES or _PLACES.fullmatch(name):
         return "drop" if stranger else "keep"

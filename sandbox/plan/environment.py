@@ -13,10 +13,17 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 PROXIES = frozenset({"http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"})
 # Each makes a program load or run something before its own first line; a value that the caller happens
 # to have may not decide that, a profile that writes it down may.
-LOADERS = frozenset(
+_LOADERS = frozenset(
     "NODE_OPTIONS NODE_PATH PYTHONSTARTUP PYTHONPATH PYTHONHOME PYTHONINSPECT BASH_ENV ENV PERL5OPT PERL5LIB"
-    " RUBYOPT RUBYLIB JAVA_TOOL_OPTIONS _JAVA_OPTIONS GCONV_PATH GIT_SSH_COMMAND".split()
+    " RUBYOPT RUBYLIB JAVA_TOOL_OPTIONS _JAVA_OPTIONS GCONV_PATH GIT_SSH_COMMAND LOCPATH GLIBC_TUNABLES"
+    " PYTHONUSERBASE PYTHONPLATLIBDIR PYTHONEXECUTABLE PYTHONPYCACHEPREFIX PYTHONWARNINGS PYTHONBREAKPOINT"
+    " OPENSSL_CONF OPENSSL_CONF_INCLUDE OPENSSL_ENGINES OPENSSL_MODULES".split()
 )
+
+
+def loads(name: str) -> bool:
+    """Whether a variable decides which code runs before a program's own."""
+    return name in _LOADERS or name.startswith(("LD_", "DYLD_"))
 
 
 def environment(
@@ -69,7 +76,7 @@ def _refuse_decisive(policy: Policy, name: str) -> None:
             rule=_rule(policy, name),
             hint=f"remove `{name}` from `[env] pass`",
         )
-    if name in LOADERS or name.startswith(("LD_", "DYLD_")):
+    if loads(name):
         raise ProfileError(
             "variable-refused",
             f"`{name}` may not be passed: it decides which code runs before the server's own",

@@ -23,11 +23,7 @@ _RUNNER = regex(
 _ENV = frozenset(("env", "/usr/bin/env", "/bin/env"))
 _ASSIGNED = regex(r"([A-Za-z_][A-Za-z0-9_]{0,127})=(.*)", re.ASCII | re.DOTALL)
 # A home has packages of the user's own, which python imports before a program's first line.
-_LOADS = regex(
-    r"PATH|HOME|(?:LD|DYLD)_\w+|LOCPATH|GLIBC_TUNABLES|OPENSSL_\w+|VIRTUAL_ENV"
-    r"|PYTHON(?:USERBASE|PLATLIBDIR|EXECUTABLE|PYCACHEPREFIX|WARNINGS|BREAKPOINT|CASEOK)",
-    re.ASCII,
-)
+_FINDS = frozenset({"PATH", "HOME", "VIRTUAL_ENV", "PYTHONCASEOK"})
 _DEEPEST = 8
 
 
@@ -59,9 +55,9 @@ def taken_apart(command: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]
 
 def decides(name: str) -> bool:
     """Whether a variable says which program is found, or what runs before its first line."""
-    from sandbox.plan.environment import LOADERS  # only where a command begins with `env`
+    from sandbox.plan.environment import loads  # only where a command begins with `env`
 
-    return name in LOADERS or _LOADS.fullmatch(name) is not None
+    return name in _FINDS or loads(name)
 
 
 def behind_env(command: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]] | None:

@@ -166,7 +166,17 @@ def test_the_environment_is_built_from_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["HTTPS_PROXY", "no_proxy", "LD_PRELOAD", "LD_LIBRARY_PATH", "NODE_OPTIONS", "PYTHONSTARTUP"]
+    "name",
+    [
+        "HTTPS_PROXY",
+        "no_proxy",
+        "LD_PRELOAD",
+        "LD_LIBRARY_PATH",
+        "NODE_OPTIONS",
+        "PYTHONSTARTUP",
+        "PYTHONUSERBASE",
+        "OPENSSL_CONF",
+    ],
 )
 def test_a_variable_that_decides_what_runs_is_not_taken_from_the_caller(name: str) -> None:
     with pytest.raises(ProfileError, match=name) as caught:
