@@ -132,7 +132,8 @@ def taken_back(house: House, place: Path, content: str, now: bytes) -> None:
 
 def contained(house: House, *, called: bool) -> None:
     """Both servers ran under their own profiles, saw what was named to them, and nothing was found."""
-    seen = house.events()
+    # The first start of a package on this machine builds it, in a sandbox with a log of its own.
+    seen = {name: events for name, events in house.events().items() if name != "build"}
     assert set(seen) == set(SERVERS)
     for name, events in seen.items():
         kinds = [event["kind"] for event in events]
