@@ -165,7 +165,13 @@ def _provided(source: Source, requires: Sequence[str], place: str, stage: Stage)
     else:
         text = "".join(f"{each}\n" for each in requires).encode()
         steps = [tool.resolve(_PYTHON, ASKED, known, WHEELS), tool.install(_PYTHON, known, WHEELS)]
-    stage.run(_job(f"what builds {source.title} (PyPI)", steps, place, stage, ((ASKED, text),)))
+    job = _job(f"what builds {source.title} (PyPI)", steps, place, stage, ((ASKED, text),))
+    try:
+        stage.run(job)
+    except SandboxNotBuilt as error:
+        if error.code == "package-needs-scripts":
+            error.hint = "what builds a source has to come as a wheel: keep one in an index of your own"
+        raise
     if source.needs is not None:
         return source
     # uv wrote it; no code of a package's has run in that directory.

@@ -15,8 +15,8 @@ from sandbox.supply import source
 from sandbox.supply.job import BuildJob, BuildOutcome, Frozen
 from sandbox.supply.resolved import resolution
 from tests.supply import registry, sdists
+from tests.supply.sourced import FORGE, LEFT, LEGACY, SPY
 from tests.supply.test_build_container import environ, place, wheels  # noqa: F401 - fixtures
-from tests.supply.test_sources import FORGE, LEFT, LEGACY, SPY
 from tests.supply.toolchain import frozen
 
 
