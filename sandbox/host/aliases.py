@@ -38,8 +38,9 @@ def aliases(mountinfo: str, places: Mapping[str, str]) -> dict[str, str]:
     seen_twice = [mount for mount in mounts if mount.device in shared]
     if not seen_twice:
         return found
+    last = {mount.point: mount for mount in mounts}
     for place, why in places.items():
-        device, path = _located(place, mounts)
+        device, path = _located(place, last)
         for mount in seen_twice if device in shared else ():
             alias = _through(mount, path) if mount.device == device else None
             if alias is not None and not below(alias, place):
@@ -58,16 +59,15 @@ def _plain(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text) if "\\" in text else text
 
 
-def _located(path: str, mounts: list[Mounted]) -> tuple[str, str]:
-    """The device and the path on it: of the deepest mount above `path`, the last of a stack."""
-    over = max((mount for mount in reversed(mounts) if below(path, mount.point)), key=_depth, default=None)
-    if over is None:
-        return "", path
-    return over.device, _joined(over.root, path[len(over.point.rstrip("/")) :])
-
-
-def _depth(mount: Mounted) -> int:
-    return len(mount.point.rstrip("/"))
+def _located(path: str, last: Mapping[str, Mounted]) -> tuple[str, str]:
+    """The device and the path on it: of the deepest mount above `path`, by point the last of a stack."""
+    point = path
+    while point not in last:
+        if point in ("/", ""):
+            return "", path
+        point = point.rpartition("/")[0] or "/"
+    over = last[point]
+    return over.device, _joined(over.root, path[len(point.rstrip("/")) :])
 
 
 def _through(mount: Mounted, path: str) -> str | None:
