@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ _EXAMINERS = frozenset({"protocol", "poison", "secrets"})
 """The inspectors of `mcp-sandbox inspect`."""
 
 
+PAUSE_S = 0.002
+"""Between two pieces of what is made ahead, which hold the interpreter: what a client waits for goes first."""
 MOST_TOLD = 20
 """Lines about what a server was refused, in a session."""
 
@@ -172,7 +175,8 @@ def _ahead(make: Callable[[], Looker]) -> Callable[[], Looker]:
             made.append(make())
         finally:
             ready.set()
-        made[0].reader.warm()
+        for _ in made[0].reader.warm():
+            time.sleep(PAUSE_S)
 
     threading.Thread(target=work, name="poison-rules", daemon=True).start()
 

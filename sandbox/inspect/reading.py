@@ -61,12 +61,13 @@ class Reader:
         self._worst = _once(worst)
         self._groups = [_Group([rule for rule in rules if rule.group == name]) for name in _names(rules)]
 
-    def warm(self) -> None:
-        """Makes what most texts of words need, before the first: beside `hits`, twice at worst."""
+    def warm(self) -> Iterator[None]:
+        """Makes what most texts of words need, a piece a step; beside `hits` some is made twice at worst."""
         for group in self._groups:
-            group.warm()
+            yield from group.warm()
         for search in (self._digits, self._writing):
             search(b"")
+            yield
 
     def near(self, data: Bytes) -> bool:
         """Whether a text, or a line of JSON without escapes, has to be looked at; if not, no rule matches."""
@@ -147,10 +148,11 @@ class _Group:
         self._any: Holds | None = None
         self._each: list[tuple[Holds, Matcher]] = []
 
-    def warm(self) -> None:
-        """Makes all searches."""
+    def warm(self) -> Iterator[None]:
         self._whole()
+        yield
         self._parts()
+        yield
 
     def near(self, window: bytes) -> list[Matcher]:
         """The rules that stand near something in the window."""
