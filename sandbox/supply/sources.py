@@ -114,11 +114,11 @@ class _Sources:
         """Resolved, then the registry's wheels, then what each source was built into."""
         if self._order.locked:
             wheels, sources = _from_lock(self._order)
-            self._install_wheels(wheels, [self._tool.venv(MOUNT)])
+            self._install_wheels(wheels, self._begun())
         else:
             resolving = self._resolve()
             wheels, sources = self._chosen(pypi.PYLOCK)
-            self._install_wheels(wheels, [])
+            self._install_wheels(wheels, ())
         made = [self._build(each) for each in sources]
         self._install_made(made)
         # uv's own words of before, and a tree in which no code has run.
@@ -146,8 +146,11 @@ class _Sources:
 
     def _resolving(self, log: str) -> BuildJob:
         learned = [_metadata(each) for each in self._learned.values()]
-        before = (self._tool.venv(MOUNT), self._tool.acquainted(pypi.VENV))
-        return self._uv(self._specs, learned, pypi.LOCK, log, before)
+        return self._uv(self._specs, learned, pypi.LOCK, log, self._begun())
+
+    def _begun(self) -> tuple[Step, ...]:
+        """An environment whose python uv has asked while it is empty: later that would run `.pth` lines."""
+        return self._tool.venv(MOUNT), self._tool.acquainted(pypi.VENV)
 
     def _hashed(self, wanted: Sequence[tuple[str, str]]) -> list[Source]:
         """These versions, by the hashes that the index gives: as if they required nothing."""
@@ -198,10 +201,11 @@ class _Sources:
     # --- installed ----------------------------------------------------------------------------------
 
     def _install_wheels(self, wheels: Sequence[Package], before: Sequence[Step]) -> None:
-        steps = [*before, *([self._tool.install(pypi.VENV, ASKED, WHEELS)] if wheels else [])]
+        install = alone(self._tool.runs, self._tool.install(pypi.VENV, ASKED, WHEELS))
+        steps = [*before, *([install] if wheels else [])]
         if steps:
             files = ((ASKED, pypi_lock.requirements(wheels)),)
-            self._run(self._job(steps, f"{self._folder}/wheels.log", files))
+            self._run(self._job(steps, f"{self._folder}/wheels.log", files, narrows=True))
 
     def _install_made(self, made: Sequence[Built]) -> None:
         """Each by its hash, from a directory of ours, and away from every registry and its settings."""
@@ -211,15 +215,16 @@ class _Sources:
         folder = os.path.join(self._folder, "made")
         os.mkdir(folder, 0o755)
         for each in made:
-            os.link(each.path, os.path.join(folder, each.wheel.file))
+            os.rename(each.path, os.path.join(folder, each.wheel.file))
         packages = [
             Package(each.source.name, each.source.version, (f"sha256:{each.wheel.sha256}",)) for each in made
         ]
-        steps = [tool.install(pypi.VENV, ASKED, WHEELS)] if made else []
+        steps = [alone(tool.runs, tool.install(pypi.VENV, ASKED, WHEELS))] if made else []
         steps.append(pypi.compiling(tool))
         files, mounts = ((ASKED, pypi_lock.requirements(packages)),), ((folder, _WHEELS),)
         log = f"{self._folder}/made.log"
-        self._run(tool.job(self._order.request.title, steps, self._tree, log, files, mounts))
+        title = self._order.request.title
+        self._run(tool.job(title, steps, self._tree, log, files, mounts, narrows=True))
 
     def _job(self, steps: Sequence[Step], log: str, files: Files, *, narrows: bool = False) -> BuildJob:
         steps, told = self._tool.together(steps)

@@ -13,7 +13,7 @@ import pytest
 from sandbox.errors import SandboxNotBuilt
 from sandbox.supply import sources
 from sandbox.supply.alone import alone
-from tests.supply import sdists
+from tests.supply import registry, sdists
 from tests.supply.sourced import (
     FORGE,
     LEGACY,
@@ -130,6 +130,20 @@ def test_nothing_that_is_no_wheel_is_taken(index: Path, environ: dict[str, str])
         with pytest.raises(SandboxNotBuilt) as refused:
             build(environ)
         assert refused.value.code == "wheel-refused"
+
+
+@pytest.mark.threat("K4", proves="a wheel that was built runs nothing while it is installed")
+def test_what_was_built_runs_no_start_up_code_while_it_is_installed(
+    index: Path, environ: dict[str, str]
+) -> None:
+    hook = "import os, sys; open(os.path.join(sys.prefix, 'ran'), 'w').close()"
+    sdists.own(index, "tool", wheel=f"name, version, more={{'hooked.pth': {hook!r}}}")
+    registry.wheel(index, "wired", "1.0", {"wired.pth": hook + "\n"}, {})
+    tree = Path(build(environ, "uvx --with wired tool").tree)
+    assert len(list(tree.glob("lib/*/site-packages/*ed.pth"))) == 2
+    assert not (tree / "ran").exists()
+    subprocess.run([tree / "bin/python", "-c", ""], check=True)
+    assert (tree / "ran").exists(), "the control"
 
 
 # --- the guard of uv --------------------------------------------------------------------------------
