@@ -31,7 +31,7 @@ _EXAMINERS = frozenset({"protocol", "poison", "secrets"})
 
 
 PAUSE_S = 0.002
-"""Between two pieces of what is made ahead, which hold the interpreter: what a client waits for goes first."""
+"""Between pieces of what is made ahead, which hold the interpreter: what a client waits for goes first."""
 MOST_TOLD = 20
 """Lines about what a server was refused, in a session."""
 
