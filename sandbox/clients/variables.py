@@ -36,7 +36,7 @@ _SOURCES: Final = re.compile(
 def fate(name: str, *, stranger: bool) -> Fate:
     """What becomes of one variable of an entry, which may come with a stranger's project."""
     if not NAME.fullmatch(name):
-        return "keep"
+        return "drop" if loads(name) else "keep"  # `BASH_FUNC_exec%%`, which no option of ours can name
     if loads(name) or _OURS_TO_READ.fullmatch(name) or (stranger and _SOURCES.fullmatch(name)):
         return "move"
     if name.lower() in PROXIES or _PLACES.fullmatch(name):

@@ -16,14 +16,18 @@ PROXIES = frozenset({"http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_
 _LOADERS = frozenset(
     "NODE_OPTIONS NODE_PATH PYTHONSTARTUP PYTHONPATH PYTHONHOME PYTHONINSPECT BASH_ENV ENV PERL5OPT PERL5LIB"
     " RUBYOPT RUBYLIB JAVA_TOOL_OPTIONS _JAVA_OPTIONS GCONV_PATH GIT_SSH_COMMAND LOCPATH GLIBC_TUNABLES"
+    " PERLLIB SHELLOPTS PS4 ZDOTDIR JDK_JAVA_OPTIONS CLASSPATH BUN_OPTIONS NODE_COMPILE_CACHE LUA_INIT"
+    " DOTNET_STARTUP_HOOKS DOTNET_ADDITIONAL_DEPS PHPRC PHP_INI_SCAN_DIR"
     " PYTHONUSERBASE PYTHONPLATLIBDIR PYTHONEXECUTABLE PYTHONPYCACHEPREFIX PYTHONWARNINGS PYTHONBREAKPOINT"
     " OPENSSL_CONF OPENSSL_CONF_INCLUDE OPENSSL_ENGINES OPENSSL_MODULES".split()
 )
+# The dynamic linker's; a function that bash has in the place of a command; a library of .NET's runtime.
+_LOADING = ("LD_", "DYLD_", "BASH_FUNC_", "CORECLR_PROFILER")
 
 
 def loads(name: str) -> bool:
     """Whether a variable decides which code runs before a program's own."""
-    return name in _LOADERS or name.startswith(("LD_", "DYLD_"))
+    return name in _LOADERS or name.startswith(_LOADING)
 
 
 def environment(

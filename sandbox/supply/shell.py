@@ -23,8 +23,12 @@ _RUNNER = regex(
 _ENV = frozenset(("env", "/usr/bin/env", "/bin/env"))
 _ASSIGNED = regex(r"([A-Za-z_][A-Za-z0-9_]{0,127})=(.*)", re.ASCII | re.DOTALL)
 # A home has packages of the user's own, which python imports before a program's first line.
-_FINDS = frozenset({"PATH", "HOME", "VIRTUAL_ENV", "PYTHONCASEOK"})
+_FINDS = frozenset(
+    "PATH HOME VIRTUAL_ENV PYTHONCASEOK NODE_PRESERVE_SYMLINKS NODE_PRESERVE_SYMLINKS_MAIN DENO_DIR GEM_HOME"
+    " TSX_TSCONFIG_PATH TS_NODE_PROJECT XDG_CONFIG_HOME XDG_CACHE_HOME GEM_PATH BUNDLE_GEMFILE".split()
+)
 _DEEPEST = 8
+"""What is nested deeper is nobody's way to start a server, and is left as it is."""
 
 
 def unwrapped(command: Sequence[str]) -> tuple[str, ...]:
@@ -47,10 +51,10 @@ def taken_apart(command: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]
     for _ in range(_DEEPEST):
         given, inner = _assigned(words)
         if not inner:
-            break
+            return variables, words
         variables |= given
         words = _out_of_shell(inner)
-    return variables, words
+    return ({}, _out_of_shell(command)) if _assigned(words)[1] else (variables, words)
 
 
 def decides(name: str) -> bool:

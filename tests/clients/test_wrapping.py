@@ -151,7 +151,9 @@ def test_what_is_left(entry: Entry, why: str) -> None:
         pytest.param("HTTPS_PROXY", "keep", "drop", id="a proxy"),
         pytest.param("DOCKER_HOST", "keep", "drop", id="an engine"),
         pytest.param("TMPDIR", "keep", "keep", id="what the sandbox has of its own"),
+        pytest.param("PS4", "move", "move", id="what a traced shell runs"),
         pytest.param("a-b", "keep", "keep", id="what is no variable"),
+        pytest.param("BASH_FUNC_exec%%", "drop", "drop", id="a function in a command's place"),
     ],
 )
 def test_fates_of_variables(name: str, users: Fate, strangers: Fate) -> None:

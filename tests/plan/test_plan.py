@@ -176,6 +176,9 @@ def test_the_environment_is_built_from_nothing() -> None:
         "PYTHONSTARTUP",
         "PYTHONUSERBASE",
         "OPENSSL_CONF",
+        "SHELLOPTS",
+        "BASH_FUNC_exec%%",
+        "DOTNET_STARTUP_HOOKS",
     ],
 )
 def test_a_variable_that_decides_what_runs_is_not_taken_from_the_caller(name: str) -> None:

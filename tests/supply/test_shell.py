@@ -101,6 +101,11 @@ def test_what_env_starts_is_what_counts(command: str, variables: dict[str, str],
     assert behind_env(command.split()) == (variables, tuple(words.split()))
 
 
+def test_one_in_eight_others_is_the_deepest() -> None:
+    assert behind_env(("env A=b " + "env " * 7 + "A=c node x.js").split()) == ({"A": "c"}, ("node", "x.js"))
+    assert behind_env(["env"] * 20_000 + ["node", "x.js"]) is None
+
+
 def test_env_and_a_shell_behind_one_another() -> None:
     found = ({"A": "b"}, ("npx", "-y", "pkg"))
     assert behind_env(["env", "A=b", "sh", "-c", "npx -y pkg"]) == found
@@ -119,6 +124,12 @@ def test_env_and_a_shell_behind_one_another() -> None:
         pytest.param("env A=b env LD_PRELOAD=/x python3 x.py", id="a library"),
         pytest.param("env PYTHONUSERBASE=/x python3 x.py", id="packages of a user's own"),
         pytest.param("env HOME=/x python3 x.py", id="a home that has some"),
+        pytest.param("env PS4=$(x) SHELLOPTS=xtrace bash x.sh", id="a shell's prompt"),
+        pytest.param("env ZDOTDIR=/x zsh x.sh", id="another shell's first file"),
+        pytest.param("env NODE_COMPILE_CACHE=/x node x.js", id="code that was compiled before"),
+        pytest.param("env NODE_PRESERVE_SYMLINKS_MAIN=1 node x.js", id="which file a link means"),
+        pytest.param("env JDK_JAVA_OPTIONS=-javaagent:/x java -jar x.jar", id="an agent of java's"),
+        pytest.param("env A=b " + "env " * 8 + "A=c node x.js", id="one in nine others"),
         pytest.param("env 1=b npx pkg", id="no variable's name"),
         pytest.param("env A-B=c npx pkg", id="no name that a program could ask for"),
         pytest.param("env A=b", id="no program"),
