@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -321,4 +322,42 @@ def test_a_client_that_reads_nothing_still_asks() -> None:
     for number in range(50):
         assert world.relay_to_client.hear()["params"]["number"] == number
     writer.join()
+    world.close()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_is_lost_or_turned_round_whatever_either_side_sends(seed: int) -> None:
+    """Both directions at once, in any sizes, and neither side in a hurry."""
+    number, chance = 120, random.Random(seed)  # noqa: S311 - of a test
+    sizes = [chance.choice((10, 300, 5000, 20_000, 70_000, 300_000)) for _ in range(number)]
+    world = World(cap=1 << 20)
+    saying, answers, notes = threading.Lock(), [], []
+
+    def client() -> None:
+        for id, size in enumerate(sizes):
+            world.client(request(id, text="c" * (size // 3)))
+
+    def server() -> None:
+        for id in range(number):
+            assert world.relay_to_server.hear()["id"] == id
+            with saying:
+                world.server(result(id))
+
+    def speaker() -> None:
+        for at, size in enumerate(reversed(sizes)):
+            with saying:
+                world.server(notification("next", at=at, text="s" * size))
+
+    threads = [threading.Thread(target=one, daemon=True) for one in (client, server, speaker)]
+    for thread in threads:
+        thread.start()
+    while len(answers) < number or len(notes) < number:
+        message = world.relay_to_client.hear()
+        if "id" in message:
+            answers.append(message["id"])
+        else:
+            notes.append(message["params"]["at"])
+    assert answers == notes == list(range(number))
+    for thread in threads:
+        thread.join(PATIENCE)
     world.close()
