@@ -21,6 +21,8 @@ else:
             self._made: Any = text, flags
 
         def __getattr__(self, name: str) -> Any:
+            if name == "_made":
+                raise AttributeError(name)  # `copy` asks before there is anything
             # Threads may both come here: `re` then compiles twice, and either result is right.
             made = self._made
             if type(made) is tuple:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -31,6 +33,15 @@ def test_it_has_what_a_pattern_says_of_itself() -> None:
     assert regex(b"[\x80-\xff]").search(b"a\x90")
     with pytest.raises(AttributeError):
         ours.searches  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_finds_the_same(copied: Callable[[re.Pattern[str]], re.Pattern[str]]) -> None:
+    fresh, used = regex(WORD), regex(WORD)
+    assert used.match("abc1")
+    for one in (copied(fresh), copied(used)):
+        assert one.match("abc1")
+        assert one.pattern == WORD
 
 
 def test_a_wrong_one_is_an_error_where_it_is_used() -> None:
