@@ -13,6 +13,7 @@ from sandbox.supply import lookalikes, vouched
 from sandbox.supply.findings import Finding, Judged, Origins, Rule, Strength
 from sandbox.supply.lock import Package
 from sandbox.supply.osv import Advisory, Ecosystem, plain
+from sandbox.supply.pypi_lock import builders
 from sandbox.supply.resolved import Resolution
 from sandbox.supply.spec import normal
 
@@ -57,7 +58,8 @@ def judge(
     parts = (
         _ages(packages, policy, known),
         _Part(tuple(_withdrawn(resolution, packages))),
-        _advised(packages, ecosystem, policy, known),
+        # What builds a source decides what that becomes, though it is no part of the tree.
+        _advised([*packages, *_builders(packages, ecosystem)], ecosystem, policy, known),
         _Part(tuple(_likes(packages, ecosystem, policy, known))),
         _Part(tuple(_reached(resolution))),
         _Part(vouching.findings, vouching.unchecked),
@@ -67,6 +69,15 @@ def judge(
     asked = (*waive, *(f"age:{name}" for name in policy.age_waive))
     unchecked = tuple(dict.fromkeys((*resolution.unchecked, *left)))
     return _waived(findings, unchecked, ecosystem, asked, tuple(waive), vouching.origins)
+
+
+def _builders(packages: Iterable[Package], ecosystem: Ecosystem) -> Iterator[Package]:
+    known = {(one.name, one.version) for one in packages}
+    for package in packages if ecosystem == "pypi" else ():
+        for one in builders(package) or ():
+            if (one.name, one.version) not in known:
+                known.add((one.name, one.version))
+                yield one
 
 
 def _waived(

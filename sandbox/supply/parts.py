@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from sandbox.records import dataclass
 from sandbox.supply.lock import ImageLock, Lock, Package, Place, plain
+from sandbox.supply.pypi_lock import BUILT_INTO, BUILT_WITH
 
 _NEEDS = ("dependencies", "optionalDependencies", "peerDependencies")
 _DIGITS = {"sha1": 40, "sha256": 64, "sha384": 96, "sha512": 128}
@@ -114,10 +115,9 @@ def _package(kind: str, one: Package, places: Sequence[str]) -> Part:
 
 def _building(rest: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a source was built with and into (PyPI)."""
-    builders = rest.get("built-with")
-    facts = [("built-with", str(each)) for each in builders] if isinstance(builders, Mapping) else []
-    into = rest.get("built-into")
-    return [*facts, ("built-into", str(into))] if into else facts
+    builders, into = rest.get(BUILT_WITH), rest.get(BUILT_INTO)
+    facts = [(BUILT_WITH, str(each)) for each in builders] if isinstance(builders, Mapping) else []
+    return [*facts, (BUILT_INTO, str(into))] if into else facts
 
 
 def _purl(kind: str, scope: str, name: str, version: str) -> str:

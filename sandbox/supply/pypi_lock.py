@@ -10,13 +10,15 @@ from urllib.parse import unquote, urlsplit
 
 from sandbox.records import dataclass
 from sandbox.supply import spec
-from sandbox.supply.lock import Package
+from sandbox.supply.lock import Package, plain
 from sandbox.supply.shape import Unfit, address, line, moment
 
 LARGEST = 16 << 20
 MOST = 5_000
 _FILES = 1_000
 """Wheels of one version; the largest have some two hundred."""
+BUILT_WITH, BUILT_INTO = "built-with", "built-into"
+"""Of a package that was a source, in `Package.rest`."""
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9.!+_-]{1,256}")
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -209,6 +211,20 @@ def _requirement(package: Package) -> str:
     if not hashes or len(hashes) != len(package.integrity):
         raise Unfit(f"nothing vouches for `{name}`: it has no hash")
     return " ".join([f"{name}=={version}", *hashes])
+
+
+def built_with(made: Iterable[Package]) -> dict[str, list[str]]:
+    """What a source was built with, as a lock keeps it: names and versions, and the hashes of each."""
+    return {f"{each.name}=={each.version}": [*each.integrity] for each in made}
+
+
+def builders(package: Package) -> tuple[Package, ...] | None:
+    """What a lock says that a source was built with; None where it says nothing of it."""
+    listed = plain(package.rest).get(BUILT_WITH)
+    if not isinstance(listed, Mapping):
+        return None
+    parts = ((str(key).partition("=="), hashes) for key, hashes in listed.items())
+    return tuple(Package(name, version, tuple(map(str, hashes))) for (name, _, version), hashes in parts)
 
 
 def without_integrity(found: Sequence[Package]) -> Iterator[Package]:

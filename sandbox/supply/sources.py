@@ -23,7 +23,7 @@ from sandbox.supply.disk import remove
 from sandbox.supply.installer import ASKED, WHEELS, Files, Installer, Metadata, Step, installer
 from sandbox.supply.job import CONFIG, MOUNT, SCRATCH, BuildJob, Order
 from sandbox.supply.key import uv_path
-from sandbox.supply.lock import Package, plain
+from sandbox.supply.lock import Package
 from sandbox.supply.programs import Interpreter
 from sandbox.supply.pypi_lock import File
 from sandbox.supply.resolved import Resolution
@@ -38,7 +38,6 @@ Found = Callable[[BuildJob], Resolution | None]
 """What a job of uv's has resolved, by its log and its tree."""
 
 _WHEELS = f"{CONFIG}/wheels"
-_WITH, _INTO = "built-with", "built-into"
 _ROUNDS = 20
 """Sources whose requirements are learned one after the other."""
 _FAILED = re.compile(r"[Ff]ailed to (?:download and )?build `([A-Za-z0-9._-]+)==([A-Za-z0-9.!+_-]+)`")
@@ -266,9 +265,9 @@ def _with_sources(found: Resolution, made: Sequence[Built]) -> Resolution:
 
 
 def _sourced(package: Package, made: Built) -> Package:
-    needs = {f"{each.name}=={each.version}": [*each.integrity] for each in made.source.needs or ()}
+    needs = pypi_lock.built_with(made.source.needs or ())
     into = f"{made.wheel.file} sha256:{made.wheel.sha256}"
-    rest = ((_WITH, needs), (_INTO, into))
+    rest = ((pypi_lock.BUILT_WITH, needs), (pypi_lock.BUILT_INTO, into))
     return replace(package, integrity=made.source.hashes, scripts=True, rest=rest)
 
 
@@ -284,13 +283,6 @@ def _from_lock(order: Order) -> tuple[list[Package], list[Source]]:
                 hint=f'allow it with `[supply] scripts = ["{each.name}"]`',
             )
     wheels = [each for each in order.locked if not each.scripts]
-    return wheels, [Source(each.name, each.version, each.integrity, _needs(each)) for each in sources]
-
-
-def _needs(package: Package) -> tuple[Package, ...] | None:
-    """What it was built with; None where its lock is older than that."""
-    listed = plain(package.rest).get(_WITH)
-    if not isinstance(listed, dict):
-        return None
-    parts = ((key.partition("=="), hashes) for key, hashes in listed.items())
-    return tuple(Package(name, version, tuple(hashes)) for (name, _, version), hashes in parts)
+    return wheels, [
+        Source(each.name, each.version, each.integrity, pypi_lock.builders(each)) for each in sources
+    ]

@@ -167,6 +167,18 @@ def test_malware_is_refused_and_weakness_as_the_policy_says(mode: Any, strengths
         ]
 
 
+@pytest.mark.parametrize("ecosystem", ["pypi", "npm"])
+def test_what_built_a_source_is_looked_up_too(ecosystem: Any) -> None:
+    facts = known(Database({"setuptoolz": (BAD,)}))
+    source = replace(PKG, rest=(("built-with", {"setuptoolz==1.0": ["sha256:x"]}),), scripts=True)
+    policy = replace(NOTHING, advisories="warn")
+    found = judge(Resolution((source,)), ecosystem, policy, facts)
+    assert rules(found) == ([("malicious", "setuptoolz", "refuse")] if ecosystem == "pypi" else [])
+    assert rules(judge(Resolution((PKG,)), ecosystem, policy, facts)) == [], "the control"
+    waived = judge(Resolution((source,)), "pypi", policy, facts, ("malicious:setuptoolz",))
+    assert rules(waived) == []
+
+
 @pytest.mark.parametrize(
     ("database", "words"),
     [

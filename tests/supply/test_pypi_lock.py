@@ -207,3 +207,31 @@ def test_whatever_is_reported_is_read_or_refused(more: dict[str, object]) -> Non
         pypi_lock.report(_report(**more))
     except Unfit:
         return
+
+
+def test_files_of_this_machine_without_a_hash_are_named() -> None:
+    text = b"""lock-version = "1.0"
+[[packages]]
+name = "Has_Both"
+sdist = { url = "file:///i/has%20both-1.0.tar.gz", hashes = {} }
+wheels = [{ url = "file:///i/has_both-1.0-py3-none-any.whl" }, { url = "https://i.test/x.whl" }]
+[[packages]]
+name = "hashed"
+sdist = { url = "file:///i/hashed-1.0.tar.gz", hashes = { sha256 = "00" } }
+"""
+    assert pypi_lock.local_files(text) == {
+        "has-both": ["/i/has_both-1.0-py3-none-any.whl", "/i/has both-1.0.tar.gz"],
+        "hashed": [],
+    }
+    for other in (b"a==1 --hash=sha256:00\n", b"[[packages]]\nname = 7\n", b"packages = 7\n"):
+        assert pypi_lock.local_files(other) == {}
+
+
+def test_what_a_source_was_built_with_is_read_from_its_lock() -> None:
+    made = (Package("setuptools", "80.0", (f"sha256:{'0' * 64}",)), Package("wheel", "1.0", ()))
+    kept = Package("a", "1", ("x",), rest=((pypi_lock.BUILT_WITH, pypi_lock.built_with(made)),))
+    assert pypi_lock.builders(kept) == made
+    assert pypi_lock.builders(Package("a", "1", ("x",), rest=((pypi_lock.BUILT_WITH, {}),))) == ()
+    assert pypi_lock.builders(Package("a", "1", ("x",))) is None
+    with pytest.raises(Unfit):
+        pypi_lock.requirements([*made, Package("no hash", "1.0", ("md5:x",))])
