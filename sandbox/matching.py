@@ -85,8 +85,8 @@ def match(command: Sequence[str], environ: Mapping[str, str], cwd: str | None = 
         request = parse(command)
         behind = behind_env(command)
         return best(command if behind is None else behind[1], request, environ, cwd or os.getcwd())
-    except SandboxError:
-        return None  # `run` says what is wrong with it
+    except (SandboxError, ValueError):
+        return None  # `run` says what is wrong with it; no path has a NUL, nor half of a surrogate pair
 
 
 def best(

@@ -53,14 +53,14 @@ def _inside(args: Sequence[str], server: Server, around: Around) -> Exposed:
     from sandbox.clients.report import Exposed, reach
     from sandbox.supplied import scored
 
+    locked = server.lock is not None and server.lock.state in ("locked", "bypassed")
     try:
         wish = options.wish(parsed(args), around.environ, around.cwd)
         chosen = choose(wish)
-    except (SandboxError, SystemExit):
+        asked = replace(wish, cwd=server.cwd or wish.cwd, locks="use" if locked else "never")
+        return Exposed(None, scored(chosen, asked).total, reach(chosen.policy))
+    except (SandboxError, SystemExit, ValueError):
         return Exposed(None, None)
-    locked = server.lock is not None and server.lock.state in ("locked", "bypassed")
-    asked = replace(wish, cwd=server.cwd or wish.cwd, locks="use" if locked else "never")
-    return Exposed(None, scored(chosen, asked).total, reach(chosen.policy))
 
 
 def parsed(args: Sequence[str]) -> argparse.Namespace:

@@ -74,6 +74,8 @@ def _held(args: Sequence[str], fit: Fit, around: Around, cwd: str) -> Held | Non
         return Held(
             error.code, _path_of(error), fix if error.code == "not-locked" else error.hint, error.what
         )
+    except ValueError:
+        return None  # a directory that no path can be spelt with
     if found is not None:
         return Held("locked", found.path)
     return Held("none", fix=fix) if lockable else None

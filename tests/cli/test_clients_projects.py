@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,30 @@ def test_what_a_file_says_does_not_drive_the_terminal(home: Path, capsys: pytest
     out, err = capsys.readouterr()
     assert not [char for char in out + err if not char.isprintable() and char != "\n"]
     assert "\nfake" not in out
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param({"command": "node", "args": ["a\0b"]}, id="NUL in a script's name"),
+        pytest.param({"command": "python3", "args": ["\ud800"]}, id="half of a pair in a script's name"),
+        pytest.param({"command": PROGRAM, "args": ["run", "--", "node", "a\0b"]}, id="NUL, contained"),
+        pytest.param({"command": "x", "cwd": "/\ud800"}, id="half of a pair in a directory's name"),
+        pytest.param(
+            {"command": PROGRAM, "args": ["run", "--", "x"], "cwd": "/\ud800"}, id="the same, contained"
+        ),
+        pytest.param({"command": "env", "args": ["env"] * 20_000 + ["node", "x.js"]}, id="env in env"),
+    ],
+)
+def test_one_entry_that_cannot_be_read_hides_no_other_server(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], entry: dict[str, Any]
+) -> None:
+    (tmp_path / ".mcp.json").write_text(json.dumps({"mcpServers": {"a": entry, "b": {"command": "x"}}}))
+    assert main(["clients", "scan", "--scope", "project", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert ("uncontained", "b") in {(one["rule"], one["server"]) for one in found["findings"]}
+    wrap("--scope", "project", "--dry-run")
+    assert "run --name b" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("place", ["bin/mcp-sandbox", "./mcp-sandbox"], ids=["by its whole path", "relative"])
