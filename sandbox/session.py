@@ -136,6 +136,8 @@ class Session:
         path = leases.take(lease, self.environ)
         charge = Charge(self.spec.egress, self.canaries, self._proxies)
         self.gateway = Gateway()
+        if not gc.isenabled():
+            gc.freeze()  # a child that looks for garbage would have a copy of all this
         running = self._realise(secrets, (leases.socket_path(self.id, self.environ), path))
         self.stack.callback(self.gateway.close)
         self.stack.callback(_end, running, path, lease, self.environ, self.note)
