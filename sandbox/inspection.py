@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -168,7 +167,7 @@ def _elsewhere(prepared: Prepared, around: Around) -> Callable[[], Mapping[str, 
 def _ahead(make: Callable[[], Looker]) -> Callable[[], Looker]:
     """What `make` makes, made in a thread from now on and waited for when it is wanted."""
     made: list[Looker] = []
-    ready = threading.Event()
+    ready, pause = threading.Event(), threading.Event()
 
     def work() -> None:
         try:
@@ -176,7 +175,7 @@ def _ahead(make: Callable[[], Looker]) -> Callable[[], Looker]:
         finally:
             ready.set()
         for _ in made[0].reader.warm():
-            time.sleep(PAUSE_S)
+            pause.wait(PAUSE_S)
 
     threading.Thread(target=work, name="poison-rules", daemon=True).start()
 
