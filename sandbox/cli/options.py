@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from sandbox.prepare import Wish
 
 
+# Nothing of ours is translated: to look for argparse's own words in other languages takes 2 ms a start.
+argparse._ = str  # type: ignore[attr-defined]
+
+
 class Help(argparse.RawDescriptionHelpFormatter):
     """Help as wide as the terminal; argparse makes one for every option, and `shutil` would be asked."""
 
