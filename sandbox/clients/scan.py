@@ -154,12 +154,15 @@ def _impostor(server: Server) -> Iterator[str]:
         yield f"`{server.entry.command}` is a file of the project's own, whatever it is called"
 
 
+_NO_GRANTS: Final = frozenset(("--name", "--profile", "--backend", "--locked", "--quiet", "--verbose"))
+
+
 def _granting(server: Server) -> Iterator[str]:
     if not server.contained or not server.fit.stranger:
         return
     words = (word.partition("=")[0] for word in options_of(server.entry))
     grants = dict.fromkeys(word for word in words if word.startswith("--"))
-    if told := [word for word in grants if word not in ("--name", "--profile", "--backend")]:
+    if told := [word for word in grants if word not in _NO_GRANTS]:
         yield f"the project's own file says what it may have: {', '.join(f'`{word}`' for word in told)}"
 
 

@@ -19,8 +19,10 @@ from sandbox.supply.shell import unwrapped as plain
 PROGRAM: Final = "mcp-sandbox"
 _OUR_PROGRAM: Final = re.compile(r"(?:(?:[A-Za-z]:[\\/]|/)(?:.*[\\/])?)?mcp-sandbox(?:\.exe)?", re.DOTALL)
 """By its name or its whole path: `./mcp-sandbox` is some project's."""
-_SWITCHES: Final = frozenset(("-q", "--quiet", "-v", "--verbose", "--refresh"))
-"""Options of `run` without a value."""
+_SWITCHES: Final = ("--quiet", "--verbose", "--refresh", "--locked", "--insecure-http", "--help")
+"""Options of `run` without a value; each may be shortened."""
+_LETTERS: Final = re.compile(r"-[qvh]+")
+"""Their letters, in any grouping."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PLACE: Final = re.compile(
     r"\$\{(?:workspaceFolder|workspaceRoot|userHome|env:HOME|HOME|PWD|CLAUDE_PROJECT_DIR(?::-[^}]*)?)\}[^$%{}:]*"
@@ -140,9 +142,14 @@ def profiles_named(entry: Entry) -> tuple[str, ...]:
 def _options_end(args: Sequence[str]) -> int:
     """Where our options end: at their `--`, which an entry that somebody wrote may lack."""
     at = 0
-    while at < len(args) and args[at].startswith("-") and args[at] != "--":
-        at += 1 if args[at] in _SWITCHES or "=" in args[at] else 2
-    return at
+    while at < len(args) and args[at].startswith("-") and args[at] not in ("-", "--"):
+        at += 1 if _is_switch(args[at]) or "=" in args[at] else 2
+    return min(at, len(args))
+
+
+def _is_switch(word: str) -> bool:
+    """An option without a value; what is short for others too is an error of `run`'s."""
+    return bool(_LETTERS.fullmatch(word)) or any(one.startswith(word) for one in _SWITCHES)
 
 
 def words_of(entry: Entry) -> tuple[str, ...]:

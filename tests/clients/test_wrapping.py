@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox.cli.clients_exposure import parsed
+from sandbox.cli.run import parser
 from sandbox.clients.variables import Fate, fate, steers
 from sandbox.clients.words import Entry
 from sandbox.clients.wrapping import (
@@ -25,10 +27,12 @@ from sandbox.clients.wrapping import (
     is_wrapped,
     our_program,
     ours,
+    profiles_named,
     unwrapped,
     words_of,
     wrapped,
 )
+from sandbox.errors import SandboxError
 from tests.inspect.secret_values import GITHUB
 
 PROGRAM = "/home/me/.local/bin/mcp-sandbox"
@@ -342,3 +346,33 @@ def test_an_engines_entry_is_known_from_its_record_alone() -> None:
     back = unwrapped(entry, before, None)
     assert back is not None
     assert back.command == "docker"
+
+
+# --- where our own options end -----------------------------------------------------------------------
+
+SWITCHES = [one for action in parser()._actions if action.nargs == 0 for one in action.option_strings]
+OPTIONS = [*SWITCHES, *"-qv -vq --verb --ref --lock --insec --profile --prof --name=n --name".split(),
+           *"--allow-read - -x --set-env=A=b --no-such".split()]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from([*OPTIONS, "./evil.toml", "x", "--"]), max_size=7))
+def test_our_options_end_where_the_program_says_so(words: list[str]) -> None:
+    """Else a project's entry hides behind a switch which profile it names, and what it starts."""
+    try:
+        found = parsed(words)
+    except (SandboxError, SystemExit):
+        return
+    entry = Entry("a", PROGRAM, ("run", *words))
+    command = found.command[1:] if found.command[:1] == ["--"] else found.command
+    assert inner(entry) == tuple(command)
+    assert (profiles_named(entry) or (None,))[-1] == found.profile
+
+
+@pytest.mark.parametrize(
+    "switch", ["-q", "-qv", "--verb", *(one for one in SWITCHES if one not in ("-h", "--help"))]
+)
+def test_no_switch_hides_a_profile(switch: str) -> None:
+    """The control: without it."""
+    for before in ([], [switch]):
+        entry = Entry("a", PROGRAM, ("run", *before, "--profile", "./evil.toml", "--", "x"))
+        assert profiles_named(entry) == ("./evil.toml",)
