@@ -66,7 +66,8 @@ def _held(args: Sequence[str], fit: Fit, around: Around, cwd: str) -> Held | Non
         lockable = keys(chosen, wish)
     except (SandboxError, SystemExit, ValueError):
         return None
-    chose = fit.stranger and given.profile not in (None, fit.profile)
+    own = fit.own_program and chosen.request is not None  # it would be executed outside
+    chose = fit.stranger and (own or given.profile not in (None, fit.profile))
     fix = _fix(given, wish, chosen, stranger=fit.stranger) if lockable and not chose else ""
     try:
         found = counted(chosen, wish)

@@ -328,6 +328,15 @@ def test_a_projects_file_has_nobody_paste_a_profile_that_it_chose(clients: Clien
         file.unlink()
 
 
+def test_a_projects_file_has_nobody_paste_a_runner_of_its_own(clients: Clients) -> None:
+    """The control: the runner that the user has."""
+    for runner, wanted in ((f"{clients.world.project}/npx", None), ("npx", "mcp-sandbox lock -- npx -y pkg")):
+        clients.say(runner, "-y", "pkg", file=clients.projects)
+        lock, found = clients.scan()
+        assert lock == {"state": "none", "path": None, "fix": wanted}
+        assert ("steering-variable" in found) is (wanted is None)
+
+
 # --- wrap -------------------------------------------------------------------------------------------
 
 
