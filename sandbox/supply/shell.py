@@ -13,8 +13,11 @@ _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh"))
 # What is literal to every shell: between single quotes, and between double ones without `$`, `` ` `` and `\`.
 _QUOTED = regex(r"""'[^']*'|"[^"$`\\]*\"""")
 _SPECIAL = regex(r"[$`\\;&|<>(){}\[\]*?~#!\n\r\"']")
+# No part crosses where another command begins: each begins a search, and a hostile script has thousands.
+_BLANK, _WORD = r"[^\S\n]", r"[^\s;&|({`]"
 _RUNNER = regex(
-    r"(?:^|[;&|({\n`]|\b(?:exec|then|else|do)\s)\s*(?:(?:\S*/)?env\s+)?(?:\w+=\S*\s+)*(?:\S*/)?"
+    r"(?:^|[;&|({\n`]|\b(?:exec|then|else|do)\s)"
+    rf"{_BLANK}*(?:(?:{_WORD}*/)?env{_BLANK}+)?(?:\w+={_WORD}*{_BLANK}+)*(?:{_WORD}*/)?"
     r"(npx|bunx|pnpx|uvx|npm\s+(?:exec|x)|pnpm\s+dlx|yarn\s+dlx|bun\s+x|uv\s+tool\s+run|pipx\s+run)(?=\s|$)"
 )
 
@@ -93,7 +96,7 @@ def _out_of_shell(command: Sequence[str]) -> tuple[str, ...]:
     words = _plain(script)
     if words is not None:
         return words
-    found = _RUNNER.search(script)
+    found = _RUNNER.search(_QUOTED.sub("''", script))
     if found is None:
         return tuple(command)
     shell, runner = os.path.basename(command[0]), found[1]

@@ -71,6 +71,16 @@ def test_a_runner_in_a_script_is_refused_by_name(script: str) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("script", ["\n", ";", "a=;", "a=b\n", ";a=b ", ";exec ", "a=; "])
+def test_a_long_script_is_read_once(script: str) -> None:
+    """Where each command's beginning would be a search to the end, these would take hours."""
+    for end in ("", "/" * 200_000):
+        command = ["sh", "-c", script * 200_000 + end]
+        assert unwrapped(command) == tuple(command)
+    with pytest.raises(SandboxError):
+        unwrapped(["sh", "-c", script * 200_000 + ";/bin/npx pkg"])
+
+
 def test_the_request_behind_a_shell_is_the_runner_s_own() -> None:
     assert parse(["bash", "-c", "npx -y pkg@1.2.3 --flag"]) == parse(["npx", "-y", "pkg@1.2.3", "--flag"])
     assert parse(["bash", "-c", "node server.js"]) is None
