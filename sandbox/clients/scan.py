@@ -15,7 +15,7 @@ from sandbox.records import dataclass
 from sandbox.supply.docker_run import parse as engine_run
 from sandbox.supply.lookalikes import like
 from sandbox.supply.request import Request, parse
-from sandbox.supply.shell import unwrapped
+from sandbox.supply.shell import behind_env, unwrapped
 
 Level = Literal["error", "warning", "note"]
 """SARIF's words; a note alone is no reason to fail."""
@@ -162,8 +162,18 @@ def _granting(server: Server) -> Iterator[str]:
         return
     words = (word.partition("=")[0] for word in options_of(server.entry))
     grants = dict.fromkeys(word for word in words if word.startswith("--"))
-    if told := [word for word in grants if word not in _NO_GRANTS]:
+    told = [word for word in grants if word not in _NO_GRANTS]
+    if told := [*told, *(f"env {name}=…" for name in _variables(server))]:
         yield f"the project's own file says what it may have: {', '.join(f'`{word}`' for word in told)}"
+
+
+def _variables(server: Server) -> Iterable[str]:
+    """What `env` before its program sets, as `--set-env` would."""
+    try:
+        behind = behind_env(server.command)
+    except SandboxError:
+        return ()
+    return behind[0] if behind else ()
 
 
 def _steering(server: Server) -> Iterator[str]:

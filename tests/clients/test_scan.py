@@ -74,6 +74,12 @@ REMOTE = Entry("a", url="https://x.example/mcp", kind="http", path=("s", "a"))
             id="grants of a project's own",
         ),
         pytest.param(
+            "granted-by-project",
+            server(f"{OURS} run -- env A=b npx x@1.0.0", fit=Fit(stranger=True)),
+            server(f"{OURS} run --locked -- env npx x@1.0.0 A=b", fit=Fit(stranger=True)),
+            id="a variable of a project's own",
+        ),
+        pytest.param(
             "steering-variable",
             server(entry=entry(OURS, "run", "--", "x", env=(("LD_PRELOAD", "/x"),))),
             server(entry=entry(OURS, "run", "--", "x", env=(("LOG", "/x"),))),
