@@ -83,9 +83,9 @@ def _held(args: Sequence[str], fit: Fit, around: Around, cwd: str) -> Held | Non
 
 
 def _path_of(error: SandboxError) -> str:
-    """The lock's file that an error names."""
+    """The lock's file that an error names; last, behind what was asked for, which an entry chooses."""
     named = re.findall(r"`(/[^`]*)`", error.what)
-    return next((path for path in named if path.endswith(".lock")), "")
+    return next((path for path in reversed(named) if path.endswith(".lock")), "")
 
 
 # --- the command that locks it ----------------------------------------------------------------------

@@ -186,6 +186,13 @@ def test_a_lock_that_does_not_count_is_said_with_what_mends_it(
     assert clients.sarif() == {"lock-refused"}
 
 
+def test_what_is_asked_for_is_not_shown_as_the_lock(clients: Clients) -> None:
+    at = clients.world.put()
+    clients.say("npx", "--registry", "/other.lock", "-y", "pkg")
+    lock, _ = clients.scan()
+    assert ((lock or {})["state"], (lock or {})["path"]) == ("lock-mismatch", str(at))
+
+
 def test_a_projects_lock_counts_once_it_is_accepted_and_in_its_project_alone(clients: Clients) -> None:
     clients.world.put(clients.world.projects)
     clients.say(*COMMAND, file=clients.projects)
