@@ -26,11 +26,12 @@ _OURS_TO_READ: Final = re.compile(r"XDG_(?:CONFIG|STATE|CACHE|DATA)_HOME")
 _PLACES: Final = re.compile(r"PATH|HOME|PATHEXT|COMSPEC|DOCKER_\w+|XDG_RUNTIME_DIR|CONTAINER_HOST|DBUS_\w+")
 """Which programs, engine and bus it uses: the user's own file may say, a stranger's may not."""
 _SOURCES: Final = re.compile(
-    r"NODE_EXTRA_CA_CERTS|SSL_CERT_\w+|(?:REQUESTS|CURL)_CA_BUNDLE|NETRC"
+    r"NODE_EXTRA_CA_CERTS|SSL_CERT_\w+|(?:REQUESTS|CURL)_CA_BUNDLE|NETRC|SSLKEYLOGFILE"
+    r"|HOSTALIASES|LOCALDOMAIN|RES_OPTIONS|NODE_V8_COVERAGE|NODE_REDIRECT_WARNINGS"
     r"|(?i:npm_config_\w+)|CARGO_HOME|GO(?:BIN|PATH|ROOT)|VIRTUAL_ENV"
     r"|(?:UV|PIP|PIPX|BUN|DENO|PNPM|VOLTA|NVM|FNM|N|ASDF|MISE|PYENV|NODENV|RBENV|CONDA|HOMEBREW|MCP_SANDBOX)_\w+"
 )
-"""Where packages, runtimes and trust come from: the same."""
+"""Where packages, runtimes, trust and addresses come from, and where node and TLS would write: the same."""
 
 
 def fate(name: str, *, stranger: bool) -> Fate:

@@ -83,8 +83,10 @@ def _raise_file_limit() -> None:
 
 
 def _run(charge: Charge, traps: list[Trapped], channel: int) -> None:
-    # An allowed name is asked for as it stands: no search domain makes another one of it (resolv.conf(5)).
+    # An allowed name is asked for as it stands: no search domain makes another one of it (resolv.conf(5)),
+    # nor does a file of aliases (hostname(7)).
     os.environ["LOCALDOMAIN"] = ""
+    os.environ.pop("HOSTALIASES", None)
     import asyncio
     import socket
 

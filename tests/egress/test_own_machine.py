@@ -90,6 +90,32 @@ def test_no_search_domain_is_appended(internet: Internet, world: World, tmp_path
     assert "hello missing.test" in done.stdout, "the control failed"
 
 
+ALIASED = "curl -sS -m8 http://inner/x; cat >/dev/null"
+
+
+@pytest.mark.threat("D3", proves="a file of aliases makes no other host of an allowed name")
+def test_no_alias_is_another_host(internet: Internet, world: World, tmp_path: Path) -> None:
+    internet.rename("evil.test", services.V4)
+    aliases = tmp_path / "aliases"
+    aliases.write_text("inner evil.test\n")
+    resolv = tmp_path / "resolv.conf"
+    resolv.write_text(f"nameserver {services.INTERNET}\n")
+    place = [*internet.prefix(), "unshare", "--mount", "sh", "-c", SEARCHING, "sh", str(resolv)]
+    command = world.command("--allow-net", "inner:80", server=["sh", "-c", f"({ALIASED}) >&2"])
+    environ = {**world.environ, "HOSTALIASES": str(aliases)}
+    done = subprocess.run(
+        [*place, *command], env=environ, cwd="/", input="", capture_output=True, text=True, timeout=40
+    )
+    assert "hello" not in done.stderr
+    assert set(internet.names_asked()) == {"inner"}
+    assert internet.requests() == []
+    outside = ["sh", "-c", ALIASED]
+    done = subprocess.run(
+        [*place, *outside], env=environ, cwd="/", input="", capture_output=True, text=True, timeout=40
+    )
+    assert "hello" in done.stdout, "the control failed"
+
+
 def test_a_proxy_is_told_as_a_waiver(world: World) -> None:
     environ = {**world.environ, "HTTPS_PROXY": "http://user:hunter2222@127.0.0.1:9"}
     done = subprocess.run(
