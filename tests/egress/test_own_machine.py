@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -93,11 +95,20 @@ def test_no_search_domain_is_appended(internet: Internet, world: World, tmp_path
 ALIASED = "curl -sS -m8 http://inner/x; cat >/dev/null"
 
 
+@pytest.fixture
+def aliases() -> Iterator[Path]:
+    """A file that the gateway could read, whoever it is: `tmp_path` is its owner's alone."""
+    with TemporaryDirectory(dir="/tmp") as place:
+        Path(place).chmod(0o755)
+        found = Path(place, "aliases")
+        found.write_text("inner evil.test\n")
+        found.chmod(0o644)
+        yield found
+
+
 @pytest.mark.threat("D3", proves="a file of aliases makes no other host of an allowed name")
-def test_no_alias_is_another_host(internet: Internet, world: World, tmp_path: Path) -> None:
+def test_no_alias_is_another_host(internet: Internet, world: World, aliases: Path, tmp_path: Path) -> None:
     internet.rename("evil.test", services.V4)
-    aliases = tmp_path / "aliases"
-    aliases.write_text("inner evil.test\n")
     resolv = tmp_path / "resolv.conf"
     resolv.write_text(f"nameserver {services.INTERNET}\n")
     place = [*internet.prefix(), "unshare", "--mount", "sh", "-c", SEARCHING, "sh", str(resolv)]
