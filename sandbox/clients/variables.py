@@ -28,10 +28,11 @@ _PLACES: Final = re.compile(r"PATH|HOME|PATHEXT|COMSPEC|DOCKER_\w+|XDG_RUNTIME_D
 _SOURCES: Final = re.compile(
     r"NODE_EXTRA_CA_CERTS|SSL_CERT_\w+|(?:REQUESTS|CURL)_CA_BUNDLE|NETRC|SSLKEYLOGFILE"
     r"|HOSTALIASES|LOCALDOMAIN|RES_OPTIONS|NODE_V8_COVERAGE|NODE_REDIRECT_WARNINGS"
+    r"|PYTHON_KEYRING_BACKEND|KEYRING_PROPERTY_\w+"
     r"|(?i:npm_config_\w+)|CARGO_HOME|GO(?:BIN|PATH|ROOT)|VIRTUAL_ENV"
     r"|(?:UV|PIP|PIPX|BUN|DENO|PNPM|VOLTA|NVM|FNM|N|ASDF|MISE|PYENV|NODENV|RBENV|CONDA|HOMEBREW|MCP_SANDBOX)_\w+"
 )
-"""Where packages, runtimes, trust and addresses come from, and where node and TLS would write: the same."""
+"""Where packages, runtimes, trust, secrets and addresses come from, and where node and TLS would write: the same."""
 
 
 def fate(name: str, *, stranger: bool) -> Fate:

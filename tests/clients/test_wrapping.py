@@ -151,6 +151,7 @@ def test_what_is_left(entry: Entry, why: str) -> None:
         pytest.param("npm_config_registry", "pass", "move", id="another registry"),
         pytest.param("UV_INDEX_URL", "pass", "move", id="another index"),
         pytest.param("HOSTALIASES", "pass", "move", id="other hosts"),
+        pytest.param("PYTHON_KEYRING_BACKEND", "pass", "move", id="another keyring"),
         pytest.param("SSLKEYLOGFILE", "pass", "move", id="a file for keys"),
         pytest.param("PATH", "keep", "drop", id="other programs"),
         pytest.param("HOME", "keep", "drop", id="another home"),
