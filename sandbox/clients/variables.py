@@ -32,7 +32,7 @@ _SOURCES: Final = re.compile(
     r"|(?i:npm_config_\w+)|CARGO_HOME|GO(?:BIN|PATH|ROOT)|VIRTUAL_ENV"
     r"|(?:UV|PIP|PIPX|BUN|DENO|PNPM|VOLTA|NVM|FNM|N|ASDF|MISE|PYENV|NODENV|RBENV|CONDA|HOMEBREW|MCP_SANDBOX)_\w+"
 )
-"""Where packages, runtimes, trust, secrets and addresses come from, and where node and TLS would write: the same."""
+"""Where packages, runtimes, trust, secrets, addresses come from, and where node and TLS write: the same."""
 
 
 def fate(name: str, *, stranger: bool) -> Fate:
