@@ -205,7 +205,7 @@ def test_a_disk_that_fills_up(small_disk: Start) -> None:
     assert done.returncode == BREACH, done.stderr
     assert "audit" in done.stderr
     assert "Traceback" not in done.stderr
-    assert 0 < done.stdout.count("\n") < 600
+    assert done.stdout.count("\n") < 600
 
 
 @pytest.mark.parametrize("closed", [0, 1])
