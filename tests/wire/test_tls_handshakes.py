@@ -35,6 +35,8 @@ from tests.wire.hellos import (
 TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 RETRY = "secp521r1"
 """A group that clients have no key for in their first hello, so that a server asks for another."""
+TRIES = 8
+"""Resumed sessions of TLS 1.2: of one in 256 the Finished begins as a ClientHello does, and is watched on."""
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +78,16 @@ def test_a_real_handshake_passes_and_shows_its_hellos(
     client, server = client_context(version), server_context(pem, curve)
     peer = Peer(client, GOOD)
     flights = converse(peer, Peer(server))
-    if resumed:
-        peer = Peer(client, GOOD, peer.tls.session)
-        flights = converse(peer, Peer(server))
-    assert peer.tls.session_reused is resumed
-    pieces, reader = walked(flights, step)
-    assert [(found.sni, found.ech, found.early) for found in hellos(pieces)] == [(GOOD, False, False)] * count
+    for _ in range(TRIES):
+        if resumed:
+            peer = Peer(client, GOOD, peer.tls.session)
+            flights = converse(peer, Peer(server))
+        assert peer.tls.session_reused is resumed
+        pieces, reader = walked(flights, step)
+        seen = [(found.sni, found.ech, found.early) for found in hellos(pieces)]
+        assert seen == [(GOOD, False, False)] * count
+        if reader.watching is watching:
+            break
     assert (reader.watching, reader.held) == (watching, 0)
 
 
