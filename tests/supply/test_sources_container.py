@@ -19,6 +19,8 @@ from tests.supply.sourced import FORGE, LEFT, LEGACY, SPY
 from tests.supply.test_build_container import environ, place, wheels  # noqa: F401 - fixtures
 from tests.supply.toolchain import frozen
 
+pytestmark = pytest.mark.slow  # as root alone: `test_sources` is for both callers
+
 
 @pytest.fixture
 def index(wheels: Path) -> Path:  # noqa: F811

@@ -28,6 +28,8 @@ from tests.supply.sourced import (
 )
 from tests.supply.toolchain import store_of
 
+pytestmark = pytest.mark.slow  # as root alone: `test_sources` is for both callers
+
 
 @pytest.fixture
 def environ(tmp_path: Path, require: Callable[[str], None]) -> dict[str, str]:

@@ -11,6 +11,8 @@ from tests.supply import registry
 from tests.update.poisoned import NAME, javascript
 from tests.update.test_poisoned_update import BIN, World
 
+pytestmark = pytest.mark.slow  # as root alone: `test_poisoned_update` is for both callers
+
 
 @pytest.fixture
 def served(require: Callable[[str], None]) -> Iterator[registry.Npm]:
