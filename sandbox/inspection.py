@@ -147,7 +147,7 @@ def _poison(prepared: Prepared, around: Around) -> Poison | None:
     from sandbox.inspect.poison_texts import Looker
 
     policy, elsewhere = prepared.policy, _elsewhere(prepared, around)
-    # While the server boots: the rules take 15 ms of a processor to become automata.
+    # While the server boots: the rules take 10 ms of a processor to become automata.
     looker = _ahead(
         lambda: Looker(waived.poison(shipped_rules(), policy.inspect.waive), elsewhere, shipped_near())
     )
