@@ -6,7 +6,11 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from sandbox.errors import USAGE, SandboxError
+from sandbox import importing
+
+importing.install()  # before any other module of ours is looked for
+
+from sandbox.errors import USAGE, SandboxError  # noqa: E402
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
