@@ -14,7 +14,7 @@ from typing import NoReturn
 from sandbox import linux
 from sandbox.errors import SandboxError
 from sandbox.event import Event
-from sandbox.prepare import Prepared
+from sandbox.prepared import Prepared
 from sandbox.relay.crashes import Outcome
 from sandbox.relay.outlet import widen
 from sandbox.session import SIGNALS, Session

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Literal
 
 from sandbox import matching
 from sandbox.errors import UsageError
 from sandbox.matching import Matched
 from sandbox.policy import paths
-from sandbox.policy.flags import Flags
 from sandbox.policy.load import load
 from sandbox.policy.model import Files, Origin, PathRule, Policy, Secret
+from sandbox.prepared import NO_FLAGS, Wish
 from sandbox.records import dataclass, replace
 from sandbox.supply import spec
 from sandbox.supply.request import Request, parse, refuse_steered
@@ -25,36 +24,12 @@ if TYPE_CHECKING:
     from sandbox.supply.docker_run import DockerRun
     from sandbox.supply.mcpb import Bundle
 
-LockUse = Literal["use", "require", "never", "make"]
-
 COMMAND = Origin("command")
 """Where a grant comes from that the command's own words name."""
-NO_FLAGS = Flags()
 BUNDLES = (".mcpb", ".dxt")
 """How the file of a bundle is called."""
 DESCRIBED = "server.json"
 """How the file is called that describes a server for the MCP registry."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the caller asked for, as typed."""
-
-    command: tuple[str, ...]
-    environ: Mapping[str, str]
-    cwd: str
-    profile: str | None = None
-    flags: Flags = NO_FLAGS
-    name: str | None = None
-    refresh: bool = False
-    backend: str = "auto"
-    locks: LockUse = "use"
-    """`require`: nothing starts without a lock; `never`: as if there were none; `make`: one is made of what
-    starts, which is to be as old as the profile says."""
-    age_waive: tuple[str, ...] = ()
-    """Packages that a lock which is made may take younger than the profile says."""
-    bundle: str = ""
-    """`sha256:HEX` of the bundle that is meant, whatever lies at its path by now: one unpacked before."""
 
 
 @dataclass(frozen=True, slots=True)

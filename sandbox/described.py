@@ -8,11 +8,12 @@ import shlex
 from collections.abc import Callable, Mapping
 
 from sandbox import matching, wanted
-from sandbox.choice import Choice, Wish, choose, load_for, no_profile
+from sandbox.choice import Choice, choose, load_for, no_profile
 from sandbox.errors import CommandNotFound, SandboxError, SandboxNotBuilt, UsageError
 from sandbox.policy.flags import Flags
 from sandbox.policy.load import load
 from sandbox.policy.model import Origin, Policy
+from sandbox.prepared import Wish
 from sandbox.records import dataclass, replace
 from sandbox.supply import hostile_json, server_json
 from sandbox.supply.hostile_json import Malformed

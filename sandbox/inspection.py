@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from sandbox.policy.breach import key_origin, place
-from sandbox.prepare import Prepared
+from sandbox.prepared import Prepared
 from sandbox.records import dataclass, replace
 
 if TYPE_CHECKING:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from sandbox.choice import Choice, Wish
+from sandbox.choice import Choice
 from sandbox.digest import sha256
 from sandbox.host.closure import language_of
 from sandbox.host.uvrun import is_uv_run
+from sandbox.prepared import Wish
 from sandbox.records import dataclass
 from sandbox.supply import spec
 from sandbox.supply.key import which

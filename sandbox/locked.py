@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.choice import DESCRIBED, NO_FLAGS, Choice, Wish
+from sandbox.choice import DESCRIBED, Choice
 from sandbox.errors import SandboxNotBuilt
 from sandbox.host.closure import language_of
 from sandbox.lock_keys import interpreted, keys, kind
@@ -10,6 +10,7 @@ from sandbox.locks import RULE, Found, find
 from sandbox.patterns import regex
 from sandbox.policy.load import load
 from sandbox.policy.model import Policy
+from sandbox.prepared import NO_FLAGS, Wish
 from sandbox.records import replace
 from sandbox.supply import ranges, spec
 from sandbox.supply.request import Request, parse

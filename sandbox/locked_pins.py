@@ -12,7 +12,7 @@ from sandbox.inspect.canonical import NAMES
 from sandbox.inspect.pinned import Item, Pinned
 from sandbox.places import state_dir
 from sandbox.policy.cache import make_private, replace_private
-from sandbox.prepare import Prepared
+from sandbox.prepared import Prepared
 from sandbox.supply.lock import PinLock
 from sandbox.wire.structs import msgspec
 

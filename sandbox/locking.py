@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 
-from sandbox.choice import Choice, Wish, choose
+from sandbox.choice import Choice, choose
 from sandbox.errors import SandboxNotBuilt, UsageError
 from sandbox.host.closure import language_of
 from sandbox.host.uvrun import is_uv_run
@@ -14,7 +14,8 @@ from sandbox.lock_keys import interpreted, keys, kind, launches, own_image, uv_o
 from sandbox.locked import NONE_NEEDED, held_policy, without_logins
 from sandbox.looked import Grants, Looked, NotLooked, look
 from sandbox.plan.image import Image
-from sandbox.prepare import Prepared, prepare
+from sandbox.prepare import prepare
+from sandbox.prepared import Prepared, Wish
 from sandbox.records import dataclass, replace
 from sandbox.supply import job as supply
 from sandbox.supply.findings import Judged

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
-from sandbox.choice import Choice, Wish
+from sandbox.choice import Choice
 from sandbox.errors import SandboxError, SandboxNotBuilt, UsageError
 from sandbox.event import Event
 from sandbox.lock_keys import keys, program, request_key
 from sandbox.policy import search
 from sandbox.policy.codec import decode_as, encode
+from sandbox.prepared import Wish
 from sandbox.records import dataclass, replace
 from sandbox.supply import accepted, sealed, spec
 from sandbox.supply.accepted import Accepted

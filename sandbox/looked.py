@@ -22,7 +22,7 @@ from sandbox.learn.exercise import LINGER_S, linger, logged, observed
 from sandbox.learn.seen import Seen, seen
 from sandbox.pins import concealed, known_as
 from sandbox.plan.spec import Bind, Tmpfs, ViewStep
-from sandbox.prepare import Prepared
+from sandbox.prepared import Prepared
 from sandbox.records import dataclass, field, replace
 from sandbox.supply.lock import PinLock
 

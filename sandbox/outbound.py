@@ -23,7 +23,7 @@ from sandbox.errors import AuditError
 from sandbox.event import Event, Value
 from sandbox.gateway import Gateway
 from sandbox.notices import Notices
-from sandbox.prepare import Prepared
+from sandbox.prepared import Prepared
 
 if TYPE_CHECKING:
     from sandbox.egress.canary import Needles

@@ -19,7 +19,7 @@ from sandbox.places import config_dir, state_dir
 from sandbox.policy.cache import replace_private
 from sandbox.policy.model import Policy
 from sandbox.policy.search import shipped
-from sandbox.prepare import Prepared
+from sandbox.prepared import Prepared
 from sandbox.wire.structs import msgspec
 
 _RUN_A_PROJECT = frozenset(

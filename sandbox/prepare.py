@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sandbox.choice import Choice, choose, unproven
-from sandbox.choice import Wish as Wish
 from sandbox.errors import CannotEnforce, CommandNotFound, SandboxError
 from sandbox.host import reach
 from sandbox.host.closure import closure, closure_of_program
 from sandbox.host.remembered import facts as remembered_facts
 from sandbox.host.survey import survey
 from sandbox.host.uvrun import is_uv_run
-from sandbox.matching import Matched
 from sandbox.plan.enforceable import unenforceable
 from sandbox.plan.facts import Closure, HostFacts
 from sandbox.plan.plan import plan
 from sandbox.plan.spec import Spec
 from sandbox.policy.model import Policy
+from sandbox.prepared import Prepared, Wish
 from sandbox.records import dataclass, replace
 from sandbox.supply.freeze import freeze, peek
 from sandbox.supply.frozen import Frozen
@@ -31,25 +30,6 @@ if TYPE_CHECKING:
     from sandbox.plan.image import Image
     from sandbox.supply.job import BuildJob, BuildOutcome
     from sandbox.supply.mcpb import Bundle
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Everything a session needs, and what `plan` shows."""
-
-    wish: Wish
-    policy: Policy
-    facts: HostFacts
-    spec: Spec
-    closure: Closure
-    request: Request | None = None
-    frozen: Frozen | None = None
-    matched: Matched | None = None
-    """The profile that is for the command's package, named or found."""
-    lock: Found | None = None
-    """What it is held to, already checked."""
-    login: Callable[[], str | None] | None = None
-    """Of a server that runs elsewhere: the token of a login to it as of now; asked at every start."""
 
 
 def prepare(

@@ -19,7 +19,7 @@ from sandbox import leases
 from sandbox.attempt import READ, Attempt
 from sandbox.errors import SandboxError
 from sandbox.event import Event, Value
-from sandbox.prepare import Prepared
+from sandbox.prepared import Prepared
 from sandbox.relay.crashes import Crashes, Outcome, adds_up
 from sandbox.relay.lines import Lines, Piece, message
 from sandbox.relay.outlet import widen

@@ -20,7 +20,7 @@ from sandbox.inspect.secrets import Secrets
 from sandbox.relay.facts import passed
 
 if TYPE_CHECKING:
-    from sandbox.prepare import Prepared
+    from sandbox.prepared import Prepared
     from sandbox.relay.ledger import Side
     from sandbox.wire.jsonrpc import Frame
 

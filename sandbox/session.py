@@ -24,7 +24,7 @@ from sandbox.event import Event, Value
 from sandbox.gateway import Far, Gateway
 from sandbox.plan.guards import may_appear
 from sandbox.plan.spec import Bind, File, Spec
-from sandbox.prepare import Prepared
+from sandbox.prepared import Prepared
 from sandbox.records import replace
 
 if TYPE_CHECKING:
@@ -194,9 +194,11 @@ class Session:
     def _serve(self, running: Running) -> int:
         # Imported here, while the sandbox is being built: msgspec and the relay cost more than the fork.
         from sandbox.audit.clerk import Clerk
+        from sandbox.preparing import wait_for
         from sandbox.status import Status, Tally
         from sandbox.watch import Watch
 
+        self.prepared = wait_for(self.prepared)  # the child is gone by now, and is no zombie any more
         tally = Tally()
         clerk = Clerk(self.sink, tally.count)
         self.emit = clerk.emit

@@ -21,7 +21,7 @@ from sandbox.excess import Source
 from sandbox.gateway import Gateway
 from sandbox.lifecycle import Step, Times
 from sandbox.outbound import Outbound
-from sandbox.prepare import Prepared
+from sandbox.prepared import Prepared
 from sandbox.relay.explain import reports_failure
 from sandbox.relay.facts import passed
 from sandbox.relay.limits import Limits

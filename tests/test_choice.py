@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from sandbox import matching
-from sandbox.choice import COMMAND, Choice, Wish, choose, unproven
+from sandbox.choice import COMMAND, Choice, choose, unproven
 from sandbox.errors import ProfileError, SandboxError, UsageError
 from sandbox.policy.flags import Flags
 from sandbox.policy.model import Match, Policy
+from sandbox.prepared import Wish
 
 PACKAGE = "@acme/files"
 PROFILES = {

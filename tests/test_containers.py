@@ -20,7 +20,8 @@ from sandbox.imaging import recipe
 from sandbox.locks import Found
 from sandbox.plan.facts import Closure, Probe
 from sandbox.plan.image import Image
-from sandbox.prepare import Wish, needs_engine, prepare
+from sandbox.prepare import needs_engine, prepare
+from sandbox.prepared import Wish
 from sandbox.records import replace
 from sandbox.supply.lock import ImageLock, Lock
 from sandbox.supply.request import parse

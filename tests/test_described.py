@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sandbox import bundles, described, locking
-from sandbox.choice import Choice, Wish, choose
+from sandbox.choice import Choice, choose
 from sandbox.cli.profile_new import starter
 from sandbox.errors import SandboxError
 from sandbox.lock_keys import keys
@@ -19,6 +19,7 @@ from sandbox.plan.image import Image
 from sandbox.policy.diagnose import parse as sound
 from sandbox.policy.flags import Flags
 from sandbox.policy.starter import text
+from sandbox.prepared import Wish
 from sandbox.supply import inside
 from tests.supply.bundled import bundle, manifest, started
 

@@ -9,7 +9,7 @@ import pytest
 
 from sandbox import pins, remote
 from sandbox.backend.bridge_process import forget
-from sandbox.choice import Wish, choose
+from sandbox.choice import choose
 from sandbox.errors import CannotEnforce, SandboxError, SandboxNotBuilt, UsageError
 from sandbox.plan.describe import rows
 from sandbox.plan.facts import Closure
@@ -19,6 +19,7 @@ from sandbox.plan.spec import Endpoint, Spec
 from sandbox.policy.flags import Flags
 from sandbox.policy.model import Policy
 from sandbox.policy.remote import parse
+from sandbox.prepared import Wish
 from sandbox.records import replace
 from tests.plan.world import facts, policy, survey
 

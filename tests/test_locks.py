@@ -582,7 +582,8 @@ def test_a_lock_of_another_place_is_not_named(world: World) -> None:
 
 _WARM = """
 import json, os, sys
-from sandbox.choice import Wish, choose
+from sandbox.choice import choose
+from sandbox.prepared import Wish
 import sandbox.prepare
 from sandbox.locked import lock_of
 wish = Wish({command!r}, dict(os.environ), {cwd!r})

@@ -17,7 +17,8 @@ from sandbox.inspect.canonical import digest
 from sandbox.looked import Looked, NotLooked, look, without_grants
 from sandbox.plan.spec import Bind
 from sandbox.policy.flags import Flags
-from sandbox.prepare import Prepared, Wish, prepare
+from sandbox.prepare import prepare
+from sandbox.prepared import Prepared, Wish
 from sandbox.records import replace
 from sandbox.supply.lock import PinLock
 

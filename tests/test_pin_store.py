@@ -20,7 +20,7 @@ from sandbox.inspect.pins import Pins
 from sandbox.pin_telling import Elsewhere, Telling, alike, likenesses
 from sandbox.policy.load import load
 from sandbox.policy.model import Policy
-from sandbox.prepare import Wish
+from sandbox.prepared import Wish
 from sandbox.supply.request import parse
 from tests.inspect.pinning import frame
 

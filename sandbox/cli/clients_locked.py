@@ -14,11 +14,12 @@ from sandbox.errors import SandboxError
 if TYPE_CHECKING:
     import argparse
 
-    from sandbox.choice import Choice, Wish
+    from sandbox.choice import Choice
     from sandbox.clients.gather import Around
     from sandbox.clients.scan import Held
     from sandbox.clients.words import Entry
     from sandbox.clients.wrapping import Fit
+    from sandbox.prepared import Wish
 
 _ELSEWHERE = re.compile(r"HOME|XDG_\w+|MCP_SANDBOX_\w+")
 """Variables of an entry that may lead to other locks than ours."""

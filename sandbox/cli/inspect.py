@@ -12,7 +12,7 @@ from sandbox.cli.output import document, emit, harmless, note, paint
 
 if TYPE_CHECKING:
     from sandbox.examine.judging import Examined
-    from sandbox.prepare import Prepared
+    from sandbox.prepared import Prepared
 
 FOUND = 1
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sandbox.learn.learn import Written
     from sandbox.learn.study import Learnt, Order
     from sandbox.learn.wants import Want
-    from sandbox.prepare import Wish
+    from sandbox.prepared import Wish
 
 FOUND = 1
 _RARE = frozenset("name audit refresh verbose cpus wall idle".split())

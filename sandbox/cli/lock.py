@@ -14,7 +14,7 @@ from sandbox.records import replace
 
 if TYPE_CHECKING:
     from sandbox.locking import Proposal
-    from sandbox.prepare import Wish
+    from sandbox.prepared import Wish
 
 REFUSED = 1
 # Understood as `run` understands them, and no help to whoever makes a lock.

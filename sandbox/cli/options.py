@@ -12,7 +12,7 @@ from sandbox.errors import UsageError
 from sandbox.policy.flags import Flags
 
 if TYPE_CHECKING:
-    from sandbox.prepare import Wish
+    from sandbox.prepared import Wish
 
 
 # Nothing of ours is translated: to look for argparse's own words in other languages takes 2 ms a start.
@@ -144,7 +144,7 @@ def flags(args: argparse.Namespace) -> Flags:
 
 def wish(args: argparse.Namespace, environ: Mapping[str, str], cwd: str) -> Wish:
     """The whole wish."""
-    from sandbox.prepare import Wish
+    from sandbox.prepared import Wish
 
     return Wish(
         command=command_of(args.command),

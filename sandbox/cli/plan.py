@@ -13,7 +13,7 @@ from sandbox.cli.output import document, emit, harmless, note, paint
 
 if TYPE_CHECKING:
     from sandbox.plan.rows import Row
-    from sandbox.prepare import Prepared
+    from sandbox.prepared import Prepared
 
 
 def parser() -> argparse.ArgumentParser:

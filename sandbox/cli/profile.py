@@ -8,13 +8,13 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from sandbox.choice import Wish
 from sandbox.cli.commanded import Commanded
 from sandbox.cli.output import document, emit
 from sandbox.errors import ProfileError
 from sandbox.policy.load import read
 from sandbox.policy.model import Origin, Policy
 from sandbox.policy.search import Found, everything
+from sandbox.prepared import Wish
 from sandbox.records import names
 from sandbox.supplied import scored_profile
 

@@ -35,8 +35,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> int:
     """0 when it counts again, 1 when the person said no."""
-    from sandbox.choice import Wish
     from sandbox.cli.locks import named
+    from sandbox.prepared import Wish
     from sandbox.update.rollback import go, require_start, way
 
     environ = dict(os.environ)

@@ -14,11 +14,12 @@ from sandbox.errors import SandboxError, SandboxNotBuilt, UsageError
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
     from sandbox.backend.docker.launch import Early
     from sandbox.plan.spec import Spec
-    from sandbox.prepare import Prepared
+    from sandbox.prepared import Prepared, Wish
 
 
 class _Parser(argparse.ArgumentParser):
@@ -71,8 +72,6 @@ def refuse(error: SandboxError) -> int:
 
 
 def _run(args: argparse.Namespace, early: Early | None) -> int:
-    from sandbox.prepare import prepare
-
     quiet = bool(args.quiet)
 
     def tell(text: str) -> None:
@@ -80,7 +79,7 @@ def _run(args: argparse.Namespace, early: Early | None) -> int:
             note(text)
 
     wish = options.wish(args, dict(os.environ), os.getcwd())
-    prepared = prepare(wish, lambda text: tell(f"mcp-sandbox: {text}"))
+    prepared = _prepare(wish, early, lambda text: tell(f"mcp-sandbox: {text}"))
     for line in said(prepared, verbose=bool(args.verbose)):
         note(f"mcp-sandbox: {line}")
     if prepared.policy.server.url is not None:
@@ -90,6 +89,17 @@ def _run(args: argparse.Namespace, early: Early | None) -> int:
     from sandbox.session import run
 
     return run(prepared, note, early)
+
+
+def _prepare(wish: Wish, early: Early | None, progress: Callable[[str], None]) -> Prepared:
+    """Beside the import of what comes next; where a docker keeper was forked, it has the second core."""
+    if early is None:
+        from sandbox.preparing import prepare_beside
+
+        return prepare_beside(wish, progress)
+    from sandbox.prepare import prepare
+
+    return prepare(wish, progress)
 
 
 def _with_login(prepared: Prepared, url: str) -> Prepared:
@@ -116,11 +126,12 @@ def _with_login(prepared: Prepared, url: str) -> Prepared:
 
 
 def _run_again(prepared: Prepared, early: Early | None) -> int:
+    from sandbox.preparing import wait_for
     from sandbox.restart import run
 
     if early is not None:
         early.close()  # a session that is started again has its keeper in its own process
-    return run(prepared, note, refuse)
+    return run(wait_for(prepared), note, refuse)
 
 
 def _early(args: argparse.Namespace, stack: ExitStack) -> Early | None:

@@ -76,7 +76,7 @@ def _wanted(args: argparse.Namespace) -> list[tuple[Policy, Score]]:
 
 
 def _of_profile(name: str) -> tuple[Policy, Score]:
-    from sandbox.choice import Wish
+    from sandbox.prepared import Wish
     from sandbox.supplied import scored_profile
 
     policy = _as_run(_read(name))
@@ -98,7 +98,8 @@ def _as_run(policy: Policy) -> Policy:
 
 def _of_command(words: Sequence[str]) -> tuple[Policy, Score]:
     """What `run -- COMMAND` would grant, with the paths that the command names."""
-    from sandbox.choice import Wish, choose
+    from sandbox.choice import choose
+    from sandbox.prepared import Wish
     from sandbox.supplied import scored
 
     wish = Wish(tuple(words), dict(os.environ), os.getcwd())

@@ -16,7 +16,7 @@ from sandbox.backend.native import launch
 from sandbox.demo.attempts import Attempt
 from sandbox.demo.canaries import VARIABLE, World
 from sandbox.plan.spec import Spec
-from sandbox.prepare import Prepared
+from sandbox.prepared import Prepared
 from sandbox.records import dataclass, replace
 
 PROBE_S = 10.0

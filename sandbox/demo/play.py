@@ -17,7 +17,8 @@ from sandbox.demo.measure import Row
 from sandbox.demo.servers import Server, candidates
 from sandbox.errors import SandboxError
 from sandbox.policy.flags import Flags
-from sandbox.prepare import Prepared, Wish, prepare
+from sandbox.prepare import prepare
+from sandbox.prepared import Prepared, Wish
 from sandbox.records import dataclass
 
 

@@ -14,7 +14,7 @@ from sandbox.examine.started import started
 from sandbox.examine.talk import Silence, talk
 from sandbox.inspect.texts import LISTED
 from sandbox.policy.model import ClientFeatures, Inspect, Policy, Tools
-from sandbox.prepare import Prepared
+from sandbox.prepared import Prepared
 from sandbox.records import replace
 
 ERAS: Final[tuple[Era, ...]] = ("legacy", "modern")

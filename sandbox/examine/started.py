@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from sandbox.errors import SandboxError
-from sandbox.prepare import Prepared
+from sandbox.prepared import Prepared
 
 _KILLED_S = 5.0
 

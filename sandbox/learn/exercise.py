@@ -17,7 +17,7 @@ from sandbox.examine.judging import Judge
 from sandbox.examine.started import Started, started
 from sandbox.examine.talk import Silence, talk
 from sandbox.learn.seen import Seen, seen
-from sandbox.prepare import Prepared
+from sandbox.prepared import Prepared
 from sandbox.records import dataclass, replace
 
 LINGER_S: Final = 1.0

@@ -15,7 +15,8 @@ from sandbox.learn.wants import network_untouched
 from sandbox.plan.spec import Tier
 from sandbox.policy.flags import Flags
 from sandbox.policy.model import Policy
-from sandbox.prepare import Prepared, prepare
+from sandbox.prepare import prepare
+from sandbox.prepared import Prepared
 from sandbox.records import dataclass, replace
 
 STRICT_WORKED: Final = "no internet socket: tried, and every answer was the same"

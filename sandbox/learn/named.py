@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from sandbox.prepare import Prepared
+from sandbox.prepared import Prepared
 from sandbox.supply.request import Request
 from sandbox.supply.spec import npm_name, pypi_base
 

@@ -19,7 +19,8 @@ from sandbox.matching import named_paths
 from sandbox.policy import hosts, paths
 from sandbox.policy.flags import Flags
 from sandbox.policy.secret_places import secret_places
-from sandbox.prepare import Prepared, Wish, prepare
+from sandbox.prepare import prepare
+from sandbox.prepared import Prepared, Wish
 from sandbox.records import dataclass, field, replace
 from sandbox.supply.request import Request, parse
 

@@ -249,6 +249,10 @@ class Store:
         sync_directory(self._path("keys"))
 
 
+held: list[str] = []
+"""The files that this process holds, for one that takes over from it."""
+
+
 def hold(path: str) -> None:
     """A shared lock on a tree's `used` file until this process ends, and the time of it.
 
@@ -260,5 +264,6 @@ def hold(path: str) -> None:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(fd), os.stat(path)):
                 os.utime(fd)
+                held.append(path)
                 return
         os.close(fd)  # of a tree that went while we waited

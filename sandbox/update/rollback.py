@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from sandbox import locks
-from sandbox.choice import Wish
 from sandbox.errors import SandboxError, SandboxNotBuilt, UsageError
 from sandbox.prepare import prepare
+from sandbox.prepared import Wish
 from sandbox.records import dataclass, replace
 from sandbox.supply import accepted
 from sandbox.supply.lock import Lock

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal
 
 from sandbox import locked_pins, locks
-from sandbox.choice import Wish, choose
+from sandbox.choice import choose
 from sandbox.digest import sha256
 from sandbox.errors import SandboxError, UsageError
 from sandbox.inspect.canonical import SERVER
@@ -16,7 +16,8 @@ from sandbox.locked import plain_policy
 from sandbox.locking import Order, Proposal, looked_at, propose
 from sandbox.locks import Found
 from sandbox.looked import Grants, Looked, look
-from sandbox.prepare import Prepared, prepare
+from sandbox.prepare import prepare
+from sandbox.prepared import Prepared, Wish
 from sandbox.records import dataclass, replace
 from sandbox.supply import accepted
 from sandbox.supply.judged import Finding

@@ -27,7 +27,8 @@ import os, sys
 from sandbox.cli.output import note
 from sandbox.errors import SandboxError
 from sandbox.policy.flags import Flags
-from sandbox.prepare import Wish, prepare
+from sandbox.prepare import prepare
+from sandbox.prepared import Wish
 from sandbox.session import run
 
 source, secret, command = sys.argv[1], sys.argv[2], tuple(sys.argv[4:])

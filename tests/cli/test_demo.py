@@ -19,7 +19,8 @@ from sandbox.demo import measure, play
 from sandbox.demo.attempts import attempts
 from sandbox.demo.canaries import World
 from sandbox.demo.client import own_program
-from sandbox.prepare import Prepared, prepare
+from sandbox.prepare import prepare
+from sandbox.prepared import Prepared
 from tests.conftest import Require, caller
 
 NETWORK = {"dns", "connect"}
@@ -113,7 +114,7 @@ def test_a_probe_that_never_ran_proves_nothing(require: Require) -> None:
     require("native")
     from sandbox.demo.servers import tiny
     from sandbox.policy.flags import Flags
-    from sandbox.prepare import Wish
+    from sandbox.prepared import Wish
 
     with ExitStack() as stack:
         world = World(os.environ, stack)

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sandbox.choice import Wish, choose
+from sandbox.choice import choose
 from sandbox.cli.main import main
 from sandbox.policy.load import read
 from sandbox.policy.score import exposure
 from sandbox.policy.starter import Start, quoted, text
+from sandbox.prepared import Wish
 
 Out = pytest.CaptureFixture[str]
 

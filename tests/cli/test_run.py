@@ -12,7 +12,8 @@ import pytest
 
 from sandbox.cli import run
 from sandbox.policy.flags import Flags
-from sandbox.prepare import Wish, prepare
+from sandbox.prepare import prepare
+from sandbox.prepared import Wish
 
 RUN = [
     sys.executable,

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.prepare import Wish, prepare
+from sandbox.prepare import prepare
+from sandbox.prepared import Wish
 from sandbox.supply.job import MOUNT
 from tests.e2e.caller import Caller
 from tests.e2e.servers import ADA, SERVERS, THOUGHT, Server, said

@@ -23,7 +23,7 @@ from sandbox.gateway import Gateway
 from sandbox.outbound import RECENT, Outbound
 from sandbox.plan.spec import Endpoint
 from sandbox.policy.model import Policy
-from sandbox.prepare import Prepared
+from sandbox.prepared import Prepared
 
 SECONDS = 10.0
 ALLOW = {"kind": "egress.allow", "detail": {"host": "good.example", "port": 443}, "rule": "r"}

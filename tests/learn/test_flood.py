@@ -11,7 +11,8 @@ import pytest
 from sandbox.examine.started import Started, started
 from sandbox.learn.exercise import observed
 from sandbox.policy.flags import Flags
-from sandbox.prepare import Wish, prepare
+from sandbox.prepare import prepare
+from sandbox.prepared import Wish
 from tests.cli.test_learn import PYTHON
 
 FLOOD = """

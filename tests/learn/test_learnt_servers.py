@@ -20,7 +20,8 @@ import pytest
 from sandbox.policy.load import load
 from sandbox.policy.model import Policy
 from sandbox.policy.score import exposure
-from sandbox.prepare import Wish, prepare
+from sandbox.prepare import prepare
+from sandbox.prepared import Wish
 
 CODE = "import sys; from sandbox.cli.main import main; sys.exit(main(sys.argv[1:]))"
 

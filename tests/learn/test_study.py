@@ -25,7 +25,8 @@ from sandbox.learn.study import (
 )
 from sandbox.learn.wants import Want
 from sandbox.policy.flags import Flags
-from sandbox.prepare import Prepared, Wish, prepare
+from sandbox.prepare import prepare
+from sandbox.prepared import Prepared, Wish
 
 
 class World:

@@ -12,9 +12,9 @@ from typing import Literal
 import pytest
 
 from sandbox import locks
-from sandbox.choice import Wish
 from sandbox.errors import SandboxNotBuilt, UsageError
 from sandbox.inspect.pinned import Pinned
+from sandbox.prepared import Wish
 from sandbox.records import replace
 from sandbox.supply import accepted
 from sandbox.supply.lock import Lock, Package, Tree

@@ -1,0 +1,218 @@
+"""A child prepares while we load: what it says, what it refuses, what it holds, and that it never stays."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from sandbox.errors import CannotEnforce, CommandNotFound, SandboxNotBuilt
+from sandbox.prepare import prepare
+from sandbox.prepared import Prepared, Wish
+from sandbox.preparing import NEEDED, prepare_beside, wait_for
+from sandbox.supply.store import hold
+from tests.conftest import Require
+
+ROOT = Path(__file__).resolve().parent.parent
+WAIT_S = 20.0
+
+Progress = Callable[[str], None]
+
+
+def wish(*command: str) -> Wish:
+    return Wish(command or (sys.executable, "-c", "pass"), dict(os.environ), os.getcwd())
+
+
+def silent(_text: str) -> None:
+    """Nobody listens."""
+
+
+def running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state not in "ZX"
+
+
+def gone(pid: int) -> bool:
+    """Whether it ends within the time; looked at, not slept through."""
+    end = time.monotonic() + WAIT_S
+    while running(pid) and time.monotonic() < end:
+        select.select([], [], [], 0.01)
+    return not running(pid)
+
+
+# --- what it says ----------------------------------------------------------------------------------
+
+
+def test_it_is_what_would_be_prepared_here(require: Require) -> None:
+    require("native")
+    asked = wish()
+    made = wait_for(prepare_beside(asked, silent))
+    assert made == prepare(asked, silent)
+    assert made.wish == asked
+
+
+def test_what_a_person_is_to_hear_is_said_by_us_and_in_order() -> None:
+    heard = list[str]()
+
+    def wordy(_wish: Wish, progress: Progress) -> Prepared:
+        for number in range(50):
+            progress(f"{number} " + "x" * 3000)  # more than a pipe holds
+        raise CannotEnforce("cannot-enforce", "no")
+
+    with pytest.raises(CannotEnforce):
+        prepare_beside(wish(), heard.append, wordy)
+    assert [int(text.split()[0]) for text in heard] == list(range(50))
+
+
+def test_a_refusal_is_the_one_that_would_be_made_here(require: Require) -> None:
+    require("native")
+    asked = wish("/nowhere/at-all")
+    with pytest.raises(CommandNotFound) as here:
+        prepare(asked, silent)
+    with pytest.raises(CommandNotFound) as beside:
+        prepare_beside(asked, silent)
+    assert str(beside.value) == str(here.value)
+    assert beside.value.__dict__ == here.value.__dict__
+
+
+def test_a_fault_of_ours_is_printed_and_nothing_starts(capfd: pytest.CaptureFixture[str]) -> None:
+    def faulty(_wish: Wish, _progress: Progress) -> Prepared:
+        raise ZeroDivisionError("in the plan")
+
+    with pytest.raises(SandboxNotBuilt) as caught:
+        prepare_beside(wish(), silent, faulty)
+    assert caught.value.code == "not-prepared"
+    assert "ZeroDivisionError: in the plan" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("words", [0, 2])
+def test_one_that_dies_is_no_hang(words: int) -> None:
+    def dying(_wish: Wish, progress: Progress) -> Prepared:
+        for _ in range(words):
+            progress("still here")
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    with pytest.raises(SandboxNotBuilt):
+        prepare_beside(wish(), silent, dying)
+
+
+def test_a_listener_that_fails_leaves_no_child() -> None:
+    children = list[int]()
+
+    def telling(_wish: Wish, progress: Progress) -> Prepared:
+        progress(str(os.getpid()))
+        raise AssertionError
+
+    def fails(text: str) -> None:
+        children.append(int(text))
+        raise OSError("stderr is full")
+
+    with pytest.raises(OSError, match="stderr is full"):
+        prepare_beside(wish(), fails, telling)
+    assert not Path(f"/proc/{children[0]}").exists()
+
+
+def test_what_is_loaded_meanwhile_exists() -> None:
+    for name in NEEDED:
+        import_module(name)
+
+
+# --- what it holds ---------------------------------------------------------------------------------
+
+
+def test_what_the_child_holds_is_held_here_before_it_ends(require: Require, tmp_path: Path) -> None:
+    require("native")
+    used = tmp_path / "used"
+
+    def holding(asked: Wish, progress: Progress) -> Prepared:
+        hold(str(used))
+        return prepare(asked, progress)
+
+    made = prepare_beside(wish(), silent, holding)
+    assert gone(made.process)
+    assert wait_for(made).process == 0
+    with used.open() as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+# --- how it ends -----------------------------------------------------------------------------------
+
+PARENT = """
+    import os, signal, sys, time
+    from sandbox.prepared import Wish
+    from sandbox.preparing import prepare_beside
+
+    def slow(wish, progress):
+        try:
+            progress(str(os.getpid()))
+            time.sleep(60)
+        finally:
+            open(sys.argv[1], "w").close()
+
+    {first}
+    prepare_beside(Wish(("true",), {{}}, "/"), lambda text: print(text, flush=True), slow)
+"""
+
+
+def parent(left: Path, first: str = "") -> tuple[subprocess.Popen[str], int]:
+    """A process whose child prepares for a minute, and that child; `left` is made where the child unwinds."""
+    script = textwrap.dedent(PARENT).format(first=first)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(left)], cwd=ROOT, stdout=subprocess.PIPE, text=True,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    return process, int(process.stdout.readline())
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["", "signal.signal(signal.SIGIO, signal.SIG_IGN)",
+     "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGIO})"],
+    ids=["usual", "the signal ignored", "the signal blocked"],
+)  # fmt: skip
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_it_does_not_outlive_us(tmp_path: Path, number: signal.Signals, first: str) -> None:
+    left = tmp_path / "left"
+    process, child = parent(left, first)
+    with process:
+        assert running(child)
+        process.send_signal(number)
+        assert process.wait(WAIT_S) == -number
+    assert gone(child)
+    assert not left.exists()
+
+
+def test_an_interrupt_lets_it_take_away_what_it_has_begun(tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    process, child = parent(left)
+    with process:
+        process.send_signal(signal.SIGINT)
+        process.wait(WAIT_S)
+        assert process.stderr is not None
+        assert process.stderr.read().count("KeyboardInterrupt") == 1  # ours, as Python shows it
+    assert left.exists()
+    assert not Path(f"/proc/{child}").exists()
+
+
+def test_a_terminal_interrupts_it_once(tmp_path: Path) -> None:
+    """It is in no group of ours, and we pass the interrupt on: a second would stop its unwinding."""
+    process, child = parent(tmp_path / "left")
+    with process:
+        assert os.getpgid(child) == child
+        process.kill()
+    assert gone(child)
