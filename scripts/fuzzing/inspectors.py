@@ -13,7 +13,8 @@ from sandbox import inspection, secrecy
 from sandbox.inspect.judged import Inspector
 from sandbox.inspect.poison_texts import Looker
 from sandbox.policy.load import load
-from sandbox.prepare import Prepared, Wish, prepare
+from sandbox.prepare import prepare
+from sandbox.prepared import Prepared, Wish
 from sandbox.records import replace
 from sandbox.secrecy import Secrecy
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,27 +20,13 @@ from tests.supply.sourced import (
     LEGACY,
     SPY,
     build,
-    caller,
     file,
-    index_at,
     known,
     runs,
     simple,
     unsandboxed,
 )
 from tests.supply.toolchain import frozen
-
-
-@pytest.fixture
-def environ(tmp_path: Path, require: Callable[[str], None]) -> dict[str, str]:
-    require("native")
-    return caller(tmp_path)
-
-
-@pytest.fixture
-def index(environ: dict[str, str], tmp_path: Path) -> Path:
-    return index_at(tmp_path, environ)
-
 
 # --- honest ones ------------------------------------------------------------------------------------
 

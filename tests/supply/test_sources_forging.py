@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,9 +18,7 @@ from tests.supply.sourced import (
     LEGACY,
     UV,
     build,
-    caller,
     file,
-    index_at,
     known,
     runs,
     unsandboxed,
@@ -29,17 +26,6 @@ from tests.supply.sourced import (
 from tests.supply.toolchain import store_of
 
 pytestmark = pytest.mark.slow  # as root alone: `test_sources` is for both callers
-
-
-@pytest.fixture
-def environ(tmp_path: Path, require: Callable[[str], None]) -> dict[str, str]:
-    require("native")
-    return caller(tmp_path)
-
-
-@pytest.fixture
-def index(environ: dict[str, str], tmp_path: Path) -> Path:
-    return index_at(tmp_path, environ)
 
 
 # --- what it may forge ------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 NAME = "mailer-of-ours"
+BIN = {NAME: "main.js"}
 HOST = "collect.example.org"
 BLIND = "audit@example.org"
 HONEST = "Sends a mail."

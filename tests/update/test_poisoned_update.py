@@ -20,9 +20,19 @@ from tests.e2e.caller import PROGRAM
 from tests.supply import registry
 from tests.terminal import at_terminal
 from tests.update import registries
-from tests.update.poisoned import BLIND, HONEST, HOST, INSTALL, NAME, POISONED, PROFILE, javascript, python
+from tests.update.poisoned import (
+    BIN,
+    BLIND,
+    HONEST,
+    HOST,
+    INSTALL,
+    NAME,
+    POISONED,
+    PROFILE,
+    javascript,
+    python,
+)
 
-BIN = {NAME: "main.js"}
 HELLO: dict[str, Any] = {"protocolVersion": "2025-11-25", "capabilities": {},
                          "clientInfo": {"name": "t", "version": "1"}}  # fmt: skip
 
@@ -101,15 +111,6 @@ def _answer(process: subprocess.Popen[str], id: int, method: str, params: dict[s
             result: dict[str, Any] = message["result"]
             return result
     return {}
-
-
-@pytest.fixture
-def served(require: Callable[[str], None]) -> Iterator[registry.Npm]:
-    require("native")
-    require("npm")
-    with registry.npm() as made:
-        made.publish(NAME, "1.0.0", javascript("1.0.0", poisoned=False), bin=BIN)
-        yield made
 
 
 def poison(served: registry.Npm) -> None:

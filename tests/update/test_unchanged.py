@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.supply import registry
-from tests.update.poisoned import NAME, javascript
-from tests.update.test_poisoned_update import BIN, World
+from tests.update.poisoned import BIN, NAME, javascript
+from tests.update.test_poisoned_update import World
 
 pytestmark = pytest.mark.slow  # as root alone: `test_poisoned_update` is for both callers
-
-
-@pytest.fixture
-def served(require: Callable[[str], None]) -> Iterator[registry.Npm]:
-    require("native")
-    require("npm")
-    with registry.npm() as made:
-        made.publish(NAME, "1.0.0", javascript("1.0.0", poisoned=False), bin=BIN)
-        yield made
 
 
 @pytest.fixture
