@@ -1,18 +1,31 @@
 """Prepares in a process of its own, while this one loads what the session will need.
 
 Half of a start is the plan and half is the import of what carries and inspects the messages; neither needs
-the other, and most machines have a second core. The process says over a pipe what a person is to hear, and
-at last what was prepared, or why nothing will be. It never outlives this one: a pipe that nobody else holds
-closes with us, and the kernel then ends it (fcntl(2), `O_ASYNC`).
+the other, and most machines have a second core. The process says what a person is to hear, and at last what
+was prepared, with the locks that keep its packages there (SCM_RIGHTS, unix(7)), or why nothing will be. It
+never outlives this one: a pipe that nobody else holds closes with us, and the kernel then ends it (fcntl(2),
+`O_ASYNC`).
 """
 
 from __future__ import annotations
 
 import _pickle as pickle
+import array
 import fcntl
 import os
 import select
 import signal
+from _socket import (
+    AF_UNIX,
+    CMSG_LEN,
+    MSG_CMSG_CLOEXEC,
+    SCM_RIGHTS,
+    SOCK_CLOEXEC,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    socket,
+    socketpair,
+)
 from importlib import import_module
 
 from sandbox.errors import SandboxError, SandboxNotBuilt
@@ -38,31 +51,30 @@ NEEDED = (
 )
 """What any session imports, inner modules first, so that each takes a few milliseconds at most."""
 _SIZE = 4
+_RIGHTS = SOL_SOCKET, SCM_RIGHTS
+_MOST = 253
+"""Descriptors of one message (SCM_MAX_FD)."""
 
 
 def prepare_beside(wish: Wish, progress: Callable[[str], None], prepare: Prepare | None = None) -> Prepared:
     """`prepare`, by a child; call it before any thread exists. Its `process` is still to be waited for."""
-    told, tell = os.pipe()
+    told, tell = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
     lifeline, held = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(told)
+        told.close()
         os.close(held)
         _child(wish, prepare, tell, lifeline)
-    os.close(tell)
+    tell.close()
     os.close(lifeline)
     try:
-        made, trees = _outcome(told, progress)
-        if trees:
-            from sandbox.supply.store import hold
-
-            for path in trees:
-                hold(path)  # before the one ends who has held it until now
+        made, locks = _outcome(told, progress)
+        _take(told, locks)
     except BaseException as error:
         _end(child, interrupted=isinstance(error, KeyboardInterrupt))
         raise
     finally:
-        os.close(told)
+        told.close()
         os.close(held)
     return replace(made, process=child)
 
@@ -84,10 +96,10 @@ def _end(child: int, *, interrupted: bool) -> None:
 # --- the parent's side -----------------------------------------------------------------------------
 
 
-def _outcome(told: int, progress: Callable[[str], None]) -> tuple[Prepared, list[str]]:
-    """What was prepared, and the files that are to be held; every refusal as if it had been made here."""
+def _outcome(told: socket, progress: Callable[[str], None]) -> tuple[Prepared, int]:
+    """What was prepared, and how many locks come with it; every refusal as if it had been made here."""
     poll = select.poll()
-    poll.register(told, select.POLLIN)
+    poll.register(told.fileno(), select.POLLIN)
     needed = iter(NEEDED)
     while True:
         if not poll.poll(0) and (name := next(needed, None)) is not None:
@@ -102,21 +114,34 @@ def _outcome(told: int, progress: Callable[[str], None]) -> tuple[Prepared, list
             return said[0], said[1]
 
 
-def _hear(told: int) -> Any:
+def _hear(told: socket) -> Any:
     size = int.from_bytes(_read(told, _SIZE), "little")
     return pickle.loads(_read(told, size))
 
 
-def _read(told: int, size: int) -> bytes:
+def _read(told: socket, size: int) -> bytes:
     parts = []
     while size:
-        part = os.read(told, size)
+        part = told.recv(size)
         if not part:
-            what = "the process that plans the session ended without a word"
-            raise SandboxNotBuilt("not-prepared", what, hint="mcp-sandbox plan -- COMMAND")
+            raise _silent()
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
+
+
+def _take(told: socket, locks: int) -> None:
+    """As many descriptors; they are never closed, as those of a lock taken here would not be."""
+    while locks:
+        one, told_of, _, _ = told.recvmsg(1, CMSG_LEN(4 * _MOST), MSG_CMSG_CLOEXEC)
+        if not one:
+            raise _silent()
+        locks -= sum(len(held) // 4 for level, kind, held in told_of if (level, kind) == _RIGHTS)
+
+
+def _silent() -> SandboxNotBuilt:
+    what = "the process that plans the session ended without a word"
+    return SandboxNotBuilt("not-prepared", what, hint="mcp-sandbox plan -- COMMAND")
 
 
 def _refusal(kind: type[SandboxError], args: tuple[Any, ...], held: dict[str, Any]) -> SandboxError:
@@ -128,13 +153,13 @@ def _refusal(kind: type[SandboxError], args: tuple[Any, ...], held: dict[str, An
 # --- the child's side ------------------------------------------------------------------------------
 
 
-def _child(wish: Wish, prepare: Prepare | None, tell: int, lifeline: int) -> NoReturn:
+def _child(wish: Wish, prepare: Prepare | None, tell: socket, lifeline: int) -> NoReturn:
     status = 1
     try:
         _live_by(lifeline)
         _say(tell, *_prepared(wish, prepare, lambda text: _say(tell, "said", text)))
+        _hand_over(tell)
         status = 0
-        os.read(lifeline, 1)  # until our parent holds what we hold; then its end is closed
     except KeyboardInterrupt:
         status = 130
     except BrokenPipeError:
@@ -149,19 +174,25 @@ def _child(wish: Wish, prepare: Prepare | None, tell: int, lifeline: int) -> NoR
 
 def _prepared(wish: Wish, prepare: Prepare | None, progress: Callable[[str], None]) -> tuple[Any, ...]:
     from sandbox import prepare as usual
-    from sandbox.supply.store import held
+    from sandbox.supply.store import locks
 
     try:
-        return "prepared", (prepare or usual.prepare)(wish, progress), held
+        return "prepared", (prepare or usual.prepare)(wish, progress), len(locks)
     except SandboxError as error:
         return "refused", type(error), error.args, error.__dict__
 
 
-def _say(tell: int, *said: Any) -> None:
+def _say(tell: socket, *said: Any) -> None:
     body = pickle.dumps(said)
-    rest = memoryview(len(body).to_bytes(_SIZE, "little") + body)
-    while rest:
-        rest = rest[os.write(tell, rest) :]
+    tell.sendall(len(body).to_bytes(_SIZE, "little") + body)
+
+
+def _hand_over(tell: socket) -> None:
+    """What is sent is held by the socket until it is received: this process may end."""
+    from sandbox.supply.store import locks
+
+    for at in range(0, len(locks), _MOST):
+        tell.sendmsg([b"\0"], [(*_RIGHTS, array.array("i", locks[at : at + _MOST]))])
 
 
 def _live_by(lifeline: int) -> None:

@@ -20,6 +20,7 @@ from sandbox.errors import CannotEnforce, CommandNotFound, SandboxNotBuilt
 from sandbox.prepare import prepare
 from sandbox.prepared import Prepared, Wish
 from sandbox.preparing import NEEDED, prepare_beside, wait_for
+from sandbox.supply import store
 from sandbox.supply.store import hold
 from tests.conftest import Require
 
@@ -134,19 +135,43 @@ def test_what_is_loaded_meanwhile_exists() -> None:
 # --- what it holds ---------------------------------------------------------------------------------
 
 
-def test_what_the_child_holds_is_held_here_before_it_ends(require: Require, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [1, 600])
+def test_what_the_child_holds_is_held_here_when_it_has_ended(
+    require: Require, tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     require("native")
-    used = tmp_path / "used"
+    monkeypatch.setattr(store, "locks", [])
+    many = [tmp_path / f"{number}.staged" for number in range(count)]
 
     def holding(asked: Wish, progress: Progress) -> Prepared:
-        hold(str(used))
+        for one in many:
+            hold(str(one))
+            one.rename(one.with_suffix(".used"))  # as a tree that was built goes to its place
         return prepare(asked, progress)
 
+    before = descriptors()
     made = prepare_beside(wish(), silent, holding)
+    taken = descriptors() - before
     assert gone(made.process)
     assert wait_for(made).process == 0
-    with used.open() as other, pytest.raises(BlockingIOError):
-        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert len(taken) == count
+    assert all(map(locked, many))
+    for fd in taken:
+        os.close(fd)
+    assert not any(map(locked, many)), "the control: nobody else held them"
+
+
+def descriptors() -> set[int]:
+    return {int(name) for name in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{name}")}
+
+
+def locked(staged: Path) -> bool:
+    with staged.with_suffix(".used").open() as other:
+        try:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 # --- how it ends -----------------------------------------------------------------------------------

@@ -249,8 +249,8 @@ class Store:
         sync_directory(self._path("keys"))
 
 
-held: list[str] = []
-"""The files that this process holds, for one that takes over from it."""
+locks: list[int] = []
+"""The descriptors of what this process holds, for one that takes over from it."""
 
 
 def hold(path: str) -> None:
@@ -264,6 +264,6 @@ def hold(path: str) -> None:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(fd), os.stat(path)):
                 os.utime(fd)
-                held.append(path)
+                locks.append(fd)
                 return
         os.close(fd)  # of a tree that went while we waited
