@@ -29,8 +29,9 @@ _EXAMINERS = frozenset({"protocol", "poison", "secrets"})
 """The inspectors of `mcp-sandbox inspect`."""
 
 
+FIRST_PAUSE_S = 0.02
 PAUSE_S = 0.002
-"""Between pieces of what is made ahead, which hold the interpreter: what a client waits for goes first."""
+"""Before and between pieces of what is made ahead, which hold the interpreter: a waiting client goes first."""
 MOST_TOLD = 20
 """Lines about what a server was refused, in a session."""
 
@@ -174,6 +175,7 @@ def _ahead(make: Callable[[], Looker]) -> Callable[[], Looker]:
             made.append(make())
         finally:
             ready.set()
+        pause.wait(FIRST_PAUSE_S)  # a server that is fast has answered by then
         for _ in made[0].reader.warm():
             pause.wait(PAUSE_S)
 

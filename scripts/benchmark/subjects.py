@@ -43,7 +43,7 @@ def environ(state: str) -> dict[str, str]:
     """The children's environment; sessions and logs of a run are kept away from the user's own."""
     kept = {name: value for name, value in os.environ.items() if name not in LYING}
     # uvx would otherwise choose an interpreter of its own, and the runs would compare interpreters.
-    python = os.path.realpath(cache() / "ours" / "bin" / "python")
+    python = os.path.realpath(cache() / "installed" / "bin" / "python")
     return {**kept, "XDG_STATE_HOME": state, "UV_PYTHON": python}
 
 
@@ -55,7 +55,7 @@ def cache() -> Path:
 
 def installed() -> str:
     """The command of an installed, compiled copy of this tree; made again when the tree changes."""
-    place = cache() / "ours"
+    place = cache() / "installed"
     digest = hashlib.sha256()
     for path in sorted([*ROOT.glob("sandbox/**/*"), *ROOT.glob("profiles/*"), ROOT / "pyproject.toml"]):
         if path.is_file() and path.suffix != ".pyc":
@@ -71,18 +71,23 @@ def installed() -> str:
 
 
 def _venv(place: Path) -> Path:
+    """As pipx makes one: what the user's program does not need, such as setuptools' hooks, is not there."""
     python = place / "bin" / "python"
     if not python.exists():
         _say(f"making {place}")
-        made = _run(str(ROOT / "scripts" / "environment"), "demo").strip().splitlines()[-1]
-        _run(f"{made}/bin/python", "-m", "venv", str(place))
+        _run(_own_python(), "-m", "venv", "--without-pip", str(place))
     return python
+
+
+def _own_python() -> str:
+    return _run(str(ROOT / "scripts" / "environment"), "demo").strip().splitlines()[-1] + "/bin/python"
 
 
 def _pip(python: Path, *words: str) -> None:
     _say(f"installing {words[-1]}")
     constraints = str(ROOT / "scripts" / "constraints.txt")
-    _run(str(python), "-m", "pip", "install", "-q", "--no-input", *words, PIP_CONSTRAINT=constraints)
+    pip = (_own_python(), "-m", "pip", "--python", str(python))
+    _run(*pip, "install", "-q", "--no-input", *words, PIP_CONSTRAINT=constraints)
 
 
 def _run(*argv: str, **more: str) -> str:
