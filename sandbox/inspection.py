@@ -31,7 +31,7 @@ _EXAMINERS = frozenset({"protocol", "poison", "secrets"})
 
 FIRST_PAUSE_S = 0.02
 PAUSE_S = 0.002
-"""Before and between pieces of what is made ahead, which hold the interpreter: a waiting client goes first."""
+"""Before and between pieces of what is made ahead, which hold the interpreter: waiting clients go first."""
 MOST_TOLD = 20
 """Lines about what a server was refused, in a session."""
 

@@ -1,4 +1,4 @@
-"""msgspec without what we never ask it: what is left works, and what was left out is there for whoever asks."""
+"""msgspec without what we never ask it: what is left works, and the rest is there for whoever asks."""
 
 from __future__ import annotations
 
