@@ -274,5 +274,5 @@ def test_a_minute_of_fuzzing_finds_nothing(require: Require, tmp_path: Path) -> 
     require("native")  # the session that is fuzzed is planned as `run` plans it
     # Without those that measure time, which a machine with other work spoils.
     chosen = [word for name in UNTIMED for word in ("--target", name)]
-    done = fuzz("--seconds", "60", "--jobs", "2", "--keep", tmp_path, *chosen, within_s=560)
+    done = fuzz("--seconds", "60", "--jobs", "1", "--keep", tmp_path, *chosen, within_s=560)
     assert (done.returncode, done.stdout.splitlines()[-1].split(", ")[1]) == (0, "0 findings"), done.stdout

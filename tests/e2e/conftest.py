@@ -99,6 +99,30 @@ def _user(ground: Path, backend: str) -> Caller:
     return Caller("user", drop, environ, own, user.pw_uid, user.pw_gid, backend)
 
 
+# --- what is seen in every run, and what takes minutes ------------------------------------------------
+
+BOTH_KINDS = ("everything", "time")
+"""A server of npm and one of PyPI: these alone for every caller, backend and generation of the SDK."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each real server is driven as the ordinary user; the other ways to drive all of them are `long`."""
+    for item in items:
+        if item.path.name in ("test_servers.py", "test_asked.py") and _rare(item.callspec.params):  # type: ignore[attr-defined]
+            item.add_marker(pytest.mark.long)
+
+
+def _rare(asked: dict[str, object]) -> bool:
+    usual = (asked.get("caller"), asked.get("backend")) == ("user", backends.NATIVE)
+    server = getattr(asked.get("server"), "profile", None)
+    if server is not None:
+        return server not in BOTH_KINDS and (not usual or asked.get("sdk") == "first-generation")
+    # What a client is asked, and what it pipes, comes after the part of a start that callers differ in.
+    return (
+        not usual and bool({"client", "unpinned"} & asked.keys()) and asked.get("backend") == backends.NATIVE
+    )
+
+
 # --- clients, made once --------------------------------------------------------------------------
 
 
