@@ -1,10 +1,10 @@
-"""Prepares in a process of its own, while this one loads what the session will need.
+"""A child prepares, while this process loads what the session will need.
 
 Half of a start is the plan and half is the import of what carries and inspects the messages; neither needs
-the other, and most machines have a second core. The process says what a person is to hear, and at last what
-was prepared, with the locks that keep its packages there (SCM_RIGHTS, unix(7)), or why nothing will be. It
-never outlives this one: a pipe that nobody else holds closes with us, and the kernel then ends it (fcntl(2),
-`O_ASYNC`).
+the other, and most machines have a second core. The child says what a person is to hear, and at last what was
+prepared, with the locks that keep its packages there (SCM_RIGHTS, unix(7)), or why nothing will be. It never
+outlives this process: a pipe that nobody else holds closes with us, and the kernel then ends the child
+(fcntl(2), `O_ASYNC`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import fcntl
 import os
 import select
 import signal
+import sys
 from _socket import (
     AF_UNIX,
     CMSG_LEN,
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-    from sandbox.prepared import Prepared, Wish
+    from sandbox.prepared import Prepared
 
-    Prepare = Callable[[Wish, Callable[[str], None]], Prepared]
+    Progress = Callable[[str], None]
 
 NEEDED = (
     *("sandbox.linux", "sandbox.plan.spec", "sandbox.backend.native.keeper", "sandbox.session"),
@@ -56,15 +57,15 @@ _MOST = 253
 """Descriptors of one message (SCM_MAX_FD)."""
 
 
-def prepare_beside(wish: Wish, progress: Callable[[str], None], prepare: Prepare | None = None) -> Prepared:
-    """`prepare`, by a child; call it before any thread exists. Its `process` is still to be waited for."""
+def beside(make: Callable[[Progress], Any], progress: Progress) -> tuple[Any, int]:
+    """What a child makes, and the child, which is still to be waited for; call it before any thread exists."""
     told, tell = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
     lifeline, held = os.pipe()
     child = os.fork()
     if child == 0:
         told.close()
         os.close(held)
-        _child(wish, prepare, tell, lifeline)
+        _child(make, tell, lifeline)
     tell.close()
     os.close(lifeline)
     try:
@@ -76,7 +77,7 @@ def prepare_beside(wish: Wish, progress: Callable[[str], None], prepare: Prepare
     finally:
         told.close()
         os.close(held)
-    return replace(made, process=child)
+    return made, child
 
 
 def wait_for(prepared: Prepared) -> Prepared:
@@ -96,8 +97,8 @@ def _end(child: int, *, interrupted: bool) -> None:
 # --- the parent's side -----------------------------------------------------------------------------
 
 
-def _outcome(told: socket, progress: Callable[[str], None]) -> tuple[Prepared, int]:
-    """What was prepared, and how many locks come with it; every refusal as if it had been made here."""
+def _outcome(told: socket, progress: Progress) -> tuple[Any, int]:
+    """What was made, and how many locks come with it; every refusal as if it had been made here."""
     poll = select.poll()
     poll.register(told.fileno(), select.POLLIN)
     needed = iter(NEEDED)
@@ -153,11 +154,11 @@ def _refusal(kind: type[SandboxError], args: tuple[Any, ...], held: dict[str, An
 # --- the child's side ------------------------------------------------------------------------------
 
 
-def _child(wish: Wish, prepare: Prepare | None, tell: socket, lifeline: int) -> NoReturn:
+def _child(make: Callable[[Progress], Any], tell: socket, lifeline: int) -> NoReturn:
     status = 1
     try:
         _live_by(lifeline)
-        _say(tell, *_prepared(wish, prepare, lambda text: _say(tell, "said", text)))
+        _say(tell, *_made(make, lambda text: _say(tell, "said", text)))
         _hand_over(tell)
         status = 0
     except KeyboardInterrupt:
@@ -172,12 +173,9 @@ def _child(wish: Wish, prepare: Prepare | None, tell: socket, lifeline: int) -> 
         os._exit(status)
 
 
-def _prepared(wish: Wish, prepare: Prepare | None, progress: Callable[[str], None]) -> tuple[Any, ...]:
-    from sandbox import prepare as usual
-    from sandbox.supply.store import locks
-
+def _made(make: Callable[[Progress], Any], progress: Progress) -> tuple[Any, ...]:
     try:
-        return "prepared", (prepare or usual.prepare)(wish, progress), len(locks)
+        return "made", make(progress), len(_locks())
     except SandboxError as error:
         return "refused", type(error), error.args, error.__dict__
 
@@ -189,10 +187,15 @@ def _say(tell: socket, *said: Any) -> None:
 
 def _hand_over(tell: socket) -> None:
     """What is sent is held by the socket until it is received: this process may end."""
-    from sandbox.supply.store import locks
-
+    locks = _locks()
     for at in range(0, len(locks), _MOST):
         tell.sendmsg([b"\0"], [(*_RIGHTS, array.array("i", locks[at : at + _MOST]))])
+
+
+def _locks() -> list[int]:
+    """Those of the store, where anything had to do with it."""
+    store = sys.modules.get("sandbox.supply.store")
+    return [] if store is None else list(store.locks)
 
 
 def _live_by(lifeline: int) -> None:

@@ -19,7 +19,8 @@ import pytest
 from sandbox.errors import CannotEnforce, CommandNotFound, SandboxNotBuilt
 from sandbox.prepare import prepare
 from sandbox.prepared import Prepared, Wish
-from sandbox.preparing import NEEDED, prepare_beside, wait_for
+from sandbox.preparing import NEEDED, beside, wait_for
+from sandbox.records import replace
 from sandbox.supply import store
 from sandbox.supply.store import hold
 from tests.conftest import Require
@@ -36,6 +37,13 @@ def wish(*command: str) -> Wish:
 
 def silent(_text: str) -> None:
     """Nobody listens."""
+
+
+def prepare_beside(
+    asked: Wish, progress: Progress, make: Callable[[Wish, Progress], Prepared] = prepare
+) -> Prepared:
+    made, child = beside(lambda tell: make(asked, tell), progress)
+    return replace(made, process=child)
 
 
 def running(pid: int) -> bool:
@@ -178,10 +186,9 @@ def locked(staged: Path) -> bool:
 
 PARENT = """
     import os, signal, sys, time
-    from sandbox.prepared import Wish
-    from sandbox.preparing import prepare_beside
+    from sandbox.preparing import beside
 
-    def slow(wish, progress):
+    def slow(progress):
         try:
             progress(str(os.getpid()))
             time.sleep(60)
@@ -189,7 +196,7 @@ PARENT = """
             open(sys.argv[1], "w").close()
 
     {first}
-    prepare_beside(Wish(("true",), {{}}, "/"), lambda text: print(text, flush=True), slow)
+    beside(slow, lambda text: print(text, flush=True))
 """
 
 

@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _failed(args: list[str], error: SandboxError) -> int:
     if args[:1] == ["run"]:
-        from sandbox.cli.run import refuse
+        from sandbox.cli.starting import refuse
 
         return refuse(error)
     from sandbox.cli.output import note
@@ -112,6 +112,10 @@ def dispatch(args: list[str]) -> int:
     _require_directory()
     _settle_home()
     settle_runtime_directory()
+    if args[0] == "run":
+        from sandbox.cli.starting import start
+
+        return start(args[1:])
     module = import_module(f"sandbox.cli.{args[0]}")
     status: int = module.main(module.parser().parse_args(args[1:]))
     return status

@@ -124,7 +124,7 @@ def front(args: argparse.Namespace, routes: dict[str, tuple[str, ...]]) -> int:
 
 def _try(arguments: tuple[str, ...], private: list[tuple[str, str]], progress: Callable[[str], None]) -> None:
     """Plans one sandbox as `run` would, and says what a person is told before its start."""
-    from sandbox.cli import options, run
+    from sandbox.cli import options, run, starting
     from sandbox.prepare import prepare
     from sandbox.serve.private import refuse_shown
 
@@ -132,7 +132,7 @@ def _try(arguments: tuple[str, ...], private: list[tuple[str, str]], progress: C
         options.wish(run.parser().parse_args(list(arguments)), os.environ, os.getcwd()), progress
     )
     refuse_shown(prepared.spec.view, private)
-    for line in run.said(prepared, verbose=False):
+    for line in starting.said(prepared, verbose=False):
         note(f"mcp-sandbox: {line}")
 
 

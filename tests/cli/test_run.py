@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.cli import run
+from sandbox.cli import starting
 from sandbox.policy.flags import Flags
 from sandbox.prepare import prepare
 from sandbox.prepared import Wish
+from tests.terminal import at_terminal
 
 RUN = [
     sys.executable,
@@ -57,7 +58,7 @@ def reach(*hosts: str) -> str:
     """The line of a start that would be told this, without the start."""
     environ = dict(os.environ)
     wish = Wish(("/bin/cat",), environ, "/", flags=Flags(allow_net=hosts))
-    return run.said(prepare(wish, print), verbose=True)[0]
+    return starting.said(prepare(wish, print), verbose=True)[0]
 
 
 def test_a_waiver_is_shown_even_when_quiet(tmp_path: Path) -> None:
@@ -96,3 +97,44 @@ def test_a_thread_that_still_searches_is_no_fault() -> None:
 
     assert any(ended("exit") == -signal.SIGABRT for _ in range(40)), "the control aborts"
     assert {ended("leave") for _ in range(8)} == {7}
+
+
+# --- options are read by a child; what it cannot say this process says --------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        pytest.param(["--nonsense", "--", "/bin/cat"], 2, "error: unknown-option", id="no such option"),
+        pytest.param(["--profile"], 2, "expected one argument", id="no value"),
+        pytest.param(["--token-file", "x", "--", "/bin/cat"], 2, "error: no-listen", id="of a front"),
+        pytest.param(["--backend", "moon", "--", "/bin/cat"], 2, "invalid choice", id="no such backend"),
+        pytest.param(["--back=moon", "--", "/bin/cat"], 2, "invalid choice", id="the same, spelt shorter"),
+        pytest.param(["--", "/no/such"], 127, "error: command-not-found", id="no such program"),
+        pytest.param(["--profile", "no-such", "--", "/bin/cat"], 2, "error: ", id="no such profile"),
+    ],
+)
+def test_what_is_wrong_is_said_once_and_to_the_client(words: list[str], status: int, told: str) -> None:
+    request = '{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}\n'
+    done = subprocess.run([*RUN, *words], input=request, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr.count(told)) == (status, 1), done.stderr
+    assert '"error"' in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("option", ["--help", "--hel", "-h"])
+def test_help_is_printed_once(option: str) -> None:
+    done = subprocess.run([*RUN, option], input="", capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("usage: mcp-sandbox run") == 1
+
+
+def test_a_terminal_gets_the_usage_once() -> None:
+    status, shown = at_terminal([*RUN, "--nonsense", "--", "/bin/cat"], os.environ, "")
+    assert (status, shown.count("usage: mcp-sandbox run")) == (2, 1), shown
+
+
+def test_what_a_server_is_told_is_no_option_of_ours() -> None:
+    command = ["--", "/bin/echo", "--backend", "--help"]
+    done = subprocess.run([*RUN, "-q", *command], input="", capture_output=True, text=True, timeout=30)
+    assert "--backend --help" in done.stderr, "its line is no message: it is shown as noise"
