@@ -58,7 +58,7 @@ _MOST = 253
 
 
 def beside(make: Callable[[Progress], Any], progress: Progress) -> tuple[Any, int]:
-    """What a child makes, and the child, which is still to be waited for; call it before any thread exists."""
+    """What a child makes, and the child, which is to be waited for; call it before any thread exists."""
     told, tell = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
     lifeline, held = os.pipe()
     child = os.fork()

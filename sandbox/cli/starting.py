@@ -1,4 +1,4 @@
-"""What `run` does once it is known what was asked; a child of ours reads the options, which cost a start 5 ms."""
+"""How `run` begins: a child of ours reads the options and plans, while this process loads (`preparing`)."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _by_itself(words: Sequence[str]) -> int:
 
 
 def _asked(words: tuple[str, ...], tell: Callable[[str], None]) -> Asked | None:
-    """By the child: what was prepared, and whether to say more of it; None for what is not run as a session."""
+    """By the child: what was prepared, and whether to say more of it; None where this is no session."""
     from sandbox.cli import fronting, options, run
     from sandbox.prepare import prepare
 
