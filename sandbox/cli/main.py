@@ -110,6 +110,7 @@ def dispatch(args: list[str]) -> int:
     if args[0] not in COMMANDS:
         return _unknown(args[0])
     _require_directory()
+    _settle_children()
     _settle_home()
     settle_runtime_directory()
     if args[0] == "run":
@@ -142,6 +143,14 @@ def _require_directory() -> None:
         raise UsageError(
             "no-directory", "the working directory does not exist any more", hint="cd"
         ) from error
+
+
+def _settle_children() -> None:
+    """Where a client ignores SIGCHLD, so would we, and the kernel would keep from us how our children end."""
+    import signal
+
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _settle_home() -> None:

@@ -14,6 +14,7 @@ from sandbox.cli import starting
 from sandbox.policy.flags import Flags
 from sandbox.prepare import prepare
 from sandbox.prepared import Wish
+from tests.conftest import Require
 from tests.terminal import at_terminal
 
 RUN = [
@@ -138,3 +139,19 @@ def test_what_a_server_is_told_is_no_option_of_ours() -> None:
     command = ["--", "/bin/echo", "--backend", "--help"]
     done = subprocess.run([*RUN, "-q", *command], input="", capture_output=True, text=True, timeout=30)
     assert "--backend --help" in done.stderr, "its line is no message: it is shown as noise"
+
+
+IGNORES = """
+import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_client_that_ignores_how_its_children_end(require: Require, ignored: bool) -> None:
+    require("native")
+    before = [sys.executable, "-c", IGNORES] if ignored else []
+    command = ["-q", "--", "/bin/sh", "-c", "exit 7"]
+    done = subprocess.run([*before, *RUN, *command], input="", capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (7, "")
