@@ -77,7 +77,9 @@ def main(argv: list[str] | None = None) -> int:
     except SandboxError as error:
         return _failed(args, error)
     except KeyboardInterrupt:
-        return 130
+        from sandbox.cli.leaving import leave
+
+        return leave(130)
     except BrokenPipeError:
         return _closed_stdout()
 

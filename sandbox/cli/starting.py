@@ -28,7 +28,7 @@ _OURS = ("--backend", "--help", "--listen", "-h")
 
 def start(words: Sequence[str]) -> int:
     """Prepares, starts and relays; returns the server's status or one of ours."""
-    if _is_ours(words):
+    if _is_ours(words) or not _streams_are_open():
         return _by_itself(words)
     _begin()
     from sandbox.preparing import beside
@@ -169,6 +169,15 @@ def _reach(spec: Spec) -> str:
     from sandbox.policy.hosts import spelt
 
     return f"may connect to {', '.join(spelt(rule.host, rule.port) for rule in spec.egress.allow)}"
+
+
+def _streams_are_open() -> bool:
+    try:
+        for number in range(3):
+            os.fstat(number)
+    except OSError:
+        return False
+    return True
 
 
 def _check_streams() -> None:

@@ -155,3 +155,40 @@ def test_a_client_that_ignores_how_its_children_end(require: Require, ignored: b
     command = ["-q", "--", "/bin/sh", "-c", "exit 7"]
     done = subprocess.run([*before, *RUN, *command], input="", capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (7, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [(["--nonsense"], 2, "error: unknown-option"), (["--", "/bin/cat"], 125, "error: stream-closed")],
+)
+def test_a_closed_stdin_is_told_after_what_was_typed(words: list[str], status: int, told: str) -> None:
+    argv = ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *RUN, *words]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr.count(told)) == (status, 1), done.stderr
+
+
+INTERRUPTED = """
+import sys, threading
+import re2
+from sandbox.cli import main
+
+def search():
+    while True:
+        found.Match(b"abc " * 100_000)
+
+def interrupt(_args):
+    threading.Thread(target=search, daemon=True).start()
+    raise KeyboardInterrupt
+
+found = re2.Set.SearchSet()
+found.Add("x+y")
+found.Compile()
+main.dispatch = interrupt
+sys.exit(main.main(["run"]))
+"""
+
+
+def test_an_interrupt_is_no_crash_while_rules_are_searched() -> None:
+    """The interpreter's own end would unwind a thread that is in C++."""
+    ends = {subprocess.run([sys.executable, "-c", INTERRUPTED], timeout=30).returncode for _ in range(5)}
+    assert ends == {130}
