@@ -110,7 +110,7 @@ def _outcome(told: socket, progress: Progress) -> tuple[Any, int]:
         if kind == "said":
             progress(said[0])
         elif kind == "refused":
-            raise _refusal(*said)
+            raise _refusal(*said[:-1])
         else:
             return said[0], said[1]
 
@@ -158,8 +158,11 @@ def _child(make: Callable[[Progress], Any], tell: socket, lifeline: int) -> NoRe
     status = 1
     try:
         _live_by(lifeline)
-        _say(tell, *_made(make, lambda text: _say(tell, "said", text)))
-        _hand_over(tell)
+        ours = frozenset(_locks())
+        said = _made(make, lambda text: _say(tell, "said", text))
+        taken = [fd for fd in _locks() if fd not in ours]
+        _say(tell, *said, len(taken))
+        _hand_over(tell, taken)
         status = 0
     except KeyboardInterrupt:
         status = 130
@@ -175,7 +178,7 @@ def _child(make: Callable[[Progress], Any], tell: socket, lifeline: int) -> NoRe
 
 def _made(make: Callable[[Progress], Any], progress: Progress) -> tuple[Any, ...]:
     try:
-        return "made", make(progress), len(_locks())
+        return "made", make(progress)
     except SandboxError as error:
         return "refused", type(error), error.args, error.__dict__
 
@@ -185,9 +188,8 @@ def _say(tell: socket, *said: Any) -> None:
     tell.sendall(len(body).to_bytes(_SIZE, "little") + body)
 
 
-def _hand_over(tell: socket) -> None:
+def _hand_over(tell: socket, locks: list[int]) -> None:
     """What is sent is held by the socket until it is received: this process may end."""
-    locks = _locks()
     for at in range(0, len(locks), _MOST):
         tell.sendmsg([b"\0"], [(*_RIGHTS, array.array("i", locks[at : at + _MOST]))])
 

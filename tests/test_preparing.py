@@ -148,7 +148,8 @@ def test_what_the_child_holds_is_held_here_when_it_has_ended(
     require: Require, tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require("native")
-    monkeypatch.setattr(store, "locks", [])
+    own = os.open(tmp_path, os.O_RDONLY)
+    monkeypatch.setattr(store, "locks", [own])  # what we hold ourselves is not handed to us
     many = [tmp_path / f"{number}.staged" for number in range(count)]
 
     def holding(asked: Wish, progress: Progress) -> Prepared:
@@ -167,6 +168,7 @@ def test_what_the_child_holds_is_held_here_when_it_has_ended(
     for fd in taken:
         os.close(fd)
     assert not any(map(locked, many)), "the control: nobody else held them"
+    os.close(own)
 
 
 def descriptors() -> set[int]:
