@@ -117,18 +117,21 @@ def _outcome(told: socket, progress: Progress) -> tuple[Any, int]:
 
 def _hear(told: socket) -> Any:
     size = int.from_bytes(_read(told, _SIZE), "little")
-    return pickle.loads(_read(told, size))
+    body = _read(told, size)
+    try:
+        return pickle.loads(body)
+    finally:
+        body[:] = bytes(size)  # what is freed would be seen in the memory of those whom we fork
 
 
-def _read(told: socket, size: int) -> bytes:
-    parts = []
-    while size:
-        part = told.recv(size)
-        if not part:
+def _read(told: socket, size: int) -> bytearray:
+    body, at = bytearray(size), 0
+    while at < size:
+        count = told.recv_into(memoryview(body)[at:])
+        if not count:
             raise _silent()
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
+        at += count
+    return body
 
 
 def _take(told: socket, locks: int) -> None:

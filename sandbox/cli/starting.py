@@ -14,13 +14,13 @@ from sandbox.records import replace
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sandbox.backend.docker.launch import Early
     from sandbox.plan.spec import Spec
     from sandbox.prepared import Prepared
 
-    Asked = tuple[Prepared, bool]
+    Asked = tuple[Prepared, dict[str, str | None], bool]
 
 _OURS = ("--backend", "--help", "--listen", "-h")
 """Options of which this process has to know before anything is planned."""
@@ -38,7 +38,9 @@ def start(words: Sequence[str]) -> int:
     if asked is None:
         os.waitpid(child, 0)
         return _by_itself(words)
-    return leaving.leave(go(replace(asked[0], process=child), verbose=asked[1]))
+    made, changed, verbose = asked
+    wish = replace(made.wish, environ=_changed(changed))
+    return leaving.leave(go(replace(made, wish=wish, process=child), verbose=verbose))
 
 
 def prepared_here(
@@ -99,7 +101,11 @@ def _by_itself(words: Sequence[str]) -> int:
 
 
 def _asked(words: tuple[str, ...], tell: Callable[[str], None]) -> Asked | None:
-    """By the child: what was prepared, and whether to say more of it; None where this is no session."""
+    """By the child: what was prepared, what of the environment it has changed, and whether to say more of it.
+
+    The environment itself stays with each of us: a copy on the way would be one more that a bridge, which is
+    forked from this process, has in its memory. None where this is no session.
+    """
     from sandbox.cli import fronting, options, run
     from sandbox.prepare import prepare
 
@@ -112,7 +118,21 @@ def _asked(words: tuple[str, ...], tell: Callable[[str], None]) -> Asked | None:
     if args.backend == "docker" or args.listen is not None:
         return None  # it was spelt shorter
     wish = options.wish(args, dict(os.environ), os.getcwd())
-    return prepare(wish, telling(quiet=args.quiet, to=tell)), bool(args.verbose)
+    made = prepare(wish, telling(quiet=args.quiet, to=tell))
+    changed = _changes(made.wish.environ)
+    return replace(made, wish=replace(made.wish, environ={})), changed, bool(args.verbose)
+
+
+def _changes(environ: Mapping[str, str]) -> dict[str, str | None]:
+    """What differs from the environment of this process; None for what is not there any more."""
+    names = os.environ.keys() | environ.keys()
+    return {name: environ.get(name) for name in names if environ.get(name) != os.environ.get(name)}
+
+
+def _changed(changes: Mapping[str, str | None]) -> dict[str, str]:
+    """The environment of this process with these changes."""
+    found = {**os.environ, **changes}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 # --- once it is prepared ---------------------------------------------------------------------------
