@@ -11,13 +11,12 @@ from __future__ import annotations
 import sys
 from importlib import _bootstrap_external as usual
 from importlib.machinery import ModuleSpec, SourceFileLoader
-from marshal import loads
 from posix import O_CLOEXEC, O_RDONLY, close, open, read, stat
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import CodeType, ModuleType
+    from types import CodeType
 
 _PREFIX = "sandbox."
 _CHUNK = 1 << 16
@@ -30,13 +29,16 @@ _TAG = f".{sys.implementation.cache_tag}.pyc"
 class _Loader(SourceFileLoader):
     """The usual loader, which has read the compiled file already."""
 
-    compiled: bytes
+    compiled = b""
 
-    def exec_module(self, module: ModuleType) -> None:
-        """Execute it."""
-        code: CodeType = loads(memoryview(self.compiled)[_HEADER:])  # noqa: S302 - as the usual loader does
-        del self.compiled
-        exec(code, module.__dict__)  # noqa: S102 - likewise
+    def get_code(self, fullname: str) -> CodeType | None:
+        """What was read, once; the usual loader's own for whoever asks again."""
+        held, self.compiled = self.compiled, b""
+        if not held:
+            return super().get_code(fullname)
+        body = memoryview(held)[_HEADER:]
+        code: CodeType = usual._compile_bytecode(body, name=fullname, source_path=self.path)  # type: ignore[attr-defined]
+        return code
 
 
 class Finder:

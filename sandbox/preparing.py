@@ -51,6 +51,8 @@ NEEDED = (
     *("sandbox.inspect.features", "sandbox.host.inside", "sandbox.relay.inspection", "sandbox.relay.asking"),
 )
 """What any session imports, inner modules first, so that each takes a few milliseconds at most."""
+_ASKED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+"""With what one asks a process to end."""
 _SIZE = 4
 _RIGHTS = SOL_SOCKET, SCM_RIGHTS
 _MOST = 253
@@ -72,7 +74,7 @@ def beside(make: Callable[[Progress], Any], progress: Progress) -> tuple[Any, in
         made, locks = _outcome(told, progress)
         _take(told, locks)
     except BaseException as error:
-        _end(child, interrupted=isinstance(error, KeyboardInterrupt))
+        _end(child, error)
         raise
     finally:
         told.close()
@@ -88,10 +90,22 @@ def wait_for(prepared: Prepared) -> Prepared:
     return replace(prepared, process=0)
 
 
-def _end(child: int, *, interrupted: bool) -> None:
-    """A build that is interrupted takes away what it has begun; whoever is impatient interrupts again."""
-    os.kill(child, signal.SIGINT if interrupted else signal.SIGKILL)
-    os.waitpid(child, 0)
+def _end(child: int, error: BaseException) -> None:
+    """Its build, if there is one, ends with it; where it was asked to end, as `stop` does, so are we."""
+    if not isinstance(error, _Silent):
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status) and (number := os.WTERMSIG(status)) in _ASKED:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+
+class _Silent(SandboxNotBuilt):
+    """The child has ended without a word."""
+
+    def __init__(self) -> None:
+        what = "the process that plans the session ended without a word"
+        super().__init__("not-prepared", what, hint="mcp-sandbox plan -- COMMAND")
 
 
 # --- the parent's side -----------------------------------------------------------------------------
@@ -129,7 +143,7 @@ def _read(told: socket, size: int) -> bytearray:
     while at < size:
         count = told.recv_into(memoryview(body)[at:])
         if not count:
-            raise _silent()
+            raise _Silent
         at += count
     return body
 
@@ -139,13 +153,8 @@ def _take(told: socket, locks: int) -> None:
     while locks:
         one, told_of, _, _ = told.recvmsg(1, CMSG_LEN(4 * _MOST), MSG_CMSG_CLOEXEC)
         if not one:
-            raise _silent()
+            raise _Silent
         locks -= sum(len(held) // 4 for level, kind, held in told_of if (level, kind) == _RIGHTS)
-
-
-def _silent() -> SandboxNotBuilt:
-    what = "the process that plans the session ended without a word"
-    return SandboxNotBuilt("not-prepared", what, hint="mcp-sandbox plan -- COMMAND")
 
 
 def _refusal(kind: type[SandboxError], args: tuple[Any, ...], held: dict[str, Any]) -> SandboxError:
@@ -167,8 +176,6 @@ def _child(make: Callable[[Progress], Any], tell: socket, lifeline: int) -> NoRe
         _say(tell, *said, len(taken))
         _hand_over(tell, taken)
         status = 0
-    except KeyboardInterrupt:
-        status = 130
     except BrokenPipeError:
         status = 0  # nobody wants it any more
     except BaseException as error:

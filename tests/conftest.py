@@ -7,6 +7,7 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,9 +44,13 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that a test calls ends nothing but itself, whatever threads other tests have left."""
+def goes_on(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command that a test calls ends nothing but itself, and an interrupt ends the tests as before."""
     monkeypatch.setattr("sandbox.cli.leaving.leave", int)
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    if signal.getsignal(signal.SIGINT) is not handler:
+        signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import py_compile
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 
 import pytest
@@ -152,3 +152,21 @@ def _compiled(name: str) -> None:
     if not os.access(source.parent, os.W_OK):
         pytest.skip("this tree is another's")
     py_compile.compile(str(source))
+
+
+def test_what_was_compiled_elsewhere_is_told_of_by_its_own_place(module: Path) -> None:
+    """A traceback reads the file that the code names: a relative name would be read in a project's directory."""
+    py_compile.compile(str(module), dfile="made_here.py")
+    spec = found(module)
+    assert spec is not None
+    assert isinstance(spec.loader, SourceFileLoader)
+    code = spec.loader.get_code(NAME)
+    assert code is not None
+    assert code.co_filename == str(module)
+
+
+def test_the_loader_gives_its_code_more_than_once(module: Path) -> None:
+    spec = found(module)
+    assert spec is not None
+    assert isinstance(spec.loader, SourceFileLoader)
+    assert spec.loader.get_code(NAME) == spec.loader.get_code(NAME)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from functools import partial
 
@@ -85,6 +86,9 @@ def telling(*, quiet: bool, to: Callable[[str], None] = note) -> Callable[[str],
 def _begin() -> None:
     # Nothing is garbage yet: looking for it takes a tenth of the start. The session turns it on again.
     gc.disable()
+    # An exception within an import may be swallowed, or crash a library; all that is begun ends with us.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     _check_streams()
 
 
