@@ -155,7 +155,7 @@ def _compiled(name: str) -> None:
 
 
 def test_what_was_compiled_elsewhere_is_told_of_by_its_own_place(module: Path) -> None:
-    """A traceback reads the file that the code names: a relative name would be read in a project's directory."""
+    """A traceback reads the file that the code names: a relative one would be read where the client is."""
     py_compile.compile(str(module), dfile="made_here.py")
     spec = found(module)
     assert spec is not None
