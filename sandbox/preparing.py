@@ -27,6 +27,7 @@ from _socket import (
     socket,
     socketpair,
 )
+from contextlib import suppress
 from importlib import import_module
 
 from sandbox.errors import SandboxError, SandboxNotBuilt
@@ -61,9 +62,7 @@ _MOST = 253
 
 def beside(make: Callable[[Progress], Any], progress: Progress) -> tuple[Any, int]:
     """What a child makes, and the child, which is to be waited for; call it before any thread exists."""
-    told, tell = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
-    lifeline, held = os.pipe()
-    child = os.fork()
+    told, tell, lifeline, held, child = _forked()
     if child == 0:
         told.close()
         os.close(held)
@@ -80,6 +79,18 @@ def beside(make: Callable[[Progress], Any], progress: Progress) -> tuple[Any, in
         told.close()
         os.close(held)
     return made, child
+
+
+def _forked() -> tuple[socket, socket, int, int, int]:
+    """Both ends of the socket, the child's and our end of the lifeline, and what fork(2) said."""
+    try:
+        told, tell = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
+        lifeline, held = os.pipe()
+        return told, tell, lifeline, held, os.fork()
+    except OSError as error:
+        what = f"the process that plans the session cannot be started: {error.strerror}"
+        hint = "ulimit -n -u  # descriptors and processes that you may have"
+        raise SandboxNotBuilt("not-prepared", what, hint=hint) from error
 
 
 def wait_for(prepared: Prepared) -> Prepared:
@@ -173,15 +184,15 @@ def _child(make: Callable[[Progress], Any], tell: socket, lifeline: int) -> NoRe
         ours = frozenset(_locks())
         said = _made(make, lambda text: _say(tell, "said", text))
         taken = [fd for fd in _locks() if fd not in ours]
-        _say(tell, *said, len(taken))
-        _hand_over(tell, taken)
-        status = 0
-    except BrokenPipeError:
-        status = 0  # nobody wants it any more
+        status = 0  # if our parent is gone, nobody wants it any more
+        with suppress(BrokenPipeError):
+            _say(tell, *said, len(taken))
+            _hand_over(tell, taken)
     except BaseException as error:
-        import traceback
+        if sys.stderr is not None:
+            import traceback
 
-        traceback.print_exception(error)
+            traceback.print_exception(error)
     finally:
         os._exit(status)
 

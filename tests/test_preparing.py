@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -105,6 +106,25 @@ def test_a_fault_of_ours_is_printed_and_nothing_starts(capfd: pytest.CaptureFixt
         prepare_beside(wish(), silent, faulty)
     assert caught.value.code == "not-prepared"
     assert "ZeroDivisionError: in the plan" in capfd.readouterr().err
+
+
+def test_a_broken_pipe_in_the_plan_is_a_fault_as_well(capfd: pytest.CaptureFixture[str]) -> None:
+    def faulty(_wish: Wish, _progress: Progress) -> Prepared:
+        raise BrokenPipeError("the engine went away")
+
+    with pytest.raises(SandboxNotBuilt):
+        prepare_beside(wish(), silent, faulty)
+    assert "BrokenPipeError: the engine went away" in capfd.readouterr().err
+
+
+def test_no_process_to_be_had_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", none)
+    with pytest.raises(SandboxNotBuilt, match="Resource temporarily unavailable") as caught:
+        prepare_beside(wish(), silent)
+    assert caught.value.hint.startswith("ulimit")
 
 
 @pytest.mark.parametrize("words", [0, 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 TYPE_CHECKING = False
@@ -16,6 +17,8 @@ else:
     stand_ins["typing_extensions"] = None
     stand_ins = {name: module for name, module in stand_ins.items() if name not in sys.modules}
     sys.modules.update(stand_ins)
+    # Its C part swallows an interrupt that comes while it is made ready, and crashes later for what it lacks.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
     try:
         import msgspec
     except (ImportError, AttributeError):  # a version that needs more than that
@@ -26,5 +29,6 @@ else:
         del sys.modules[name]
     if not whole:
         import msgspec
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 __all__ = ["msgspec"]

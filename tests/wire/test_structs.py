@@ -54,3 +54,25 @@ def test_a_version_that_needs_more_is_imported_whole(tmp_path: Path) -> None:
     for name in ("inspect", "json", "yaml"):
         (package / f"{name}.py").write_text("needed = 'all of it'\n")
     run("from sandbox.wire.structs import msgspec; assert msgspec.yaml.needed == msgspec.needed", tmp_path)
+
+
+INTERRUPTED = """
+import os, signal, sys
+signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
+try:
+    from sandbox.wire.structs import msgspec
+except KeyboardInterrupt:
+    sys.exit(3)
+msgspec.json.Decoder(dict[str, msgspec.Raw])
+"""
+
+
+def test_an_interrupt_within_its_import_is_no_crash_after_it() -> None:
+    """Its C part would swallow it, and have less than it needs from then on."""
+    ends = set()
+    for step in range(1, 25):
+        argv = [sys.executable, "-c", INTERRUPTED, str(step / 1000)]
+        done = subprocess.run(argv, cwd=ROOT, capture_output=True, timeout=60)
+        ends.add(done.returncode)
+    assert ends <= {0, 1, 3, -2}, "an interrupt ends it, or comes too late"
