@@ -27,7 +27,7 @@ from _socket import (
     socket,
     socketpair,
 )
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib import import_module
 
 from sandbox.errors import SandboxError, SandboxNotBuilt
@@ -83,14 +83,21 @@ def beside(make: Callable[[Progress], Any], progress: Progress) -> tuple[Any, in
 
 def _forked() -> tuple[socket, socket, int, int, int]:
     """Both ends of the socket, the child's and our end of the lifeline, and what fork(2) said."""
-    try:
-        told, tell = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
-        lifeline, held = os.pipe()
-        return told, tell, lifeline, held, os.fork()
-    except OSError as error:
-        what = f"the process that plans the session cannot be started: {error.strerror}"
-        hint = "ulimit -n -u  # descriptors and processes that you may have"
-        raise SandboxNotBuilt("not-prepared", what, hint=hint) from error
+    with ExitStack() as stack:
+        try:
+            told, tell = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
+            stack.callback(told.close)
+            stack.callback(tell.close)
+            lifeline, held = os.pipe()
+            stack.callback(os.close, lifeline)
+            stack.callback(os.close, held)
+            child = os.fork()
+        except OSError as error:
+            what = f"the process that plans the session cannot be started: {error.strerror}"
+            hint = "ulimit -n -u  # descriptors and processes that you may have"
+            raise SandboxNotBuilt("not-prepared", what, hint=hint) from error
+        stack.pop_all()
+    return told, tell, lifeline, held, child
 
 
 def wait_for(prepared: Prepared) -> Prepared:

@@ -64,6 +64,8 @@ try:
     from sandbox.wire.structs import msgspec
 except KeyboardInterrupt:
     sys.exit(3)
+finally:
+    signal.setitimer(signal.ITIMER_REAL, 0)
 msgspec.json.Decoder(dict[str, msgspec.Raw])
 """
 
