@@ -147,14 +147,16 @@ def held(wrapper: int) -> memory.Held:
 
 
 def _holder(wrapper: int) -> dict[str, int]:
-    form = '{{.State.Pid}} {{.HostConfig.NetworkMode}} {{index .Config.Labels "io.mcp-sandbox.lease"}}'
-    servers = said(docker(), "ps", "-q", "--no-trunc", "--filter", "label=io.mcp-sandbox.role=server").split()
-    for row in said(docker(), "inspect", "--format", form, *servers).splitlines() if servers else []:
-        _, network, lease = row.split()
+    """Asked by its lease: what others run there may be gone before one could look at it."""
+    form = '{{.ID}} {{.Label "io.mcp-sandbox.lease"}}'
+    role = "label=io.mcp-sandbox.role=server"
+    for row in said(docker(), "ps", "--no-trunc", "--filter", role, "--format", form).splitlines():
+        server, _, lease = row.partition(" ")
         if lease.startswith(f"{wrapper}~"):
-            return {
-                "holder": int(
-                    said(docker(), "inspect", "--format", "{{.State.Pid}}", network.partition(":")[2])
-                )
-            }
+            network = _inspected("{{.HostConfig.NetworkMode}}", server)
+            return {"holder": int(_inspected("{{.State.Pid}}", network.partition(":")[2]))}
     raise Failed(f"the engine knows no server of process {wrapper}")
+
+
+def _inspected(form: str, container: str) -> str:
+    return said(docker(), "inspect", "--format", form, container).strip()
