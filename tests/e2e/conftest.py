@@ -102,7 +102,7 @@ def _user(ground: Path, backend: str) -> Caller:
 # --- what is seen in every run, and what takes minutes ------------------------------------------------
 
 BOTH_KINDS = ("everything", "time")
-"""A server of npm and one of PyPI: these alone for every caller, backend and generation of the SDK."""
+"""A server of npm and one of PyPI: these alone for more than one way to drive them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -113,14 +113,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _rare(asked: dict[str, object]) -> bool:
-    usual = (asked.get("caller"), asked.get("backend")) == ("user", backends.NATIVE)
+    caller, backend = asked.get("caller"), asked.get("backend")
+    usual = (caller, backend) == ("user", backends.NATIVE)
     server = getattr(asked.get("server"), "profile", None)
+    if asked.get("sdk") == "first-generation":
+        return not usual or server not in (None, *BOTH_KINDS)
     if server is not None:
-        return server not in BOTH_KINDS and (not usual or asked.get("sdk") == "first-generation")
-    # What a client is asked, and what it pipes, comes after the part of a start that callers differ in.
-    return (
-        not usual and bool({"client", "unpinned"} & asked.keys()) and asked.get("backend") == backends.NATIVE
-    )
+        return not usual and server not in BOTH_KINDS[backend == backends.NATIVE :]
+    if "unpinned" in asked:
+        return caller == "root" or (backend == backends.DOCKER and "npx" in str(asked["command"]))
+    # What a client is asked comes after the part of a start that callers differ in.
+    return caller == "root" and bool({"client", "version"} & asked.keys())
 
 
 # --- clients, made once --------------------------------------------------------------------------
