@@ -123,7 +123,7 @@ def _rare(asked: dict[str, object]) -> bool:
     if "unpinned" in asked:
         return caller == "root" or (backend == backends.DOCKER and "npx" in str(asked["command"]))
     # What a client is asked comes after the part of a start that callers differ in.
-    return caller == "root" and bool({"client", "version"} & asked.keys())
+    return caller == "root" and bool({"client", "version", "sdk", "profile"} & asked.keys())
 
 
 # --- clients, made once --------------------------------------------------------------------------

@@ -19,16 +19,29 @@ from tests.supply.toolchain import frozen, offline
 
 SERVERS = [
     pytest.param("npx -y @modelcontextprotocol/server-everything", "echo", id="everything"),
-    pytest.param("npx -y @modelcontextprotocol/server-filesystem {tmp}", "read_text_file", id="filesystem"),
-    pytest.param("npx -y @modelcontextprotocol/server-memory", "read_graph", id="memory"),
+    pytest.param(
+        "npx -y @modelcontextprotocol/server-filesystem {tmp}",
+        "read_text_file",
+        id="filesystem",
+        marks=pytest.mark.long,
+    ),
+    pytest.param(
+        "npx -y @modelcontextprotocol/server-memory", "read_graph", id="memory", marks=pytest.mark.long
+    ),
     pytest.param(
         "npx -y @modelcontextprotocol/server-sequential-thinking",
         "sequentialthinking",
         id="sequential-thinking",
+        marks=pytest.mark.long,
     ),
     pytest.param("uvx mcp-server-time", "get_current_time", id="time"),
-    pytest.param("uvx mcp-server-git", "git_status", id="git"),
-    pytest.param("uvx --with mcp<2 mcp-server-sqlite --db-path {tmp}/x.db", "read_query", id="sqlite"),
+    pytest.param("uvx mcp-server-git", "git_status", id="git", marks=pytest.mark.long),
+    pytest.param(
+        "uvx --with mcp<2 mcp-server-sqlite --db-path {tmp}/x.db",
+        "read_query",
+        id="sqlite",
+        marks=pytest.mark.long,
+    ),
 ]
 OPENING = (
     {

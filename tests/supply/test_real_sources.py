@@ -59,10 +59,10 @@ def environ(tmp_path: Path, require: Callable[[str], None]) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("files", "builder_is"),
     [
-        pytest.param({"setup.py": SETUP}, "setuptools", id="a setup.py"),
+        pytest.param({"setup.py": SETUP}, "setuptools", id="a setup.py", marks=pytest.mark.long),
         pytest.param({"pyproject.toml": SETUPTOOLS, "needs.txt": "six\n"}, "setuptools", id="setuptools"),
         pytest.param({"pyproject.toml": HATCHLING}, "hatchling", id="hatchling"),
-        pytest.param({"pyproject.toml": FLIT}, "flit-core", id="flit"),
+        pytest.param({"pyproject.toml": FLIT}, "flit-core", id="flit", marks=pytest.mark.long),
     ],
 )
 def test_it_is_built_by_its_own_builder(

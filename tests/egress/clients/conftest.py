@@ -20,6 +20,13 @@ from tests.egress.internet import Internet
 Start = Callable[..., Sandbox]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What clients need of the way out is the same for every caller: as root they are `long`."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.callspec.params.get("caller") == "root":  # type: ignore[attr-defined]
+            item.add_marker(pytest.mark.long)
+
+
 @pytest.fixture(scope="session")
 def kit(internet: Internet, shared_cache: Path) -> Iterator[Kit]:
     """Clients where every caller can read them; they last only where a cache was chosen."""
