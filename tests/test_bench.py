@@ -249,6 +249,7 @@ def test_a_quick_run_of_inspection_measures_every_inspector(require: Require, tm
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_quick_run_in_a_container_computes_its_marks_from_its_samples(ready: Ready, tmp_path: Path) -> None:
     ready("docker")
     program = Path(sys.executable).parent / "mcp-sandbox"
