@@ -108,16 +108,19 @@ BOTH_KINDS = ("everything", "time")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Each real server is driven as the ordinary user; the other ways to drive all of them are `long`."""
     for item in items:
-        if item.path.name in ("test_servers.py", "test_asked.py") and _rare(item.callspec.params):  # type: ignore[attr-defined]
+        if item.path.name in ("test_servers.py", "test_asked.py") and _rare(item):
             item.add_marker(pytest.mark.long)
 
 
-def _rare(asked: dict[str, object]) -> bool:
+def _rare(item: pytest.Item) -> bool:
+    asked = item.callspec.params  # type: ignore[attr-defined]
     caller, backend = asked.get("caller"), asked.get("backend")
     usual = (caller, backend) == ("user", backends.NATIVE)
     server = getattr(asked.get("server"), "profile", None)
     if asked.get("sdk") == "first-generation":
         return not usual or server not in (None, *BOTH_KINDS)
+    if server is not None and item.name.startswith("test_the_inspector"):
+        return server not in BOTH_KINDS  # what is behind it has been seen by another client
     if server is not None:
         return not usual and server not in BOTH_KINDS[backend == backends.NATIVE :]
     if "unpinned" in asked:

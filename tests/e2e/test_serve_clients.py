@@ -37,7 +37,7 @@ ASKING: list[tuple[str, dict[str, Any]]] = [
     ("test_sampling", {"prompt": "hello"}),
     ("test_elicitation", {"message": "well?"}),
 ]
-QUICK = ("python 2, legacy", "python 2, auto")
+QUICK = ("python 2, auto",)
 CLIENTS = ["python 2, legacy", "python 2, auto", "python 2, 2026-07-28", "python 1, legacy", "npm, legacy"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
