@@ -220,16 +220,27 @@ class Proofs:
             self.outcomes[report.nodeid] = "xpassed" if hasattr(report, "wasxfail") else "passed"
 
     def pytest_sessionfinish(self) -> None:
-        """One JSON document: who called, each proof with its row, and every case that names its backend."""
+        """One JSON document: who called, each proof with its row, and every case that names its backend.
+
+        Beside what is run again, whatever the same run has left before stands.
+        """
         proofs = [entry for nodeid, item in self.items.items() for entry in self._entries(nodeid, item)]
         cases = [self._case(nodeid, item) for nodeid, item in self.items.items() if _parameters(item)]
         document = {"caller": caller(), "proofs": proofs, "cases": cases}
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        self.target.write_text(json.dumps(document, indent=1))
+        self.target.write_text(json.dumps(self._with_former(document), indent=1))
+
+    def _with_former(self, document: dict[str, Any]) -> dict[str, Any]:
+        former = json.loads(self.target.read_text()) if self.target.exists() else {}
+        for part in ("proofs", "cases"):
+            stand = [one for one in former.get(part, []) if one["node"] not in self.items]
+            document[part] = [*stand, *document[part]]
+        return document
 
     def _case(self, nodeid: str, item: pytest.Item) -> dict[str, str]:
         asked = _parameters(item)
         return {
+            "node": nodeid,
             "test": _test(nodeid, item),
             "caller": str(asked.get("caller") or caller()),
             "backend": str(asked["backend"]),
@@ -241,6 +252,7 @@ class Proofs:
         usual = "native" if os.path.relpath(item.path, ROOT).startswith(SANDBOXED) else "part"
         for mark in item.iter_markers("threat"):
             yield {
+                "node": nodeid,
                 "row": mark.args[0],
                 "proves": mark.kwargs["proves"],
                 "test": _test(nodeid, item),

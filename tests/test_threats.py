@@ -205,3 +205,22 @@ def test_plain(): ...
         ("S7", "any", "skipped"),
         ("K4", "part", "failed"),
     }
+
+
+def test_what_is_run_again_takes_the_place_of_its_former_outcome(tmp_path: Path) -> None:
+    target, mark = tmp_path / "outcomes.json", '@pytest.mark.threat("D2", proves="two")'
+    source = f"""
+import pathlib
+@pytest.mark.parametrize("one", ["sound", "unlucky"])
+{mark}
+def test_now(one):
+    been = pathlib.Path({str(tmp_path)!r}, one)
+    again = been.exists()
+    been.touch()
+    assert again or one == "sound"
+"""
+    for more, outcomes in (((), {"passed", "failed"}), (("-k", "unlucky"), {"passed"})):
+        run_pytest(tmp_path, source, f"--threat-outcomes={target}", *more)
+        document = json.loads(target.read_text())
+        assert len(document["proofs"]) == 2
+        assert {one["outcome"] for one in document["proofs"]} == outcomes

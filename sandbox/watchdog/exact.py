@@ -14,7 +14,7 @@ from sandbox.watchdog.processes import Process
 LONGEST_S = 0.2
 """Of a processor's time; what is not counted by then counts as resident: no number of processes helps."""
 AGAIN_S, AGAIN = 0.25, 20
-"""Seconds after which it is counted anew, and how many times as long as counting took."""
+"""Seconds after which it is counted anew, and how many times what counting took of a processor."""
 SOON_S, SOON = 0.05, 4
 """The same where somebody went and somebody came, who may have all that the former had."""
 NEW, NEW_S = 2 << 20, 0.005
@@ -67,9 +67,9 @@ class Exact:
             return known
         self._count(found, own)
         self._handed_on = False
-        took = time.monotonic() - now
-        self._due = self._patience = now + took + max(AGAIN_S, AGAIN * took)
-        self._soon = now + took + max(SOON_S, SOON * took)
+        now = time.monotonic()
+        self._due = self._patience = now + max(AGAIN_S, AGAIN * self.cost)
+        self._soon = now + max(SOON_S, SOON * self.cost)
         return self._known(own, hidden)
 
     def begin(self, found: list[Process]) -> None:

@@ -35,7 +35,7 @@ def _child(work: object) -> int:
     if pid == 0:
         with suppress(BaseException):
             work()  # type: ignore[operator]
-            time.sleep(0.3)
+            time.sleep(1.0)  # where nobody but a look counts, memory is seen within a second
             os._exit(0)
         os._exit(1)
     return pid
