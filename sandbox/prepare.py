@@ -33,11 +33,13 @@ if TYPE_CHECKING:
 
 
 def prepare(
-    wish: Wish, progress: Callable[[str], None], *, build: bool = True, lock: Found | None = None
-) -> Prepared:
+    wish: Wish, progress: Callable[[str], None], *, build: bool = True, lock: Found | None = None,
+    later: Callable[[Callable[[], None]], None] | None = None,
+) -> Prepared:  # fmt: skip
     """Decides everything and starts nothing but, where `build`, the build of a package never seen before.
 
-    `lock`: what it is held to in place of the lock that was accepted for it.
+    `lock`: what it is held to in place of the lock that was accepted for it. `later` is given what is to be
+    called before anything of it runs and raises why nothing may; without, all of that is done at once.
     """
     chosen = choose(wish)
     for line in chosen.told:
@@ -45,11 +47,15 @@ def prepare(
     held = lock if lock is not None else _lock(chosen, wish, progress)
     if held is not None and wish.refresh:
         progress(f"`--refresh` looks nothing up: `mcp-sandbox update {held.name}` shows what is newer")
-    asked = Asked(wish, chosen, remembered_facts(wish.environ), progress, build, held)
+    asked = Asked(wish, chosen, remembered_facts(wish.environ), progress, build, held, later or _now)
     prepared = _by_a_backend(asked)
     if build and chosen.hint:
         progress(chosen.hint)  # last: a server that cannot start needs no profile first
     return prepared
+
+
+def _now(check: Callable[[], None]) -> None:
+    check()
 
 
 def _lock(chosen: Choice, wish: Wish, progress: Callable[[str], None]) -> Found | None:
@@ -86,6 +92,7 @@ class Asked:
     progress: Callable[[str], None]
     build: bool
     lock: Found | None = None
+    later: Callable[[Callable[[], None]], None] = _now
 
     @property
     def policy(self) -> Policy:
@@ -333,6 +340,7 @@ def _locked(
         run,
         asked.progress,
         image,
+        asked.later,
     )
     return frozen(start, build=asked.build)
 

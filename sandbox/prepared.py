@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sandbox.plan.facts import Closure, HostFacts
     from sandbox.plan.spec import Spec
     from sandbox.policy.model import Policy
+    from sandbox.preparing import Child
     from sandbox.supply.frozen import Frozen
     from sandbox.supply.request import Request
 
@@ -61,5 +62,5 @@ class Prepared:
     """What it is held to, already checked."""
     login: Callable[[], str | None] | None = None
     """Of a server that runs elsewhere: the token of a login to it as of now; asked at every start."""
-    process: int = 0
-    """The child of this process that has prepared it and is not waited for yet (`preparing`)."""
+    child: Child | None = None
+    """What has prepared it and still checks it (`preparing`): nothing of it runs before its word."""

@@ -1,8 +1,9 @@
 """A child prepares, while this process loads what the session will need.
 
 Half of a start is the plan and half is the import of what carries and inspects the messages; neither needs
-the other, and most machines have a second core. The child says what a person is to hear, and at last what was
-prepared, with the locks that keep its packages there (SCM_RIGHTS, unix(7)), or why nothing will be. It never
+the other, and most machines have a second core. The child says what a person is to hear, and then what was
+prepared, with the locks that keep its packages there (SCM_RIGHTS, unix(7)), or why nothing will be. While we
+build the sandbox it checks what is to be started, and its word is awaited before anything runs. It never
 outlives this process: a pipe that nobody else holds closes with us, and the kernel then ends the child
 (fcntl(2), `O_ASYNC`).
 """
@@ -27,7 +28,7 @@ from _socket import (
     socket,
     socketpair,
 )
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 
 from sandbox.errors import SandboxError, SandboxNotBuilt
@@ -35,12 +36,15 @@ from sandbox.records import replace
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any, NoReturn
 
     from sandbox.prepared import Prepared
 
     Progress = Callable[[str], None]
+    Checks = list[Callable[[], None]]
+    Make = Callable[[Progress, Checks], Any]
+    """What it leaves to be checked goes into the list: each check raises why nothing may run."""
 
 NEEDED = (
     *("sandbox.linux", "sandbox.plan.spec", "sandbox.backend.native.keeper", "sandbox.session"),
@@ -60,24 +64,59 @@ _MOST = 253
 """Descriptors of one message (SCM_MAX_FD)."""
 
 
-def beside(make: Callable[[Progress], Any], progress: Progress) -> tuple[Any, int]:
-    """What a child makes, and the child, which is to be waited for; call it before any thread exists."""
-    told, tell, lifeline, held, child = _forked()
-    if child == 0:
+class Child:
+    """The process that has made something and goes on to check it."""
+
+    def __init__(self, pid: int, told: socket, held: int) -> None:
+        self.pid = pid
+        self._told, self._held = told, held
+        self._heard = self._waited = False
+
+    def confirm(self) -> None:
+        """Returns once all is checked; raises what the checks have found. Later calls do nothing."""
+        if self._heard:
+            return
+        self._heard = True
+        with self.ending():
+            kind, *said = _hear(self._told)
+            if kind == "refused":
+                raise _refusal(*said)
+        self._told.close()
+        os.close(self._held)
+
+    def wait(self) -> None:
+        """Until it is gone and no zombie; `confirm` comes first."""
+        self.confirm()
+        if not self._waited:
+            self._waited = True
+            os.waitpid(self.pid, 0)
+
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """Whatever fails within is the end of it."""
+        try:
+            yield
+        except BaseException as error:
+            self._told.close()
+            os.close(self._held)
+            self._heard = self._waited = True
+            _end(self.pid, error)
+            raise
+
+
+def beside(make: Make, progress: Progress) -> tuple[Any, Child]:
+    """What a child makes, and the child, to be confirmed and waited for; call it before any thread exists."""
+    told, tell, lifeline, held, pid = _forked()
+    if pid == 0:
         told.close()
         os.close(held)
         _child(make, tell, lifeline)
     tell.close()
     os.close(lifeline)
-    try:
+    child = Child(pid, told, held)
+    with child.ending():
         made, locks = _outcome(told, progress)
         _take(told, locks)
-    except BaseException as error:
-        _end(child, error)
-        raise
-    finally:
-        told.close()
-        os.close(held)
     return made, child
 
 
@@ -100,12 +139,18 @@ def _forked() -> tuple[socket, socket, int, int, int]:
     return told, tell, lifeline, held, child
 
 
+def confirm(prepared: Prepared) -> None:
+    """What was prepared may run: until this returns nothing of it does."""
+    if prepared.child is not None:
+        prepared.child.confirm()
+
+
 def wait_for(prepared: Prepared) -> Prepared:
-    """The same, once the process that has made it is gone."""
-    if not prepared.process:
+    """The same, once it is confirmed and the process that has made it is gone."""
+    if prepared.child is None:
         return prepared
-    os.waitpid(prepared.process, 0)
-    return replace(prepared, process=0)
+    prepared.child.wait()
+    return replace(prepared, child=None)
 
 
 def _end(child: int, error: BaseException) -> None:
@@ -184,17 +229,21 @@ def _refusal(kind: type[SandboxError], args: tuple[Any, ...], held: dict[str, An
 # --- the child's side ------------------------------------------------------------------------------
 
 
-def _child(make: Callable[[Progress], Any], tell: socket, lifeline: int) -> NoReturn:
+def _child(make: Make, tell: socket, lifeline: int) -> NoReturn:
     status = 1
     try:
         _live_by(lifeline)
         ours = frozenset(_locks())
-        said = _made(make, lambda text: _say(tell, "said", text))
+        checks: Checks = []
+        said = _made(make, lambda text: _say(tell, "said", text), checks)
         taken = [fd for fd in _locks() if fd not in ours]
-        status = 0  # if our parent is gone, nobody wants it any more
-        with suppress(BrokenPipeError):
+        with suppress(BrokenPipeError):  # if our parent is gone, nobody wants it any more
             _say(tell, *said, len(taken))
             _hand_over(tell, taken)
+        word = _checked(checks) if said[0] == "made" else said
+        with suppress(BrokenPipeError):
+            _say(tell, *word)
+        status = 0
     except BaseException as error:
         if sys.stderr is not None:
             import traceback
@@ -204,11 +253,26 @@ def _child(make: Callable[[Progress], Any], tell: socket, lifeline: int) -> NoRe
         os._exit(status)
 
 
-def _made(make: Callable[[Progress], Any], progress: Progress) -> tuple[Any, ...]:
+def _made(make: Make, progress: Progress, checks: Checks) -> tuple[Any, ...]:
     try:
-        return "made", make(progress)
+        return "made", make(progress, checks)
     except SandboxError as error:
-        return "refused", type(error), error.args, error.__dict__
+        # What was changed explains more than what came of it.
+        found = _checked(checks)
+        return found if found[0] == "refused" else _refused(error)
+
+
+def _checked(checks: Checks) -> tuple[Any, ...]:
+    try:
+        for check in checks:
+            check()
+    except SandboxError as error:
+        return _refused(error)
+    return ("checked",)
+
+
+def _refused(error: SandboxError) -> tuple[Any, ...]:
+    return "refused", type(error), error.args, error.__dict__
 
 
 def _say(tell: socket, *said: Any) -> None:

@@ -25,6 +25,7 @@ from sandbox.gateway import Far, Gateway
 from sandbox.plan.guards import may_appear
 from sandbox.plan.spec import Bind, File, Spec
 from sandbox.prepared import Prepared
+from sandbox.preparing import confirm, wait_for
 from sandbox.records import replace
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Session:
         self.emit = self.sink.emit
         try:
             self._announce()
+            confirm(self.prepared)
             running.release()
             self.status = self._serve(running)
         except AuditError as error:
@@ -194,7 +196,6 @@ class Session:
     def _serve(self, running: Running) -> int:
         # Imported here, while the sandbox is being built: msgspec and the relay cost more than the fork.
         from sandbox.audit.clerk import Clerk
-        from sandbox.preparing import wait_for
         from sandbox.status import Status, Tally
         from sandbox.watch import Watch
 

@@ -315,7 +315,8 @@ from sandbox.cli import main
 say, fork = preparing._say, os.fork
 
 def planned(tell, *said):
-    print("plan", *sys.modules, flush=True)
+    if said[0] == "made":
+        print("plan", *sys.modules, flush=True)
     say(tell, *said)
 
 def keeper():

@@ -43,8 +43,8 @@ def silent(_text: str) -> None:
 def prepare_beside(
     asked: Wish, progress: Progress, make: Callable[[Wish, Progress], Prepared] = prepare
 ) -> Prepared:
-    made, child = beside(lambda tell: make(asked, tell), progress)
-    return replace(made, process=child)
+    made, child = beside(lambda tell, _checks: make(asked, tell), progress)
+    return replace(made, child=child)
 
 
 def running(pid: int) -> bool:
@@ -57,10 +57,14 @@ def running(pid: int) -> bool:
 
 def gone(pid: int) -> bool:
     """Whether it ends within the time; looked at, not slept through."""
-    end = time.monotonic() + WAIT_S
-    while running(pid) and time.monotonic() < end:
-        select.select([], [], [], 0.01)
+    _until(lambda: not running(pid))
     return not running(pid)
+
+
+def _until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + WAIT_S
+    while not done() and time.monotonic() < end:
+        select.select([], [], [], 0.01)
 
 
 # --- what it says ----------------------------------------------------------------------------------
@@ -160,6 +164,67 @@ def test_what_is_loaded_meanwhile_exists() -> None:
         import_module(name)
 
 
+# --- what it checks --------------------------------------------------------------------------------
+
+
+def changed() -> None:
+    raise SandboxNotBuilt("tree-changed", "`a` is another file", rule="a rule", hint="a hint")
+
+
+def test_what_is_left_to_check_is_checked_by_the_child(tmp_path: Path) -> None:
+    at = tmp_path / "checked"
+
+    def make(_progress: Progress, checks: list[Callable[[], None]]) -> int:
+        checks.append(lambda: _until(lambda: at.with_suffix(".go").exists()))
+        checks.append(at.touch)
+        return 1
+
+    made, child = beside(make, silent)
+    assert made == 1
+    assert not at.exists(), "it is made before it is checked"
+    at.with_suffix(".go").touch()
+    child.confirm()
+    assert at.exists()
+    child.confirm()
+    child.wait()
+    assert not Path(f"/proc/{child.pid}").exists()
+
+
+def test_what_a_check_refuses_is_refused_and_nobody_stays() -> None:
+    made, child = beside(lambda _progress, checks: checks.append(changed), silent)
+    assert made is None
+    with pytest.raises(SandboxNotBuilt) as caught:
+        child.confirm()
+    assert (caught.value.code, caught.value.rule, caught.value.hint) == ("tree-changed", "a rule", "a hint")
+    assert not Path(f"/proc/{child.pid}").exists()
+    child.wait()  # once more is no other child's
+
+
+def test_a_plan_that_fails_over_what_was_changed_says_what_was_changed() -> None:
+    def make(_progress: Progress, checks: list[Callable[[], None]]) -> None:
+        checks.append(changed)
+        raise CommandNotFound("command-not-found", "a program of the tree is gone")
+
+    with pytest.raises(SandboxNotBuilt, match="another file"):
+        beside(make, silent)
+
+
+def test_a_check_that_fails_by_a_fault_of_ours_lets_nothing_run(capfd: pytest.CaptureFixture[str]) -> None:
+    _, child = beside(lambda _progress, checks: checks.append(lambda: 1 / 0), silent)  # type: ignore[arg-type]
+    with pytest.raises(SandboxNotBuilt) as caught:
+        child.wait()
+    assert caught.value.code == "not-prepared"
+    assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+def test_a_child_that_dies_at_a_check_lets_nothing_run() -> None:
+    _, child = beside(
+        lambda _progress, checks: checks.append(lambda: os.kill(os.getpid(), signal.SIGKILL)), silent
+    )
+    with pytest.raises(SandboxNotBuilt):
+        child.confirm()
+
+
 # --- what it holds ---------------------------------------------------------------------------------
 
 
@@ -180,9 +245,10 @@ def test_what_the_child_holds_is_held_here_when_it_has_ended(
 
     before = descriptors()
     made = prepare_beside(wish(), silent, holding)
+    assert made.child is not None
+    assert gone(made.child.pid)
+    assert wait_for(made).child is None
     taken = descriptors() - before
-    assert gone(made.process)
-    assert wait_for(made).process == 0
     assert len(taken) == count
     assert all(map(locked, many))
     for fd in taken:
@@ -210,7 +276,7 @@ PARENT = """
     import os, signal, sys, time
     from sandbox.preparing import beside
 
-    def slow(progress):
+    def slow(progress, checks):
         try:
             progress(str(os.getpid()))
             time.sleep(60)

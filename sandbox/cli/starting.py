@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sandbox.backend.docker.launch import Early
     from sandbox.plan.spec import Spec
     from sandbox.prepared import Prepared
+    from sandbox.preparing import Child
 
     Asked = tuple[Prepared, dict[str, str | None], bool]
 
@@ -34,14 +35,14 @@ def start(words: Sequence[str]) -> int:
     _begin()
     from sandbox.preparing import beside
 
-    found: tuple[Asked | None, int] = beside(partial(_asked, tuple(words)), note)
+    found: tuple[Asked | None, Child] = beside(partial(_asked, tuple(words)), note)
     asked, child = found
     if asked is None:
-        os.waitpid(child, 0)
+        child.wait()
         return _by_itself(words)
     made, changed, verbose = asked
     wish = replace(made.wish, environ=_changed(changed))
-    return leaving.leave(go(replace(made, wish=wish, process=child), verbose=verbose))
+    return leaving.leave(go(replace(made, wish=wish, child=child), verbose=verbose))
 
 
 def prepared_here(
@@ -104,7 +105,9 @@ def _by_itself(words: Sequence[str]) -> int:
     return run.main(run.parser().parse_args(words))
 
 
-def _asked(words: tuple[str, ...], tell: Callable[[str], None]) -> Asked | None:
+def _asked(
+    words: tuple[str, ...], tell: Callable[[str], None], checks: list[Callable[[], None]]
+) -> Asked | None:
     """By the child: what was prepared, what of the environment it has changed, and whether to say more of it.
 
     The environment itself stays with each of us: a copy on the way would be one more that a bridge, which is
@@ -122,7 +125,7 @@ def _asked(words: tuple[str, ...], tell: Callable[[str], None]) -> Asked | None:
     if args.backend == "docker" or args.listen is not None:
         return None  # it was spelt shorter
     wish = options.wish(args, dict(os.environ), os.getcwd())
-    made = prepare(wish, telling(quiet=args.quiet, to=tell))
+    made = prepare(wish, telling(quiet=args.quiet, to=tell), later=checks.append)
     changed = _changes(made.wish.environ)
     return replace(made, wish=replace(made.wish, environ={})), changed, bool(args.verbose)
 

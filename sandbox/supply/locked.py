@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from sandbox.digest import sha256
 from sandbox.errors import SandboxError, SandboxNotBuilt
@@ -42,6 +43,8 @@ class Start:
     run_build: Callable[[BuildJob], BuildOutcome]
     progress: Callable[[str], None]
     image: Image | None = None
+    later: Callable[[Callable[[], None]], None] | None = None
+    """Given the check of a tree whose interpreter is known, for whoever starts it (`prepare`)."""
 
 
 def frozen(start: Start, *, build: bool = True) -> Frozen | None:
@@ -59,7 +62,10 @@ def frozen(start: Start, *, build: bool = True) -> Frozen | None:
         if not build:
             return None
         _rebuild(start, tree, store)
-    verify.verify(store, tree.digest)
+    if there and known and start.later is not None:
+        start.later(partial(verify.verify, store, tree.digest))
+    else:
+        verify.verify(store, tree.digest)
     if not known:
         _check_starts(start, tree, store.tree(tree.digest))
         sealed.keep(name, json.dumps([host.path, host.abi, *host.stamp, host.image]).encode(), start.environ)

@@ -139,6 +139,36 @@ def test_a_poisoned_release_is_shown_and_not_started(served: registry.Npm, tmp_p
     assert world.session()[:2] == ("1.0.0", HONEST)
 
 
+@pytest.mark.threat(
+    "K4", proves="a locked program with one line more is never run, whatever is built meanwhile"
+)
+def test_a_changed_program_never_runs(served: registry.Npm, tmp_path: Path) -> None:
+    """The control: what it would have done, it does where it is simply run."""
+    world = World(tmp_path, ("npx", "-y"), "node", npm_config_registry=served.url)
+    world.lock()
+    (program,) = (tmp_path / "cache").rglob(f"node_modules/{NAME}/main.js")
+    place = tmp_path / "granted"
+    place.mkdir()
+    options = ("--allow-write", str(place))
+    assert world.session(*options)[:2] == ("1.0.0", HONEST)
+    program.chmod(0o644)
+    program.write_text(program.read_text() + f"require('fs').writeFileSync('{place}/been', 'x');\n")
+    done = world.run("run", *options, "--profile", "mail", "--", *world.command, input=_hello())
+    assert done.returncode == 125
+    assert str(program) in done.stderr
+    assert "tree-changed" in json.loads(done.stdout)["error"]["message"]
+    assert [*place.iterdir()] == []
+    rows = world.run("audit", "show", "--json").stdout
+    assert "tree-changed" in rows
+    assert '"session.ready"' not in rows
+    subprocess.run(["node", str(program)], input="", check=True, text=True, timeout=60)
+    assert [*place.iterdir()] == [place / "been"]
+
+
+def _hello() -> str:
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": HELLO}) + "\n"
+
+
 # --- registries that others keep -----------------------------------------------------------------------
 
 
