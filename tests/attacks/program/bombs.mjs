@@ -96,18 +96,19 @@ async function thread({ most }) {
 
 // --- memory, files, descriptors ------------------------------------------------------------------------
 
-async function memory({ most, pause: wait = 0 }) {
+async function memory({ most, pause: wait = 0, hold = 0 }) {
   const held = [];
   const taken = await stubborn(async () => {
     held.push(Buffer.alloc(STEP, 'x'));
     say('held', held.length * STEP);
     await pause(wait * 1000);
   }, Math.floor(most / STEP));
-  return taken * STEP;
+  await pause(hold * 1000);
+  return Math.min(taken, held.length) * STEP;  // held until now
 }
 
 async function memory_by_children({ most, children = 4 }) {
-  const each = { jsonrpc: '2.0', id: 1, params: { name: 'bombs.memory', arguments: { most: Math.floor(most / children) } } };
+  const each = { jsonrpc: '2.0', id: 1, params: { name: 'bombs.memory', arguments: { most: Math.floor(most / children), hold: 1 } } };
   const ends = Array.from({ length: children }, () => new Promise((done) => {
     const child = spawn(process.execPath, [process.argv[1]], { stdio: ['pipe', 'ignore', 'inherit'] });
     child.once('exit', (code) => done(code === 0));

@@ -100,8 +100,8 @@ def _child(work: Callable[[], object]) -> int:
 # --- memory, files, descriptors --------------------------------------------------------------------
 
 
-def memory(most: int, pause: float = 0.0) -> int:
-    """Memory, touched, as fast as it comes; bytes held."""
+def memory(most: int, pause: float = 0.0, hold: float = 0.0) -> int:
+    """Memory, touched, as fast as it comes; bytes held, for so many seconds more."""
     held: list[bytearray] = []
 
     def take() -> None:
@@ -109,12 +109,14 @@ def memory(most: int, pause: float = 0.0) -> int:
         say("held", len(held) * STEP)
         time.sleep(pause)
 
-    return _stubborn(take, most // STEP) * STEP
+    taken = _stubborn(take, most // STEP) * STEP
+    time.sleep(hold)
+    return taken
 
 
 def memory_by_children(most: int, children: int = 4) -> int:
     """The same in children, none of them large; how many ended well, told at once only if all did."""
-    pids = [_child(lambda: memory(most // children)) for _ in range(children)]
+    pids = [_child(lambda: memory(most // children, hold=1.0)) for _ in range(children)]
     well = sum(os.waitpid(pid, 0)[1] == 0 for pid in pids)
     time.sleep(0 if well == children else PATIENCE_S)
     return well

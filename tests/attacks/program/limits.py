@@ -14,19 +14,24 @@ from contextlib import suppress
 STEP = 4 << 20
 
 
-def memory(most: int, pause: float = 0.005) -> int:
-    """Takes memory step by step and touches it; bytes held."""
+HELD_S = 1.0
+"""Where nobody but a look counts, memory is seen within a second."""
+
+
+def memory(most: int, pause: float = 0.005, hold: float = 0.0) -> int:
+    """Takes memory step by step and touches it; bytes held, for so many seconds more."""
     held = []
     while sum(map(len, held)) < most:
         with suppress(MemoryError):
             held.append(bytearray(b"x") * STEP)
         time.sleep(pause)
+    time.sleep(hold)
     return sum(map(len, held))
 
 
 def memory_by_children(most: int, children: int) -> int:
     """The same in children, so that no single process is large; how many of them ended well."""
-    pids = [_child(lambda: memory(most // children)) for _ in range(children)]
+    pids = [_child(lambda: memory(most // children, hold=HELD_S)) for _ in range(children)]
     return sum(os.waitpid(pid, 0)[1] == 0 for pid in pids)
 
 
@@ -35,7 +40,6 @@ def _child(work: object) -> int:
     if pid == 0:
         with suppress(BaseException):
             work()  # type: ignore[operator]
-            time.sleep(1.0)  # where nobody but a look counts, memory is seen within a second
             os._exit(0)
         os._exit(1)
     return pid
