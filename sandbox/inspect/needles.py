@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import re
-import string
 from base64 import b32encode, b32hexencode, b64encode
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -31,11 +30,11 @@ Encoding = Literal["plain", "reversed", "hex", "base64", "base32", "url", "unico
 """`base64` is also base64url: the bits of letters and digits never make the two characters that differ."""
 
 _VALUE = regex(r"[A-Za-z0-9/+_=-]+", re.ASCII)
-OTHERS: Final = bytes(set(range(256)) - set((string.ascii_letters + string.digits).encode()))
-FOLD: Final = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
-_HEX = {
-    pair.encode(): bytes.fromhex(pair) for pair in (a + b for a in string.hexdigits for b in string.hexdigits)
-}
+_DIGITS, _UPPER, _LOWER = "0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
+_HEXDIGITS = f"{_DIGITS}abcdefABCDEF"
+OTHERS: Final = bytes(set(range(256)) - set(f"{_DIGITS}{_UPPER}{_LOWER}".encode()))
+FOLD: Final = bytes.maketrans(_UPPER.encode(), _LOWER.encode())
+_HEX = {pair.encode(): bytes.fromhex(pair) for pair in (a + b for a in _HEXDIGITS for b in _HEXDIGITS)}
 _WORD = 8
 
 

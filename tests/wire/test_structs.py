@@ -20,12 +20,15 @@ assert msgspec.json.decode(b'{"a": 1}', type=One) == One(1)
 assert msgspec.json.encode(One(2)) == b'{"a":2}'
 """
 LEFT_OUT = """
-assert "msgspec.inspect" not in sys.modules and "typing_extensions" not in sys.modules
+assert not sys.modules.keys() & {"msgspec.inspect", "typing_extensions", "uuid", "decimal", "platform"}
 import msgspec.inspect, msgspec.msgpack, msgspec.toml, msgspec.yaml
 assert isinstance(msgspec.inspect.type_info(int), msgspec.inspect.IntType)
 assert msgspec.msgpack.decode(msgspec.msgpack.encode([1])) == [1]
 import typing_extensions
 assert typing_extensions.Protocol
+import decimal, uuid
+assert decimal.Decimal("0.1") and uuid.UUID(int=1)
+assert msgspec.json.decode(b'[0.1, 1234567890123456789012345]') == [0.1, 1234567890123456789012345]
 """
 BEFORE = """
 import msgspec.inspect
