@@ -8,11 +8,10 @@ from contextlib import suppress
 
 from sandbox import matching
 from sandbox.errors import UsageError
-from sandbox.matching import Matched
 from sandbox.policy import paths
 from sandbox.policy.load import load
 from sandbox.policy.model import Files, Origin, PathRule, Policy, Secret
-from sandbox.prepared import NO_FLAGS, Wish
+from sandbox.prepared import NO_FLAGS, Matched, Wish
 from sandbox.records import dataclass, replace
 from sandbox.supply import spec
 from sandbox.supply.request import Request, parse, refuse_steered

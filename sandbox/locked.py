@@ -6,11 +6,11 @@ from sandbox.choice import DESCRIBED, Choice
 from sandbox.errors import SandboxNotBuilt
 from sandbox.host.closure import language_of
 from sandbox.lock_keys import interpreted, keys, kind
-from sandbox.locks import RULE, Found, find
+from sandbox.locks import RULE, find
 from sandbox.patterns import regex
 from sandbox.policy.load import load
 from sandbox.policy.model import Policy
-from sandbox.prepared import NO_FLAGS, Wish
+from sandbox.prepared import NO_FLAGS, Found, Wish
 from sandbox.records import replace
 from sandbox.supply import ranges, spec
 from sandbox.supply.request import Request, parse

@@ -8,11 +8,10 @@ from typing import Literal
 
 from sandbox.choice import Choice
 from sandbox.errors import SandboxError, SandboxNotBuilt, UsageError
-from sandbox.event import Event
 from sandbox.lock_keys import keys, program, request_key
 from sandbox.policy import search
 from sandbox.policy.codec import decode_as, encode
-from sandbox.prepared import Wish
+from sandbox.prepared import Found, Wish
 from sandbox.records import dataclass, replace
 from sandbox.supply import accepted, sealed, spec
 from sandbox.supply.accepted import Accepted
@@ -28,24 +27,6 @@ MOST_STRANGERS = 64
 _MOST_WORDS = 32
 """Of a command are looked at for a server that another one starts."""
 _CODE = ("lock", "lock_text")
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The lock that a start is held to."""
-
-    name: str
-    path: str
-    sha256: str
-    """Of the file's bytes: those that were accepted."""
-    resolved: tuple[str, ...]
-    """What was asked for, each at its locked version: `name@1.2.3` or `name==1.2.3`."""
-    lock: Lock
-    """Without its packages, which no start needs: `whole` reads them."""
-
-    def event(self, tree: str) -> Event:
-        """What the audit log says of it: which lock held, and the tree that it names for this machine."""
-        return Event("lock", {"name": self.name, "file": self.path, "sha256": self.sha256, "tree": tree})
 
 
 # --- finding ----------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from sandbox.policy import paths
 from sandbox.policy.load import content_of, read
 from sandbox.policy.model import Policy
 from sandbox.policy.search import SUFFIX, names_in, project, shipped
-from sandbox.records import dataclass, replace
+from sandbox.prepared import Matched
+from sandbox.records import dataclass
 from sandbox.supply import spec
 from sandbox.supply.request import Request, parse
 from sandbox.supply.shell import behind_env
@@ -34,39 +35,6 @@ Known = Mapping[str, Mapping[str, Any]]
 _SAME_SOURCE = frozenset(
     ("--prerelease", "--resolution", "--index-strategy", "--exclude-newer", "--native-tls", "--no-sources")
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Matched:
-    """The profile of a command, and what of the command counts."""
-
-    profile: str
-    package: str
-    """`npm:@scope/name`, `pypi:name` or `oci:name`, without a version."""
-    version: str | None
-    """The exact version that the command names or that is installed; None where a registry decides."""
-    versions: str
-    """Those that the profile was proven with, as it spells them; empty: any."""
-    access: Access
-    """How `paths` are mounted."""
-    paths: tuple[str, ...]
-    """What is mounted of that which the command's own arguments name, absolute; nothing for `none`.
-
-    Under `write` that is the directory of a file: what writes a file mostly writes beside it too.
-    """
-    args: tuple[str, ...]
-    """The server's own arguments; with `~/` spelt out in `paths`, since its home inside is another one."""
-    place: str = ""
-    """Where it is installed; nothing where a registry or an image is asked."""
-
-    def respelt(
-        self, command: tuple[str, ...], request: Request | None
-    ) -> tuple[tuple[str, ...], Request | None]:
-        """The command and its request with these arguments."""
-        if request is not None:
-            before = request.args[: len(request.args) - len(self.args)]
-            return command, replace(request, args=(*before, *self.args))
-        return (*command[: len(command) - len(self.args)], *self.args), None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,9 @@ from sandbox.waived import sentences
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
-    from sandbox.locks import Found
     from sandbox.plan.facts import Container
     from sandbox.plan.image import Image
+    from sandbox.prepared import Found
     from sandbox.supply.job import BuildJob, BuildOutcome
     from sandbox.supply.mcpb import Bundle
 

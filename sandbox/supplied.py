@@ -7,11 +7,10 @@ from typing import Final, Literal
 from sandbox.choice import Choice
 from sandbox.errors import SandboxError
 from sandbox.locked import lock_of
-from sandbox.locks import Found
 from sandbox.policy.model import Policy
 from sandbox.policy.score import UNKNOWN, Score, Start, exposure
 from sandbox.prepare import needs_engine, of_a_held_image
-from sandbox.prepared import Wish
+from sandbox.prepared import Found, Wish
 from sandbox.supply import ranges, spec
 from sandbox.supply.locked import refuse_elsewhere
 from sandbox.supply.request import Request, parse

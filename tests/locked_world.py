@@ -10,8 +10,8 @@ from typing import Any
 from sandbox.choice import choose
 from sandbox.lock_keys import keys
 from sandbox.locked import lock_of, plain_policy
-from sandbox.locks import Found, whole
-from sandbox.prepared import Wish
+from sandbox.locks import whole
+from sandbox.prepared import Found, Wish
 from sandbox.records import replace
 from sandbox.supply import accepted
 from sandbox.supply.fits import kind_of

@@ -17,11 +17,10 @@ from sandbox import prepare as preparing
 from sandbox.backend.native.identity import FIRST_UID
 from sandbox.errors import CannotEnforce, CommandNotFound, ProfileError, SandboxError, SandboxNotBuilt
 from sandbox.imaging import recipe
-from sandbox.locks import Found
 from sandbox.plan.facts import Closure, Probe
 from sandbox.plan.image import Image
 from sandbox.prepare import needs_engine, prepare
-from sandbox.prepared import Wish
+from sandbox.prepared import Found, Wish
 from sandbox.records import replace
 from sandbox.supply.lock import ImageLock, Lock
 from sandbox.supply.request import parse

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from sandbox import matching
 from sandbox.errors import ProfileError, SandboxError
-from sandbox.matching import Matched, matched, named_paths
+from sandbox.matching import matched, named_paths
 from sandbox.policy.search import names_in, shipped
+from sandbox.prepared import Matched
 from sandbox.supply.request import parse
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,13 +13,13 @@ from sandbox.cli.output import document, emit, note
 from sandbox.clients.credential import in_arguments
 from sandbox.errors import SandboxError, UsageError
 from sandbox.host.closure import language_of
-from sandbox.matching import Matched
 from sandbox.places import config_dir
 from sandbox.policy.diagnose import parse as sound
 from sandbox.policy.fields import PACKAGE
 from sandbox.policy.remote import Url
 from sandbox.policy.search import PROJECT_DIR, SUFFIX, names_in, shipped
 from sandbox.policy.starter import Start, text
+from sandbox.prepared import Matched
 from sandbox.supply.docker_run import DockerRun
 from sandbox.supply.mcpb import named as bundled
 from sandbox.supply.request import Request, parse

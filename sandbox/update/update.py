@@ -14,10 +14,9 @@ from sandbox.inspect.pinned import Pinned
 from sandbox.lock_keys import keys
 from sandbox.locked import plain_policy
 from sandbox.locking import Order, Proposal, looked_at, propose
-from sandbox.locks import Found
 from sandbox.looked import Grants, Looked, look
 from sandbox.prepare import prepare
-from sandbox.prepared import Prepared, Wish
+from sandbox.prepared import Found, Prepared, Wish
 from sandbox.records import dataclass, replace
 from sandbox.supply import accepted
 from sandbox.supply.judged import Finding
