@@ -46,16 +46,24 @@ if TYPE_CHECKING:
     Make = Callable[[Progress, Checks], Any]
     """What it leaves to be checked goes into the list: each check raises why nothing may run."""
 
+FIRST = ("sandbox.linux", "sandbox.plan.spec", "sandbox.backend.native.launch")
+"""What a keeper needs…"""
 NEEDED = (
-    *("sandbox.linux", "sandbox.plan.spec", "sandbox.backend.native.keeper", "sandbox.session"),
-    *("sandbox.audit.clerk", "sandbox.evidence", "sandbox.metering", "sandbox.breaches", "sandbox.outbound"),
+    *(
+        "sandbox.session",
+        "sandbox.audit.clerk",
+        "sandbox.evidence",
+        "sandbox.metering",
+        "sandbox.breaches",
+        "sandbox.outbound",
+    ),
     *("sandbox.wire.structs", "sandbox.wire.jsonrpc", "sandbox.relay.limits", "sandbox.relay.stdio"),
     *("sandbox.status", "sandbox.watch", "sandbox.secrecy", "re2", "sandbox.inspect.secrets"),
     *("sandbox.inspect.protocol", "sandbox.inspect.schemas.legacy", "sandbox.pins", "sandbox.inspect.pins"),
     *("sandbox.pin_telling", "sandbox.inspect.poison", "sandbox.inspect.poison_texts"),
     *("sandbox.inspect.features", "sandbox.host.inside", "sandbox.relay.inspection", "sandbox.relay.asking"),
 )
-"""What any session imports, inner modules first, so that each takes a few milliseconds at most."""
+"""…and what else any session imports, inner modules first, so that each takes a few milliseconds at most."""
 _ASKED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 """With what one asks a process to end."""
 _SIZE = 4
@@ -104,8 +112,13 @@ class Child:
             raise
 
 
-def beside(make: Make, progress: Progress) -> tuple[Any, Child]:
-    """What a child makes, and the child, to be confirmed and waited for; call it before any thread exists."""
+def beside(
+    make: Make, progress: Progress, fork: Callable[[tuple[int, ...]], None] | None = None
+) -> tuple[Any, Child]:
+    """What a child makes, and the child, to be confirmed and waited for; call it before any thread exists.
+
+    `fork` is called once a keeper's modules are there, with the descriptors that it is to close.
+    """
     told, tell, lifeline, held, pid = _forked()
     if pid == 0:
         told.close()
@@ -115,6 +128,10 @@ def beside(make: Make, progress: Progress) -> tuple[Any, Child]:
     os.close(lifeline)
     child = Child(pid, told, held)
     with child.ending():
+        for name in FIRST:
+            import_module(name)
+        if fork is not None:
+            fork((told.fileno(), held))
         made, locks = _outcome(told, progress)
         _take(told, locks)
     return made, child

@@ -10,18 +10,17 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from sandbox import leases, secret_sources
+from sandbox import leases, realising, secret_sources
 from sandbox.audit.redact import Redactor
 from sandbox.audit.sink import Sink
 from sandbox.backend.base import Ended
-from sandbox.backend.native import launch
 from sandbox.backend.native.cgroup import places
 from sandbox.backend.running import Running
 from sandbox.digest import sha256
 from sandbox.egress.charge import Charge
 from sandbox.errors import BREACH, NOT_BUILT, AuditError, SandboxError, SandboxNotBuilt
 from sandbox.event import Event, Value
-from sandbox.gateway import Far, Gateway
+from sandbox.gateway import Gateway
 from sandbox.plan.guards import may_appear
 from sandbox.plan.spec import Bind, File, Spec
 from sandbox.prepared import Prepared
@@ -29,7 +28,7 @@ from sandbox.preparing import confirm, wait_for
 from sandbox.records import replace
 
 if TYPE_CHECKING:
-    from sandbox.backend.docker.launch import Early
+    from sandbox.backend.early import Early
     from sandbox.status import Status
     from sandbox.watch import Watch
 
@@ -40,7 +39,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def run(prepared: Prepared, note: Callable[[str], None], early: Early | None = None) -> int:
     """Runs the server until either side ends; returns the exit status (`exit_status`).
 
-    `early`: a docker keeper that was forked before the plan, for a session that an engine realises.
+    `early`: a keeper that was forked before the plan was there; one of the wrong backend is left alone.
     """
     with ExitStack() as stack:
         stack.callback(_restore_signals, {number: signal.getsignal(number) for number in SIGNALS})
@@ -140,11 +139,13 @@ class Session:
         self.gateway = Gateway()
         if not gc.isenabled():
             gc.freeze()  # a child that looks for garbage would have a copy of all this
-        running = self._realise(secrets, (leases.socket_path(self.id, self.environ), path))
+        remove = leases.socket_path(self.id, self.environ), path
+        wanted = realising.Wanted(self.spec, self.id, self.environ, secrets, remove)
+        running = realising.realise(wanted, self.gateway.trap, self._early)
         self.stack.callback(self.gateway.close)
         self.stack.callback(_end, running, path, lease, self.environ, self.note)
         # Beside the sandbox's build, which goes on meanwhile.
-        self.gateway.start(charge, self._far())
+        self.gateway.start(charge, realising.far(self.spec, self.id, self.environ))
         return running
 
     def _lease(self) -> leases.Lease:
@@ -158,29 +159,6 @@ class Session:
         from sandbox import containers
 
         return containers.with_containers(lease, self.environ)
-
-    def _realise(self, secrets: tuple[tuple[str, str], ...], remove: tuple[str, ...]) -> Running:
-        """By the backend that the plan chose; its keeper removes these files at the end, the lease last."""
-        if self.spec.backend == "native":
-            told = launch.orders(self.spec, self.id, (*self.spec.env, *secrets), remove, listened=True)
-            if self.spec.endpoint is not None:
-                from sandbox.remote import bridged
-
-                told = bridged(told, self.spec, secrets, self.environ)
-            return launch.start(self.spec, told, self.gateway.trap)
-        from sandbox import containers
-        from sandbox.backend.docker.launch import Early
-
-        early = self._early or Early(self.environ)
-        return containers.start(early, self.spec, self.id, self.environ, secrets, remove, self.gateway.trap)
-
-    def _far(self) -> Far | None:
-        """A gateway in a container, where no socket of the engine's machine reaches this one."""
-        if self.spec.backend == "native":
-            return None
-        from sandbox import containers
-
-        return containers.far(self.spec, self.id, self.environ)
 
     def _upstream(self) -> dict[str, str]:
         """The host's own proxy, for the gateway alone; that it resolves names is said, as any waiver is."""

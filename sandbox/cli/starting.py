@@ -17,7 +17,7 @@ TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sandbox.backend.docker.launch import Early
+    from sandbox.backend.early import Early
     from sandbox.plan.spec import Spec
     from sandbox.prepared import Prepared
     from sandbox.preparing import Child
@@ -35,14 +35,28 @@ def start(words: Sequence[str]) -> int:
     _begin()
     from sandbox.preparing import beside
 
-    found: tuple[Asked | None, Child] = beside(partial(_asked, tuple(words)), note)
-    asked, child = found
+    with ExitStack() as stack:
+        keeper: list[Early] = []
+        found: tuple[Asked | None, Child] = beside(
+            partial(_asked, tuple(words)), note, lambda close: _fork(keeper, close, stack)
+        )
+        asked, child = found
+        if asked is not None:
+            made, changed, verbose = asked
+            wish = replace(made.wish, environ=_changed(changed))
+            status = go(replace(made, wish=wish, child=child), *keeper, verbose=verbose)
     if asked is None:
         child.wait()
         return _by_itself(words)
-    made, changed, verbose = asked
-    wish = replace(made.wish, environ=_changed(changed))
-    return leaving.leave(go(replace(made, wish=wish, child=child), verbose=verbose))
+    return leaving.leave(status)
+
+
+def _fork(keeper: list[Early], close: tuple[int, ...], stack: ExitStack) -> None:
+    """A keeper of the native backend, while this process is still small; it is ended where none is wanted."""
+    from sandbox.backend.native.launch import Early
+
+    keeper.append(Early(close))
+    stack.callback(keeper[0].close)
 
 
 def prepared_here(

@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from errno import EPIPE
 
-from sandbox.backend import report
+from sandbox.backend import early, report
 from sandbox.backend.aside import leave_group
 from sandbox.backend.docker import orders as orders_of
-from sandbox.backend.running import RELEASE
+from sandbox.backend.running import RELEASE, Channels
 from sandbox.records import dataclass
 
 HELD = b"H"
@@ -40,6 +40,12 @@ class Ends:
     lifeline: int
     orders: int
 
+    @classmethod
+    def of(cls, made: Channels, orders: int) -> Ends:
+        """Those of fresh pipes."""
+        ends = made.stdin[0], made.stdout[1], made.stderr[1], made.report[1], made.lifeline[0]
+        return cls(*ends, orders)
+
 
 def run(ends: Ends, environ: Mapping[str, str]) -> None:
     """Never returns: exits 0 when everything is gone, 1 when something could not be removed."""
@@ -60,10 +66,10 @@ def _serve(ends: Ends, environ: Mapping[str, str]) -> bool:
     from sandbox.errors import SandboxError
 
     api = _early(environ)
-    received = orders_of.receive(ends.orders)
+    received = early.receive(ends.orders)
     if received is None:
         return True
-    told, trap = received
+    told, trap = orders_of.read(received[0]), received[1]
     if not _locked(told.remove[-1:]):  # the lease is the last of them
         return True  # whoever reaped the lease takes it that nothing is made any more
     container = Container(told, environ, api)

@@ -1,16 +1,11 @@
-"""What the wrapper tells a docker keeper to build: one JSON document and the trap's descriptor."""
+"""What the wrapper tells a docker keeper to build: one JSON document."""
 
 from __future__ import annotations
 
-import array
 import json
-from _socket import CMSG_LEN, MSG_CMSG_CLOEXEC, SCM_RIGHTS, SHUT_WR, SOL_SOCKET, socket
 from typing import Any
 
 from sandbox.records import dataclass
-
-_FIRST = b"O"
-_PIECE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,28 +48,11 @@ class Orders:
     """Of the largest message, in bytes."""
 
 
-def send(channel: int, orders: Orders, trap: int) -> None:
-    """Says everything at once; the channel is closed afterwards."""
-    one = socket(fileno=channel)
-    document = {name: getattr(orders, name) for name in Orders.__slots__}
-    one.sendmsg([_FIRST], [(SOL_SOCKET, SCM_RIGHTS, array.array("i", [trap]))])
-    one.sendall(json.dumps(document).encode())
-    one.shutdown(SHUT_WR)
-    one.close()
+def spelt(orders: Orders) -> bytes:
+    """The document."""
+    return json.dumps({name: getattr(orders, name) for name in Orders.__slots__}).encode()
 
 
-def receive(channel: int) -> tuple[Orders, int] | None:
-    """The orders and the sandbox's end of the trap; None where the wrapper ended before it said any."""
-    one = socket(fileno=channel)
-    numbers = array.array("i")
-    first, ancillary, _, _ = one.recvmsg(1, CMSG_LEN(numbers.itemsize), MSG_CMSG_CLOEXEC)
-    if first != _FIRST:
-        one.close()
-        return None
-    for _, _, data in ancillary:
-        numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
-    pieces = []
-    while piece := one.recv(_PIECE):
-        pieces.append(piece)
-    one.close()
-    return Orders(**json.loads(b"".join(pieces))), numbers[0]
+def read(document: bytes) -> Orders:
+    """What `spelt` has made of them."""
+    return Orders(**json.loads(document))

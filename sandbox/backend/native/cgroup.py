@@ -100,10 +100,21 @@ class Cgroup:
                 if not optional:
                     raise
 
+    def doors(self) -> tuple[int, ...]:
+        """What a process goes in by (`enter`), in version 1, whatever rights it still has by then.
+
+        The kernel asks for those of whoever has opened them.
+        """
+        if self._limits.mechanism != "cgroup-v1":
+            return ()
+        return tuple(
+            os.open(f"{path}/tasks", os.O_WRONLY | os.O_CLOEXEC) for path in self.directories.values()
+        )
+
     def attach(self, pid: int) -> None:
-        """Moves the process `pid` in; its children follow."""
-        for path in self.directories.values():
-            _write(f"{path}/cgroup.procs", str(pid))
+        """Moves the process `pid` in, in version 2; its children follow."""
+        if self._limits.mechanism == "cgroup-v2":
+            _write(f"{self.directories['unified']}/cgroup.procs", str(pid))
 
     def oom_kills(self) -> int:
         """How often the kernel killed a process here for want of memory (0 where it does not say)."""
@@ -149,6 +160,16 @@ class Cgroup:
         """Removes every directory; False when one stayed busy for two seconds."""
         left = [path for path in self.directories.values() if not _remove(path)]
         return not left
+
+
+def enter(doors: tuple[int, ...]) -> None:
+    """Moves the calling process in, which must have one thread alone; its children follow.
+
+    That takes the kernel no time. To move another it waits until nobody is about to fork, 5 to 17 ms.
+    """
+    for door in doors:
+        os.write(door, b"0")
+        os.close(door)
 
 
 def _write(path: str, value: str) -> None:

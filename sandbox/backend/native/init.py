@@ -14,7 +14,7 @@ from functools import partial
 
 from sandbox import linux
 from sandbox.backend import report
-from sandbox.backend.native import bridging, identity, rlimits, seccomp, sensors, view
+from sandbox.backend.native import bridging, cgroup, identity, rlimits, seccomp, sensors, view
 from sandbox.backend.native.bridging import Carried
 from sandbox.backend.native.reaper import Children, Reaper
 from sandbox.backend.running import RELEASE
@@ -63,6 +63,8 @@ class Inside:
     filter: bytes
     env: tuple[tuple[str, str], ...]
     go: int
+    doors: tuple[int, ...] = ()
+    """Into its cgroup, where it goes in by itself."""
     bridge: bytes = b""
     """The filter of the bridge, where there is one."""
     carried: Carried | None = None
@@ -96,7 +98,9 @@ def run(spec: Spec, ends: Ends, inside: Inside) -> None:
         linux.set_hostname(spec.identity.hostname)
         step = "privileges"
         _give_up_privileges()
-        # Only now: joining a cgroup and opening the log take longer than all of the above, and run beside it.
+        step = "cgroup"
+        cgroup.enter(inside.doors)
+        # Only now: opening the log takes longer than all of the above, and runs beside it.
         step = "go-ahead"
         if os.read(inside.go, 1) != b"1" or os.read(ends.lifeline, 1) != RELEASE:
             os._exit(0)

@@ -6,19 +6,24 @@ end of process 1, the end of the wrapper, or the end of the memory. Nothing of o
 
 from __future__ import annotations
 
+import _pickle as pickle
 import os
 import select
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from sandbox import linux
-from sandbox.backend import report
+from sandbox.backend import early, report
 from sandbox.backend.aside import leave_group
 from sandbox.backend.native import bridging, identity, init, view
 from sandbox.backend.native.bridging import Carried
 from sandbox.backend.native.cgroup import Cgroup
 from sandbox.plan.spec import Spec
-from sandbox.records import dataclass, field
+from sandbox.records import dataclass, field, replace
+
+TYPE_CHECKING = False  # as `typing` has it, without its import
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +44,43 @@ class Orders:
 
 def run(spec: Spec, ends: init.Ends, orders: Orders) -> None:
     """Never returns: exits 0 when everything is gone, 1 when something could not be removed."""
+
+    def told() -> tuple[Spec, init.Ends, Orders]:
+        return spec, ends, orders
+
+    _keep(ends.report, told)
+
+
+def run_once_told(ends: init.Ends, channel: int) -> None:
+    """The same with spec, trap and orders that come over the channel (`spelt`); 0 where none come."""
+
+    def told() -> tuple[Spec, init.Ends, Orders]:
+        received = early.receive(channel)
+        if received is None:
+            os._exit(0)
+        spec, orders = pickle.loads(received[0])
+        return spec, replace(ends, trap=received[1]), orders
+
+    _keep(ends.report, told)
+
+
+def spelt(spec: Spec, orders: Orders) -> bytes:
+    """Both, for a process that was forked from this one."""
+    return pickle.dumps((spec, orders))
+
+
+def _keep(to: int, told: Callable[[], tuple[Spec, init.Ends, Orders]]) -> NoReturn:
     status = 1
     try:
         leave_group()
+        spec, ends, orders = told()
         cgroup = Cgroup(spec.limits, orders.session)
         try:
             _run(spec, ends, orders, cgroup)
         finally:
             status = 0 if _clean(cgroup, orders) else 1
     except BaseException as error:
-        report.tell_error(ends.report, "keeper", error)
+        report.tell_error(to, "keeper", error)
     finally:
         os._exit(status)
 
@@ -65,21 +97,22 @@ def _clean(cgroup: Cgroup, orders: Orders) -> bool:
 
 def _run(spec: Spec, ends: init.Ends, orders: Orders, cgroup: Cgroup) -> None:
     cgroup.create()
-    pid, go = _stage(spec, ends, orders)
+    pid, go, stager = _stage(spec, ends, orders, cgroup)
     if pid:
         try:
-            _guard(pid, go, ends, cgroup)
+            _guard(pid, go, ends, cgroup, stager)
         finally:
             _end(pid, cgroup)
 
 
-def _guard(pid: int, go: int, ends: init.Ends, cgroup: Cgroup) -> None:
+def _guard(pid: int, go: int, ends: init.Ends, cgroup: Cgroup, stager: int) -> None:
     process = os.pidfd_open(pid)
     oom = cgroup.oom_event()
     cgroup.attach(pid)
     report.tell(ends.report, "pid", pid)
     os.write(go, b"1")
     os.close(go)
+    os.waitpid(stager, 0)  # it takes a while to end, and nobody waits for that
     for fd in (ends.stdin, ends.stdout, ends.stderr, ends.sensors, *([ends.trap] if ends.trap >= 0 else [])):
         os.close(fd)
     poll = select.poll()
@@ -101,29 +134,30 @@ def _end(pid: int, cgroup: Cgroup) -> None:
     os.waitpid(pid, 0)
 
 
-def _stage(spec: Spec, ends: init.Ends, orders: Orders) -> tuple[int, int]:
-    """Starts process 1 through a stager: its pid (0 where that failed) and the pipe that lets it go on."""
+def _stage(spec: Spec, ends: init.Ends, orders: Orders, cgroup: Cgroup) -> tuple[int, int, int]:
+    """Process 1, started through a stager: its pid (0 where that failed), what lets it go on, the stager."""
     told, tell = os.pipe()
     wait, go = os.pipe()
     stager = os.fork()
     if stager == 0:
         os.close(go)
-        _prepare(spec, ends, orders, tell, wait)
+        _prepare(spec, ends, orders, cgroup, tell, wait)
     os.close(tell)
     os.close(wait)
     pid = int(os.read(told, 32) or b"0")
     os.close(told)
-    os.waitpid(stager, 0)
-    return pid, go
+    return pid, go, stager
 
 
-def _prepare(spec: Spec, ends: init.Ends, orders: Orders, tell: int, wait: int) -> None:
+def _prepare(spec: Spec, ends: init.Ends, orders: Orders, cgroup: Cgroup, tell: int, wait: int) -> None:
     """The stager: takes what needs root, gives root up, makes process 1 a child of the keeper."""
     step = "bridge"
     try:
         if spec.endpoint is not None:
             _load_bridge()
             bridging.load()
+        step = "cgroup"
+        doors = cgroup.doors()
         step = "identity"
         keeper = os.getppid()
         uid, gid = identity.host_ids(spec.identity, keeper)
@@ -137,8 +171,9 @@ def _prepare(spec: Spec, ends: init.Ends, orders: Orders, tell: int, wait: int) 
             identity.drop_root(uid, gid)
         step = "namespaces"
         inside = init.Inside(
-            uid, gid, trees, orders.filter, orders.env, wait, orders.bridge, orders.carried, orders.caller
-        )
+            uid, gid, trees, orders.filter, orders.env, wait, doors,
+            orders.bridge, orders.carried, orders.caller,
+        )  # fmt: skip
         pid = linux.clone(init.flags(spec) | linux.CLONE_PARENT)
         if pid == 0:
             os.close(tell)

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from sandbox import linux
+from sandbox.backend import early
 from sandbox.backend.native import keeper, seccomp, sensors
 from sandbox.backend.native.init import Ends
-from sandbox.backend.running import Running, channels
+from sandbox.backend.running import Channels, Running, channels
 from sandbox.plan.spec import Spec
+
+
+class Early(early.Early):
+    """A keeper that has what it needs in memory, and nothing of the wrapper's more."""
+
+    def __init__(self, close: Iterable[int] = ()) -> None:
+        """`close`: what of this process the keeper has no use for."""
+
+        def keep(made: Channels, channel: int) -> None:
+            for fd in close:
+                os.close(fd)
+            keeper.run_once_told(_ends(made, -1), channel)
+
+        super().__init__(keep, measured=True)
+
+    def start(self, spec: Spec, orders: keeper.Orders, trap: tuple[int, int]) -> Running:
+        """As `start` below, without a fork."""
+        running = self.told(keeper.spelt(spec, orders), trap[0])
+        running.expected = sensors.expected(spec)
+        return running
 
 
 def start(spec: Spec, orders: keeper.Orders, trap: tuple[int, int] = (-1, -1)) -> Running:
@@ -22,21 +44,17 @@ def start(spec: Spec, orders: keeper.Orders, trap: tuple[int, int] = (-1, -1)) -
         made.keeper_keeps()
         if trap[1] >= 0:
             os.close(trap[1])
-        ends = Ends(
-            made.stdin[0],
-            made.stdout[1],
-            made.stderr[1],
-            made.report[1],
-            made.lifeline[0],
-            made.sensors[1],
-            trap[0],
-        )
-        keeper.run(spec, ends, orders)
+        keeper.run(spec, _ends(made, trap[0]), orders)
     if trap[0] >= 0:
         os.close(trap[0])
     running = made.wrapper_keeps(process)
     running.expected = sensors.expected(spec)
     return running
+
+
+def _ends(made: Channels, trap: int) -> Ends:
+    ends = made.stdin[0], made.stdout[1], made.stderr[1], made.report[1], made.lifeline[0], made.sensors[1]
+    return Ends(*ends, trap)
 
 
 def orders(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.backend.native.cgroup import Cgroup, directory_name, settings
+from sandbox.backend.native.cgroup import Cgroup, directory_name, enter, settings
 from sandbox.host.cgroups import directories
 from sandbox.plan.spec import Limits
 
@@ -131,7 +131,10 @@ def test_what_waits_in_sockets_is_held(memory: Cgroup) -> None:
     words = [sys.executable, "-I", "-S", "-c", SOCKETS]
     free = subprocess.run(words, input="\n", capture_output=True, text=True, check=True)
     assert int(free.stdout) > 40 << 20, "the control: outside, far more waits"
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        memory.attach(process.pid)
-        said, _ = process.communicate("\n", timeout=30)
+    doors = memory.doors()
+    done = subprocess.run(
+        words, input="\n", capture_output=True, text=True, check=True, timeout=30,
+        pass_fds=doors, preexec_fn=lambda: enter(doors),
+    )  # fmt: skip
+    said = done.stdout
     assert 0 < int(said) <= 20 << 20
