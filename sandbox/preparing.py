@@ -46,8 +46,10 @@ if TYPE_CHECKING:
     Make = Callable[[Progress, Checks], Any]
     """What it leaves to be checked goes into the list: each check raises why nothing may run."""
 
-FIRST = ("sandbox.linux", "sandbox.plan.spec", "sandbox.backend.native.launch")
-"""What a keeper needs…"""
+BOTH = ("json", "sandbox.plan.spec", "sandbox.plan.facts", "sandbox.prepared")
+"""What the child needs as this process does…"""
+FIRST = ("sandbox.linux", "sandbox.backend.native.launch")
+"""…what a keeper needs…"""
 NEEDED = (
     *(
         "sandbox.session",
@@ -119,6 +121,8 @@ def beside(
 
     `fork` is called once a keeper's modules are there, with the descriptors that it is to close.
     """
+    for name in BOTH:
+        import_module(name)
     told, tell, lifeline, held, pid = _forked()
     if pid == 0:
         told.close()

@@ -47,7 +47,7 @@ class Early:
     def told(self, orders: bytes, trap: int) -> Running:
         """Gives the orders and returns at once; the sandbox's end of the trap (-1: none) is closed here."""
         running = self._taken()
-        _send(self._orders, orders, trap)
+        send(self._orders, orders, trap)
         if trap >= 0:
             os.close(trap)
         return running
@@ -70,7 +70,8 @@ class Early:
         return running
 
 
-def _send(channel: int, orders: bytes, trap: int) -> None:
+def send(channel: int, orders: bytes, trap: int) -> None:
+    """Says everything at once; the channel is closed afterwards."""
     one = socket(fileno=channel)
     rights = [(SOL_SOCKET, SCM_RIGHTS, array.array("i", [trap]))] if trap >= 0 else []
     one.sendmsg([_FIRST], rights)

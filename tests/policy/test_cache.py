@@ -5,13 +5,17 @@ import os
 import subprocess
 import sys
 import time
+import typing
 from pathlib import Path
 
 import pytest
 
 from sandbox.errors import ProfileError
+from sandbox.policy import codec, model
 from sandbox.policy.codec import decode, encode
 from sandbox.policy.model import Policy
+from sandbox.records import is_record
+from sandbox.supply import lock
 
 WARM = """
 import json, sys, time
@@ -221,3 +225,11 @@ def test_the_codec_is_quick() -> None:
     for _ in range(100):
         decode(encoded)
     assert (time.perf_counter() - began) / 100 < 0.002
+
+
+def test_fields_mean_what_the_standard_library_says() -> None:
+    every = [one for one in (*vars(model).values(), *vars(lock).values()) if isinstance(one, type)]
+    records = [one for one in every if is_record(one)]
+    assert len(records) > 20
+    for record in records:
+        assert codec._hints(record) == tuple(typing.get_type_hints(record).values())

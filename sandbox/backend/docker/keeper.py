@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from errno import EPIPE
 
-from sandbox.backend import early, report
+from sandbox.backend import report
 from sandbox.backend.aside import leave_group
 from sandbox.backend.docker import orders as orders_of
 from sandbox.backend.running import RELEASE, Channels
@@ -66,10 +66,10 @@ def _serve(ends: Ends, environ: Mapping[str, str]) -> bool:
     from sandbox.errors import SandboxError
 
     api = _early(environ)
-    received = early.receive(ends.orders)
+    received = orders_of.receive(ends.orders)
     if received is None:
         return True
-    told, trap = orders_of.read(received[0]), received[1]
+    told, trap = received
     if not _locked(told.remove[-1:]):  # the lease is the last of them
         return True  # whoever reaped the lease takes it that nothing is made any more
     container = Container(told, environ, api)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from sandbox.backend import early
 from sandbox.records import dataclass
 
 
@@ -53,6 +54,12 @@ def spelt(orders: Orders) -> bytes:
     return json.dumps({name: getattr(orders, name) for name in Orders.__slots__}).encode()
 
 
-def read(document: bytes) -> Orders:
-    """What `spelt` has made of them."""
-    return Orders(**json.loads(document))
+def receive(channel: int) -> tuple[Orders, int] | None:
+    """The orders and the sandbox's end of the trap; None where the wrapper ended before it said any."""
+    received = early.receive(channel)
+    if received is None:
+        return None
+    document, trap = received
+    if trap < 0:
+        raise ValueError("orders without a trap")
+    return Orders(**json.loads(document)), trap

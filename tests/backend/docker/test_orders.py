@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.backend import early
 from sandbox.backend.docker import orders
 from sandbox.backend.docker.orders import Orders
 from sandbox.records import names
@@ -49,7 +50,7 @@ def channel() -> tuple[int, int]:
 
 def received(channel: tuple[int, int], one: Orders, trap: int) -> tuple[Orders, int]:
     # A document larger than the socket's buffer is read while it is said.
-    speaker = Thread(target=orders.send, args=(channel[0], one, trap))
+    speaker = Thread(target=early.send, args=(channel[0], orders.spelt(one), trap))
     speaker.start()
     found = orders.receive(channel[1])
     speaker.join(10)
