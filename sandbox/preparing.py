@@ -51,21 +51,16 @@ BOTH = ("json", "sandbox.plan.spec", "sandbox.plan.facts", "sandbox.prepared")
 FIRST = ("sandbox.linux", "sandbox.backend.native.launch")
 """…what a keeper needs…"""
 NEEDED = (
-    *(
-        "sandbox.session",
-        "sandbox.audit.clerk",
-        "sandbox.evidence",
-        "sandbox.metering",
-        "sandbox.breaches",
-        "sandbox.outbound",
-    ),
-    *("sandbox.wire.structs", "sandbox.wire.jsonrpc", "sandbox.relay.limits", "sandbox.relay.stdio"),
-    *("sandbox.status", "sandbox.watch", "sandbox.secrecy", "re2", "sandbox.inspect.secrets"),
-    *("sandbox.inspect.protocol", "sandbox.inspect.schemas.legacy", "sandbox.pins", "sandbox.inspect.pins"),
+    *("sandbox.wire.structs", "re2", "sandbox.session", "sandbox.audit.clerk", "sandbox.evidence"),
+    *("sandbox.metering", "sandbox.breaches", "sandbox.outbound", "sandbox.wire.jsonrpc"),
+    *("sandbox.relay.limits", "sandbox.relay.stdio", "sandbox.status", "sandbox.watch", "sandbox.secrecy"),
+    *("sandbox.inspect.secrets", "sandbox.inspect.protocol", "sandbox.inspect.schemas.legacy"),
+    *("sandbox.pins", "sandbox.inspect.pins"),
     *("sandbox.pin_telling", "sandbox.inspect.poison", "sandbox.inspect.poison_texts"),
     *("sandbox.inspect.features", "sandbox.host.inside", "sandbox.relay.inspection", "sandbox.relay.asking"),
 )
-"""…and what else any session imports, inner modules first, so that each takes a few milliseconds at most."""
+"""…and what else any session imports: the long ones before the child has anything to say, then inner modules
+first, so that each takes a moment."""
 _ASKED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 """With what one asks a process to end."""
 _SIZE = 4
