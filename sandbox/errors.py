@@ -7,6 +7,8 @@ BREACH = 124
 NOT_BUILT = 125
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
+LIMITS = "ulimit -n -u  # descriptors and processes that you may have"
+"""The hint where the kernel gave no more of them."""
 
 
 class SandboxError(Exception):

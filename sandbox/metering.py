@@ -62,6 +62,10 @@ def _meter(limits: Limits, running: Running, places: Mapping[str, int]) -> Meter
 
 
 def _joined(found: dict[str, str]) -> dict[str, str]:
-    """Without the hierarchies that it has not joined: what they count there is the whole machine's."""
+    """Without the hierarchies that it has not joined: what they count there is the whole machine's.
+
+    A process that has ended by now is said to be at the root of each.
+    """
+    found = {name: path for name, path in found.items() if not os.path.ismount(path)}
     own = os.path.basename(found.get("memory", found.get("unified", "")))
     return {name: path for name, path in found.items() if os.path.basename(path) == own}

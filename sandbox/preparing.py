@@ -31,7 +31,7 @@ from _socket import (
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 
-from sandbox.errors import SandboxError, SandboxNotBuilt
+from sandbox.errors import LIMITS, SandboxError, SandboxNotBuilt
 from sandbox.records import replace
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
@@ -149,8 +149,7 @@ def _forked() -> tuple[socket, socket, int, int, int]:
             child = os.fork()
         except OSError as error:
             what = f"the process that plans the session cannot be started: {error.strerror}"
-            hint = "ulimit -n -u  # descriptors and processes that you may have"
-            raise SandboxNotBuilt("not-prepared", what, hint=hint) from error
+            raise SandboxNotBuilt("not-prepared", what, hint=LIMITS) from error
         stack.pop_all()
     return told, tell, lifeline, held, child
 

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from sandbox import leases, realising, secret_sources
@@ -18,7 +18,7 @@ from sandbox.backend.native.cgroup import places
 from sandbox.backend.running import Running
 from sandbox.digest import sha256
 from sandbox.egress.charge import Charge
-from sandbox.errors import BREACH, NOT_BUILT, AuditError, SandboxError, SandboxNotBuilt
+from sandbox.errors import BREACH, LIMITS, NOT_BUILT, AuditError, SandboxError, SandboxNotBuilt
 from sandbox.event import Event, Value
 from sandbox.gateway import Gateway
 from sandbox.plan.guards import may_appear
@@ -85,11 +85,11 @@ class Session:
         self._secrets = secrets
         # The sandbox is built while the log is opened; the server starts when both are done.
         running = self._start(secrets)
+        confirm(self.prepared)
         self.sink = self.stack.enter_context(self._sink(secrets))
         self.emit = self.sink.emit
         try:
             self._announce()
-            confirm(self.prepared)
             running.release()
             self.status = self._serve(running)
         except AuditError as error:
@@ -136,16 +136,21 @@ class Session:
         lease = self._lease()
         path = leases.take(lease, self.environ)
         charge = Charge(self.spec.egress, self.canaries, self._proxies)
-        self.gateway = Gateway()
         if not gc.isenabled():
             gc.freeze()  # a child that looks for garbage would have a copy of all this
         remove = leases.socket_path(self.id, self.environ), path
         wanted = realising.Wanted(self.spec, self.id, self.environ, secrets, remove)
-        running = realising.realise(wanted, self.gateway.trap, self._early)
-        self.stack.callback(self.gateway.close)
-        self.stack.callback(_end, running, path, lease, self.environ, self.note)
-        # Beside the sandbox's build, which goes on meanwhile.
-        self.gateway.start(charge, realising.far(self.spec, self.id, self.environ))
+        try:
+            self.gateway = Gateway()
+            running = realising.realise(wanted, self.gateway.trap, self._early)
+            self.stack.callback(self.gateway.close)
+            self.stack.callback(_end, running, path, lease, self.environ, self.note)
+            # Beside the sandbox's build, which goes on meanwhile.
+            self.gateway.start(charge, realising.far(self.spec, self.id, self.environ))
+        except OSError as error:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+            raise SandboxNotBuilt("sandbox-not-built", f"nothing ran: {error}", hint=LIMITS) from error
         return running
 
     def _lease(self) -> leases.Lease:

@@ -21,8 +21,10 @@ from _socket import (
     socketpair,
 )
 from collections.abc import Callable
+from contextlib import ExitStack, closing, suppress
 
 from sandbox.backend.running import Channels, Running, channels
+from sandbox.errors import LIMITS, SandboxNotBuilt
 
 _FIRST = b"O"
 _PIECE = 1 << 16
@@ -33,10 +35,20 @@ class Early:
 
     def __init__(self, keep: Callable[[Channels, int], None], *, measured: bool = False) -> None:
         """`keep` is the keeper's whole life: its pipes, and the channel for `receive`."""
-        self._channels: Channels | None = channels(measured)
-        ours, theirs = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
-        self._orders = ours.detach()
-        self._process = os.fork()
+        self._channels: Channels | None = None
+        with ExitStack() as stack:
+            try:
+                made = channels(measured)
+                stack.callback(made.close)
+                ours, theirs = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
+                stack.callback(ours.close)
+                stack.callback(theirs.close)
+                self._process = os.fork()
+            except OSError as error:
+                what = f"the process that keeps the sandbox cannot be started: {error.strerror}"
+                raise SandboxNotBuilt("not-prepared", what, hint=LIMITS) from error
+            stack.pop_all()
+        self._channels, self._orders = made, ours.detach()
         if self._process == 0:
             self._channels.keeper_keeps()
             os.close(self._orders)
@@ -47,7 +59,8 @@ class Early:
     def told(self, orders: bytes, trap: int) -> Running:
         """Gives the orders and returns at once; the sandbox's end of the trap (-1: none) is closed here."""
         running = self._taken()
-        send(self._orders, orders, trap)
+        with suppress(ConnectionError):  # it has ended, and `ready` hears of it
+            send(self._orders, orders, trap)
         if trap >= 0:
             os.close(trap)
         return running
@@ -72,23 +85,23 @@ class Early:
 
 def send(channel: int, orders: bytes, trap: int) -> None:
     """Says everything at once; the channel is closed afterwards."""
-    one = socket(fileno=channel)
     rights = [(SOL_SOCKET, SCM_RIGHTS, array.array("i", [trap]))] if trap >= 0 else []
-    one.sendmsg([_FIRST], rights)
-    one.sendall(orders)
-    one.shutdown(SHUT_WR)
-    one.close()
+    with closing(socket(fileno=channel)) as one:
+        one.sendmsg([_FIRST], rights)
+        one.sendall(orders)
+        one.shutdown(SHUT_WR)
 
 
-def receive(channel: int) -> tuple[bytes, int] | None:
+def receive(channel: int) -> tuple[bytearray, int] | None:
     """The orders and the sandbox's end of the trap (or -1); None where the wrapper ended without any."""
     one = socket(fileno=channel)
     numbers = array.array("i")
     first, ancillary, _, _ = one.recvmsg(1, CMSG_LEN(numbers.itemsize), MSG_CMSG_CLOEXEC)
     for _, _, data in ancillary:
         numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
-    pieces = []
-    while first and (piece := one.recv(_PIECE)):
-        pieces.append(piece)
+    orders, piece = bytearray(), bytearray(_PIECE)
+    while first and (count := one.recv_into(piece)):
+        orders += memoryview(piece)[:count]
+    piece[:] = bytes(_PIECE)  # what is freed would be seen in the memory of those whom we fork
     one.close()
-    return (b"".join(pieces), numbers[0] if numbers else -1) if first == _FIRST else None
+    return (orders, numbers[0] if numbers else -1) if first == _FIRST else None

@@ -236,6 +236,11 @@ class Channels:
             os.close(self.sensors[1])
         return Running(stdio, process, self.lifeline[1], report.Reader(self.report[0]), self.sensors[0])
 
+    def close(self) -> None:
+        """Where there is no keeper."""
+        for pair in (self.stdin, self.stdout, self.stderr, self.report, self.lifeline, self.sensors):
+            _close(*(fd for fd in pair if fd >= 0))
+
     def keeper_keeps(self) -> None:
         """In the keeper, after the fork: only what is its own stays open."""
         _close(self.stdin[1], self.stdout[0], self.stderr[0], self.report[0], self.lifeline[1])

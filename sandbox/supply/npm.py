@@ -47,6 +47,7 @@ _INSTALL = ("install", "--save-exact", "--omit-lockfile-registry-resolved=false"
 _AGAIN = ("ci", *_INERT)
 _REBUILD = ("rebuild", "--ignore-scripts=false", "--foreground-scripts", *_QUIET)
 _LARGEST = 4 << 20
+_DAY_S = 86400.0
 _LOCK = "package-lock.json"
 _EMPTY = b'{"private": true}\n'
 
@@ -101,7 +102,9 @@ def _aged(order: Order, specs: Sequence[str]) -> tuple[str, ...]:
     """Nothing published later than `age` ago; npm then asks its registry for the dates, too."""
     if order.age is None:
         return ()
-    newest = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - order.age))
+    # Of no age at all is also what a registry whose clock is ahead has published this second.
+    moment = time.time() - order.age if order.age else time.time() + _DAY_S
+    newest = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
     # What is asked for by its very version is the judge's to refuse. An npm that does not know the option
     # takes an older version, or finds none.
     exempt = {*order.age_waive, *(spec.npm_name(each) for each in specs if spec.npm_pinned(each))}

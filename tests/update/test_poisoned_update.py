@@ -158,9 +158,6 @@ def test_a_changed_program_never_runs(served: registry.Npm, tmp_path: Path) -> N
     assert str(program) in done.stderr
     assert "tree-changed" in json.loads(done.stdout)["error"]["message"]
     assert [*place.iterdir()] == []
-    rows = world.run("audit", "show", "--json").stdout
-    assert "tree-changed" in rows
-    assert '"session.ready"' not in rows
     subprocess.run(["node", str(program)], input="", check=True, text=True, timeout=60)
     assert [*place.iterdir()] == [place / "been"]
 

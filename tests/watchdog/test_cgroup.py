@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.host import cgroups
+from sandbox.metering import _joined
 from sandbox.watchdog.cgroup import CgroupMeter
 
 MIB = 1 << 20
@@ -174,3 +175,12 @@ def test_refused_processes_are_counted_and_listed_afresh(real: dict[str, str]) -
         process.kill()
         subprocess.run(["kill", "-KILL", *map(str, used.processes)], stderr=subprocess.DEVNULL, check=False)
     meter.close()
+
+
+def test_what_is_said_of_a_process_that_has_ended_is_nobodys_use(tmp_path: Path) -> None:
+    """Its cgroups are the roots then, and what they count is the whole machine's."""
+    root = Path("/proc")  # a mount, as the root of a hierarchy is
+    assert _joined({"memory": str(root), "pids": str(root), "cpu": str(root)}) == {}
+    mine = tmp_path / "mcp-sandbox-s1"
+    found = {"memory": str(mine), "pids": str(root), "cpu": str(tmp_path / "other")}
+    assert _joined(found) == {"memory": str(mine)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -17,6 +18,7 @@ import pytest
 from sandbox.backend.base import Ended
 from sandbox.backend.native import launch
 from sandbox.backend.running import Running
+from sandbox.errors import SandboxNotBuilt
 from sandbox.plan.spec import Spec
 from sandbox.prepare import prepare
 from sandbox.prepared import Wish
@@ -78,6 +80,25 @@ def test_one_that_is_told_nothing_ends(require: Require) -> None:
     made.close()
     made.close()
     assert not Path(f"/proc/{keeper}").exists()
+
+
+def test_one_that_was_killed_before_its_orders_is_a_sandbox_that_is_not_built(require: Require) -> None:
+    require("native")
+    spec, made = spec_of("/bin/cat"), launch.Early()
+    os.kill(made._process, signal.SIGKILL)
+    assert until(lambda: not _runs(made._process))
+    with pytest.raises(SandboxNotBuilt, match="ended before the server was executed"):
+        begun(made, spec)
+
+
+def test_one_that_cannot_be_forked_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", none)
+    with pytest.raises(SandboxNotBuilt, match="Resource temporarily unavailable") as caught:
+        launch.Early()
+    assert caught.value.hint.startswith("ulimit")
 
 
 def test_what_it_has_no_use_for_it_does_not_hold(require: Require) -> None:
