@@ -269,8 +269,19 @@ def overwrite(value: str | bytes) -> None:
     elif value.isascii():
         ctypes.memset(id(value) + sys.getsizeof("") - 1, ord("x"), size)
     else:
-        width = 1 if max(value) < "\u0100" else 2 if max(value) < "\U00010000" else 4
-        ctypes.memset(id(value) + sys.getsizeof("\x80") - 2, ord("x"), size * width)
+        _overwrite_wide(value, size)
+
+
+def _overwrite_wide(value: str, size: int) -> None:
+    """One with more than ASCII, and what it keeps of itself as UTF-8 where somebody has asked for that."""
+    width = 1 if max(value) < "\u0100" else 2 if max(value) < "\U00010000" else 4
+    # A new text has no UTF-8 kept, which would count to its size.
+    ctypes.memset(id(value) + sys.getsizeof(chr(0x80) * 2) - 3, ord("x"), size * width)
+    kept = id(value) + sys.getsizeof("") - 1  # its length, and where it is (`PyCompactUnicodeObject`)
+    length = ctypes.c_ssize_t.from_address(kept).value
+    utf8 = ctypes.c_void_p.from_address(kept + ctypes.sizeof(ctypes.c_ssize_t)).value
+    if utf8:
+        ctypes.memset(utf8, ord("x"), length)
 
 
 def scrub_arguments(title: str) -> None:
