@@ -107,8 +107,9 @@ BOTH_KINDS = ("everything", "time")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Each real server is driven as the ordinary user; the other ways to drive all of them are `long`."""
-    for item in items:
-        if item.path.name in ("test_servers.py", "test_asked.py") and _rare(item):
+    files = {Path(__file__).with_name(name) for name in ("test_servers.py", "test_asked.py")}
+    for item in items:  # those of every folder that is run
+        if item.path in files and _rare(item):
             item.add_marker(pytest.mark.long)
 
 
