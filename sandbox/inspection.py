@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from sandbox import first_looks
 from sandbox.policy.breach import key_origin, place
 from sandbox.prepared import Prepared
 from sandbox.records import dataclass, replace
@@ -28,10 +29,6 @@ _KEYS = {"protocol": "inspect.protocol", "pins": "tools.pin", "poison": "inspect
 _EXAMINERS = frozenset({"protocol", "poison", "secrets"})
 """The inspectors of `mcp-sandbox inspect`."""
 
-
-FIRST_PAUSE_S = 0.02
-PAUSE_S = 0.002
-"""Before and between pieces of what is made ahead, which hold the interpreter: waiting clients go first."""
 MOST_TOLD = 20
 """Lines about what a server was refused, in a session."""
 
@@ -148,10 +145,15 @@ def _poison(prepared: Prepared, around: Around) -> Poison | None:
     from sandbox.inspect.poison_texts import Looker
 
     policy, elsewhere = prepared.policy, _elsewhere(prepared, around)
-    # While the server boots: the rules take 10 ms of a processor to become automata.
-    looker = _ahead(
-        lambda: Looker(waived.poison(shipped_rules(), policy.inspect.waive), elsewhere, shipped_near())
-    )
+    environ = prepared.wish.environ
+
+    def made() -> Looker:
+        looker = Looker(waived.poison(shipped_rules(), policy.inspect.waive), elsewhere, shipped_near())
+        first_looks.look_first(looker.reader.questions, environ)
+        return looker
+
+    # While the server boots: the rules take some milliseconds to read, and 10 to become automata.
+    looker = _ahead(made, environ)
     return Poison(policy.inspect.poison, looker)
 
 
@@ -165,19 +167,18 @@ def _elsewhere(prepared: Prepared, around: Around) -> Callable[[], Mapping[str, 
     return Elsewhere(store, prepared.wish.environ)
 
 
-def _ahead(make: Callable[[], Looker]) -> Callable[[], Looker]:
+def _ahead(make: Callable[[], Looker], environ: Mapping[str, str]) -> Callable[[], Looker]:
     """What `make` makes, made in a thread from now on and waited for when it is wanted."""
     made: list[Looker] = []
-    ready, pause = threading.Event(), threading.Event()
+    ready = threading.Event()
 
     def work() -> None:
         try:
             made.append(make())
         finally:
             ready.set()
-        pause.wait(FIRST_PAUSE_S)  # a server that is fast has answered by then
-        for _ in made[0].reader.warm():
-            pause.wait(PAUSE_S)
+        reader = made[0].reader
+        first_looks.at_leisure(reader.warm(), reader.questions, environ)
 
     threading.Thread(target=work, name="poison-rules", daemon=True).start()
 

@@ -24,6 +24,11 @@ def cache_dir(environ: Mapping[str, str]) -> str:
     return _base(environ, "XDG_CACHE_HOME", ".cache")
 
 
+def has_cache(environ: Mapping[str, str]) -> bool:
+    """Whether there is a place for it: an environment without a home has none."""
+    return environ.get("HOME", "").startswith("/") or environ.get("XDG_CACHE_HOME", "").startswith("/")
+
+
 def config_dir(environ: Mapping[str, str]) -> str:
     """The user's own profiles and trust decisions."""
     return _base(environ, "XDG_CONFIG_HOME", ".config")

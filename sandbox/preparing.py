@@ -51,7 +51,7 @@ BOTH = ("json", "sandbox.plan.spec", "sandbox.plan.facts", "sandbox.prepared")
 FIRST = ("sandbox.linux", "sandbox.backend.native.launch")
 """…what a keeper needs…"""
 NEEDED = (
-    *("sandbox.wire.structs", "re2", "sandbox.session", "sandbox.audit.clerk", "sandbox.evidence"),
+    *("sandbox.wire.structs", "sandbox.session", "sandbox.audit.clerk", "sandbox.evidence"),
     *("sandbox.metering", "sandbox.breaches", "sandbox.outbound", "sandbox.wire.jsonrpc"),
     *("sandbox.relay.limits", "sandbox.relay.stdio", "sandbox.status", "sandbox.watch", "sandbox.secrecy"),
     *("sandbox.inspect.secrets", "sandbox.inspect.protocol", "sandbox.inspect.schemas.legacy"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sandbox import waived
+from sandbox import first_looks, waived
 from sandbox.errors import AuditError
 from sandbox.event import Event, Value
 from sandbox.inspect.credentials import Credentials, shipped
@@ -36,15 +36,24 @@ _LEAST = 8
 """No credential is shorter."""
 
 _LOADING = threading.Lock()
+_LOADED: dict[tuple[str, ...], Credentials] = {}
 
 Pairs = Sequence[tuple[str, str]]
 
 
-@cache
-def _rules(waive: tuple[str, ...] = ()) -> Credentials:
-    """The rules; they take 20 ms, which pass beside the server's start and not before its first message."""
+def _rules(environ: Mapping[str, str], waive: tuple[str, ...] = ()) -> Credentials:
+    """The rules, once a process; beside the server's start, and not before its first message."""
     with _LOADING:
-        return waived.secrets(shipped(), waive)
+        if waive not in _LOADED:
+            made = waived.secrets(shipped(), waive)
+            first_looks.look_first(made.questions, environ)
+            _LOADED[waive] = made
+        return _LOADED[waive]
+
+
+def _warm(rules: Callable[[], Credentials], environ: Mapping[str, str]) -> None:
+    made = rules()
+    first_looks.at_leisure(made.warm(), made.questions, environ)
 
 
 class Secrecy:
@@ -59,10 +68,11 @@ class Secrecy:
         self._lock = threading.Lock()
         marks = Marks(session[-TAG_CHARS:])
         known = {**granted(dict(prepared.spec.env)), **dict(secrets), **dict(decoys)}
-        rules = partial(_rules, prepared.policy.inspect.waive)
+        environ = prepared.wish.environ
+        rules = partial(_rules, environ, prepared.policy.inspect.waive)
         self._redaction = Redaction(rules, Known(known), marks)
-        self._decoys = Redaction(_rules, Known(dict(decoys)), marks) if decoys else None
-        threading.Thread(target=rules, name="secrets", daemon=True).start()
+        self._decoys = Redaction(partial(_rules, environ), Known(dict(decoys)), marks) if decoys else None
+        threading.Thread(target=_warm, args=(rules, environ), name="secrets", daemon=True).start()
         self.line = Lines(self._redaction, self._seen, change=self._mode != "log")
         """A line of the server's stderr as it may be shown."""
 

@@ -108,6 +108,7 @@ def _directory(args: argparse.Namespace, wish: Wish) -> str:
 
 
 def _finish(args: argparse.Namespace, proposal: Proposal, directory: str) -> int:
+    from sandbox import first_looks
     from sandbox.cli.lock_words import asks, lines
     from sandbox.locks import refuse_name
     from sandbox.supply.accepted import path_of, put
@@ -124,6 +125,7 @@ def _finish(args: argparse.Namespace, proposal: Proposal, directory: str) -> int
     elif _agreed(args, asks(proposal)):
         put(path, lock, os.environ)
         _describe(proposal)
+        first_looks.keep_shipped(os.environ)
         locked = True
     if args.json:
         document(_document(proposal, path if locked else None))

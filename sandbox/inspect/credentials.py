@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from sandbox.inspect.checksums import CHECKS
 from sandbox.inspect.encodings import HEX_TEXT, cores, masked, quoted
 from sandbox.inspect.entropy import entropy, made_up
+from sandbox.inspect.first_look import Question
 from sandbox.inspect.ready import ready
 from sandbox.patterns import regex
 from sandbox.records import dataclass
@@ -121,7 +122,7 @@ def _searched(texts: Sequence[bytes]) -> Any:
 
 
 class Credentials:
-    """The rules, compiled; `shipped()` gives those of the package."""
+    """The rules; what they search with is made when it is needed. `shipped()` gives those of the package."""
 
     def __init__(self, rules: Sequence[Rule], elsewhere: bytes = b"") -> None:
         """`elsewhere`: what `hidden` makes of these rules or of more, where that is known already."""
@@ -130,10 +131,13 @@ class Credentials:
         looks = [(_look(rule), at) for at, rule in enumerate(self.rules) if rule.looks]
         self._hidden = elsewhere or hidden(self.rules)
         looks += [(_SPELT_OUT, _ESCAPED), (self._hidden, _ENCODED)]
-        self._texts = [text for text, _ in looks]
+        self._texts = texts = [text for text, _ in looks]
         self._wanted = [meaning for _, meaning in looks]
         # Together these two grow new states with every number that a message counts up.
-        self._plain, self._coded = _searched(self._texts[:-1]), _searched(self._texts[-1:])
+        self._plain = Question(lambda: b"|".join(texts[:-1]), lambda: _searched(texts[:-1]))
+        self._coded = Question(lambda: texts[-1], lambda: _searched(texts[-1:]))
+        self.questions = self._plain, self._coded
+        """What every short text is asked."""
         self._joint: Any = None
 
         self.by_name = next((rule for rule in rules if rule.id == BY_NAME), None)
@@ -142,12 +146,18 @@ class Credentials:
     def match(self, text: bytes) -> list[int]:
         """Numbers for `worth`; none of a text that neither holds nor hides anything of ours."""
         if len(text) <= SHORT:
-            found: list[int] = self._plain(text)
+            found: list[int] = self._plain(text) or []
             return [*found, len(self._wanted) - 1] if self._coded(text) else found
         if self._joint is None:
             self._joint = _searched(self._texts)
         found = self._joint(text)
         return found
+
+    def warm(self) -> Iterator[None]:
+        """Makes what short texts are asked, a piece a step."""
+        for question in self.questions:
+            question.made()
+            yield
 
     def worth(self, matched: Sequence[int]) -> tuple[set[int], bool, bool]:
         """What was matched: rules by number, whether one may be encoded, whether there are escapes."""
@@ -200,6 +210,6 @@ def _span(found: Any) -> tuple[int, int]:
 
 @cache
 def shipped() -> Credentials:
-    """The rules of the package; read and compiled once a process, at the first message."""
+    """The rules of the package; read once a process."""
     held = ready("credentials")
     return Credentials(tuple(map(_rule, held["rule"])), held["hidden"].encode("latin-1"))

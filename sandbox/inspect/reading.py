@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from sandbox.inspect.confusables import disguised, skeleton
 from sandbox.inspect.encoded import decoded, turned
+from sandbox.inspect.first_look import Question
 from sandbox.inspect.folding import fold, span, unleet
 from sandbox.inspect.hidden import without
 from sandbox.inspect.poison_near import anything, digits, dressed, split, unseen, worst, writings
@@ -51,7 +52,10 @@ class Reader:
     def __init__(self, rules: Iterable[Rule], near: bytes = b"") -> None:
         """`near`: what `anything` makes of these rules or of more, where that is known already."""
         rules = [rule for rule in rules if rule.searched]
-        self._near = holds(near or anything(near for rule in rules for near in rule.nears))
+        pattern = near or anything(near for rule in rules for near in rule.nears)
+        self._near = Question(lambda: b"(?i)" + pattern, lambda: holds(pattern))
+        self.questions = (self._near,)
+        """What every text is asked."""
         self._writing = _once(writings)
         self._digits = _once(digits)
         self._closely = _once(lambda: unseen() + b"|" + dressed())
@@ -63,6 +67,8 @@ class Reader:
 
     def warm(self) -> Iterator[None]:
         """Makes what most texts of words need, a piece a step; beside `hits` some is made twice at worst."""
+        self._near.made()
+        yield
         for group in self._groups:
             yield from group.warm()
         for search in (self._digits, self._writing):
@@ -71,7 +77,7 @@ class Reader:
 
     def near(self, data: Bytes) -> bool:
         """Whether a text, or a line of JSON without escapes, has to be looked at; if not, no rule matches."""
-        return self._near(data) or (not data.isascii() and self._closely(data))
+        return bool(self._near(data)) or (not data.isascii() and self._closely(data))
 
     def unseen(self, text: str, *, any: bool) -> bool:
         """Whether the text may hold hidden characters: of any sort, or of those that weigh in any text."""

@@ -11,7 +11,7 @@ import stat
 from binascii import crc32
 from collections.abc import Mapping, Sequence
 
-from sandbox.places import cache_dir
+from sandbox.places import cache_dir, has_cache
 from sandbox.policy.codec import decode, encode
 from sandbox.policy.model import Policy
 from sandbox.policy.search import Found
@@ -54,7 +54,7 @@ def keep(sources: Sequence[Source], policy: Policy, environ: Mapping[str, str]) 
     """Remembers a policy; a cache that cannot be written costs time, never a start."""
     import json
 
-    if not environ.get("HOME", "").startswith("/") and not environ.get("XDG_CACHE_HOME", "").startswith("/"):
+    if not has_cache(environ):
         return
     rows = [
         [one.found.name, one.found.path, one.found.kind, one.text, one.digest, one.extends] for one in sources

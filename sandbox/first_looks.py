@@ -1,0 +1,81 @@
+"""Code for first looks, kept between sessions (`inspect.first_look`): without it a start takes longer."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from binascii import crc32
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+
+from sandbox.inspect.first_look import Question
+from sandbox.places import cache_dir, has_cache
+from sandbox.policy.cache import read_private, replace_private
+
+OLD_S = 30 * 86400.0
+"""What was made so long ago is made anew, and of rules that are gone it goes."""
+FIRST_PAUSE_S = 0.05
+PAUSE_S = 0.002
+"""Before and between pieces of what is made ahead, which hold the interpreter: waiting clients go first."""
+LONG_S = 2.0
+"""A session that lasts so long has time to make it for the next one."""
+
+
+def look_first(questions: Iterable[Question], environ: Mapping[str, str]) -> None:
+    """From now on, by what was kept."""
+    directory = _directory(environ)
+    for question in questions:
+        question.look_first(lambda pattern: read_private(_path(directory, pattern)))
+
+
+def keep(questions: Iterable[Question], environ: Mapping[str, str]) -> None:
+    """Makes and keeps what was not there; a cache that cannot be written costs time, never a session."""
+    missing = [question for question in questions if not question.kept]
+    if not missing or not has_cache(environ):
+        return
+    directory = _directory(environ)
+    with suppress(OSError):
+        for question in missing:
+            pattern, code = question.code()
+            replace_private(_path(directory, pattern), code)
+            question.kept = True
+        _clear(directory)
+
+
+def keep_shipped(environ: Mapping[str, str]) -> None:
+    """The same of the shipped rules: for the next start, by a command that takes its time."""
+    from sandbox.inspect.credentials import shipped
+    from sandbox.inspect.poison_rules import shipped_near, shipped_rules
+    from sandbox.inspect.reading import Reader
+
+    questions = (*shipped().questions, *Reader(shipped_rules(), shipped_near()).questions)
+    look_first(questions, environ)
+    keep(questions, environ)
+
+
+def at_leisure(steps: Iterable[object], questions: Iterable[Question], environ: Mapping[str, str]) -> None:
+    """In a thread: `steps` once a fast server has answered, and what a first look needs in a long session."""
+    pause = threading.Event()
+    pause.wait(FIRST_PAUSE_S)
+    for _ in steps:
+        pause.wait(PAUSE_S)
+    pause.wait(LONG_S)
+    keep(questions, environ)
+
+
+def _directory(environ: Mapping[str, str]) -> str:
+    return os.path.join(cache_dir(environ), "first-looks")
+
+
+def _path(directory: str, pattern: bytes) -> str:
+    # A checksum names the file; two patterns that share one only overwrite each other's.
+    return os.path.join(directory, f"{crc32(pattern):08x}.{sys.implementation.cache_tag}")
+
+
+def _clear(directory: str) -> None:
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if time.time() - entry.stat(follow_symlinks=False).st_mtime > OLD_S:
+                os.unlink(entry.path)
