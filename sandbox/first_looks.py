@@ -16,7 +16,7 @@ from sandbox.policy.cache import read_private, replace_private
 
 OLD_S = 30 * 86400.0
 """What was made so long ago is made anew, and of rules that are gone it goes."""
-FIRST_PAUSE_S = 0.05
+FIRST_PAUSE_S = 0.005
 PAUSE_S = 0.002
 """Before and between pieces of what is made ahead, which hold the interpreter: waiting clients go first."""
 LONG_S = 2.0
@@ -55,9 +55,15 @@ def keep_shipped(environ: Mapping[str, str]) -> None:
     keep(questions, environ)
 
 
-def at_leisure(steps: Iterable[object], questions: Iterable[Question], environ: Mapping[str, str]) -> None:
-    """In a thread: `steps` once a fast server has answered, and what a first look needs in a long session."""
+def at_leisure(
+    answered: threading.Event,
+    steps: Iterable[object],
+    questions: Iterable[Question],
+    environ: Mapping[str, str],
+) -> None:
+    """In a thread: `steps` once the server has answered, and what a first look needs in a long session."""
     pause = threading.Event()
+    answered.wait()
     pause.wait(FIRST_PAUSE_S)
     for _ in steps:
         pause.wait(PAUSE_S)

@@ -51,9 +51,9 @@ def _rules(environ: Mapping[str, str], waive: tuple[str, ...] = ()) -> Credentia
         return _LOADED[waive]
 
 
-def _warm(rules: Callable[[], Credentials], environ: Mapping[str, str]) -> None:
+def _warm(answered: threading.Event, rules: Callable[[], Credentials], environ: Mapping[str, str]) -> None:
     made = rules()
-    first_looks.at_leisure(made.warm(), made.questions, environ)
+    first_looks.at_leisure(answered, made.warm(), made.questions, environ)
 
 
 class Secrecy:
@@ -72,7 +72,9 @@ class Secrecy:
         rules = partial(_rules, environ, prepared.policy.inspect.waive)
         self._redaction = Redaction(rules, Known(known), marks)
         self._decoys = Redaction(partial(_rules, environ), Known(dict(decoys)), marks) if decoys else None
-        threading.Thread(target=_warm, args=(rules, environ), name="secrets", daemon=True).start()
+        self._answered = threading.Event()
+        warming = self._answered, rules, environ
+        threading.Thread(target=_warm, args=warming, name="secrets", daemon=True).start()
         self.line = Lines(self._redaction, self._seen, change=self._mode != "log")
         """A line of the server's stderr as it may be shown."""
 
@@ -102,6 +104,8 @@ class Secrecy:
     def event(self, event: Event) -> Event:
         """An event without secrets; most have no words of anybody's."""
         if event.kind in _OF_TRAFFIC:
+            if event.kind == "relay.response":
+                self._answered.set()
             return event
         return Event(event.kind, self._without(event.detail), event.rule)
 
