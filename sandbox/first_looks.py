@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from binascii import crc32
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from sandbox.inspect.first_look import Question
@@ -21,6 +21,8 @@ PAUSE_S = 0.002
 """Before and between pieces of what is made ahead, which hold the interpreter: waiting clients go first."""
 LONG_S = 2.0
 """A session that lasts so long has time to make it for the next one."""
+
+_HURRY = threading.Event()
 
 
 def look_first(questions: Iterable[Question], environ: Mapping[str, str]) -> None:
@@ -55,19 +57,25 @@ def keep_shipped(environ: Mapping[str, str]) -> None:
     keep(questions, environ)
 
 
-def at_leisure(
-    answered: threading.Event,
-    steps: Iterable[object],
-    questions: Iterable[Question],
-    environ: Mapping[str, str],
-) -> None:
-    """In a thread: `steps` once the server has answered, and what a first look needs in a long session."""
-    pause = threading.Event()
-    answered.wait()
-    pause.wait(FIRST_PAUSE_S)
+def at_leisure(steps: Iterable[object], questions: Sequence[Question], environ: Mapping[str, str]) -> None:
+    """Begins, once a server has answered, what a thread does: `steps`, and `keep` where the session is long."""
+    with suppress(RuntimeError):  # no thread to be had: all is made when it is needed
+        threading.Thread(
+            target=_work, args=(steps, questions, environ), name="first-looks", daemon=True
+        ).start()
+
+
+def hurry() -> None:
+    """Whoever waits for the threads does not wait long, and nothing more is kept."""
+    _HURRY.set()
+
+
+def _work(steps: Iterable[object], questions: Sequence[Question], environ: Mapping[str, str]) -> None:
+    time.sleep(FIRST_PAUSE_S)
     for _ in steps:
-        pause.wait(PAUSE_S)
-    pause.wait(LONG_S)
+        time.sleep(PAUSE_S)
+    if all(question.kept for question in questions) or _HURRY.wait(LONG_S):
+        return
     keep(questions, environ)
 
 

@@ -170,23 +170,22 @@ def _elsewhere(prepared: Prepared, around: Around) -> Callable[[], Mapping[str, 
 def _ahead(make: Callable[[], Looker], environ: Mapping[str, str]) -> Callable[[], Looker]:
     """What `make` makes, made in a thread from now on and waited for when it is wanted."""
     made: list[Looker] = []
-    ready, asked = threading.Event(), threading.Event()
+    ready = threading.Event()
 
     def work() -> None:
         try:
             made.append(make())
         finally:
             ready.set()
-        reader = made[0].reader
-        first_looks.at_leisure(asked, reader.warm(), reader.questions, environ)
 
     threading.Thread(target=work, name="poison-rules", daemon=True).start()
 
     def wait() -> Looker:
         ready.wait()
-        asked.set()
         # An error has been told by the thread; it happens again, where it ends the session.
-        return made[0] if made else make()
+        looker = made[0] if made else make()
+        first_looks.at_leisure(looker.reader.warm(), looker.reader.questions, environ)
+        return looker
 
     return wait
 

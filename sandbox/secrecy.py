@@ -51,11 +51,6 @@ def _rules(environ: Mapping[str, str], waive: tuple[str, ...] = ()) -> Credentia
         return _LOADED[waive]
 
 
-def _warm(answered: threading.Event, rules: Callable[[], Credentials], environ: Mapping[str, str]) -> None:
-    made = rules()
-    first_looks.at_leisure(answered, made.warm(), made.questions, environ)
-
-
 class Secrecy:
     """One session's: everything that is written passes here, in any mode but `off`."""
 
@@ -72,9 +67,8 @@ class Secrecy:
         rules = partial(_rules, environ, prepared.policy.inspect.waive)
         self._redaction = Redaction(rules, Known(known), marks)
         self._decoys = Redaction(partial(_rules, environ), Known(dict(decoys)), marks) if decoys else None
-        self._answered = threading.Event()
-        warming = self._answered, rules, environ
-        threading.Thread(target=_warm, args=warming, name="secrets", daemon=True).start()
+        self._environ, self._answered = environ, False
+        threading.Thread(target=rules, name="secrets", daemon=True).start()
         self.line = Lines(self._redaction, self._seen, change=self._mode != "log")
         """A line of the server's stderr as it may be shown."""
 
@@ -104,8 +98,10 @@ class Secrecy:
     def event(self, event: Event) -> Event:
         """An event without secrets; most have no words of anybody's."""
         if event.kind in _OF_TRAFFIC:
-            if event.kind == "relay.response":
-                self._answered.set()
+            if event.kind == "relay.response" and not self._answered:
+                self._answered = True
+                rules = self._redaction.rules
+                first_looks.at_leisure(rules.warm(), rules.questions, self._environ)
             return event
         return Event(event.kind, self._without(event.detail), event.rule)
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sandbox import inspection, secrecy, secret_sources
+from sandbox import first_looks, inspection, secrecy, secret_sources
 from sandbox.errors import BREACH, NOT_BUILT, USAGE, SandboxError
 from sandbox.examine.conversation import REVISIONS, Conversation, Era
 from sandbox.examine.judging import Examined, Judge, Seen
@@ -72,6 +72,7 @@ def _kept(prepared: Prepared) -> tuple[Prepared, inspection.Around]:
 
 def settle() -> None:
     """No thread of ours is at work when we fork: what it holds then is held in the child for ever."""
+    first_looks.hurry()
     for thread in threading.enumerate():
         if thread is not threading.main_thread():
             thread.join()
