@@ -16,7 +16,7 @@ from sandbox.policy.cache import read_private, replace_private
 
 OLD_S = 30 * 86400.0
 """What was made so long ago is made anew, and of rules that are gone it goes."""
-FIRST_PAUSE_S = 0.005
+FIRST_PAUSE_S = 0.05
 PAUSE_S = 0.002
 """Before and between pieces of what is made ahead, which hold the interpreter: waiting clients go first."""
 LONG_S = 2.0
@@ -41,8 +41,9 @@ def keep(questions: Iterable[Question], environ: Mapping[str, str]) -> None:
     with suppress(OSError):
         for question in missing:
             pattern, code = question.code()
-            replace_private(_path(directory, pattern), code)
-            question.kept = True
+            if code:
+                replace_private(_path(directory, pattern), code)
+                question.kept = True
         _clear(directory)
 
 
@@ -58,25 +59,18 @@ def keep_shipped(environ: Mapping[str, str]) -> None:
 
 
 def at_leisure(steps: Iterable[object], questions: Sequence[Question], environ: Mapping[str, str]) -> None:
-    """Begins, once a server has answered, what a thread does: `steps`, and `keep` where the session is long."""
-    with suppress(RuntimeError):  # no thread to be had: all is made when it is needed
-        threading.Thread(
-            target=_work, args=(steps, questions, environ), name="first-looks", daemon=True
-        ).start()
-
-
-def hurry() -> None:
-    """Whoever waits for the threads does not wait long, and nothing more is kept."""
-    _HURRY.set()
-
-
-def _work(steps: Iterable[object], questions: Sequence[Question], environ: Mapping[str, str]) -> None:
-    time.sleep(FIRST_PAUSE_S)
+    """In a thread, once a fast server has answered: `steps`, and `keep` where the session is long."""
+    _HURRY.wait(FIRST_PAUSE_S)
     for _ in steps:
         time.sleep(PAUSE_S)
     if all(question.kept for question in questions) or _HURRY.wait(LONG_S):
         return
     keep(questions, environ)
+
+
+def hurry() -> None:
+    """Whoever waits for the threads does not wait long, and nothing more is kept."""
+    _HURRY.set()
 
 
 def _directory(environ: Mapping[str, str]) -> str:

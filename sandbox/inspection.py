@@ -177,15 +177,16 @@ def _ahead(make: Callable[[], Looker], environ: Mapping[str, str]) -> Callable[[
             made.append(make())
         finally:
             ready.set()
+        # Beside a slow server's start: what it says first is most often long.
+        reader = made[0].reader
+        first_looks.at_leisure(reader.warm(), reader.questions, environ)
 
     threading.Thread(target=work, name="poison-rules", daemon=True).start()
 
     def wait() -> Looker:
         ready.wait()
         # An error has been told by the thread; it happens again, where it ends the session.
-        looker = made[0] if made else make()
-        first_looks.at_leisure(looker.reader.warm(), looker.reader.questions, environ)
-        return looker
+        return made[0] if made else make()
 
     return wait
 

@@ -51,6 +51,11 @@ def _rules(environ: Mapping[str, str], waive: tuple[str, ...] = ()) -> Credentia
         return _LOADED[waive]
 
 
+def _warm(rules: Callable[[], Credentials], environ: Mapping[str, str]) -> None:
+    made = rules()
+    first_looks.at_leisure(made.warm(), made.questions, environ)
+
+
 class Secrecy:
     """One session's: everything that is written passes here, in any mode but `off`."""
 
@@ -67,8 +72,7 @@ class Secrecy:
         rules = partial(_rules, environ, prepared.policy.inspect.waive)
         self._redaction = Redaction(rules, Known(known), marks)
         self._decoys = Redaction(partial(_rules, environ), Known(dict(decoys)), marks) if decoys else None
-        self._environ, self._answered = environ, False
-        threading.Thread(target=rules, name="secrets", daemon=True).start()
+        threading.Thread(target=_warm, args=(rules, environ), name="secrets", daemon=True).start()
         self.line = Lines(self._redaction, self._seen, change=self._mode != "log")
         """A line of the server's stderr as it may be shown."""
 
@@ -98,10 +102,6 @@ class Secrecy:
     def event(self, event: Event) -> Event:
         """An event without secrets; most have no words of anybody's."""
         if event.kind in _OF_TRAFFIC:
-            if event.kind == "relay.response" and not self._answered:
-                self._answered = True
-                rules = self._redaction.rules
-                first_looks.at_leisure(rules.warm(), rules.questions, self._environ)
             return event
         return Event(event.kind, self._without(event.detail), event.rule)
 

@@ -35,6 +35,7 @@ LAYERS = [
         "evidence",
         "fetched",
         "file_watch",
+        "first_looks",
         "control",
         "described",
         "gateway",

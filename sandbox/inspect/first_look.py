@@ -11,11 +11,11 @@ from __future__ import annotations
 import sys
 import threading
 from array import array
-from binascii import crc32
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any, Final
 
+from sandbox.digest import sha256
 from sandbox.wire.strict import Bytes
 
 MOST: Final = 1 << 10
@@ -72,15 +72,15 @@ class Question:
 
 
 def written(pattern: bytes) -> bytes:
-    """Code for the pattern, which is RE2's and of ASCII texts."""
-    compiler: Any = import_module(
-        "re._compiler"
-    )  # no part of `re` that is promised; `read` checks what it reads
-    parsed = import_module("re._parser").parse(for_re(pattern), 0)
-    flags = int(parsed.state.flags)
-    if parsed.state.groups != 1:
+    """Code for the pattern, which is RE2's, and ASCII texts; nothing where `re` is made otherwise."""
+    try:
+        parsed = import_module("re._parser").parse(for_re(pattern), 0)
+        flags, groups = int(parsed.state.flags), parsed.state.groups
+        code = [int(one) for one in import_module("re._compiler")._code(parsed, flags)]
+    except (ImportError, AttributeError, TypeError):
+        return b""
+    if groups != 1:
         raise ValueError("a pattern for a first look has a group that is captured")
-    code = [int(one) for one in compiler._code(parsed, flags)]
     return array(_WORD, (*_heading(pattern), flags, *code)).tobytes()
 
 
@@ -100,7 +100,7 @@ def read(kept: bytes, pattern: bytes) -> Search | None:
 
 
 def _heading(pattern: bytes) -> tuple[int, ...]:
-    return crc32(pattern), len(pattern), sys.hexversion, _SRE.MAGIC
+    return (*array(_WORD, sha256(pattern).digest()[:8]), sys.hexversion, _SRE.MAGIC)
 
 
 # --- the dialect -------------------------------------------------------------------------------------

@@ -114,9 +114,14 @@ def read_private(path: str) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return b""
-    with open(fd, "rb") as file:
+    try:
         held = os.fstat(fd)
-        return file.read(LARGEST) if _ours(held) and stat.S_ISREG(held.st_mode) else b""
+        if not _ours(held) or not stat.S_ISREG(held.st_mode):
+            return b""
+        with open(fd, "rb", closefd=False) as file:  # it opens no directory
+            return file.read(LARGEST)
+    finally:
+        os.close(fd)
 
 
 def _ours(held: os.stat_result) -> bool:
