@@ -53,6 +53,8 @@ _WORST = (
     rb"\xf3\xa0[\x80-\x81]|\xe2\x80[\xad\xae]|(?:\xe2\x80[\x8b-\x8d]|\xe2\x81[\xa0-\xaf]|\xef\xbb\xbf){16}"
     rb"|(?:\xef\xb8[\x80-\x8f]|\xf3\xa0[\x84-\x87].){3}|\xcd\x8f{16}|(?:\xc2\xad){16}|\x1b|\xc2[\x9b\x9d]"
 )
+CONTROLS: Final = frozenset(map(chr, (*range(9), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F)))
+"""What no reader sees of a text of ASCII."""
 _CONTROLS = rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 
 

@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 
 from sandbox.inspect.confusables import disguised, skeleton
 from sandbox.inspect.encoded import decoded, turned
-from sandbox.inspect.first_look import Question
+from sandbox.inspect.first_look import MOST, Question
 from sandbox.inspect.folding import fold, span, unleet
 from sandbox.inspect.hidden import without
-from sandbox.inspect.poison_near import anything, digits, dressed, split, unseen, worst, writings
+from sandbox.inspect.poison_near import CONTROLS, anything, digits, dressed, split, unseen, worst, writings
 from sandbox.inspect.poison_rules import Matcher, Rule
 from sandbox.wire.strict import Bytes
 
@@ -81,6 +81,8 @@ class Reader:
 
     def unseen(self, text: str, *, any: bool) -> bool:
         """Whether the text may hold hidden characters: of any sort, or of those that weigh in any text."""
+        if len(text) <= MOST and text.isascii() and CONTROLS.isdisjoint(text):
+            return False
         return self._unseen(text.encode()) if any else self._worst(text.encode())
 
     def written(self, text: str, budget: Budget) -> list[Hit]:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from sandbox.inspect import first_look
 from sandbox.inspect.credentials import Credentials, shipped
 from sandbox.inspect.first_look import MOST, Question, Search, for_re, read, tokens, written
+from sandbox.inspect.poison_near import unseen, worst
 from sandbox.inspect.poison_rules import shipped_near, shipped_rules
 from sandbox.inspect.reading import Reader, holds
 from tests.corpus.secrets.making import Making, with_secrets, without_secrets
@@ -109,6 +110,13 @@ def test_no_short_text_takes_long(seed: int) -> None:
             look(data)
         slowest = max(slowest, time.process_time() - began)
     assert slowest < 0.25
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_what_no_reader_sees_of_a_short_text_of_ascii_are_controls(text: str) -> None:
+    seen = Reader(shipped_rules(), shipped_near())
+    assert seen.unseen(text, any=True) is holds(unseen())(text.encode())
+    assert seen.unseen(text, any=False) is holds(worst())(text.encode())
 
 
 # --- when it is asked --------------------------------------------------------------------------------
