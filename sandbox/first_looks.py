@@ -49,11 +49,10 @@ def keep(questions: Iterable[Question], environ: Mapping[str, str]) -> None:
 
 def keep_shipped(environ: Mapping[str, str]) -> None:
     """The same of the shipped rules: for the next start, by a command that takes its time."""
-    from sandbox.inspect.credentials import shipped
-    from sandbox.inspect.poison_rules import shipped_near, shipped_rules
+    from sandbox.inspect import credentials, poison_rules
     from sandbox.inspect.reading import Reader
 
-    questions = (*shipped().questions, *Reader(shipped_rules(), shipped_near()).questions)
+    questions = (*credentials.shipped().questions, *Reader(*poison_rules.shipped()).questions)
     look_first(questions, environ)
     keep(questions, environ)
 

@@ -141,14 +141,15 @@ def _poison(prepared: Prepared, around: Around) -> Poison | None:
         return None
     from sandbox import waived
     from sandbox.inspect.poison import Poison
-    from sandbox.inspect.poison_rules import shipped_near, shipped_rules
+    from sandbox.inspect.poison_rules import shipped
     from sandbox.inspect.poison_texts import Looker
 
     policy, elsewhere = prepared.policy, _elsewhere(prepared, around)
     environ = prepared.wish.environ
 
     def made() -> Looker:
-        looker = Looker(waived.poison(shipped_rules(), policy.inspect.waive), elsewhere, shipped_near())
+        rules, near = shipped()
+        looker = Looker(waived.poison(rules, policy.inspect.waive), elsewhere, near)
         first_looks.look_first(looker.reader.questions, environ)
         return looker
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from sandbox import first_looks
+from sandbox.inspect import poison_rules
 from sandbox.inspect.credentials import Credentials, shipped
 from sandbox.inspect.first_look import Question
-from sandbox.inspect.poison_rules import shipped_near, shipped_rules
 from sandbox.inspect.reading import Reader
 
 
@@ -33,7 +33,7 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def questions() -> tuple[Question, ...]:
     return (
         *Credentials(shipped().rules).questions,
-        *Reader(shipped_rules(), shipped_near()).questions,
+        *Reader(*poison_rules.shipped()).questions,
     )
 
 

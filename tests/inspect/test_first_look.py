@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.inspect import first_look
+from sandbox.inspect import first_look, poison_rules
 from sandbox.inspect.credentials import Credentials, shipped
 from sandbox.inspect.first_look import MOST, Question, Search, for_re, read, tokens, written
 from sandbox.inspect.poison_near import unseen, worst
-from sandbox.inspect.poison_rules import shipped_near, shipped_rules
+from sandbox.inspect.poison_rules import shipped_rules
 from sandbox.inspect.reading import Reader, holds
 from tests.corpus.secrets.making import Making, with_secrets, without_secrets
 from tests.inspect.poison_corpus import files, lines
@@ -43,7 +43,7 @@ def kept() -> dict[bytes, bytes]:
 
 def questions() -> tuple[Question, ...]:
     """New ones: no automaton is made."""
-    reader = Reader(shipped_rules(), shipped_near())
+    reader = Reader(*poison_rules.shipped())
     return (*Credentials(shipped().rules).questions, *reader.questions)
 
 
@@ -114,7 +114,7 @@ def test_no_short_text_takes_long(seed: int) -> None:
 
 @given(st.text(st.characters(max_codepoint=127)))
 def test_what_no_reader_sees_of_a_short_text_of_ascii_are_controls(text: str) -> None:
-    seen = Reader(shipped_rules(), shipped_near())
+    seen = Reader(*poison_rules.shipped())
     assert seen.unseen(text, any=True) is holds(unseen())(text.encode())
     assert seen.unseen(text, any=False) is holds(worst())(text.encode())
 

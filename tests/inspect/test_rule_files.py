@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox.inspect import poison_rules
 from sandbox.inspect.credentials import Credentials, parse, shipped
 from sandbox.inspect.poison_near import digits, near_pattern, together, writings
-from sandbox.inspect.poison_rules import read_rules, shipped_near, shipped_rules
+from sandbox.inspect.poison_rules import read_rules, shipped_rules
 from sandbox.inspect.reading import Holds, Reader, holds
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +36,7 @@ NEARS = sorted({near for rule in shipped_rules() if rule.searched for near in ru
 def searches() -> tuple[Holds, list[Holds]]:
     """All entries in the pattern that a start reads, and each in one of its own."""
     each = [near_pattern(first) for near in NEARS for first in _firsts(near)]
-    return holds(shipped_near()), [holds(pattern) for pattern in (*each, digits(), writings())]
+    return holds(poison_rules.shipped()[1]), [holds(pattern) for pattern in (*each, digits(), writings())]
 
 
 def _firsts(near: str) -> list[str]:
@@ -78,7 +79,7 @@ def test_a_word_begins_where_no_letter_is_before_it(near: str, holding: str, oth
 
 
 def test_what_is_held_ready_is_what_is_made_without_it() -> None:
-    ready = Reader(shipped_rules(), shipped_near())
+    ready = Reader(*poison_rules.shipped())
     made = Reader(shipped_rules())
     for rule in shipped_rules():
         for text in (*rule.match, *rule.differ):
