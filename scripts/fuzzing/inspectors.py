@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from fuzzing.conversations import SECRET
@@ -86,7 +86,7 @@ def _unheard(_said: object) -> None:
     """Nobody is told."""
 
 
-def _kept(make: Callable[[], Looker]) -> Callable[[], Looker]:
+def _kept(make: Callable[[], Looker], environ: Mapping[str, str]) -> Callable[[], Looker]:
     """The rules of poison take 70 ms to be made: once a process, and without what a session left in them."""
     if not _lookers:
         _lookers.append(make())
