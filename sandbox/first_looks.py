@@ -23,6 +23,7 @@ LONG_S = 2.0
 """A session that lasts so long has time to make it for the next one."""
 
 _HURRY = threading.Event()
+_KEEPING = threading.Lock()
 
 
 def look_first(questions: Iterable[Question], environ: Mapping[str, str]) -> None:
@@ -38,7 +39,8 @@ def keep(questions: Iterable[Question], environ: Mapping[str, str]) -> None:
     if not missing or not has_cache(environ):
         return
     directory = _directory(environ)
-    with suppress(OSError):
+    # One at a time: the interpreter is busy for 30 ms with each, and messages wait.
+    with _KEEPING, suppress(OSError):
         for question in missing:
             pattern, code = question.code()
             if code:

@@ -90,6 +90,7 @@ def _session(
 ) -> str:
     """Leads one session; why it broke off, else nothing."""
     silence = ""
+    settle()
     with started(prepared, note) as running:
         try:
             talk(running, conversation, judge, prepared.spec.message)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import threading
 from array import array
+from binascii import crc32
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any, Final
@@ -19,7 +20,7 @@ from sandbox.digest import sha256
 from sandbox.wire.strict import Bytes
 
 MOST: Final = 1 << 10
-"""Bytes of a short text."""
+"""Bytes that are looked at in all: to look at more takes longer than to make the automaton."""
 Search = Callable[[Bytes], object]
 Kept = Callable[[bytes], bytes]
 """What was kept for a pattern, or nothing."""
@@ -39,6 +40,7 @@ class Question:
         self._pattern, self._make = pattern, make
         self._made: Callable[[Bytes], Any] | None = None
         self._look: Search | None = None
+        self._left = MOST
         self.kept = False
         """Whether there is code for a first look; `keep` makes it."""
 
@@ -46,13 +48,17 @@ class Question:
         made = self._made
         if made is None:
             look = self._look
-            if look is not None and len(data) <= MOST and data.isascii() and look(data) is None:
-                return None
+            if look is not None and len(data) <= self._left and data.isascii():
+                self._left -= len(data)
+                if look(data) is None:
+                    return None
             made = self.made()
         return made(data)
 
     def made(self) -> Callable[[Bytes], Any]:
         """The automaton, from now on."""
+        if self._made is not None:
+            return self._made
         with _MAKING:
             if self._made is None:
                 self._made = self._make()
@@ -81,7 +87,8 @@ def written(pattern: bytes) -> bytes:
         return b""
     if groups != 1:
         raise ValueError("a pattern for a first look has a group that is captured")
-    return array(_WORD, (*_heading(pattern), flags, *code)).tobytes()
+    body = array(_WORD, (flags, *code))
+    return array(_WORD, _heading(pattern, body)).tobytes() + body.tobytes()
 
 
 def read(kept: bytes, pattern: bytes) -> Search | None:
@@ -89,18 +96,19 @@ def read(kept: bytes, pattern: bytes) -> Search | None:
     words = array(_WORD)
     try:
         words.frombytes(kept)
-        if tuple(words[: _HEAD - 1]) != _heading(pattern):
+        body = words[_HEAD:]
+        # Not a word may be another one: such code finds less, or ends the process.
+        if tuple(words[:_HEAD]) != _heading(pattern, body):
             return None
-        # The module checks the code: it can be wrong, but does no harm.
-        found = _SRE.compile(None, words[_HEAD - 1], words[_HEAD:].tolist(), 0, {}, (None,))
+        found = _SRE.compile(None, body[0], body[1:].tolist(), 0, {}, (None,))
     except (ValueError, RuntimeError, IndexError, OverflowError, TypeError, AttributeError):
         return None
     search: Search = found.search
     return search
 
 
-def _heading(pattern: bytes) -> tuple[int, ...]:
-    return (*array(_WORD, sha256(pattern).digest()[:8]), sys.hexversion, _SRE.MAGIC)
+def _heading(pattern: bytes, body: array[int]) -> tuple[int, ...]:
+    return (*array(_WORD, sha256(pattern).digest()[:8]), crc32(body), sys.hexversion, _SRE.MAGIC)
 
 
 # --- the dialect -------------------------------------------------------------------------------------
