@@ -153,7 +153,7 @@ def run_pytest(folder: Path, source: str, *options: str) -> subprocess.Completed
     argv = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", "-q"]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     argv += [*options, "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), str(test)]
-    return subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60)
+    return subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=240)
 
 
 @pytest.mark.parametrize(
