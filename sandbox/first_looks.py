@@ -19,7 +19,7 @@ OLD_S = 30 * 86400.0
 FIRST_PAUSE_S = 0.05
 PAUSE_S = 0.002
 """Before and between pieces of what is made ahead, which hold the interpreter: waiting clients go first."""
-LONG_S = 2.0
+LONG_S = 10.0
 """A session that lasts so long has time to make it for the next one."""
 
 _HURRY = threading.Event()
