@@ -15,7 +15,7 @@ from sandbox.places import cache_dir, has_cache
 from sandbox.policy.cache import read_private, replace_private
 
 OLD_S = 30 * 86400.0
-"""What was made so long ago is made anew, and of rules that are gone it goes."""
+"""What was made so long ago goes when something is kept: most often its rules are gone too."""
 FIRST_PAUSE_S = 0.05
 PAUSE_S = 0.002
 """Before and between pieces of what is made ahead, which hold the interpreter: waiting clients go first."""

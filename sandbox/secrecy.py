@@ -42,7 +42,7 @@ Pairs = Sequence[tuple[str, str]]
 
 
 def _rules(environ: Mapping[str, str], waive: tuple[str, ...] = ()) -> Credentials:
-    """The rules, once a process; beside the server's start, and not before its first message."""
+    """The rules, read once a process: beside the server's start, and not before its first message."""
     with _LOADING:
         if waive not in _LOADED:
             made = waived.secrets(shipped(), waive)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import first_looks
+from sandbox import first_looks, secrecy
 from sandbox.inspect import poison_rules
 from sandbox.inspect.credentials import Credentials, shipped
 from sandbox.inspect.first_look import Question
@@ -24,10 +24,9 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another test may have been in a hurry."""
     monkeypatch.setattr(first_looks, "_HURRY", threading.Event())
-    return
 
 
 def questions() -> tuple[Question, ...]:
@@ -52,6 +51,17 @@ def test_what_a_command_keeps_the_next_start_looks_with(environ: dict[str, str])
     assert not any(question(b'{"jsonrpc":"2.0","id":1,"result":{}}') for question in new)
     # None of them has an automaton yet: that is what a first look is for.
     assert {question._made for question in new} == {None}
+
+
+def test_a_session_looks_with_what_was_kept(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its patterns are the very ones that a command keeps; others would be slower, without a word."""
+    monkeypatch.setattr(secrecy, "_LOADED", {})
+    shipped.cache_clear()
+    assert not any(question.kept for question in secrecy._rules(environ).questions)
+    first_looks.keep_shipped(environ)
+    secrecy._LOADED.clear()
+    assert all(question.kept for question in secrecy._rules(environ).questions)
+    assert not any(question.kept for question in secrecy._rules(environ, ("secrets.jwt",)).questions)
 
 
 def test_what_is_there_is_not_made_anew(environ: dict[str, str]) -> None:
@@ -121,6 +131,7 @@ def test_what_others_may_have_written_is_not_looked_with(environ: dict[str, str]
 
 def test_without_a_home_or_a_place_that_can_be_written_nothing_is_kept(tmp_path: Path) -> None:
     first_looks.keep_shipped({})
+    assert not Path("/.cache/mcp-sandbox/first-looks").exists()
     blocked = tmp_path / "file"
     blocked.write_text("no directory")
     first_looks.keep_shipped({"HOME": str(tmp_path), "XDG_CACHE_HOME": str(blocked)})

@@ -33,7 +33,7 @@ _SRE: Final[Any] = import_module("_sre")
 
 
 class Question:
-    """What an automaton answers once it is made; for short texts, `nothing` where a first look says so."""
+    """What an automaton answers once it is made; until then None for a short text without anything in it."""
 
     def __init__(self, pattern: Callable[[], bytes], make: Callable[[], Callable[[Bytes], Any]]) -> None:
         """`pattern` finds something wherever the automaton does."""

@@ -19,7 +19,7 @@ from sandbox.inspect.credentials import Credentials, shipped
 from sandbox.inspect.first_look import MOST, Question, Search, for_re, read, tokens, written
 from sandbox.inspect.poison_near import unseen, worst
 from sandbox.inspect.poison_rules import shipped_rules
-from sandbox.inspect.reading import Reader, holds
+from sandbox.inspect.reading import Holds, Reader, holds
 from tests.corpus.secrets.making import Making, with_secrets, without_secrets
 from tests.inspect.poison_corpus import files, lines
 
@@ -112,11 +112,17 @@ def test_no_short_text_takes_long(seed: int) -> None:
     assert slowest < 0.25
 
 
+@cache
+def sights() -> tuple[Reader, Holds, Holds]:
+    """What is asked for what no reader sees, and the automata for all of it and for the worst."""
+    return Reader(*poison_rules.shipped()), holds(unseen()), holds(worst())
+
+
 @given(st.text(st.characters(max_codepoint=127)))
 def test_what_no_reader_sees_of_a_short_text_of_ascii_are_controls(text: str) -> None:
-    seen = Reader(*poison_rules.shipped())
-    assert seen.unseen(text, any=True) is holds(unseen())(text.encode())
-    assert seen.unseen(text, any=False) is holds(worst())(text.encode())
+    reader, every, worse = sights()
+    assert reader.unseen(text, any=True) is every(text.encode())
+    assert reader.unseen(text, any=False) is worse(text.encode())
 
 
 # --- when it is asked --------------------------------------------------------------------------------
