@@ -14,7 +14,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from sandbox.relay.outlet import PIECE, Intake
+from sandbox import linux
+from sandbox.relay.outlet import PIECE, READ, Intake
 
 LONG = 1 << 14
 """Bytes that take more than a few hundred microseconds: the other direction does not wait for them."""
@@ -22,6 +23,9 @@ FEW = 1 << 10
 """So do several lines of more than that."""
 LOOK_S = 0.0002
 """How long is looked for the next message before the thread goes to sleep (`Carriers._await`)."""
+
+IDLE_MS = 1000
+"""Without a message: then the memory that long ones took is given back, which waits for nobody until then."""
 
 Waits = Callable[..., list[tuple[int, int]]]
 
@@ -58,6 +62,8 @@ class Carriers:
         self._again = -1
         """Tells a leader that a lane is there again."""
         self._polls: dict[tuple[bool, bool], Waits] = {}
+        self._long = False
+        """Whether a message has come that took more than one read."""
         # With one processor, whoever looks keeps the other side from answering.
         self._looks = len(os.sched_getaffinity(0)) > 1
 
@@ -118,7 +124,7 @@ class Carriers:
         one, other = self._lanes
         poll = self._polls[not (one.taken or one.ended), not (other.taken or other.ended)]
         if last is None:
-            return poll()
+            return self._sleep(poll)
         began = now = time.monotonic()
         found: list[tuple[int, int]] = []
         if self._looks and last.waited < LOOK_S:
@@ -126,10 +132,18 @@ class Carriers:
                 os.sched_yield()  # whoever answers may have this processor alone to do it on
                 now = time.monotonic()
         if not found:
-            found = poll()
+            found = self._sleep(poll)
             now = time.monotonic()
         last.waited = now - began
         return found
+
+    def _sleep(self, poll: Waits) -> list[tuple[int, int]]:
+        if self._long:
+            if found := poll(IDLE_MS):
+                return found
+            self._long = False
+            linux.give_back()
+        return poll()
 
     def _take(self, lane: Lane) -> None:
         """Carry what a lane has; apart from the other one, also what belongs to the same message."""
@@ -151,6 +165,7 @@ class Carriers:
     def _carry(self, lane: Lane, chunk: bytes) -> bool:
         """Carry one read; whether more of the same message has to come."""
         size = len(chunk)
+        self._long |= size > READ
         if size > LONG or (size > FEW and 0 <= chunk.find(b"\n") < size - 1):
             self.apart()
         if size <= PIECE:
