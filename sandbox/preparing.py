@@ -31,6 +31,7 @@ from _socket import (
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 
+from sandbox import processors
 from sandbox.errors import LIMITS, SandboxError, SandboxNotBuilt
 from sandbox.records import replace
 
@@ -146,11 +147,14 @@ def _forked() -> tuple[socket, socket, int, int, int]:
             lifeline, held = os.pipe()
             stack.callback(os.close, lifeline)
             stack.callback(os.close, held)
+            here = processors.current()
             child = os.fork()
         except OSError as error:
             what = f"the process that plans the session cannot be started: {error.strerror}"
             raise SandboxNotBuilt("not-prepared", what, hint=LIMITS) from error
         stack.pop_all()
+    if child == 0:
+        processors.leave(here)
     return told, tell, lifeline, held, child
 
 

@@ -20,7 +20,7 @@ LAYERS = [
     {"plan", "wire"},
     {"inspect"},  # its inspectors read frames
     {"audit", "contexts"},
-    {"linux", "netlink", "observer", "engine", "scope"},
+    {"linux", "netlink", "observer", "engine", "scope", "processors"},
     {"trap", "bridge"},
     {"host", "backend", "relay", "egress", "watchdog", "supply", "imaging"},
     {
