@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from sandbox import leases, linux, realising, secret_sources
+from sandbox import leases, realising, secret_sources
 from sandbox.audit.redact import Redactor
 from sandbox.audit.sink import Sink
 from sandbox.backend.base import Ended
@@ -22,6 +22,7 @@ from sandbox.egress.charge import Charge
 from sandbox.errors import BREACH, LIMITS, NOT_BUILT, AuditError, SandboxError, SandboxNotBuilt
 from sandbox.event import Event, Value
 from sandbox.gateway import Gateway
+from sandbox.host import memory
 from sandbox.plan.guards import may_appear
 from sandbox.plan.spec import Bind, File, Spec
 from sandbox.prepared import Prepared
@@ -38,9 +39,6 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 SWITCH_S = 0.0005
 """After so long a thread that waits for the interpreter gets it. By default it is 0.005, ten times what a
 message takes, while another thread reads rules or writes the log (`sys.setswitchinterval`)."""
-
-KEPT = 6 << 20
-"""Bytes: what a message of a mebibyte and its answer take, each of them read, searched and passed on."""
 
 
 def run(prepared: Prepared, note: Callable[[str], None], early: Early | None = None) -> int:
@@ -83,7 +81,7 @@ class Session:
     def run(self) -> int:
         """The whole life; every way out passes through the stack."""
         sys.setswitchinterval(SWITCH_S)
-        linux.keep_memory(KEPT)
+        memory.keep()
         leases.reap(self.environ)
         self._proxies = self._upstream()
         secrets = secret_sources.read(self.spec.secrets, self.environ)

@@ -19,6 +19,7 @@ from sandbox.errors import AuditError, SandboxError
 from sandbox.event import Event, Value
 from sandbox.excess import Source
 from sandbox.gateway import Gateway
+from sandbox.host import memory
 from sandbox.lifecycle import Step, Times
 from sandbox.outbound import Outbound
 from sandbox.prepared import Prepared
@@ -76,7 +77,7 @@ class Watch:
         self._relay = Relay(
             client_in=0, client_out=1, server_in=running.take_stdin(), server_out=running.stdout,
             cap=spec.message, emit=self._emit, later=clerk.later, noise=self._noise, changed=self._changed,
-            stop=self._before_client,
+            stop=self._before_client, idle=memory.give_back,
             limits=Limits(prepared.policy, self._changed, lambda excess: clerk.emit(held(excess))),
             inspection=inspected, noted=self._noted(prepared, session, secrets, canaries),
         )  # fmt: skip

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from sandbox import linux
 from sandbox.relay.outlet import PIECE, READ, Intake
 
 LONG = 1 << 14
@@ -25,7 +24,7 @@ LOOK_S = 0.0002
 """How long is looked for the next message before the thread goes to sleep (`Carriers._await`)."""
 
 IDLE_MS = 1000
-"""Without a message: then the memory that long ones took is given back, which waits for nobody until then."""
+"""Without a message: then whoever has kept something of long ones may let go of it."""
 
 Waits = Callable[..., list[tuple[int, int]]]
 
@@ -52,8 +51,10 @@ class Lane:
 class Carriers:
     """The threads of one relay."""
 
-    def __init__(self, one: Lane, other: Lane) -> None:
+    def __init__(self, one: Lane, other: Lane, idle: Callable[[], None] = lambda: None) -> None:
+        """`idle` is called once when nothing has come for a while after long messages."""
         self._lanes = (one, other)
+        self._idle = idle
         self._by_fd = {lane.intake.fd: lane for lane in self._lanes}
         self._lead = threading.Lock()
         """Whoever has it waits for every lane that is not taken."""
@@ -63,7 +64,7 @@ class Carriers:
         """Tells a leader that a lane is there again."""
         self._polls: dict[tuple[bool, bool], Waits] = {}
         self._long = False
-        """Whether a message has come that took more than one read."""
+        """Whether a message has come that takes more than one read."""
         # With one processor, whoever looks keeps the other side from answering.
         self._looks = len(os.sched_getaffinity(0)) > 1
 
@@ -142,7 +143,7 @@ class Carriers:
             if found := poll(IDLE_MS):
                 return found
             self._long = False
-            linux.give_back()
+            self._idle()
         return poll()
 
     def _take(self, lane: Lane) -> None:
@@ -165,7 +166,7 @@ class Carriers:
     def _carry(self, lane: Lane, chunk: bytes) -> bool:
         """Carry one read; whether more of the same message has to come."""
         size = len(chunk)
-        self._long |= size > READ
+        self._long |= size >= READ
         if size > LONG or (size > FEW and 0 <= chunk.find(b"\n") < size - 1):
             self.apart()
         if size <= PIECE:

@@ -40,6 +40,7 @@ class Relay:
     that passed, to be made when nobody waits. `noise` gets the start of every stdout line that is no message.
     `stop`, where given, is asked about every message of the server's; a reason keeps it from the client.
     `inspection`, where given, judges every message that may pass otherwise; `noted` makes its event.
+    `idle` is called once when nothing has come for a while after long messages.
     `changed` is called after each of `client_eof`, `client_gone`, `server_eof`, `server_spoke`, `failed`.
     """
 
@@ -59,12 +60,14 @@ class Relay:
         limits: Limits | None = None,
         inspection: Inspection | None = None,
         noted: Callable[[Side, Frame], Event] = passed,
+        idle: Callable[[], None] = lambda: None,
     ) -> None:
         self._client_ends = (client_in, client_out)
         self._from_client_reader, self._from_server_reader = FrameReader(cap), FrameReader(cap)
         self._carriers = Carriers(
             Lane(client_in, self._carry_to_server, self._end_to_server),
             Lane(server_out, self._carry_to_client, self._end_to_client),
+            idle,
         )
         self._client = Outlet(client_out, self._carriers.apart)
         self._server = Outlet(server_in, self._carriers.apart)
