@@ -11,66 +11,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sandbox.relay import carriers
-from sandbox.relay.carriers import FEW, LONG, Carriers, Lane
-from sandbox.relay.outlet import READ, Outlet
+from sandbox.relay.carriers import FEW, LONG, Carriers
+from sandbox.relay.outlet import Outlet
+from tests.relay.lanes import Pair, Way
 from tests.relay.world import PATIENCE, Pipe, World, notification, request, result
-
-Carry = Callable[[bytes], bool]
-
-
-class Way:
-    """One lane over a pipe: what was carried on it, by which thread, and how it ended."""
-
-    def __init__(self) -> None:
-        self.pipe = Pipe()
-        self.carried: list[tuple[bytes, str]] = []
-        self.came = threading.Semaphore(0)
-        self.over = threading.Event()
-        self.error: BaseException | None = None
-        self.first: Carry = lambda chunk: False
-        self.lane = Lane(self.pipe.read_end, self._carry, self._end)
-
-    def _carry(self, chunk: bytes) -> bool:
-        under_way = self.first(chunk)
-        self.carried.append((chunk, threading.current_thread().name))
-        self.came.release()
-        return under_way
-
-    def _end(self, error: BaseException | None) -> None:
-        self.error = error
-        self.over.set()
-
-    def say(self, data: bytes) -> None:
-        os.write(self.pipe.write_end, data)
-
-    def send(self, data: bytes) -> None:
-        """More than the pipe holds: others have to read meanwhile."""
-        while data:
-            data = data[os.write(self.pipe.write_end, data) :]
-
-    def wait(self) -> bytes:
-        assert self.came.acquire(timeout=PATIENCE)
-        return self.carried[-1][0]
-
-
-class Pair:
-    def __init__(self, idle: Callable[[], None] = lambda: None) -> None:
-        self.up, self.down = Way(), Way()
-        self.carriers = Carriers(self.up.lane, self.down.lane, idle)
-        self.before = set(threading.enumerate())
-        self.carriers.start()
-
-    def end(self) -> None:
-        for way in (self.up, self.down):
-            way.pipe.close(way.pipe.write_end)
-        for way in (self.up, self.down):
-            assert way.over.wait(PATIENCE)
-        for thread in set(threading.enumerate()) - self.before:
-            if thread.name.startswith("relay-"):
-                thread.join(PATIENCE)
-                assert not thread.is_alive()
-        for way in (self.up, self.down):
-            way.pipe.close_all()
 
 
 @pytest.fixture
@@ -366,46 +310,3 @@ def test_nothing_is_lost_or_turned_round_whatever_either_side_sends(seed: int) -
     for thread in threads:
         thread.join(PATIENCE)
     world.close()
-
-
-class Idle:
-    """A pair that says when nothing comes any more."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(carriers, "IDLE_MS", 50)
-        self.times = 0
-        self.again = threading.Semaphore(0)
-        self.pair = Pair(self._hear)
-
-    def _hear(self) -> None:
-        self.times += 1
-        self.again.release()
-
-
-@pytest.fixture
-def idle(monkeypatch: pytest.MonkeyPatch) -> Iterator[Idle]:
-    made = Idle(monkeypatch)
-    yield made
-    made.pair.end()
-
-
-@pytest.mark.parametrize("way", ["up", "down"])
-def test_after_long_messages_it_is_said_once_that_nothing_comes(idle: Idle, way: str) -> None:
-    side: Way = getattr(idle.pair, way)
-    for count in (1, 2):
-        sender = threading.Thread(target=side.send, args=(bytes(4 * READ),))
-        sender.start()
-        while sum(len(chunk) for chunk, _ in side.carried) < count * 4 * READ:
-            side.wait()
-        sender.join()
-        assert idle.again.acquire(timeout=PATIENCE)
-        assert not idle.again.acquire(timeout=0.2)
-        assert idle.times == count
-
-
-def test_control_after_short_ones_nobody_is_told(idle: Idle) -> None:
-    for side in (idle.pair.up, idle.pair.down) * 2:
-        side.say(bytes(READ // 2))
-        side.wait()
-        assert not idle.again.acquire(timeout=0.2)
-    assert idle.times == 0
