@@ -7,8 +7,10 @@ import gc
 import os
 import subprocess
 import sys
+import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -105,8 +107,7 @@ def groups() -> list[str]:
 @cache
 def built_images(own: Path, cache: Path) -> str:
     """The note of images as their recipes are now: this user's `own` state has it, or they are built."""
-    if not _current(own):
-        await_builds(own)
+    await_builds(own, lambda: _current(own))
     shared = os.environ.get("MCP_SANDBOX_TEST_IMAGES")  # of whoever has built them at this engine before
     places = (own, *([Path(shared)] if shared else []), cache / "images-state")
     state = next((place for place in places if _current(place)), None)
@@ -116,12 +117,15 @@ def built_images(own: Path, cache: Path) -> str:
     return Path(images.state_file({"XDG_STATE_HOME": str(state)})).read_text()
 
 
-def await_builds(state: Path) -> None:
-    """Returns when no build of this user's is going on: CI begins one beside the tests."""
+def await_builds(state: Path, enough: Callable[[], bool] = lambda: False) -> None:
+    """Returns when no build of this user's is going on, or `enough` was built: CI begins one."""
     lock = Path(images.state_file({"XDG_STATE_HOME": str(state)})).with_name("images.lock")
-    if lock.exists():
-        with lock.open() as opened:
-            fcntl.flock(opened, fcntl.LOCK_SH)
+    end = time.monotonic() + BUILD_S
+    while lock.exists() and not enough() and time.monotonic() < end:
+        with suppress(BlockingIOError), lock.open() as opened:
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return
+        time.sleep(1.0)
 
 
 def _current(state: Path) -> bool:
