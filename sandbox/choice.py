@@ -9,7 +9,7 @@ from contextlib import suppress
 from sandbox import matching
 from sandbox.errors import UsageError
 from sandbox.policy import paths
-from sandbox.policy.load import load
+from sandbox.policy.load import load, under
 from sandbox.policy.model import Files, Origin, PathRule, Policy, Secret
 from sandbox.prepared import NO_FLAGS, Matched, Wish
 from sandbox.records import dataclass, replace
@@ -50,6 +50,8 @@ class Choice:
     """The `server.json` that the command names, with the `#KIND` that was typed."""
     instead: tuple[str, ...] = ()
     """The command that it comes to."""
+    profile: Policy | None = None
+    """As its files had it when they were read, without this run's options and what the words add."""
 
 
 def choose(wish: Wish) -> Choice:
@@ -71,7 +73,8 @@ def choose(wish: Wish) -> Choice:
     if wish.profile is None:
         found = matching.best(wish.command, request, wish.environ, wish.cwd)
     name = found.profile if found else wish.profile
-    policy = load(name, environ=wish.environ, cwd=wish.cwd, flags=wish.flags)
+    profile = load(name, environ=wish.environ, cwd=wish.cwd)
+    policy = under(profile, wish.flags)
     if wish.command and policy.server.url is not None:
         from sandbox.remote import here
 
@@ -85,7 +88,8 @@ def choose(wish: Wish) -> Choice:
         chosen = _of_image(wish, made, run, found)
     else:
         chosen = _of_command(wish, made, request, found)
-    return replace(chosen, matched=found, told=_told(wish, policy, made, found) + chosen.told)
+    told = _told(wish, policy, made, found) + chosen.told
+    return replace(chosen, matched=found, told=told, profile=profile)
 
 
 def _behind_env(wish: Wish, variables: Mapping[str, str], words: tuple[str, ...]) -> Choice:

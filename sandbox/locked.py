@@ -191,7 +191,12 @@ def _profile(found: Found, what: str) -> SandboxNotBuilt:
 
 
 def plain_policy(chosen: Choice, wish: Wish) -> Policy:
-    """The profile as its files have it: without this run's options and what the command's words add."""
+    """The profile as its files have it: without this run's options and what the command's words add.
+
+    Where it was read already it is not read again: what is held to a lock is what the server gets.
+    """
+    if chosen.profile is not None:
+        return chosen.profile
     name = chosen.matched.profile if chosen.matched is not None and wish.profile is None else wish.profile
     return load(name, environ=wish.environ, cwd=wish.cwd, flags=NO_FLAGS)
 

@@ -17,7 +17,7 @@ from sandbox import locks
 from sandbox.choice import choose
 from sandbox.errors import SandboxNotBuilt
 from sandbox.lock_keys import keys
-from sandbox.locked import held_policy
+from sandbox.locked import held_policy, lock_of
 from sandbox.records import names, replace
 from sandbox.supply import accepted, sealed
 from sandbox.supply.granted import profile_digest
@@ -248,6 +248,30 @@ def test_options_of_one_run_are_no_change_of_the_profile(world: World) -> None:
 
     world.put()
     assert world.start(flags=Flags(memory="300M")) is not None
+
+
+@pytest.mark.parametrize("swapped", [True, False], ids=["swapped", "control: read anew"])
+def test_the_profile_that_is_held_to_a_lock_is_the_one_that_the_server_gets(
+    world: World, *, swapped: bool
+) -> None:
+    """One that grants more, and is the locked one again by the time that the lock is looked at."""
+    path = Path(world.environ["XDG_CONFIG_HOME"], "mcp-sandbox/profiles/own.toml")
+    path.parent.mkdir(parents=True)
+    locked = 'schema = 1\nextends = "base"\n'
+    path.write_text(locked)
+    wish = world.wish(profile="own")
+    held = held_policy(choose(wish), wish)
+    world.put(profile="own", profile_digest=profile_digest(held))
+    path.write_text(locked + '[network]\nallow = ["evil.test"]\n')
+    chosen = choose(wish)
+    assert chosen.policy.network.allow, "it grants more"
+    path.write_text(locked)
+    if not swapped:
+        chosen = choose(wish)
+        assert lock_of(chosen, wish) is not None
+        return
+    with pytest.raises(SandboxNotBuilt, match="grants something else"):
+        lock_of(chosen, wish)
 
 
 def test_two_servers_of_one_package_have_two_locks(world: World) -> None:

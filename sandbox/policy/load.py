@@ -34,7 +34,11 @@ def load(
     replaces the parent's. Paths stay as written. ProfileError or UsageError says what is wrong, and a
     project's own profile is refused until it is trusted.
     """
-    policy = read(name, environ=environ, cwd=cwd, trusted_only=True)
+    return under(read(name, environ=environ, cwd=cwd, trusted_only=True), flags)
+
+
+def under(policy: Policy, flags: Flags) -> Policy:
+    """The policy with the options on top."""
     if flags == Flags():
         return policy
     from sandbox.policy.flagged import add  # its parsers are not needed on a start without options

@@ -20,7 +20,9 @@ Parts = tuple[int, ...]
 
 
 def npm_allows(selector: str, version: str) -> bool:
-    """`1.2.3` of `^1.0 || 2.x`; True where the selector is a tag."""
+    """`1.2.3` of `^1.0 || 2.x`; True where the selector is a tag, or where there is none."""
+    if not selector:
+        return True
     found = _VERSION.match(version)
     if found is None:
         return True

@@ -13,6 +13,7 @@ from sandbox.supply.ranges import npm_allows, pypi_allows
     ("selector", "version", "allowed"),
     [
         pytest.param("latest", "1.2.3", True, id="a tag"),
+        pytest.param("", "1.2.3", True, id="nothing"),
         pytest.param("*", "1.2.3", True, id="any"),
         pytest.param("^1.2.0", "1.9.0", True, id="caret"),
         pytest.param("^1.2.0", "2.0.0", False, id="caret, the next"),
