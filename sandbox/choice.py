@@ -89,7 +89,8 @@ def choose(wish: Wish) -> Choice:
     else:
         chosen = _of_command(wish, made, request, found)
     told = _told(wish, policy, made, found) + chosen.told
-    return replace(chosen, matched=found, told=told, profile=profile)
+    # A profile that names a `server.json` is read again for what that comes to, and is what the server gets.
+    return replace(chosen, matched=found, told=told, profile=chosen.profile or profile)
 
 
 def _behind_env(wish: Wish, variables: Mapping[str, str], words: tuple[str, ...]) -> Choice:

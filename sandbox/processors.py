@@ -24,9 +24,9 @@ def leave(processor: int) -> None:
     A child begins behind its parent, on the parent's processor, and may stay there for milliseconds while
     another is idle: the kernel waits for the next time that it looks for work.
     """
-    allowed = os.sched_getaffinity(0)
-    if len(others := allowed - {processor}) in (0, len(allowed)):
-        return
     with suppress(OSError):
+        allowed = os.sched_getaffinity(0)
+        if len(others := allowed - {processor}) in (0, len(allowed)):
+            return
         os.sched_setaffinity(0, others)
         os.sched_setaffinity(0, allowed)

@@ -81,7 +81,6 @@ class Session:
     def run(self) -> int:
         """The whole life; every way out passes through the stack."""
         sys.setswitchinterval(SWITCH_S)
-        memory.keep()
         leases.reap(self.environ)
         self._proxies = self._upstream()
         secrets = secret_sources.read(self.spec.secrets, self.environ)
@@ -92,6 +91,7 @@ class Session:
         self._secrets = secrets
         # The sandbox is built while the log is opened; the server starts when both are done.
         running = self._start(secrets)
+        memory.keep()  # not the gateway, which was forked just now and gives back nothing
         confirm(self.prepared)
         self.sink = self.stack.enter_context(self._sink(secrets))
         self.emit = self.sink.emit

@@ -8,8 +8,9 @@ import sys
 import textwrap
 from pathlib import Path
 
+from sandbox.host.memory import KEPT
+
 ROOT = Path(__file__).resolve().parent.parent
-KEPT = 6 << 20
 PROGRAM = """
     import json, resource, sys, threading
     from sandbox import linux

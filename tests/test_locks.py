@@ -17,7 +17,9 @@ from sandbox import locks
 from sandbox.choice import choose
 from sandbox.errors import SandboxNotBuilt
 from sandbox.lock_keys import keys
-from sandbox.locked import held_policy, lock_of
+from sandbox.locked import held_policy
+from sandbox.policy import load
+from sandbox.policy.model import Policy
 from sandbox.records import names, replace
 from sandbox.supply import accepted, sealed
 from sandbox.supply.granted import profile_digest
@@ -250,28 +252,46 @@ def test_options_of_one_run_are_no_change_of_the_profile(world: World) -> None:
     assert world.start(flags=Flags(memory="300M")) is not None
 
 
-@pytest.mark.parametrize("swapped", [True, False], ids=["swapped", "control: read anew"])
+JSON = {
+    "name": "io.test/x",
+    "description": "a server",
+    "version": "1.0.0",
+    "packages": [
+        {"registryType": "npm", "identifier": "pkg", "version": "1.2.3", "transport": {"type": "stdio"}}
+    ],
+}
+
+
+@pytest.mark.parametrize("turn", range(1, 7))
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        pytest.param(COMMAND, "", id="a package"),
+        pytest.param(("env", "A=b", *COMMAND), "", id="behind env"),
+        pytest.param(("./server.json",), "", id="a server.json"),
+        pytest.param((), '[server]\ncommand = ["./server.json"]\n', id="a profile's server.json"),
+        pytest.param((), '[server]\ncommand = ["npx", "-y", "pkg"]\n', id="a profile's package"),
+    ],
+)
 def test_the_profile_that_is_held_to_a_lock_is_the_one_that_the_server_gets(
-    world: World, *, swapped: bool
+    world: World, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], named: str, turn: int
 ) -> None:
-    """One that grants more, and is the locked one again by the time that the lock is looked at."""
+    """One that grants more whenever it is read for the n-th time, and is the locked one at all others."""
+    (world.project / "server.json").write_text(json.dumps(JSON))
     path = Path(world.environ["XDG_CONFIG_HOME"], "mcp-sandbox/profiles/own.toml")
     path.parent.mkdir(parents=True)
-    locked = 'schema = 1\nextends = "base"\n'
-    path.write_text(locked)
-    wish = world.wish(profile="own")
-    held = held_policy(choose(wish), wish)
-    world.put(profile="own", profile_digest=profile_digest(held))
-    path.write_text(locked + '[network]\nallow = ["evil.test"]\n')
+    locked = 'schema = 1\nextends = "base"\n' + named
+    turns, read = iter(range(1, 100)), load.read
+
+    def swapped(*args: Any, **more: Any) -> Policy:
+        path.write_text(locked + '[network]\nallow = ["evil.test"]\n' * (next(turns) == turn))
+        return read(*args, **more)
+
+    monkeypatch.setattr(load, "read", swapped)
+    wish = replace(world.wish(profile="own"), command=command)
     chosen = choose(wish)
-    assert chosen.policy.network.allow, "it grants more"
-    path.write_text(locked)
-    if not swapped:
-        chosen = choose(wish)
-        assert lock_of(chosen, wish) is not None
-        return
-    with pytest.raises(SandboxNotBuilt, match="grants something else"):
-        lock_of(chosen, wish)
+    assert held_policy(chosen, wish).network.allow == chosen.policy.network.allow
+    assert bool(chosen.policy.network.allow) == (turn == next(turns) - 1), "the control: the last one counts"
 
 
 def test_two_servers_of_one_package_have_two_locks(world: World) -> None:

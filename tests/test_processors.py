@@ -54,12 +54,13 @@ def test_where_there_is_no_other_one_it_stays(monkeypatch: pytest.MonkeyPatch, a
     assert asked == ([{3}, {3, 5}] if 5 in allowed else [])
 
 
-def test_a_kernel_that_refuses_costs_nothing_but_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_pid: int, _mask: set[int]) -> None:
+@pytest.mark.parametrize("call", ["sched_getaffinity", "sched_setaffinity"])
+def test_a_kernel_that_refuses_costs_nothing_but_time(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def refuse(*_args: object) -> None:
         raise PermissionError(1, "no")
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
-    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    monkeypatch.setattr(os, call, refuse)
     processors.leave(0)
 
 

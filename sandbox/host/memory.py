@@ -5,7 +5,8 @@ from __future__ import annotations
 from sandbox import linux
 
 KEPT = 6 << 20
-"""Bytes: what a message of a mebibyte and its answer take, each of them read, searched and passed on."""
+"""Bytes at the end of the heap: what a message of a mebibyte and its answer take, each of them read, searched
+and passed on. What is free elsewhere is kept too, until `give_back`."""
 
 
 def keep() -> None:

@@ -23,8 +23,8 @@ FEW = 1 << 10
 LOOK_S = 0.0002
 """How long is looked for the next message before the thread goes to sleep (`Carriers._await`)."""
 
-IDLE_MS = 1000
-"""Without a message: then whoever has kept something of long ones may let go of it."""
+IDLE_S = 1.0
+"""Without a long message: then whoever has kept something of them may let go of it."""
 
 Waits = Callable[..., list[tuple[int, int]]]
 
@@ -46,13 +46,15 @@ class Lane:
         self.ended = False
         self.waited = 1.0
         """Seconds from its last message to whatever came next."""
+        self.came = 0
+        """Bytes of the message that is under way."""
 
 
 class Carriers:
     """The threads of one relay."""
 
     def __init__(self, one: Lane, other: Lane, idle: Callable[[], None] = lambda: None) -> None:
-        """`idle` is called once when nothing has come for a while after long messages."""
+        """`idle` is called once after long messages, when none has come for a while and nothing is to do."""
         self._lanes = (one, other)
         self._idle = idle
         self._by_fd = {lane.intake.fd: lane for lane in self._lanes}
@@ -63,8 +65,8 @@ class Carriers:
         self._again = -1
         """Tells a leader that a lane is there again."""
         self._polls: dict[tuple[bool, bool], Waits] = {}
-        self._long = False
-        """Whether a message has come that takes more than one read."""
+        self._due = 0.0
+        """The monotonic moment from which `idle` may be called; 0 where there was no long message."""
         # With one processor, whoever looks keeps the other side from answering.
         self._looks = len(os.sched_getaffinity(0)) > 1
 
@@ -139,10 +141,11 @@ class Carriers:
         return found
 
     def _sleep(self, poll: Waits) -> list[tuple[int, int]]:
-        if self._long:
-            if found := poll(IDLE_MS):
+        if self._due:
+            left = self._due - time.monotonic()
+            if left > 0 and (found := poll(left * 1000)):
                 return found
-            self._long = False
+            self._due = 0.0
             self._idle()
         return poll()
 
@@ -166,14 +169,16 @@ class Carriers:
     def _carry(self, lane: Lane, chunk: bytes) -> bool:
         """Carry one read; whether more of the same message has to come."""
         size = len(chunk)
-        self._long |= size >= READ
+        lane.came += size
+        if lane.came >= READ:
+            self._due = time.monotonic() + IDLE_S
         if size > LONG or (size > FEW and 0 <= chunk.find(b"\n") < size - 1):
             self.apart()
-        if size <= PIECE:
-            return lane.carry(chunk)
         under_way = False
-        for piece in lane.intake.cut(chunk):
+        for piece in (chunk,) if size <= PIECE else lane.intake.cut(chunk):
             under_way = lane.carry(piece)
+        if not under_way:
+            lane.came = 0
         return under_way
 
     def _end(self, lane: Lane, error: BaseException | None) -> None:

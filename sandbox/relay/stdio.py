@@ -40,7 +40,7 @@ class Relay:
     that passed, to be made when nobody waits. `noise` gets the start of every stdout line that is no message.
     `stop`, where given, is asked about every message of the server's; a reason keeps it from the client.
     `inspection`, where given, judges every message that may pass otherwise; `noted` makes its event.
-    `idle` is called once when nothing has come for a while after long messages.
+    `idle` is called once after long messages, when none has come for a while and nothing is to do.
     `changed` is called after each of `client_eof`, `client_gone`, `server_eof`, `server_spoke`, `failed`.
     """
 

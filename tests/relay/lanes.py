@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
+import time
 from collections.abc import Callable
 
 from sandbox.relay.carriers import Carriers, Lane
@@ -37,10 +39,14 @@ class Way:
     def say(self, data: bytes) -> None:
         os.write(self.pipe.write_end, data)
 
-    def send(self, data: bytes) -> None:
-        """More than the pipe holds: others have to read meanwhile."""
-        while data:
-            data = data[os.write(self.pipe.write_end, data) :]
+    def send(self, data: bytes, size: int) -> None:
+        """So much at a time, each read before the next: more than the pipe holds, others have to read."""
+        for at in range(0, len(data), size):
+            piece = data[at : at + size]
+            while piece:
+                piece = piece[os.write(self.pipe.write_end, piece) :]
+            while select.select([self.pipe.read_end], [], [], 0)[0]:
+                time.sleep(0.001)
 
     def wait(self) -> bytes:
         assert self.came.acquire(timeout=PATIENCE)
