@@ -22,7 +22,6 @@ FEW = 1 << 10
 """So do several lines of more than that."""
 LOOK_S = 0.0002
 """How long is looked for the next message before the thread goes to sleep (`Carriers._await`)."""
-
 IDLE_S = 1.0
 """Without a long message: then whoever has kept something of them may let go of it."""
 
