@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
 BOTH = ("json", "sandbox.plan.spec", "sandbox.plan.facts", "sandbox.prepared")
 """What the child needs as this process does…"""
-FIRST = ("sandbox.linux", "sandbox.backend.native.launch")
-"""…what a keeper needs…"""
+FIRST = ("sandbox.linux", "sandbox.backend.native.keeper", "sandbox.gateway")
+"""…what a keeper and a gateway need…"""
 NEEDED = (
     *("sandbox.wire.structs", "sandbox.session", "sandbox.audit.clerk", "sandbox.evidence"),
     *("sandbox.metering", "sandbox.breaches", "sandbox.outbound", "sandbox.wire.jsonrpc"),
@@ -115,7 +115,7 @@ def beside(
 ) -> tuple[Any, Child]:
     """What a child makes, and the child, to be confirmed and waited for; call it before any thread exists.
 
-    `fork` is called once a keeper's modules are there, with the descriptors that it is to close.
+    `fork` is called once a keeper's modules and a gateway's are there, with what they are to close.
     """
     for name in BOTH:
         import_module(name)

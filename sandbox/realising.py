@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sandbox.backend.native import early as native
 from sandbox.backend.native import launch
 from sandbox.plan.spec import Spec
 from sandbox.records import dataclass
@@ -51,7 +52,7 @@ def realise(wanted: Wanted, trap: tuple[int, int], early: Early | None) -> Runni
 def _natively(wanted: Wanted, trap: tuple[int, int], early: Early | None) -> Running:
     spec, env = wanted.spec, (*wanted.spec.env, *wanted.secrets)
     told = launch.orders(spec, wanted.session, env, wanted.remove, listened=True)
-    if spec.endpoint is None and isinstance(early, launch.Early):
+    if spec.endpoint is None and isinstance(early, native.Early):
         return early.start(spec, told, trap)
     _end_unless(early, used=False)
     if spec.endpoint is not None:
@@ -65,6 +66,11 @@ def _natively(wanted: Wanted, trap: tuple[int, int], early: Early | None) -> Run
 def _end_unless(early: Early | None, *, used: bool) -> None:
     if early is not None and not used:
         early.close()
+
+
+def gateway(early: Early | None) -> tuple[int, int] | None:
+    """The process and channel of the gateway that came with the keeper that is used (`Gateway.start`)."""
+    return early.take_gateway() if isinstance(early, native.Early) else None
 
 
 def far(spec: Spec, session: str, environ: Mapping[str, str]) -> Far | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sandbox.backend.apart import asked_apart
 from sandbox.backend.native.bridging import Carried
-from sandbox.backend.native.keeper import Orders
+from sandbox.backend.native.orders import Orders
 from sandbox.errors import CannotEnforce, SandboxNotBuilt, UsageError
 from sandbox.plan.remote import LOGIN, with_login
 from sandbox.plan.spec import Spec

@@ -153,7 +153,8 @@ class Session:
             self.stack.callback(self.gateway.close)
             self.stack.callback(_end, running, path, lease, self.environ, self.note)
             # Beside the sandbox's build, which goes on meanwhile.
-            self.gateway.start(charge, realising.far(self.spec, self.id, self.environ))
+            far = realising.far(self.spec, self.id, self.environ)
+            self.gateway.start(charge, far, realising.gateway(self._early))
         except OSError as error:
             with suppress(FileNotFoundError):
                 os.unlink(path)

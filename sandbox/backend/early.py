@@ -1,7 +1,7 @@
 """A keeper that is forked before it has anything to keep, and is told later what to build.
 
-It gets ready meanwhile. And it is small: a fork copies the tables of every page that its process has, and a
-sandbox takes four of them, which cost several times as much once the wrapper has loaded all that it needs.
+It gets ready meanwhile. And it is small: a fork copies the tables of every page that its process has, and
+whoever then writes to one has it copied, both of which a sandbox does four times over.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from _socket import (
     socketpair,
 )
 from collections.abc import Callable
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
 
-from sandbox.backend.running import Channels, Running, channels
+from sandbox.backend.pipes import Channels, channels, close
+from sandbox.backend.running import Running, held
 from sandbox.errors import LIMITS, SandboxNotBuilt
 
 _FIRST = b"O"
@@ -33,54 +34,53 @@ _PIECE = 1 << 16
 class Early:
     """One keeper and its pipes; call it before any thread exists. `close` without orders ends it."""
 
-    def __init__(self, keep: Callable[[Channels, int], None], *, measured: bool = False) -> None:
+    def __init__(
+        self, keep: Callable[[Channels, int], None], *, measured: bool = False, gateway: bool = False
+    ) -> None:
         """`keep` is the keeper's whole life: its pipes, and the channel for `receive`."""
-        self._channels: Channels | None = None
-        with ExitStack() as stack:
-            try:
-                made = channels(measured)
-                stack.callback(made.close)
-                ours, theirs = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
-                stack.callback(ours.close)
-                stack.callback(theirs.close)
-                self._process = os.fork()
-            except OSError as error:
-                what = f"the process that keeps the sandbox cannot be started: {error.strerror}"
-                raise SandboxNotBuilt("not-prepared", what, hint=LIMITS) from error
-            stack.pop_all()
-        self._channels, self._orders = made, ours.detach()
+        opened: list[int] = []
+        try:
+            made = channels(measured=measured, gateway=gateway)
+            opened += (*made.of_wrapper(), *made.of_keeper())
+            ours, theirs = (one.detach() for one in socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC))
+            opened += (ours, theirs)
+            self._process = os.fork()
+        except OSError as error:
+            close(*opened)
+            what = f"the process that keeps the sandbox cannot be started: {error.strerror}"
+            raise SandboxNotBuilt("not-prepared", what, hint=LIMITS) from error
         if self._process == 0:
-            self._channels.keeper_keeps()
-            os.close(self._orders)
-            keep(self._channels, theirs.detach())
+            close(ours, *made.of_wrapper())
+            keep(made, theirs)
             os._exit(1)
-        theirs.close()
+        close(theirs, *made.of_keeper())
+        self._made, self.channel = made, ours
+        self.waits = True
+        """Whether it has been told nothing yet."""
 
     def told(self, orders: bytes, trap: int) -> Running:
         """Gives the orders and returns at once; the sandbox's end of the trap (-1: none) is closed here."""
         running = self._taken()
         with suppress(ConnectionError):  # it has ended, and `ready` hears of it
-            send(self._orders, orders, trap)
+            send(self.channel, orders, trap)
         if trap >= 0:
             os.close(trap)
         return running
 
     def close(self) -> None:
         """Ends a keeper that was told nothing."""
-        if self._channels is None:
+        if not self.waits:
             return
-        os.close(self._orders)
+        os.close(self.channel)
         running = self._taken()
         running.kill()
         running.wait(5.0)
-        for fd in (running.stdin, running.stdout, running.stderr):
-            os.close(fd)
+        close(running.stdin, running.stdout, running.stderr)
 
     def _taken(self) -> Running:
-        assert self._channels is not None  # noqa: S101 - one keeper builds once
-        running = self._channels.wrapper_keeps(self._process)
-        self._channels = None
-        return running
+        assert self.waits  # noqa: S101 - one keeper builds once
+        self.waits = False
+        return held(self._made, self._process)
 
 
 def send(channel: int, orders: bytes, trap: int) -> None:

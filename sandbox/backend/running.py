@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import time
@@ -11,13 +10,11 @@ from contextlib import suppress
 from sandbox.backend import report
 from sandbox.backend.base import Ended
 from sandbox.backend.native import sensors
+from sandbox.backend.pipes import Channels, close
 from sandbox.errors import CommandNotExecutable, CommandNotFound, SandboxNotBuilt
-from sandbox.records import dataclass
 
 RELEASE, TERMINATE, FREEZE, THAW = b"R", b"T", b"F", b"C"
 """The wrapper's commands: start the server (the first one), end it, stop every process, let them go on."""
-# One large frame fits without a second wake-up; the kernel's default is 64 KiB (pipe(7)).
-PIPE_BYTES = 1 << 20
 ENOENT, EACCES, ENOEXEC = 2, 13, 8
 
 
@@ -94,7 +91,7 @@ class Running:
             self._fail(["error", "sensors", str(error.errno), str(error.args[-1])], executable)
 
     def _close_sensors(self) -> None:
-        _close(*self.sensors.values(), *([self._channel] if self._channel >= 0 else []))
+        close(*self.sensors.values(), *([self._channel] if self._channel >= 0 else []))
         self.sensors, self._channel = {}, -1
 
     def _fail(self, words: list[str], executable: str) -> None:
@@ -200,6 +197,12 @@ class Running:
             self.not_executed = failure(words[1], int(words[2]), " ".join(words[3:]), self._executable)
 
 
+def held(made: Channels, process: int) -> Running:
+    """The wrapper's ends, around the keeper's process."""
+    stdio = made.stdin[1], made.stdout[0], made.stderr[0]
+    return Running(stdio, process, made.lifeline[1], report.Reader(made.report[0]), made.sensors[0])
+
+
 def failure(step: str, code: int, text: str, executable: str) -> Exception:
     """The error a person sees for a step that failed."""
     if step == "execute" and code == ENOENT:
@@ -214,55 +217,3 @@ def failure(step: str, code: int, text: str, executable: str) -> Exception:
     return SandboxNotBuilt(
         "sandbox-not-built", f"step `{step}` failed, nothing ran\n{text}", hint="mcp-sandbox doctor --refresh"
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Channels:
-    """The pipes between a wrapper and its keeper: the wrapper's ends, and the keeper's."""
-
-    stdin: tuple[int, int]
-    stdout: tuple[int, int]
-    stderr: tuple[int, int]
-    report: tuple[int, int]
-    lifeline: tuple[int, int]
-    sensors: tuple[int, int] = (-1, -1)
-    """The wrapper's end and the sandbox's, of a native one alone."""
-
-    def wrapper_keeps(self, process: int) -> Running:
-        """In the wrapper, after the fork: its own ends, around the keeper's process."""
-        _close(self.stdin[0], self.stdout[1], self.stderr[1], self.report[1], self.lifeline[0])
-        stdio = self.stdin[1], self.stdout[0], self.stderr[0]
-        if self.sensors[1] >= 0:
-            os.close(self.sensors[1])
-        return Running(stdio, process, self.lifeline[1], report.Reader(self.report[0]), self.sensors[0])
-
-    def close(self) -> None:
-        """Where there is no keeper."""
-        for pair in (self.stdin, self.stdout, self.stderr, self.report, self.lifeline, self.sensors):
-            _close(*(fd for fd in pair if fd >= 0))
-
-    def keeper_keeps(self) -> None:
-        """In the keeper, after the fork: only what is its own stays open."""
-        _close(self.stdin[1], self.stdout[0], self.stderr[0], self.report[0], self.lifeline[1])
-        if self.sensors[0] >= 0:
-            os.close(self.sensors[0])
-
-
-def channels(measured: bool = False) -> Channels:
-    """Fresh pipes, each as (read end, write end); `measured`: with a way out for the sensors."""
-    pair = sensors.pair() if measured else (-1, -1)
-    return Channels(_pipe(), _pipe(), os.pipe(), os.pipe(), os.pipe(), pair)
-
-
-def _close(*descriptors: int) -> None:
-    for fd in descriptors:
-        os.close(fd)
-
-
-def _pipe() -> tuple[int, int]:
-    ends = os.pipe()
-    try:
-        fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    except OSError:
-        return ends  # the user's pipe quota is spent: smaller pipes are slower, not weaker
-    return ends

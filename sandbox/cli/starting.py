@@ -52,10 +52,11 @@ def start(words: Sequence[str]) -> int:
 
 
 def _fork(keeper: list[Early], close: tuple[int, ...], stack: ExitStack) -> None:
-    """A keeper of the native backend, while this process is still small; it is ended where none is wanted."""
-    from sandbox.backend.native.launch import Early
+    """Those of the native backend, while this process is still small; they are ended where none is wanted."""
+    from sandbox.backend.native.early import Early
+    from sandbox.gateway import run_once_told
 
-    keeper.append(Early(close))
+    keeper.append(Early(close, gateway=run_once_told))
     stack.callback(keeper[0].close)
 
 

@@ -16,7 +16,8 @@ from errno import EPIPE
 from sandbox.backend import report
 from sandbox.backend.aside import leave_group
 from sandbox.backend.docker import orders as orders_of
-from sandbox.backend.running import RELEASE, Channels
+from sandbox.backend.pipes import Channels
+from sandbox.backend.running import RELEASE
 from sandbox.records import dataclass
 
 HELD = b"H"

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from sandbox.backend import early
 from sandbox.backend.docker import keeper, orders
 from sandbox.backend.docker.orders import Orders
-from sandbox.backend.running import Channels, Running
+from sandbox.backend.pipes import Channels
+from sandbox.backend.running import Running
 
 
 class Early(early.Early):

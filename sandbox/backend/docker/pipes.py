@@ -11,7 +11,7 @@ import select
 from contextlib import suppress
 from threading import Thread
 
-from sandbox.backend.running import PIPE_BYTES
+from sandbox.backend.pipes import PIPE_BYTES
 from sandbox.plan.container import STDIN, STDOUT
 
 

@@ -10,49 +10,41 @@ import _pickle as pickle
 import os
 import select
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from sandbox import linux
 from sandbox.backend import early, report
 from sandbox.backend.aside import leave_group
 from sandbox.backend.native import bridging, identity, init, view
-from sandbox.backend.native.bridging import Carried
 from sandbox.backend.native.cgroup import Cgroup
+from sandbox.backend.native.orders import Orders
+from sandbox.backend.pipes import Channels
 from sandbox.plan.spec import Spec
-from sandbox.records import dataclass, field, replace
+from sandbox.records import replace
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
     from typing import NoReturn
 
 
-@dataclass(frozen=True, slots=True)
-class Orders:
-    """What the wrapper hands over: the filter, the environment with secrets, files to remove at the end."""
-
-    filter: bytes
-    env: tuple[tuple[str, str], ...]
-    session: str
-    remove: tuple[str, ...] = ()
-    bridge: bytes = b""
-    """The filter of the bridge, where the server speaks HTTP."""
-    carried: Carried | None = None
-    """Where the server runs elsewhere, and the bridge in its place."""
-    caller: Mapping[str, str] = field(default_factory=dict)
-    """The caller's own variables, of which the bridge's memory is to keep none."""
+def ends(made: Channels, trap: int) -> init.Ends:
+    """The keeper's ends of its pipes, and the sandbox's of the trap."""
+    pipes = made.stdin[0], made.stdout[1], made.stderr[1], made.report[1], made.lifeline[0], made.sensors[1]
+    return init.Ends(*pipes, trap)
 
 
 def run(spec: Spec, ends: init.Ends, orders: Orders) -> None:
     """Never returns: exits 0 when everything is gone, 1 when something could not be removed."""
 
     def told() -> tuple[Spec, init.Ends, Orders]:
+        leave_group()
         return spec, ends, orders
 
     _keep(ends.report, told)
 
 
 def run_once_told(ends: init.Ends, channel: int) -> None:
-    """The same with spec, trap and orders that come over the channel (`spelt`); 0 where none come."""
+    """The same with spec, trap and orders that come over the channel (`orders.spelt`); 0 where none come."""
 
     def told() -> tuple[Spec, init.Ends, Orders]:
         received = early.receive(channel)
@@ -65,15 +57,9 @@ def run_once_told(ends: init.Ends, channel: int) -> None:
     _keep(ends.report, told)
 
 
-def spelt(spec: Spec, orders: Orders) -> bytes:
-    """Both, for a process that was forked from this one."""
-    return pickle.dumps((spec, orders))
-
-
 def _keep(to: int, told: Callable[[], tuple[Spec, init.Ends, Orders]]) -> NoReturn:
     status = 1
     try:
-        leave_group()
         spec, ends, orders = told()
         cgroup = Cgroup(spec.limits, orders.session)
         try:

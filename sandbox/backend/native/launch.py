@@ -3,58 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 
 from sandbox import linux
-from sandbox.backend import early
-from sandbox.backend.native import keeper, seccomp, sensors
-from sandbox.backend.native.init import Ends
-from sandbox.backend.running import Channels, Running, channels
+from sandbox.backend.native import seccomp, sensors
+from sandbox.backend.native.orders import Orders
+from sandbox.backend.pipes import channels, close
+from sandbox.backend.running import Running, held
 from sandbox.plan.spec import Spec
 
 
-class Early(early.Early):
-    """A keeper that has what it needs in memory, and nothing of the wrapper's more."""
-
-    def __init__(self, close: Iterable[int] = ()) -> None:
-        """`close`: what of this process the keeper has no use for."""
-
-        def keep(made: Channels, channel: int) -> None:
-            for fd in close:
-                os.close(fd)
-            keeper.run_once_told(_ends(made, -1), channel)
-
-        super().__init__(keep, measured=True)
-
-    def start(self, spec: Spec, orders: keeper.Orders, trap: tuple[int, int]) -> Running:
-        """As `start` below, without a fork."""
-        running = self.told(keeper.spelt(spec, orders), trap[0])
-        running.expected = sensors.expected(spec)
-        return running
-
-
-def start(spec: Spec, orders: keeper.Orders, trap: tuple[int, int] = (-1, -1)) -> Running:
+def start(spec: Spec, orders: Orders, trap: tuple[int, int] = (-1, -1)) -> Running:
     """Forks the keeper and returns at once, `ready` waits; call it before any thread exists.
 
     `trap` is a pair of connected sockets: the sandbox's end, which is closed here, and the gateway's.
     """
+    from sandbox.backend.native import keeper
+
     made = channels(measured=True)
     process = os.fork()
     if process == 0:
-        made.keeper_keeps()
-        if trap[1] >= 0:
-            os.close(trap[1])
-        keeper.run(spec, _ends(made, trap[0]), orders)
-    if trap[0] >= 0:
-        os.close(trap[0])
-    running = made.wrapper_keeps(process)
+        close(*made.of_wrapper(), *(fd for fd in trap[1:] if fd >= 0))
+        keeper.run(spec, keeper.ends(made, trap[0]), orders)
+    close(*made.of_keeper(), *(fd for fd in trap[:1] if fd >= 0))
+    running = held(made, process)
     running.expected = sensors.expected(spec)
     return running
-
-
-def _ends(made: Channels, trap: int) -> Ends:
-    ends = made.stdin[0], made.stdout[1], made.stderr[1], made.report[1], made.lifeline[0], made.sensors[1]
-    return Ends(*ends, trap)
 
 
 def orders(
@@ -64,7 +37,7 @@ def orders(
     remove: tuple[str, ...] = (),
     *,
     listened: bool = False,
-) -> keeper.Orders:
+) -> Orders:
     """What the keeper needs, read while the host's file system is still in sight.
 
     `listened`: somebody answers what comes at the sensor `syscalls`; without that such a call would wait.
@@ -78,7 +51,7 @@ def orders(
         from sandbox.backend.native.observing import observing  # parses the tables, for `learn` alone
 
         bpf = observing(bpf, spec.syscalls, linux.MACHINE)
-    return keeper.Orders(bpf, env, session, remove, _bridge_filter(spec))
+    return Orders(bpf, env, session, remove, _bridge_filter(spec))
 
 
 def _bridge_filter(spec: Spec) -> bytes:

@@ -9,18 +9,7 @@ from __future__ import annotations
 
 import array
 import os
-from _socket import (
-    AF_UNIX,
-    CMSG_LEN,
-    MSG_CMSG_CLOEXEC,
-    MSG_DONTWAIT,
-    SCM_RIGHTS,
-    SOCK_CLOEXEC,
-    SOCK_SEQPACKET,
-    SOL_SOCKET,
-    socket,
-    socketpair,
-)
+from _socket import CMSG_LEN, MSG_CMSG_CLOEXEC, MSG_DONTWAIT, SCM_RIGHTS, SOL_SOCKET, socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -30,12 +19,6 @@ SYSCALLS = "syscalls"
 DISK = "disk:"
 _MOST = 253  # descriptors of one message, SCM_MAX_FD
 _LONGEST = 1 << 16
-
-
-def pair() -> tuple[int, int]:
-    """The wrapper's end, and the sandbox's."""
-    ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
-    return ours.detach(), theirs.detach()
 
 
 def disks(spec: Spec) -> tuple[str, ...]:

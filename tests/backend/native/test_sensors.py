@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from sandbox.backend import pipes
 from sandbox.backend.native import sensors
 
 
 @pytest.fixture
 def pair() -> Iterator[tuple[int, int]]:
-    ends = sensors.pair()
+    ends = pipes.pair()
     yield ends
     for fd in ends:
         os.close(fd)
