@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 
+from sandbox.backend.native import kernel_files
 from sandbox.plan.spec import Limits
 
 PERIOD_US = 100_000
@@ -95,7 +96,7 @@ class Cgroup:
             os.mkdir(path)
         for controller, name, value, optional in settings(self._limits):
             try:
-                _write(f"{self.directories[controller]}/{name}", value)
+                kernel_files.write(f"{self.directories[controller]}/{name}", value)
             except OSError:
                 if not optional:
                     raise
@@ -114,7 +115,7 @@ class Cgroup:
     def attach(self, pid: int) -> None:
         """Moves the process `pid` in, in version 2; its children follow."""
         if self._limits.mechanism == "cgroup-v2":
-            _write(f"{self.directories['unified']}/cgroup.procs", str(pid))
+            kernel_files.write(f"{self.directories['unified']}/cgroup.procs", str(pid))
 
     def oom_kills(self) -> int:
         """How often the kernel killed a process here for want of memory (0 where it does not say)."""
@@ -141,7 +142,7 @@ class Cgroup:
         event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         control = os.open(f"{self.directories['memory']}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            _write(f"{self.directories['memory']}/cgroup.event_control", f"{event} {control}")
+            kernel_files.write(f"{self.directories['memory']}/cgroup.event_control", f"{event} {control}")
         except OSError:
             # Real-time kernels have no such events: the limit holds all the same, the end comes later.
             os.close(event)
@@ -154,7 +155,7 @@ class Cgroup:
         """cgroup.kill where it exists (Linux 5.14); the pid namespace's end does the same elsewhere."""
         for path in self.directories.values():
             if os.path.exists(f"{path}/cgroup.kill"):
-                _write(f"{path}/cgroup.kill", "1")
+                kernel_files.write(f"{path}/cgroup.kill", "1")
 
     def remove(self) -> bool:
         """Removes every directory; False when one stayed busy for two seconds."""
@@ -172,16 +173,6 @@ def enter(doors: tuple[int, ...]) -> None:
         os.close(door)
 
 
-def _write(path: str, value: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, value.encode())
-    except OSError as error:
-        raise OSError(error.errno, f"{path} = {value}: {error.strerror}") from error
-    finally:
-        os.close(fd)
-
-
 def _count(path: str, key: str) -> int:
     try:
         with open(path) as lines:
@@ -192,8 +183,7 @@ def _count(path: str, key: str) -> int:
 
 def _first(path: str) -> int:
     try:
-        with open(path) as file:
-            return int(file.read())
+        return kernel_files.number(path)
     except (OSError, ValueError):
         return 0
 

@@ -7,10 +7,10 @@ of the mounts it was granted are mapped to that uid and back (idmapped mounts, L
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterable
 
 from sandbox import linux
+from sandbox.backend.native import kernel_files
 from sandbox.plan.spec import Bind, Identity, ViewStep
 
 # Above systemd's container range (524288 to 1878982656) and below 2^31; a pid is at most 2^22.
@@ -39,8 +39,7 @@ def map_ids(identity: Identity, uid: int, gid: int) -> None:
     """Gives the one uid and gid of the host the numbers of `identity` in the user namespace just entered."""
     maps = (("uid_map", f"{identity.uid} {uid} 1"), ("gid_map", f"{identity.gid} {gid} 1"))
     for name, value in (("setgroups", "deny"), *maps):
-        with open(f"/proc/self/{name}", "w") as file:
-            file.write(value)
+        kernel_files.write(f"/proc/self/{name}", value)
 
 
 def idmaps(steps: Iterable[ViewStep], uid: int, gid: int) -> dict[tuple[int, int], int]:
@@ -50,29 +49,12 @@ def idmaps(steps: Iterable[ViewStep], uid: int, gid: int) -> dict[tuple[int, int
 
 
 def _mapping(owner: tuple[int, int], sandbox: tuple[int, int]) -> int:
-    ready, told = os.pipe()
-    child = os.fork()
+    child = linux.clone(linux.CLONE_NEWUSER)
     if child == 0:
-        _hold_namespace(told)
-    os.close(told)
+        os._exit(0)  # what is left of it until we wait has its namespace, which clone(2) has made
     try:
-        if os.read(ready, 1) != b"1":
-            raise PermissionError(1, "no user namespace for an idmapped mount")
         for name, outside, inside in zip(("uid_map", "gid_map"), owner, sandbox, strict=True):
-            with open(f"/proc/{child}/{name}", "w") as file:
-                file.write(f"{outside} {inside} 1")
+            kernel_files.write(f"/proc/{child}/{name}", f"{outside} {inside} 1")
         return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     finally:
-        os.close(ready)
-        os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-
-
-def _hold_namespace(told: int) -> None:
-    try:
-        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
-        linux.unshare(linux.CLONE_NEWUSER)
-        os.write(told, b"1")
-        signal.pause()
-    finally:
-        os._exit(1)

@@ -246,6 +246,6 @@ def _send_listener(to: int, listener: int) -> None:
 def _default_signals() -> None:
     # Python ignores SIGPIPE, the keeper ignores more; an ignored signal would stay ignored after execve.
     for number in signal.valid_signals() - _CAUGHT:
-        if signal.getsignal(number) is not None:
+        if signal.getsignal(number) not in (None, signal.SIG_DFL):
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])

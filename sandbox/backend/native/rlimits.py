@@ -6,6 +6,7 @@ import resource
 from contextlib import suppress
 from math import ceil
 
+from sandbox.backend.native import kernel_files
 from sandbox.plan.spec import Limits
 
 # Beyond the limit: Node reserves address space that it never touches, and does not start without; and who is
@@ -41,10 +42,8 @@ def share_watchers() -> None:
     """
     for name, part in SHARES:
         with suppress(OSError):
-            with open(f"/proc/sys/fs/inotify/max_user_{name}") as file:
-                most = max(1, int(file.read()) // part)
-            with open(f"/proc/sys/user/max_inotify_{name}", "w") as file:
-                file.write(str(most))
+            most = max(1, kernel_files.number(f"/proc/sys/fs/inotify/max_user_{name}") // part)
+            kernel_files.write(f"/proc/sys/user/max_inotify_{name}", str(most))
 
 
 def apply(limits: Limits) -> None:

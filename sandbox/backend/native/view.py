@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from sandbox import linux
 from sandbox.plan.spec import Bind, Device, Directory, File, Proc, Socket, Symlink, Tmpfs, ViewStep
+from sandbox.records import dataclass
 
 # Any directory that every host has: only this mount namespace ever sees the tmpfs that covers it.
 ROOT = "/tmp"  # noqa: S108 - a mount point, nothing is created in the host's own
@@ -18,6 +19,23 @@ ROOT_SIZE = "size=64m,nr_inodes=65536,mode=755"
 _QUIET = linux.MS_NOSUID | linux.MS_NODEV
 
 Trees = dict[ViewStep, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What is ours in the new root: anything else that would be created there is created on the host."""
+
+    devices: set[int]
+    """The file systems."""
+    directories: set[str]
+    """Those that we made in them and that nothing covers: whoever knows one need not look at it again."""
+
+    def cover(self, path: str) -> None:
+        """Something else stands there from now on."""
+        below = path + "/"
+        self.directories.difference_update(
+            [one for one in self.directories if one == path or one.startswith(below)]
+        )
 
 
 def gather(steps: Sequence[ViewStep], idmaps: Mapping[tuple[int, int], int]) -> Trees:
@@ -46,9 +64,9 @@ def _tree(step: Bind | Device, idmaps: Mapping[tuple[int, int], int]) -> int:
 def build(steps: Sequence[ViewStep], trees: Mapping[ViewStep, int]) -> None:
     """Makes the new root and enters it; afterwards the host's tree cannot be named any more."""
     linux.mount("tmpfs", ROOT, "tmpfs", _QUIET, ROOT_SIZE)
-    own = {os.stat(ROOT).st_dev}
+    made = Made({os.stat(ROOT).st_dev}, {ROOT})
     for step in steps:
-        _perform(step, trees, own)
+        _perform(step, trees, made)
     linux.mount(None, ROOT, None, linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | _QUIET)
     os.chdir(ROOT)
     linux.pivot_root(".", ".")
@@ -56,34 +74,37 @@ def build(steps: Sequence[ViewStep], trees: Mapping[ViewStep, int]) -> None:
     os.chdir("/")
 
 
-def _perform(step: ViewStep, trees: Mapping[ViewStep, int], own: set[int]) -> None:
+def _perform(step: ViewStep, trees: Mapping[ViewStep, int], made: Made) -> None:
     match step:
         case Directory():
-            _mkdirs(ROOT + step.target, own, step.mode)
+            _mkdirs(ROOT + step.target, made, step.mode)
         case Bind():
-            _mountpoint(ROOT + step.target, step.is_dir, own)
+            _mountpoint(ROOT + step.target, step.is_dir, made)
             _attach(trees[step], ROOT + step.target)
+            made.cover(ROOT + step.target)
         case Device():
-            _mountpoint(f"{ROOT}/dev/{step.name}", False, own)
+            _mountpoint(f"{ROOT}/dev/{step.name}", False, made)
             _attach(trees[step], f"{ROOT}/dev/{step.name}")
         case Tmpfs():
-            own.add(_tmpfs(step, own))
+            _tmpfs(step, made)
         case File():
-            _write(ROOT + step.target, step.content, step.mode, own)
+            _write(ROOT + step.target, step.content, step.mode, made)
         case Symlink():
-            _mkdirs(os.path.dirname(ROOT + step.target), own)
+            _mkdirs(os.path.dirname(ROOT + step.target), made)
             os.symlink(step.to, ROOT + step.target)
         case Proc():
-            _proc(step, own)
+            _proc(step, made)
         case Socket():
             _mask(ROOT + step.target)
+            made.cover(ROOT + step.target)
 
 
-def _tmpfs(step: Tmpfs, own: set[int]) -> int:
-    _mountpoint(ROOT + step.target, True, own)
+def _tmpfs(step: Tmpfs, made: Made) -> None:
+    _mountpoint(ROOT + step.target, True, made)
     options = f"size={step.size},nr_inodes={step.inodes},mode={step.mode:o}"
     linux.mount("tmpfs", ROOT + step.target, "tmpfs", _QUIET, options)
-    return os.stat(ROOT + step.target).st_dev
+    made.cover(ROOT + step.target)
+    made.devices.add(os.stat(ROOT + step.target).st_dev)
 
 
 def _attach(tree: int, target: str) -> None:
@@ -91,42 +112,48 @@ def _attach(tree: int, target: str) -> None:
     os.close(tree)
 
 
-def _mountpoint(path: str, is_dir: bool, own: set[int]) -> None:
-    if os.path.lexists(path):
-        return
+def _mountpoint(path: str, is_dir: bool, made: Made) -> None:
     if is_dir:
-        _mkdirs(path, own)
-    else:
-        _write(path, b"", 0o444, own)
+        _mkdirs(path, made)
+    elif not os.path.lexists(path):
+        _write(path, b"", 0o444, made)
 
 
-def _refuse_host_tree(path: str, own: set[int]) -> None:
+def _refuse_host_tree(path: str, made: Made) -> None:
     # What is missing inside a mounted host tree would be created on the host.
-    parent = path
-    while not os.path.lexists(parent):
+    parent = os.path.dirname(path)
+    while parent not in made.directories and not os.path.lexists(parent):
         parent = os.path.dirname(parent)
-    if os.lstat(parent).st_dev not in own:
+    if parent not in made.directories and os.lstat(parent).st_dev not in made.devices:
         raise FileNotFoundError(2, f"{path[len(ROOT) :]} does not exist in the mounted tree")
 
 
-def _mkdirs(path: str, own: set[int], mode: int = 0o755) -> None:
-    if not os.path.lexists(path):
-        _refuse_host_tree(path, own)
-        os.makedirs(path)
-        os.chmod(path, mode)
+def _mkdirs(path: str, made: Made, mode: int = 0o755) -> None:
+    if path in made.directories or os.path.lexists(path):
+        return
+    _refuse_host_tree(path, made)
+    _mkdirs(os.path.dirname(path), made)
+    os.mkdir(path)
+    os.chmod(path, mode)
+    made.directories.add(path)
 
 
-def _write(path: str, content: bytes, mode: int, own: set[int]) -> None:
-    _refuse_host_tree(path, own)
-    _mkdirs(os.path.dirname(path), own)
-    with open(path, "xb") as file:
-        file.write(content)
-        os.fchmod(file.fileno(), mode)
+def _write(path: str, content: bytes, mode: int, made: Made) -> None:
+    _refuse_host_tree(path, made)
+    _mkdirs(os.path.dirname(path), made)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
+    try:
+        while content:
+            content = content[os.write(fd, content) :]
+        os.fchmod(fd, mode)
+    finally:
+        os.close(fd)
 
 
-def _proc(step: Proc, own: set[int]) -> None:
-    _mountpoint(ROOT + "/proc", True, own)
+def _proc(step: Proc, made: Made) -> None:
+    _mountpoint(ROOT + "/proc", True, made)
     linux.mount("proc", ROOT + "/proc", "proc", _QUIET | linux.MS_NOEXEC)
+    made.cover(ROOT + "/proc")
     for path in step.readonly:
         if os.path.lexists(ROOT + path):
             _cover(ROOT + path, ROOT + path)
