@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
 
 from sandbox.choice import Choice
 from sandbox.errors import SandboxError, SandboxNotBuilt, UsageError
+from sandbox.hints import Literal
 from sandbox.lock_keys import keys, program, request_key
 from sandbox.policy import search
 from sandbox.policy.codec import decode_as, encode

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from sandbox.errors import ProfileError
 
+TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
     from sandbox.inspect.credentials import Credentials
     from sandbox.inspect.poison_rules import Rule

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from sandbox import importing
 
@@ -12,6 +11,7 @@ importing.install()  # before any other module of ours is looked for
 
 from sandbox.errors import USAGE, SandboxError  # noqa: E402
 
+TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 

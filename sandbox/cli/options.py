@@ -6,11 +6,11 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from sandbox.errors import UsageError
 from sandbox.policy.flags import Flags
 
+TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
     from sandbox.prepared import Wish
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
 
 from sandbox.errors import SandboxError, UsageError
+from sandbox.hints import Any
 
 _GREEN, _RED, _YELLOW, _BOLD, _RESET = "\033[32m", "\033[31m", "\033[33m", "\033[1m", "\033[0m"
 COLOURS = {"green": _GREEN, "red": _RED, "yellow": _YELLOW, "bold": _BOLD}

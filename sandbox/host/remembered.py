@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from typing import Any
 
+from sandbox.hints import Any
 from sandbox.places import cache_dir
 from sandbox.plan.facts import Cgroups, HostFacts, Probe
 from sandbox.records import names, replace

@@ -6,9 +6,9 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from sandbox.errors import CommandNotFound
+from sandbox.hints import Any
 from sandbox.host.lookup import which
 
 # Directory of shims' parent -> root: the variable and the file that choose a version (pyenv and its kin).

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
+from sandbox.hints import Literal
 from sandbox.patterns import regex
 from sandbox.plan.spec import Bind, File, Identity, Symlink, ViewStep
 

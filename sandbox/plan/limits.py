@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from sandbox.errors import CannotEnforce, ProfileError
+from sandbox.hints import Literal
 from sandbox.plan.facts import Cgroups
 from sandbox.plan.spec import Limits
 from sandbox.plan.system import Scratch

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from sandbox.errors import CannotEnforce
+from sandbox.hints import Literal
 from sandbox.plan.collisions import (
     refuse_hiding,
     refuse_log_within,

@@ -6,8 +6,7 @@ performs them in that order. Sizes are bytes, durations seconds, modes octal.
 
 from __future__ import annotations
 
-from typing import Literal
-
+from sandbox.hints import Literal
 from sandbox.plan.image import Image
 from sandbox.policy.model import Network
 from sandbox.records import dataclass

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 import types
 from functools import cache
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
+from sandbox.hints import TYPE_CHECKING, Any, Literal, origin
 from sandbox.policy.model import Policy
 from sandbox.records import is_record, names
 
-_R = TypeVar("_R")
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    _R = TypeVar("_R")
 
 
 def encode(value: object) -> Any:
@@ -35,17 +38,17 @@ def decode_as(kind: type[_R], value: object) -> _R:
 
 
 def _decode(hint: Any, value: object) -> object:
-    kind = get_origin(hint)
+    kind = origin(hint)
     if is_record(hint):
         return _instance(hint, value)
     if kind is tuple:
-        return _tuple(get_args(hint), value)
+        return _tuple(hint.__args__, value)
     if kind is Literal:
         # By type as well: `True == 1`.
-        if any(type(value) is type(one) and value == one for one in get_args(hint)):
+        if any(type(value) is type(one) and value == one for one in hint.__args__):
             return value
-    elif kind in (types.UnionType, Union):
-        return None if value is None else _decode(get_args(hint)[0], value)
+    elif kind is types.UnionType:
+        return None if value is None else _decode(hint.__args__[0], value)
     elif hint is float and type(value) in (float, int):
         return value
     elif type(value) is hint:

@@ -6,8 +6,7 @@ still as written (`~`, `.`, `$VAR`): the plan resolves them against the host's f
 
 from __future__ import annotations
 
-from typing import Literal
-
+from sandbox.hints import Literal
 from sandbox.records import dataclass, field
 
 Tier = Literal["strict", "net", "browser", "compat"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
 
 from sandbox.errors import ProfileError
+from sandbox.hints import Literal
 from sandbox.patterns import regex
 from sandbox.places import config_dir
 from sandbox.records import dataclass

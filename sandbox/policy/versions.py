@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from operator import eq, ge, gt, le, lt, ne
-from typing import Any
+
+from sandbox.hints import Any
 
 _RELEASE = re.compile(r"v?([0-9]{1,18}(?:\.[0-9]{1,18}){0,8})(?![0-9])", re.ASCII)
 _CLAUSE = re.compile(r"(>=|<=|<|>|==|!=)([0-9]{1,18}(?:\.[0-9]{1,18}){0,8})", re.ASCII)

@@ -12,9 +12,9 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from sandbox.errors import SandboxNotBuilt
+from sandbox.hints import Any
 from sandbox.places import config_dir
 from sandbox.policy.cache import make_private
 from sandbox.policy.search import PROJECT_DIR

@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from sandbox.errors import SandboxError, SandboxNotBuilt
 from sandbox.places import cache_dir
@@ -20,6 +19,7 @@ from sandbox.supply.key import key_of
 from sandbox.supply.request import Request
 from sandbox.supply.store import Entry, Store, fits
 
+TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
     from sandbox.plan.image import Image
     from sandbox.supply.job import BuildJob, BuildOutcome, Order

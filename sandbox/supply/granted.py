@@ -6,9 +6,8 @@ for nothing; every value that is not the default does, so that a version of ours
 
 from __future__ import annotations
 
-from typing import Any
-
 from sandbox.digest import sha256
+from sandbox.hints import Any
 from sandbox.policy.model import Match, Origin, Policy, Supply
 from sandbox.records import is_record, names, replace
 

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
 
+from sandbox.hints import Any, Literal
 from sandbox.records import dataclass
 
 Kind = Literal["npm", "pypi", "oci", "mcpb", "program"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import types
 from functools import cache
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from sandbox.errors import SandboxError, SandboxNotBuilt
+from sandbox.hints import Any, Literal, origin
 from sandbox.patterns import regex
 from sandbox.records import is_record, names
 from sandbox.supply import spec
@@ -160,21 +160,23 @@ def _needed(kind: Any) -> tuple[str, ...]:
 
 @cache
 def _hints(kind: Any) -> dict[str, Any]:
+    from typing import get_type_hints  # a start reads the compiled form
+
     return get_type_hints(kind)
 
 
 def _read(hint: Any, value: object, at: str) -> object:
-    kind = get_origin(hint)
+    kind = origin(hint)
     if is_record(hint):
         return _record(hint, value, f"{at}.")
     if kind is tuple:
-        return _tuple(get_args(hint), value, at)
+        return _tuple(hint.__args__, value, at)
     if kind is Literal:
-        if value in get_args(hint) and isinstance(value, str):
+        if value in hint.__args__ and isinstance(value, str):
             return value
-        raise Malformed(at, f"is none of {', '.join(get_args(hint))}")
-    if kind in (types.UnionType, Union):
-        return _read(get_args(hint)[0], value, at)
+        raise Malformed(at, f"is none of {', '.join(hint.__args__)}")
+    if kind is types.UnionType:
+        return _read(hint.__args__[0], value, at)
     if hint is Any:
         return _plain(value, at, DEEPEST)
     if type(value) is not hint:
@@ -194,12 +196,12 @@ def _short(value: object, at: str) -> object:
 
 
 def _tuple(items: tuple[Any, ...], value: object, at: str) -> tuple[object, ...]:
-    if isinstance(value, dict) and get_origin(items[0]) is tuple:
-        name, one = get_args(items[0])
+    if isinstance(value, dict) and origin(items[0]) is tuple:
+        name, one = items[0].__args__
         _few(value, at)
         return tuple((_read(name, key, at), _read(one, each, f"{at}.{key}")) for key, each in value.items())
-    if not isinstance(value, list) or (value and get_origin(items[0]) is tuple):
-        raise Malformed(at, "is no table" if get_origin(items[0]) is tuple else "is no list")
+    if not isinstance(value, list) or (value and origin(items[0]) is tuple):
+        raise Malformed(at, "is no table" if origin(items[0]) is tuple else "is no list")
     _few(value, at)
     return tuple(_read(items[0], one, f"{at}[{number}]") for number, one in enumerate(value))
 

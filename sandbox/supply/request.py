@@ -5,9 +5,9 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
 
 from sandbox.errors import SandboxError
+from sandbox.hints import Literal
 from sandbox.patterns import regex
 from sandbox.records import dataclass, replace
 from sandbox.supply import spec
