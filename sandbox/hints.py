@@ -10,18 +10,23 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any as Any
+    from typing import ClassVar
     from typing import Literal as Literal
 else:
     Any = object
 
     class Literal:
-        """`Literal["a", "b"]`: a subclass with those values."""
+        """`Literal["a", "b"]`: a subclass with those values, the same one for the same values."""
 
         __args__ = ()
+        _made: ClassVar = {}
 
         def __class_getitem__(cls, values):
             args = values if isinstance(values, tuple) else (values,)
-            return type("Literal", (cls,), {"__args__": args, "__origin__": Literal})
+            key = *args, *map(type, args)  # `True == 1`
+            if key not in cls._made:
+                cls._made[key] = type("Literal", (cls,), {"__args__": args, "__origin__": Literal})
+            return cls._made[key]
 
         @classmethod
         def __get_pydantic_core_schema__(cls, _source, handler):

@@ -15,7 +15,6 @@ import array
 import fcntl
 import os
 import select
-import signal
 import sys
 from _socket import (
     AF_UNIX,
@@ -29,14 +28,14 @@ from _socket import (
     socketpair,
 )
 from contextlib import ExitStack, contextmanager, suppress
-from importlib import import_module
 
-from sandbox import processors
+from sandbox import importing, processors
 from sandbox.errors import LIMITS, SandboxError, SandboxNotBuilt
 from sandbox.records import replace
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Iterator
     from typing import Any, NoReturn
 
@@ -46,6 +45,8 @@ if TYPE_CHECKING:
     Checks = list[Callable[[], None]]
     Make = Callable[[Progress, Checks], Any]
     """What it leaves to be checked goes into the list: each check raises why nothing may run."""
+else:
+    import _signal as signal  # the enums of `signal` take half a millisecond of a start
 
 BOTH = ("json", "sandbox.plan.spec", "sandbox.plan.facts", "sandbox.prepared")
 """What the child needs as this process does…"""
@@ -118,7 +119,7 @@ def beside(
     `fork` is called once a keeper's modules and a gateway's are there, with what they are to close.
     """
     for name in BOTH:
-        import_module(name)
+        importing.module(name)
     told, tell, lifeline, held, pid = _forked()
     if pid == 0:
         told.close()
@@ -129,7 +130,7 @@ def beside(
     child = Child(pid, told, held)
     with child.ending():
         for name in FIRST:
-            import_module(name)
+            importing.module(name)
         if fork is not None:
             fork((told.fileno(), held))
         made, locks = _outcome(told, progress)
@@ -200,7 +201,7 @@ def _outcome(told: socket, progress: Progress) -> tuple[Any, int]:
     needed = iter(NEEDED)
     while True:
         if not poll.poll(0) and (name := next(needed, None)) is not None:
-            import_module(name)
+            importing.module(name)
             continue
         kind, *said = _hear(told)
         if kind == "said":

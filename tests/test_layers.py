@@ -15,7 +15,7 @@ SANDBOX = ROOT / "sandbox"
 
 # From the innermost outward; a part imports parts of an earlier line, and itself, and nothing else.
 LAYERS = [
-    {"errors", "verdict", "event", "excess", "places", "records", "digest", "patterns", "importing"},
+    {"errors", "verdict", "event", "excess", "places", "records", "digest", "patterns", "importing", "hints"},
     {"policy"},
     {"plan", "wire"},
     {"inspect"},  # its inspectors read frames

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Mapping
+
+from sandbox.cli.arguments import argparse
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 
 from sandbox import importing
 
@@ -13,7 +12,10 @@ from sandbox.errors import USAGE, SandboxError  # noqa: E402
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
+    import signal
     from argparse import ArgumentParser
+else:
+    import _signal as signal  # the enums of `signal` take half a millisecond of a start
 
 COMMANDS = {
     "run": "start a server in its sandbox (what an MCP client's config calls)",
@@ -65,7 +67,7 @@ def usage() -> str:
 
 def parser(command: str) -> ArgumentParser:
     """The argument parser of one command, for `main` and for shell completion."""
-    built: ArgumentParser = import_module(f"sandbox.cli.{command}").parser()
+    built: ArgumentParser = importing.module(f"sandbox.cli.{command}").parser()
     return built
 
 
@@ -119,7 +121,7 @@ def dispatch(args: list[str]) -> int:
         from sandbox.cli.starting import start
 
         return start(args[1:])
-    module = import_module(f"sandbox.cli.{args[0]}")
+    module = importing.module(f"sandbox.cli.{args[0]}")
     status: int = module.main(module.parser().parse_args(args[1:]))
     return status
 
@@ -149,8 +151,6 @@ def _require_directory() -> None:
 
 def _settle_children() -> None:
     """Where a client ignores SIGCHLD, so would we, and the kernel would keep from us how our children end."""
-    import signal
-
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 

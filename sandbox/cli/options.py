@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Mapping
 
+from sandbox.cli.arguments import argparse
 from sandbox.errors import UsageError
 from sandbox.policy.flags import Flags
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
     from sandbox.prepared import Wish
-
-
-# Nothing of ours is translated: to look for argparse's own words in other languages takes 2 ms a start.
-argparse._ = str  # type: ignore[attr-defined]
 
 
 class Help(argparse.RawDescriptionHelpFormatter):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
 from sandbox.cli import fronting, options, starting
+from sandbox.cli.arguments import argparse
 from sandbox.errors import UsageError
 
 TYPE_CHECKING = False  # as `typing` has it, without its import

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from functools import partial
 
@@ -15,6 +14,7 @@ from sandbox.records import replace
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Mapping, Sequence
 
     from sandbox.backend.early import Early
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from sandbox.preparing import Child
 
     Asked = tuple[Prepared, dict[str, str | None], bool]
+else:
+    import _signal as signal  # the enums of `signal` take half a millisecond of a start
 
 _OURS = ("--backend", "--help", "--listen", "-h")
 """Options of which this process has to know before anything is planned."""
