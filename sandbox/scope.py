@@ -15,6 +15,7 @@ import struct
 import time
 from _socket import AF_UNIX, SO_PEERCRED, SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET, socket
 
+from sandbox import kernel_files
 from sandbox.wire import dbus
 from sandbox.wire.dbus import Property
 
@@ -61,11 +62,11 @@ def enter(name: str) -> str:
 def settle(directory: str) -> tuple[str, ...]:
     """Makes room below the scope at `directory`: ourselves into a leaf; the controllers its children get."""
     os.mkdir(f"{directory}/{KEEPER}")
-    _write(f"{directory}/{KEEPER}/cgroup.procs", str(os.getpid()))
+    kernel_files.write(f"{directory}/{KEEPER}/cgroup.procs", str(os.getpid()))
     with open(f"{directory}/cgroup.controllers") as names:
         handed = names.read().split()
     found = tuple(name for name in CONTROLLERS if name in handed)
-    _write(f"{directory}/cgroup.subtree_control", " ".join(f"+{name}" for name in found))
+    kernel_files.write(f"{directory}/cgroup.subtree_control", " ".join(f"+{name}" for name in found))
     return found
 
 
@@ -131,13 +132,3 @@ def unified() -> str:
     """Our cgroup in the unified hierarchy (cgroups(7)); empty where there is none."""
     with open("/proc/self/cgroup") as lines:
         return next((line[3:].rstrip("\n") for line in lines if line.startswith("0::")), "")
-
-
-def _write(path: str, value: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, value.encode())
-    except OSError as error:
-        raise OSError(error.errno, f"{path} = {value}: {error.strerror}") from error
-    finally:
-        os.close(fd)

@@ -20,6 +20,7 @@ LAYERS = [
     {"plan", "wire"},
     {"inspect"},  # its inspectors read frames
     {"audit", "contexts"},
+    {"kernel_files"},
     {"linux", "netlink", "observer", "engine", "scope", "processors"},
     {"trap", "bridge"},
     {"host", "backend", "relay", "egress", "watchdog", "supply", "imaging"},
@@ -86,7 +87,7 @@ LAYERS = [
 ]
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
 # The words use each other, and so do the modules that wire a session together.
-FREE_AMONG_THEMSELVES = [LAYERS[0], LAYERS[8]]
+FREE_AMONG_THEMSELVES = [LAYERS[0], next(layer for layer in LAYERS if "session" in layer)]
 # System calls are made by what asks the kernel (host) and what builds with it (backend).
 ONLY_FROM = {
     "linux": {"host", "backend", "gateway", "attempt", "watchdog"},

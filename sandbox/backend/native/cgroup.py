@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 
-from sandbox.backend.native import kernel_files
+from sandbox import kernel_files
 from sandbox.plan.spec import Limits
 
 PERIOD_US = 100_000

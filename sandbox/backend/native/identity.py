@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from sandbox import linux
-from sandbox.backend.native import kernel_files
+from sandbox import kernel_files, linux
 from sandbox.plan.spec import Bind, Identity, ViewStep
 
 # Above systemd's container range (524288 to 1878982656) and below 2^31; a pid is at most 2^22.

@@ -6,7 +6,7 @@ import resource
 from contextlib import suppress
 from math import ceil
 
-from sandbox.backend.native import kernel_files
+from sandbox import kernel_files
 from sandbox.plan.spec import Limits
 
 # Beyond the limit: Node reserves address space that it never touches, and does not start without; and who is

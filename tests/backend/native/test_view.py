@@ -20,8 +20,8 @@ from tests.conftest import Require
 ROOT = Path(__file__).parents[3]
 BUILD = """
 import json, os, sys
-from sandbox import linux
-from sandbox.backend.native import kernel_files, view
+from sandbox import kernel_files, linux
+from sandbox.backend.native import view
 from sandbox.plan.spec import Bind, Directory, File, Proc, Symlink, Tmpfs
 
 steps = eval(sys.stdin.read())
