@@ -43,8 +43,19 @@ class Channels:
 
 def channels(*, measured: bool = False, gateway: bool = False) -> Channels:
     """Fresh pipes; `measured`: with a way out for the sensors."""
-    sensors, channel = pair() if measured else (-1, -1), pair() if gateway else (-1, -1)
-    return Channels(_pipe(), _pipe(), os.pipe(), os.pipe(), os.pipe(), sensors, channel)
+    ways = (_pipe, _pipe, os.pipe, os.pipe, os.pipe, pair if measured else _none, pair if gateway else _none)
+    made: list[tuple[int, int]] = []
+    try:
+        for way in ways:
+            made.append(way())
+    except OSError:
+        close(*(fd for ends in made for fd in ends if fd >= 0))
+        raise
+    return Channels(*made)
+
+
+def _none() -> tuple[int, int]:
+    return -1, -1
 
 
 def pair() -> tuple[int, int]:
