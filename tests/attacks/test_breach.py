@@ -152,7 +152,8 @@ def test_frozen_until_a_person_answers(world: World, log: Log) -> None:
         assert done.returncode == 0, done.stderr
         assert "result" in server.message(), "the call was kept, and is answered now"
         assert works(world, server, PATIENCE_S)
-        assert [event["rule"] for event in log.events("quota.resume")] == ["quota.idle"]
+        assert log.awaited("quota.resume")["rule"] == "quota.idle"
+        assert len(log.events("quota.resume")) == 1
         server.process.send_signal(signal.SIGTERM)
         status, said = server.finish()
     assert status == 128 + signal.SIGTERM, said
