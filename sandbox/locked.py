@@ -12,7 +12,7 @@ from sandbox.policy.load import load
 from sandbox.policy.model import Policy
 from sandbox.prepared import NO_FLAGS, Found, Wish
 from sandbox.records import replace
-from sandbox.supply import ranges, spec
+from sandbox.supply import spec
 from sandbox.supply.request import Request, parse
 from sandbox.supply.shell import behind_env, unwrapped
 
@@ -122,6 +122,8 @@ def _check_request(found: Found, request: Request) -> None:
 
 
 def _allows(kind: str, asked: str, locked: str) -> bool:
+    from sandbox.supply import ranges  # where a range is asked for
+
     if kind == "npm":
         name = spec.npm_name(asked)
         return ranges.npm_allows(asked[len(name) + 1 :], locked[len(name) + 1 :])

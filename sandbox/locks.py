@@ -15,8 +15,7 @@ from sandbox.prepared import Found, Wish
 from sandbox.records import dataclass, replace
 from sandbox.supply import accepted, sealed, spec
 from sandbox.supply.accepted import Accepted
-from sandbox.supply.lock import SCHEMA, Lock, key_of
-from sandbox.supply.lock_text import SUFFIX
+from sandbox.supply.lock import SCHEMA, SUFFIX, Lock, key_of
 from sandbox.supply.request import parse as parse_request
 from sandbox.supply.shell import unwrapped
 

@@ -18,7 +18,6 @@ from sandbox.plan.spec import Spec
 from sandbox.policy.model import Policy
 from sandbox.prepared import Prepared, Wish
 from sandbox.records import dataclass, replace
-from sandbox.supply.freeze import freeze, peek
 from sandbox.supply.frozen import Frozen
 from sandbox.supply.request import Request
 from sandbox.waived import sentences
@@ -291,6 +290,8 @@ def _frozen_inside(asked: Asked, place: Container) -> Frozen | None:
 
 
 def _peeked(asked: Asked, image: Image | None) -> Frozen | None:
+    from sandbox.supply.freeze import peek
+
     assert asked.request is not None  # noqa: S101 - asked of packages alone
     scripts = asked.policy.supply.scripts
     return peek(asked.request, environ=asked.wish.environ, scripts=scripts, image=image)
@@ -303,6 +304,8 @@ def _supplied(asked: Asked, run: Callable[[BuildJob], BuildOutcome], image: Imag
         return _locked(asked, asked.lock, request, run, image)
     if not asked.build:
         return _peeked(asked, image)
+    from sandbox.supply.freeze import freeze  # what is locked needs none of it
+
     return freeze(
         request,
         environ=wish.environ,

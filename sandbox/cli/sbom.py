@@ -11,8 +11,8 @@ from sandbox.cli.output import emit
 from sandbox.digest import sha256
 from sandbox.errors import UsageError
 from sandbox.supply import accepted, cyclonedx, spdx
-from sandbox.supply.lock import Lock
-from sandbox.supply.lock_text import SUFFIX, parse
+from sandbox.supply.lock import SUFFIX, Lock
+from sandbox.supply.lock_text import parse
 
 EPILOG = """examples:
   mcp-sandbox sbom git > git.cdx.json

@@ -11,8 +11,8 @@ from sandbox.cli.output import note
 from sandbox.errors import UsageError
 from sandbox.policy import search
 from sandbox.supply import accepted
-from sandbox.supply.lock import Lock
-from sandbox.supply.lock_text import SUFFIX, parse
+from sandbox.supply.lock import SUFFIX, Lock
+from sandbox.supply.lock_text import parse
 
 Shown = dict[str, bytes]
 """By real path, the bytes that a person is shown."""

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from sandbox.errors import CommandNotExecutable, CommandNotFound
 from sandbox.host import shims
-from sandbox.host.elf import own_libraries
 from sandbox.host.lookup import DEFAULT_PATH, follow, home_of, is_system, too_wide, which
 from sandbox.host.trees import Gathered, around, tree_of, venv_base, venv_of
 from sandbox.host.uvrun import is_uv_run, translate
@@ -152,6 +151,8 @@ class _Closing:
     def binary(self, real: str, path: str, isolated: bool) -> None:
         """The libraries that a program outside /usr brings, the directory of one that has company there."""
         if not is_system(real):
+            from sandbox.host.elf import own_libraries
+
             for library in own_libraries(real):
                 place, links = follow(library)
                 self.gathered.link(links)

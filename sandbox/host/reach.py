@@ -6,9 +6,13 @@ import os
 from collections.abc import Mapping, Sequence
 
 from sandbox.errors import SandboxError
-from sandbox.host import managers, shims
+from sandbox.host import shims
 from sandbox.host.lookup import DEFAULT_PATH, home_of, search_path, which
 from sandbox.records import dataclass
+
+TYPE_CHECKING = False  # as `typing` has it, without its import
+if TYPE_CHECKING:
+    from sandbox.host.managers import Found
 
 _SHEBANG = 256  # BINPRM_BUF_SIZE: the kernel reads no further
 
@@ -18,7 +22,7 @@ class Reach:
     """An environment, and for each program that PATH did not lead to where it was found instead."""
 
     environ: Mapping[str, str]
-    elsewhere: tuple[managers.Found, ...] = ()
+    elsewhere: tuple[Found, ...] = ()
 
     def said(self) -> list[str]:
         """One line for each, as a person is told."""
@@ -67,6 +71,8 @@ def _led(reach: Reach, name: str, cwd: str, *, beside: str = "") -> Reach:
     environ = reach.environ
     if _place(name, environ, cwd):
         return reach
+    from sandbox.host import managers  # of use where PATH is not
+
     home = home_of(environ)
     found = _in_company(name, beside) or managers.installed(name, environ=environ, cwd=cwd, home=home)
     if found is None:
@@ -77,12 +83,14 @@ def _led(reach: Reach, name: str, cwd: str, *, beside: str = "") -> Reach:
     return Reach({**environ, "PATH": ":".join((_path(environ), *more))}, (*reach.elsewhere, found))
 
 
-def _in_company(name: str, folder: str) -> managers.Found | None:
+def _in_company(name: str, folder: str) -> Found | None:
     """A program that lies beside the one which the command names by its path."""
     path = os.path.join(folder, name)
     if not folder.startswith("/") or not (os.path.isfile(path) and os.access(path, os.X_OK)):
         return None
-    return managers.Found(name, folder, "beside the command")
+    from sandbox.host.managers import Found
+
+    return Found(name, folder, "beside the command")
 
 
 def _folder(first: str, cwd: str) -> str:

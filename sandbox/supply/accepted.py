@@ -19,8 +19,7 @@ from sandbox.places import config_dir
 from sandbox.policy.cache import make_private
 from sandbox.policy.search import PROJECT_DIR
 from sandbox.records import dataclass, replace
-from sandbox.supply.lock import Lock
-from sandbox.supply.lock_text import LARGEST, SUFFIX, parse, spell
+from sandbox.supply.lock import LARGEST, SUFFIX, Lock
 
 FILE = "locks.json"
 PREVIOUS = ".previous"
@@ -164,6 +163,8 @@ def digest(raw: bytes) -> str:
 
 def put(path: str, lock: Lock, environ: Mapping[str, str]) -> str:
     """The file holds this lock and is accepted, at once or not at all; the hash of its bytes."""
+    from sandbox.supply.lock_text import spell  # a start writes none, and reads the compiled form
+
     raw = spell(lock).encode()
     new, made = digest(raw), entry(lock, path)
     real = os.path.realpath(path)
@@ -181,6 +182,8 @@ def put(path: str, lock: Lock, environ: Mapping[str, str]) -> str:
 
 def accept(path: str, raw: bytes, environ: Mapping[str, str]) -> None:
     """The very bytes that a person was shown are accepted, whatever the file holds by now."""
+    from sandbox.supply.lock_text import parse
+
     made = replace(entry(parse(raw.decode(), path), path), hashes=(digest(raw),))
     with _alone(environ):
         _keep({**every(environ), os.path.realpath(path): made}, environ)

@@ -13,6 +13,9 @@ from sandbox.records import dataclass
 Kind = Literal["npm", "pypi", "oci", "mcpb", "program"]
 
 SCHEMA = 1
+SUFFIX = ".lock"
+LARGEST = 8 << 20
+"""Bytes of a lock file."""
 INTERPRETER = "{interpreter}"
 """In a start's words: the host's node or python, which is this machine's own."""
 

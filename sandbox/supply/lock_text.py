@@ -12,10 +12,8 @@ from sandbox.patterns import regex
 from sandbox.records import is_record, names
 from sandbox.supply import spec
 from sandbox.supply.frozen import MOUNT
-from sandbox.supply.lock import INTERPRETER, SCHEMA, Lock
+from sandbox.supply.lock import INTERPRETER, LARGEST, SCHEMA, Lock
 
-SUFFIX = ".lock"
-LARGEST = 8 << 20
 MOST_ITEMS = 20_000
 LONGEST = 32 << 10
 DEEPEST = 8

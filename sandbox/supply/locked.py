@@ -12,7 +12,7 @@ from sandbox.digest import sha256
 from sandbox.errors import SandboxError, SandboxNotBuilt
 from sandbox.plan.image import Image
 from sandbox.records import dataclass, replace
-from sandbox.supply import sealed, verify
+from sandbox.supply import sealed
 from sandbox.supply.fits import kind_of
 from sandbox.supply.frozen import Frozen
 from sandbox.supply.key import place_of
@@ -63,13 +63,19 @@ def frozen(start: Start, *, build: bool = True) -> Frozen | None:
             return None
         _rebuild(start, tree, store)
     if there and known and start.later is not None:
-        start.later(partial(verify.verify, store, tree.digest))
+        start.later(partial(_verify, store, tree.digest))
     else:
-        verify.verify(store, tree.digest)
+        _verify(store, tree.digest)
     if not known:
         _check_starts(start, tree, store.tree(tree.digest))
         sealed.keep(name, json.dumps([host.path, host.abi, *host.stamp, host.image]).encode(), start.environ)
     return replace(_started(start, tree, host, store), reused=there)
+
+
+def _verify(store: Store, digest: str) -> None:
+    from sandbox.supply.verify import verify  # while the sandbox is built, and not before
+
+    verify(store, digest)
 
 
 def _listed(start: Start, tree: str) -> bool:
