@@ -1,4 +1,4 @@
-"""`Any`, `Literal` and `TYPE_CHECKING` as `typing` has them, for a start, where its import costs 2.5 ms.
+"""`Any` and `Literal` as `typing` has them, for a start, where its import costs 2.5 ms.
 
 A type checker sees the real ones. At run time a `Literal[...]` is a class that knows its values
 (`__args__`), so that `Literal[...] | None` is a union as any other, and that pydantic takes for the real
@@ -7,7 +7,7 @@ one; everything else that reads hints at run time is ours (`policy.codec`, `supp
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
     from typing import Any as Any
     from typing import ClassVar

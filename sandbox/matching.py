@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from sandbox.errors import ProfileError, SandboxError
-from sandbox.hints import TYPE_CHECKING, Any, Literal
+from sandbox.hints import Any, Literal
 from sandbox.places import config_dir
 from sandbox.policy import paths
 from sandbox.policy.load import content_of, read
@@ -23,6 +23,7 @@ from sandbox.supply import spec
 from sandbox.supply.request import Request, parse
 from sandbox.supply.shell import behind_env
 
+TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
     from sandbox.supply.docker_run import DockerRun
 

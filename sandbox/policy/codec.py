@@ -6,10 +6,11 @@ import sys
 import types
 from functools import cache
 
-from sandbox.hints import TYPE_CHECKING, Any, Literal, origin
+from sandbox.hints import Any, Literal, origin
 from sandbox.policy.model import Policy
 from sandbox.records import is_record, names
 
+TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
     from typing import TypeVar
 
